@@ -1,0 +1,227 @@
+"""Request -> transaction() or reading() -> session -> commit or rollback, always closed.
+
+`transaction()` commits what the block did, or rolls everything back and lets the error travel; `reading()` gives a
+session that refuses to write. Both close the session before anything after them runs, so no error page can meet a
+broken one. What the database cannot answer becomes DatabaseUnavailable; a violated rule stays an IntegrityError, and
+`violated_constraint()` names the rule.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from quart import current_app
+from sqlalchemy import Connection, DateTime, Dialect, MetaData, TypeDecorator, event, text
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from quartblog.errors.exceptions import DatabaseUnavailable
+
+EXTENSION = "quartblog.database"
+
+# Milliseconds SQLite waits for another writer before it answers "database is locked".
+BUSY_TIMEOUT_MS = 5000
+
+# What drivers put into their messages besides the reason: the values themselves.
+_ECHOED_VALUES = (
+    (re.compile(r"(invalid input for query argument \$\d+: ).*", re.DOTALL), r"\1[hidden]"),
+    (re.compile(r"(invalid input [^:]*: ).*", re.DOTALL), r"\1[hidden]"),
+    (re.compile(r'\bvalue ".*?" is out of range', re.DOTALL), "value [hidden] is out of range"),
+    (re.compile(r"\s*DETAIL:.*", re.DOTALL), ""),
+)
+
+
+class Base(DeclarativeBase):
+    """The root of all tables. Every constraint has a name, on every database, so that a violation can be named."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC on both sides; SQLite itself keeps no time zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _ReadOnlySession(Session):
+    """Refuses to flush: a page that only reads would otherwise lose the write without a word."""
+
+    def flush(self, objects: Any = None) -> None:
+        if self.new or self.dirty or self.deleted:
+            raise RuntimeError("reading() never writes: use transaction()")
+        super().flush(objects)
+
+
+class Database:
+    """One engine and its two kinds of session."""
+
+    def __init__(self, url: str, *, pool_size: int = 5, pool_timeout: float = 2.0) -> None:
+        """Connect nothing yet. `pool_timeout`: seconds to wait for a free connection before giving up."""
+        self.engine = create_async_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=pool_timeout,
+            pool_pre_ping=make_url(url).get_backend_name() != "sqlite",
+            hide_parameters=True,
+        )
+        event.listen(self.engine.sync_engine, "handle_error", _hide_values)
+        self._writing = _sessions(_prepare(self.engine, writes=True), Session)
+        self._reading = _sessions(_prepare(self.engine, writes=False), _ReadOnlySession)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Commit at the end of the block; roll back and re-raise what leaves it."""
+        async with _answering(self._writing) as session:
+            yield session
+            await session.commit()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session for pages that only read: each statement sees what is committed when it runs."""
+        async with _answering(self._reading) as session:
+            yield session
+
+    async def ping(self) -> None:
+        """Raise DatabaseUnavailable unless the database answers a statement."""
+        async with self.reading() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close every connection. The object can be used again: it connects anew."""
+        await self.engine.dispose()
+
+
+def database() -> Database:
+    """The current app's database."""
+    found: Database = current_app.extensions[EXTENSION]
+    return found
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[AsyncSession]:
+    """`Database.transaction()` of the current app."""
+    async with database().transaction() as session:
+        yield session
+
+
+@asynccontextmanager
+async def reading() -> AsyncIterator[AsyncSession]:
+    """`Database.reading()` of the current app."""
+    async with database().reading() as session:
+        yield session
+
+
+def violated_constraint(error: IntegrityError) -> str | None:
+    """Name the constraint or unique index that refused a row, None where the database does not tell.
+
+    PostgreSQL tells the name. SQLite names a CHECK, but a unique index by its columns
+    ("UNIQUE constraint failed: users.email"), and a foreign key not at all.
+    """
+    driver_error = error.orig.__cause__ if error.orig is not None else None
+    if name := getattr(driver_error, "constraint_name", None):
+        return str(name)
+    kind, _, subject = str(error.orig).partition(" constraint failed: ")
+    if kind == "CHECK":
+        return subject
+    if kind == "UNIQUE":
+        return _unique_over(subject.split(", "))
+    return None
+
+
+def _unique_over(columns: list[str]) -> str | None:
+    for table in Base.metadata.tables.values():
+        for index in table.indexes:
+            if index.unique and [f"{table.name}.{column.name}" for column in index.columns] == columns:
+                return index.name
+    return None
+
+
+def _sessions(engine: AsyncEngine, session_class: type[Session]) -> async_sessionmaker[AsyncSession]:
+    # Templates cannot await, so nothing may be loaded again after the commit.
+    return async_sessionmaker(engine, sync_session_class=session_class, expire_on_commit=False)
+
+
+def _prepare(engine: AsyncEngine, *, writes: bool) -> AsyncEngine:
+    """The engine as writers or readers use it: SQLite's write lock at once, or no transaction at all."""
+    if engine.dialect.name != "sqlite":
+        return engine if writes else engine.execution_options(isolation_level="AUTOCOMMIT")
+    if not writes:
+        return engine
+    event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    # Read-then-write under a plain BEGIN fails at once when two writers meet; IMMEDIATE makes them queue.
+    writer = engine.execution_options(sqlite_begin="IMMEDIATE")
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return writer
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own BEGIN comes too late and without a mode: switched off, the event below emits it.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    if mode := connection.get_execution_options().get("sqlite_begin"):
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+@asynccontextmanager
+async def _answering(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
+    """A session whose connection is open; what the database cannot answer leaves as DatabaseUnavailable."""
+    async with sessions() as session:
+        try:
+            await session.connection()
+        except Exception as error:  # noqa: BLE001 - drivers raise errors of their own before SQLAlchemy can wrap them
+            _unavailable(error)
+        try:
+            yield session
+        except DBAPIError as error:
+            if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
+                _unavailable(error)
+            raise
+
+
+def _unavailable(error: Exception) -> NoReturn:
+    raise DatabaseUnavailable("the database does not answer") from error
+
+
+def _hide_values(context: ExceptionContext) -> None:
+    """Take the values out of every message in the chain: `hide_parameters` cannot reach the driver's own words."""
+    error: BaseException | None = context.sqlalchemy_exception or context.original_exception
+    while error is not None:
+        error.args = tuple(_without_values(argument) for argument in error.args)
+        if getattr(error, "detail", None):
+            vars(error)["detail"] = None
+        error = error.__cause__ or getattr(error, "orig", None)
+
+
+def _without_values(argument: object) -> object:
+    if isinstance(argument, str):
+        for pattern, replacement in _ECHOED_VALUES:
+            argument = pattern.sub(replacement, argument)
+    return argument

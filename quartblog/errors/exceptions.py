@@ -1,0 +1,65 @@
+"""Every error this project raises itself, one class a reason.
+
+    QuartblogError
+    ├── SettingsError            the configuration cannot be used; the message names key, value and what is allowed
+    ├── DatabaseUnavailable      the database did not answer in time, or not at all: 503, and a record for the operator
+    ├── SchemaOutdated           the tables do not fit this version; `quartblog db upgrade` mends it
+    └── Refusal                  a rule said no; the visitor is told, the operator is not
+        ├── StaleForm            the CSRF token is missing, forged, or too old
+        ├── UsernameTaken        another account owns this name
+        ├── EmailTaken           another account owns this address
+        ├── InvalidUsername      the name breaks a rule of quartblog.auth.usernames
+        ├── WrongCredentials     no account has this name with this password
+        ├── RegistrationClosed   site.registration is off
+        └── NoSuchUser           nobody has this name
+
+This module imports nothing, so every package may raise from it.
+"""
+
+
+class QuartblogError(Exception):
+    """The root: `except QuartblogError` catches what this project raises and nothing else."""
+
+
+class SettingsError(QuartblogError):
+    """The configuration cannot be used. The message is complete: print it as it is."""
+
+
+class DatabaseUnavailable(QuartblogError):
+    """The database did not answer within its pool or busy timeout, or refused the connection."""
+
+
+class SchemaOutdated(QuartblogError):
+    """The database's revision is not the one this version of the code was written for."""
+
+
+class Refusal(QuartblogError):
+    """A rule said no: shown to the visitor in the page, never recorded as a failure."""
+
+
+class StaleForm(Refusal):
+    """The form's CSRF token is missing, forged, from another session, or older than the limit."""
+
+
+class UsernameTaken(Refusal):
+    """Another account owns this username, in any spelling that folds to the same key."""
+
+
+class EmailTaken(Refusal):
+    """Another account owns this e-mail address, in any letter case."""
+
+
+class InvalidUsername(Refusal):
+    """The username breaks a rule; the argument is the visitor's explanation, not yet translated."""
+
+
+class WrongCredentials(Refusal):
+    """No account has this username with this password. Which of the two is wrong is never told."""
+
+
+class RegistrationClosed(Refusal):
+    """The operator has switched registration off."""
+
+
+class NoSuchUser(Refusal):
+    """No account has this username."""

@@ -1,0 +1,30 @@
+"""The row behind a visitor's cookie."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from quartblog.database import Base, UtcDateTime
+from quartblog.models.user import User
+
+
+class Login(Base):
+    """One signed-in browser. Deleting the row ends it, whatever cookie the browser still sends.
+
+    Only the token's SHA-256 is kept, so that a copy of the database signs nobody in.
+    """
+
+    __tablename__ = "logins"
+    __table_args__ = (
+        Index("uq_logins_token_digest", "token_digest", unique=True),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_digest: Mapped[str] = mapped_column(String(64))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+    user: Mapped[User] = relationship(lazy="raise")

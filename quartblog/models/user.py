@@ -1,0 +1,33 @@
+"""A person with an account."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index, String, false
+from sqlalchemy.orm import Mapped, mapped_column
+
+from quartblog.database import Base, UtcDateTime
+
+ABOUT_ME_MAX = 140
+
+
+class User(Base):
+    """One account. `username` is shown as typed; `username_key` is its folded form, and what must be unique."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        Index("uq_users_username_key", "username_key", unique=True),
+        Index("uq_users_email", "email", unique=True),
+        CheckConstraint(f"length(about_me) <= {ABOUT_ME_MAX}", name="about_me_length"),
+        # Without it SQLite hands the id of a deleted account to the next one.
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(64))
+    username_key: Mapped[str] = mapped_column(String(64))
+    email: Mapped[str] = mapped_column(String(254))
+    password_hash: Mapped[str] = mapped_column(String(255))
+    about_me: Mapped[str] = mapped_column(String(ABOUT_ME_MAX), default="", server_default="")
+    is_admin: Mapped[bool] = mapped_column(default=False, server_default=false())
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen: Mapped[datetime] = mapped_column(UtcDateTime)
