@@ -1,0 +1,11 @@
+"""config.toml + environment -> one frozen, typed object.
+
+Strongest first: QUARTBLOG_<SECTION>__<KEY>, the original's MAIL_… variables, config.toml, the default. Whatever is
+unknown or not allowed stops the start with a SettingsError that lists all of it.
+"""
+
+from quartblog.settings.load import Loaded, load, load_settings
+from quartblog.settings.secret import secret_key
+from quartblog.settings.sections import Settings
+
+__all__ = ["Loaded", "Settings", "load", "load_settings", "secret_key"]

@@ -1,0 +1,101 @@
+"""Settings -> what `quartblog config check` prints: each effective value, where it came from, and what looks wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+from sqlalchemy.engine import make_url
+
+from quartblog.settings.kinds import is_loopback
+from quartblog.settings.masking import MASK, plain, shown
+from quartblog.settings.secret import INSTANCE, is_readable_by_others
+from quartblog.settings.sources import known_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quartblog.settings.load import Loaded
+    from quartblog.settings.sections import Settings
+
+
+class Entry(NamedTuple):
+    """One effective value: `value` as JSON knows it, `shown` as config.toml would write it. Secrets are masked."""
+
+    section: str
+    key: str
+    value: object
+    shown: str
+    origin: str
+
+
+def entries(loaded: Loaded) -> list[Entry]:
+    """Return every key in the order of config.toml; `origin` is a file, a variable's name, or "default"."""
+    found = []
+    for section, key in known_keys():
+        value = getattr(getattr(loaded.settings, section), key)
+        origin = loaded.origins.get((section, key), "default")
+        if (section, key) == ("security", "secret_key") and value is None:
+            value, origin = SecretStr(MASK), f"{INSTANCE / 'secret_key'}, made at the first start"
+        found.append(Entry(section, key, plain(section, key, value), shown(section, key, value), origin))
+    return found
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """Yield what is allowed and probably not meant. Nothing is written to find out."""
+    if obstacle := _obstacle(settings.logging.directory):
+        yield f"[logging] directory: {obstacle}: nothing will be logged to a file"
+    yield from _about_the_database(settings)
+    yield from _about_the_secret(settings)
+    yield from _about_mail(settings)
+    if settings.site.public_url.startswith("http://") and not is_loopback(_host(settings)):
+        yield "[site] public_url: passwords and cookies travel in the clear without https://"
+    if settings.security.cookie_secure and settings.site.public_url.startswith("http://"):
+        yield "[security] cookie_secure: browsers send Secure cookies over https:// only, so nobody stays signed in"
+
+
+def _about_the_database(settings: Settings) -> Iterator[str]:
+    url = make_url(settings.database.url.get_secret_value())
+    if not url.drivername.startswith("sqlite"):
+        return
+    if not url.database or url.database == ":memory:":
+        yield "[database] url: a database in memory is forgotten at the end, and each worker has its own"
+    elif obstacle := _obstacle(Path(url.database).parent):
+        yield f"[database] url: {obstacle}"
+
+
+def _about_the_secret(settings: Settings) -> Iterator[str]:
+    path = INSTANCE / "secret_key"
+    if settings.security.secret_key is not None:
+        return
+    if obstacle := _obstacle(INSTANCE):
+        yield f"[security] secret_key: none is set, and {obstacle}"
+    elif path.exists() and is_readable_by_others(path):
+        yield f"{path}: can be read by other users of this machine: chmod 600 {path}"
+
+
+def _about_mail(settings: Settings) -> Iterator[str]:
+    mail = settings.mail
+    if not mail.server:
+        yield "[mail] server: none is set, so errors are logged and nobody is mailed"
+    elif (mail.tls == "implicit") != (mail.port == 465):
+        yield f'[mail] port: {mail.port} with tls = "{mail.tls}"; implicit TLS is usually port 465, and only that'
+
+
+def _host(settings: Settings) -> str:
+    return urlsplit(settings.site.public_url).hostname or ""
+
+
+def _obstacle(directory: Path) -> str | None:
+    """Return why this process could not write files below `directory`, which need not be there yet."""
+    nearest = directory
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        return f"{nearest} is not a folder"
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return f"{nearest.resolve()} cannot be written to"
+    return None

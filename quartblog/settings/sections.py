@@ -1,0 +1,172 @@
+"""The settings as types: one frozen model for each section of config.toml, and `Settings`, the whole.
+
+What each key does is told in config.toml, the operator's manual; a test holds its keys and defaults and these
+together. Here stand the types, the bounds, and the rules between two keys: a rule sits on the later of its keys, so
+that the message names a key and every broken rule is listed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+
+from quartblog.settings.kinds import (
+    Addresses,
+    Auto,
+    Engine,
+    FileName,
+    Hosts,
+    Line,
+    OptionalAddress,
+    OptionalHost,
+    OptionalSecret,
+    Origin,
+    Seconds,
+    Secrets,
+    Share,
+    Whole,
+    is_loopback,
+)
+
+
+class Section(BaseModel):
+    """Frozen, and strict about its keys: a misspelt key stops the start."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # an error's text may hold a password
+        validate_default=True,  # a rule between two keys holds when one of them is left at its default
+    )
+
+
+class Site(Section):
+    """[site]: what visitors see."""
+
+    name: Line = "微博"
+    public_url: Origin = "http://127.0.0.1:5000"
+    language: Literal["zh", "en"] = "zh"
+    registration: bool = True
+
+
+class DatabaseSection(Section):
+    """[database]: where the blog's rows live."""
+
+    url: Engine = SecretStr("sqlite+aiosqlite:///instance/quartblog.sqlite3")
+    pool_size: Whole = Field(default=5, ge=1, le=100)
+    pool_timeout: Seconds = 2.0
+
+
+class Security(Section):
+    """[security]: secrets, cookies and who is trusted."""
+
+    secret_key: OptionalSecret = None
+    secret_key_fallbacks: Secrets = ()
+    cookie_secure: Auto = None
+    session_days: Whole = Field(default=30, ge=1, le=365)
+    trusted_proxies: Whole = Field(default=0, ge=0, le=10)
+    allowed_hosts: Hosts = ()
+    limits: bool = True
+
+
+class Mail(Section):
+    """[mail]: where error reports go. No server means no mail."""
+
+    server: OptionalHost = ""
+    port: Whole = Field(default=25, ge=1, le=65535)
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    admins: Addresses = ()
+    sender: OptionalAddress = ""
+    """Never empty where a server is set: the first of the admins writes to all of them."""
+    timeout: Seconds = 20.0
+
+    @field_validator("username")
+    @classmethod
+    def _no_password_in_the_clear(cls, username: str, others: ValidationInfo) -> str:
+        server = others.data.get("server", "")
+        if username and server and others.data.get("tls") == "none" and not is_loopback(server):
+            raise ValueError(
+                f"would send the password to {server} in the clear; "
+                'set tls = "starttls" (usually port 587) or tls = "implicit" (usually port 465)'
+            )
+        return username
+
+    @field_validator("admins")
+    @classmethod
+    def _somebody_reads_it(cls, admins: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        if others.data.get("server") and not admins:
+            raise ValueError('must name somebody, as in ["ops@example.org"], because [mail] server is set')
+        return admins
+
+    @field_validator("sender")
+    @classmethod
+    def _first_admin_writes(cls, sender: str, others: ValidationInfo) -> str:
+        admins: tuple[str, ...] = others.data.get("admins", ())
+        return sender or (admins[0] if admins else "")
+
+
+class Logging(Section):
+    """[logging]: the log file."""
+
+    directory: Path = Path("logs")
+    filename: FileName = "microblog.log"
+    max_bytes: Whole = Field(default=102_400, ge=1024)
+    backup_count: Whole = Field(default=10, ge=0, le=1000)
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    format: Literal["text", "json"] = "text"
+    compress: bool = False
+
+
+class DeliverySection(Section):
+    """[delivery]: how records travel from the request to the file and the inbox."""
+
+    queue_size: Whole = Field(default=10_000, ge=10, le=1_000_000)
+    reserve: Share = 0.2
+    overflow: Literal["drop", "block"] = "drop"
+    block_ms: Whole = Field(default=50, ge=1, le=10_000)
+    outbox: Path = Path("instance/outbox.sqlite3")
+    batch_seconds: Seconds = 5.0
+    window_seconds: Seconds = 900.0
+    mails_per_hour: Whole = Field(default=30, ge=1)
+    retry_min: Seconds = 5.0
+    retry_max: Seconds = 300.0
+    retry_for: Seconds = 259_200.0
+    breadcrumbs: Whole = Field(default=20, ge=0, le=200)
+    redact: bool = True
+
+    @field_validator("retry_max")
+    @classmethod
+    def _not_below_the_shortest(cls, retry_max: float, others: ValidationInfo) -> float:
+        retry_min = others.data.get("retry_min", 0.0)
+        if retry_max < retry_min:
+            raise ValueError(f"must not be below [delivery] retry_min, which is {retry_min:g}")
+        return retry_max
+
+
+class Errors(Section):
+    """[errors]: the rehearsal."""
+
+    rehearsal_route: bool = False
+
+
+class Settings(Section):
+    """The whole of config.toml. `Settings()` is every default: neither a file nor the environment is read."""
+
+    site: Site = Site()
+    database: DatabaseSection = DatabaseSection()
+    security: Security = Security()
+    mail: Mail = Mail()
+    logging: Logging = Logging()
+    delivery: DeliverySection = DeliverySection()
+    errors: Errors = Errors()
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether cookies carry Secure: as told, else where people reach the site over HTTPS."""
+        if self.security.cookie_secure is not None:
+            return self.security.cookie_secure
+        return self.site.public_url.startswith("https://")

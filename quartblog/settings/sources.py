@@ -1,0 +1,117 @@
+"""config.toml and the environment -> what each of them says, and under which name it said so."""
+
+from __future__ import annotations
+
+import tomllib
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from quartblog.errors.exceptions import SettingsError
+from quartblog.settings.sections import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PREFIX = "QUARTBLOG_"
+CONFIG_VARIABLE = "QUARTBLOG_CONFIG"
+
+_ORIGINAL_MAIL = {
+    "MAIL_SERVER": "server",
+    "MAIL_PORT": "port",
+    "MAIL_USE_TLS": "tls",
+    "MAIL_USERNAME": "username",
+    "MAIL_PASSWORD": "password",
+    "MAIL_ADMINS": "admins",
+}
+_YES = {"1", "true", "yes", "on"}
+_NO = {"0", "false", "no", "off"}
+
+
+class Source(NamedTuple):
+    """What one place says: section -> key -> raw value, and (section, key) -> the name to tell the operator."""
+
+    values: dict[str, Any]
+    origins: dict[tuple[str, str], str]
+    problems: list[str]
+
+
+def known_keys() -> list[tuple[str, str]]:
+    """Return every (section, key) in the order of config.toml."""
+    return [
+        (section, key) for section in Settings.model_fields for key in type(getattr(Settings(), section)).model_fields
+    ]
+
+
+def variable(section: str, key: str) -> str:
+    """Return the name of the environment variable that overrides a key."""
+    return f"{PREFIX}{section}__{key}".upper()
+
+
+def from_variables(environ: Mapping[str, str]) -> Source:
+    """Read QUARTBLOG_<SECTION>__<KEY>."""
+    source = Source({}, {}, [])
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name == CONFIG_VARIABLE:
+            continue
+        section, separator, key = name.removeprefix(PREFIX).partition("__")
+        if separator:
+            _put(source, section.lower(), key.lower(), environ[name], name)
+        elif meant := _with_one_underscore().get(name):
+            source.problems.append(f"{name}: unknown variable; did you mean {meant}?")
+        # Any other name is left alone: Kubernetes gives a service called quartblog QUARTBLOG_PORT and more.
+    return source
+
+
+def from_original_mail(environ: Mapping[str, str]) -> Source:
+    """Read the original's MAIL_… variables. An empty one counts as not set, as it did there."""
+    source = Source({}, {}, [])
+    for name, key in _ORIGINAL_MAIL.items():
+        value = environ.get(name, "")
+        if not value:
+            continue
+        if key == "tls":
+            if value.lower() not in _YES | _NO:
+                source.problems.append(f"{name} = {value!r}: must be true (for starttls) or false")
+                continue
+            value = "starttls" if value.lower() in _YES else "none"
+        _put(source, "mail", key, value, name)
+    return source
+
+
+def from_file(path: Path) -> Source:
+    """Read config.toml. Raise SettingsError where it cannot be read, with the line that is broken."""
+    try:
+        values = tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: is not TOML: {error}") from error
+    source = Source(values, {}, [])
+    for section, content in list(values.items()):
+        if isinstance(content, dict):
+            source.origins.update({(section, key): str(path) for key in content})
+        elif section in Settings.model_fields:
+            source.problems.append(f"{path}: [{section}]: must be a section with keys below it")
+            del values[section]
+        else:
+            source.origins[section, ""] = str(path)
+    return source
+
+
+def nearest(word: str, known: list[str]) -> str | None:
+    """Return the known word this one was probably meant to be."""
+    return next(iter(get_close_matches(word, known, n=1)), None)
+
+
+def _put(source: Source, section: str, key: str, value: str, name: str) -> None:
+    source.values.setdefault(section, {})[key] = value
+    source.origins[section, key] = name
+
+
+def _with_one_underscore() -> dict[str, str]:
+    return {variable(section, key).replace("__", "_"): variable(section, key) for section, key in known_keys()}
