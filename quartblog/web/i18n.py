@@ -1,0 +1,176 @@
+"""Chinese source text -> the reader's language, chosen by Accept-Language, without database, user or session.
+
+An error page may need every function here, so none of them may fail: an unknown text comes back as it is, a missing
+variable leaves its placeholder standing, and a header nobody can read means the site's own language.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from babel import Locale
+from babel.dates import format_date, format_datetime, format_timedelta
+from babel.messages.pofile import read_po
+from markupsafe import Markup
+from quart import current_app, g, has_app_context, has_request_context, request
+from werkzeug.datastructures import Accept
+from werkzeug.http import parse_accept_header
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quart import Quart, Response
+
+Language = Literal["zh", "en"]
+
+LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
+SOURCE: Final[Language] = "zh"
+"""The language the texts are written in; it needs no catalogue."""
+
+FOLDER: Final = Path(__file__).parent.parent / "translations"
+
+_EXTENSION: Final = "quartblog.language"
+_LOCALES: Final = {"zh": Locale("zh", "CN", script="Hans"), "en": Locale("en")}
+_PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s")
+_RELATIVE_FOR: Final = timedelta(days=7)
+_JUST_NOW: Final = timedelta(seconds=45)
+
+
+def N_(text: str) -> str:  # noqa: N802 -- gettext's name: the extractor looks for it
+    """Mark a text for the catalogue without translating it: it is shown later, in a language not yet known."""
+    return text
+
+
+def _(text: str, /, **variables: object) -> str:
+    """Translate for the reader of the current request; outside of one, for the site.
+
+    Each `%(name)s` takes the variable of that name. The result is plain text, so Jinja escapes it like any other.
+    """
+    return translate(text, locale(), **variables)
+
+
+def translate(text: str, language: Language, /, **variables: object) -> str:
+    """Translate into a language already chosen: for code below Quart, where there is no request yet."""
+    if language != SOURCE:
+        text = catalogue(language).get(text, text)
+    if not variables:
+        return text
+    # Not the % operator: a text may hold a bare %, and a value may look like a placeholder.
+    return _PLACEHOLDER.sub(lambda found: str(variables.get(found[1], found[0])), text)
+
+
+@cache
+def catalogue(language: Language) -> Mapping[str, str]:
+    """Read the translations of one language. Drafts (`#, fuzzy`) count as missing."""
+    path = FOLDER / language / "LC_MESSAGES" / "messages.po"
+    with path.open("rb") as file:
+        messages = read_po(file, locale=language, abort_invalid=True)
+    return {
+        message.id: message.string
+        for message in messages
+        if message.id
+        and message.string
+        and not message.fuzzy
+        and isinstance(message.id, str)
+        and isinstance(message.string, str)
+    }
+
+
+def locale() -> Language:
+    """Return the language to answer in, decided once a request."""
+    if not has_request_context():
+        return _site_language()
+    if "language" not in g:
+        header = ", ".join(request.headers.getlist("Accept-Language"))
+        g.language = negotiate(header, _site_language())
+    language: Language = g.language
+    return language
+
+
+def negotiate(accept_language: str, default: Language) -> Language:
+    """Pick the language of an Accept-Language header; `default` where it names none of ours.
+
+    The reader's order decides before the closeness of the match: `zh-TW, en;q=0.5` is Chinese, although only `en` is
+    spelt exactly as we spell it (Werkzeug's best_match would answer English).
+    """
+    refused = set()
+    wanted = []
+    for tag, quality in parse_accept_header(accept_language, Accept):
+        primary = re.split(r"[-_]", tag.strip().lower(), maxsplit=1)[0]
+        if quality > 0:
+            wanted.append(primary)
+        else:
+            refused.add(primary)
+    for primary in wanted:
+        for language in LANGUAGES:
+            if primary == language and language not in refused:
+                return language
+    if default in refused:
+        return next((language for language in LANGUAGES if language not in refused), default)
+    return default
+
+
+def absolute(moment: datetime) -> str:
+    """Write a moment in full, in UTC, in the reader's form. A naive one, as SQLite returns it, is UTC already."""
+    return _in_full(_aware(moment), locale())
+
+
+def moment(value: datetime) -> Markup:
+    """Draw a `<time>`: how long ago within a week, the date before that; the full UTC form is its title."""
+    return time_element(_aware(value), datetime.now(UTC), locale())
+
+
+def time_element(value: datetime, now: datetime, language: Language) -> Markup:
+    """Draw the `<time>` of an aware moment as somebody reads it at `now`."""
+    # Another host's clock may run ahead of ours: what "will" happen has just happened.
+    age = max(now - value, timedelta(0))
+    if age < _JUST_NOW:
+        text = translate(N_("刚刚"), language)
+    elif age < _RELATIVE_FOR:
+        text = format_timedelta(-age, add_direction=True, locale=_LOCALES[language])
+    else:
+        text = format_date(value, "long", locale=_LOCALES[language])
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        value.isoformat(timespec="seconds"), _in_full(value, language), text
+    )
+
+
+def init_app(app: Quart, default_language: Language) -> None:
+    """Give every template `_`, `locale`, `|moment` and `|absolute`, and caches the header the answer hangs on.
+
+    The catalogues are read here: one that cannot be read stops the start, not the first English reader.
+    """
+    for language in LANGUAGES:
+        if language != SOURCE:
+            catalogue(language)
+    app.extensions[_EXTENSION] = default_language
+    app.jinja_env.globals.update({"_": _, "locale": locale})
+    app.jinja_env.filters.update(moment=moment, absolute=absolute)
+    app.after_request(_vary)
+
+
+async def _vary(response: Response) -> Response:
+    if "language" in g:
+        response.vary.add("Accept-Language")
+    return response
+
+
+def _site_language() -> Language:
+    if not has_app_context():
+        return SOURCE
+    language: Language = current_app.extensions.get(_EXTENSION, SOURCE)
+    return language
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+# A page of posts asks for the same moments again and again, and this costs three times the rest of the element.
+@lru_cache(maxsize=4096)
+def _in_full(moment: datetime, language: Language) -> str:
+    return format_datetime(moment, "long", locale=_LOCALES[language])
