@@ -1,0 +1,44 @@
+r"""What a stranger typed -> text that cannot break a line, a terminal, a header or an encoder.
+
+Escaped are C0 and C1 control characters, DEL, the line separators U+0085, U+2028 and U+2029, the
+bidirectional overrides (they reorder what an operator reads) and lone surrogates (UTF-8 refuses
+them). Each becomes its Python escape, such as `\n` or `\u2028`; everything else stays as it is.
+"""
+
+import re
+
+_CONTROL = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_IN_A_LINE = re.compile(f"[\x00-\x1f{_CONTROL}]")
+# Line feeds and tabs give a traceback its shape.
+_IN_A_BLOCK = re.compile(f"[\x00-\x08\x0b-\x1f{_CONTROL}]")
+_SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match.group()
+    code = ord(character)
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def one_line(text: str) -> str:
+    """The text as exactly one line: fit for a log line or a mail header."""
+    return _IN_A_LINE.sub(_escape, text)
+
+
+def block(text: str) -> str:
+    """The text with its line feeds and tabs kept: fit for a traceback or the body of a mail."""
+    return _IN_A_BLOCK.sub(_escape, text)
+
+
+def json_safe(text: str) -> str:
+    """Finished JSON on one line for every reader, also those that split at U+2028."""
+    return _IN_A_LINE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most about `limit` characters: the beginning, the end, and how much was left out."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    left_out = len(text) - 2 * half
+    return f"{text[:half]} … ({left_out} characters left out) … {text[-half:]}"

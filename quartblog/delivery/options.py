@@ -1,0 +1,106 @@
+"""What an operator may turn, as frozen dataclasses: nothing here reads a file or the environment."""
+
+import ipaddress
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """How records wait between the thread that logs and the thread that writes."""
+
+    size: int = 10_000
+    """Records the queue holds at most."""
+    reserve: float = 0.2
+    """Share of the size, 0 to below 1, that is kept free for ERROR and CRITICAL."""
+    overflow: Literal["drop", "block"] = "drop"
+    """What a full queue does: refuse at once, or let a plain thread wait. Event loops never wait."""
+    block_ms: int = 50
+    """Milliseconds a thread waits at most with overflow "block"."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a size below 1 or a reserve outside of 0 to 1."""
+        if self.size < 1:
+            raise ValueError(f"the queue holds at least 1 record, not {self.size}")
+        if not 0 <= self.reserve < 1:
+            raise ValueError(f"reserve is from 0 to below 1, not {self.reserve}")
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """The rotating log file. Every process that writes it must use the same values."""
+
+    path: Path = Path("logs/microblog.log")
+    """The file; its directory is made when it is missing."""
+    max_bytes: int = 102_400
+    """Bytes after which the file is rotated; the record that passes the mark is still kept whole."""
+    backup_count: int = 10
+    """Rotated files kept, as path.1 to path.N."""
+    level: str = "INFO"
+    """Name of the least level kept; the root logger has this level while the delivery runs."""
+    format: Literal["text", "json"] = "text"
+    """One line a record plus its traceback, or one JSON object a line."""
+    compress: bool = False
+    """Whether rotated files are gzipped."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a level that logging does not know."""
+        if self.level not in logging.getLevelNamesMapping():
+            raise ValueError(f"{self.level!r} is no logging level")
+
+
+@dataclass(frozen=True, slots=True)
+class MailOptions:
+    """Where error reports go, and how."""
+
+    server: str
+    """Host name or address of the SMTP server."""
+    sender: str
+    """The address in From and in the envelope."""
+    admins: tuple[str, ...]
+    """Every address that gets the reports."""
+    port: int = 25
+    """TCP port of the server."""
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    """Plain TCP, an upgrade that must succeed (often 587), or TLS from the first byte (often 465)."""
+    username: str = ""
+    """Name to sign in with; empty means without signing in."""
+    password: str = field(default="", repr=False)
+    """Password to sign in with."""
+    timeout: float = 20.0
+    """Seconds one whole SMTP session may take, from the name look-up to the server's last answer."""
+    site: str = "microblog"
+    """The site's name, as the subject shows it."""
+    title: str = "博客异常"
+    """What the subject calls a failure."""
+    waiting: int = 1_000
+    """Mails that may wait for a slow server; more are refused, and the log says how many."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why no mail can be sent with these options, as a sentence, or None when one can."""
+        if not (self.server and self.sender and self.admins):
+            return "a mail server, a sender and at least one recipient must be set"
+        if not self.server.isprintable() or " " in self.server:
+            return f"{self.server!r} is no host name"
+        for address in (self.sender, *self.admins):
+            if "@" not in address or not address.isprintable():
+                return f"{address!r} is no mail address"
+        if self.username and self.tls == "none" and not is_loopback(self.server):
+            return (
+                f"a password would travel to {self.server} in the clear:"
+                " choose starttls or implicit, or leave the user name empty"
+            )
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine by its very name; names are not looked up."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

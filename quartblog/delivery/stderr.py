@@ -1,0 +1,21 @@
+"""The last channel: what delivery cannot deliver is said on stderr."""
+
+import contextlib
+import sys
+
+from .escaping import one_line
+
+
+def report(text: str) -> None:
+    """Write one line to stderr. Never raises: stderr may be closed, full or missing altogether."""
+    with contextlib.suppress(Exception):
+        sys.stderr.write(f"quartblog.delivery: {one_line(text)}\n")
+        sys.stderr.flush()
+
+
+def describe(error: BaseException) -> str:
+    """The exception as `Type: message`, whatever its __str__ does."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001  a hostile __str__ must not hide the failure it belongs to
+        return f"{type(error).__name__}: (its text could not be built)"
