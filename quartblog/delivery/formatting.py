@@ -1,0 +1,125 @@
+"""LogRecord -> one line of text with its traceback, or one JSON object a line."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+from .escaping import block, json_safe, one_line
+from .stderr import describe
+from .tracebacks import STACKS
+
+if TYPE_CHECKING:
+    from .tracebacks import ExcInfo
+
+LINE = "%(asctime)s %(levelname)s: %(message)s [in %(pathname)s:%(lineno)d]"
+
+# An exception's own text may hold line feeds; behind one, nothing may look like a record of ours.
+_FORGED = re.compile(r"^(?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", re.MULTILINE)
+
+
+def exception_text(record: logging.LogRecord) -> str:
+    """The record's traceback as the standard Formatter writes it, or "" when it has none."""
+    if record.exc_text:
+        return record.exc_text
+    info = record.exc_info
+    # A record made by hand may hold True or a bare exception here.
+    if not isinstance(info, tuple):
+        return ""
+    try:
+        return STACKS.format_exception(info)
+    except Exception as error:  # noqa: BLE001  an exception may raise from __bool__, __notes__ …
+        kind = getattr(info[0], "__qualname__", "an exception")
+        return f"(the traceback of {kind} could not be formatted: {describe(error)})"
+
+
+class TextFormatter(logging.Formatter):
+    """`time LEVEL: message [in path:line] [error id]`, then the traceback.
+
+    Control characters of message and path are escaped, so one record is one line; those of the
+    traceback are escaped too, except for its line feeds and tabs. Otherwise the traceback is
+    byte-identical to the standard Formatter's.
+    """
+
+    def __init__(self) -> None:
+        """The line is a contract: it takes no format string."""
+        super().__init__(LINE)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The finished text; unlike the standard Formatter it leaves nothing on the record."""
+        line = (
+            f"{self.formatTime(record)} {record.levelname}: {record.getMessage()}"
+            f" [in {record.pathname}:{record.lineno}]"
+        )
+        if error_id := getattr(record, "error_id", None):
+            line += f" [error {error_id}]"
+        parts = [one_line(line)]
+        for text in (exception_text(record), record.stack_info):
+            if text:
+                parts.append(_FORGED.sub("  ", block(text)))  # noqa: PERF401  two short lines
+        return "\n".join(parts)
+
+    def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
+        """The traceback, byte-identical to the standard Formatter's."""
+        return STACKS.format_exception(ei)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line. The fields, always in this order:
+
+    `time` (ISO 8601 in UTC with milliseconds), `level`, `logger`, `message`, `path`, `line`,
+    `function`, `process` (id), `thread` (name), `error_id`, `method`, `route`, `user_id`, and
+    `exception`: null or an object of `type`, `message` and `traceback` (the standard text).
+    What a record does not have is null. New fields come at the end; none changes its meaning.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The finished line."""
+        moment = dt.datetime.fromtimestamp(record.created, dt.UTC)
+        fields: dict[str, Any] = {
+            "time": moment.isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "path": record.pathname,
+            "line": record.lineno,
+            "function": record.funcName,
+            "process": record.process,
+            "thread": record.threadName,
+        }
+        for name in ("error_id", "method", "route", "user_id"):
+            fields[name] = getattr(record, name, None)
+        fields["exception"] = self._exception(record)
+        return json_safe(json.dumps(fields, ensure_ascii=False, default=repr))
+
+    def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
+        """The traceback, byte-identical to the standard Formatter's."""
+        return STACKS.format_exception(ei)
+
+    @staticmethod
+    def _exception(record: logging.LogRecord) -> dict[str, str | None] | None:
+        text = exception_text(record)
+        if not text:
+            return None
+        error = failure(record)
+        return {
+            "type": type_name(error),
+            "message": None if error is None else describe(error).partition(": ")[2],
+            "traceback": text,
+        }
+
+
+def failure(record: logging.LogRecord) -> BaseException | None:
+    """The exception the record carries, if it carries one."""
+    return record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+
+
+def type_name(error: BaseException | None) -> str | None:
+    """The exception's class as `module.Class`, builtins without their module."""
+    if error is None:
+        return None
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
