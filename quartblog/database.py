@@ -87,8 +87,9 @@ class Database:
             hide_parameters=True,
         )
         event.listen(self.engine.sync_engine, "handle_error", _hide_values)
-        self._writing = _sessions(_prepare(self.engine, writes=True), Session)
-        self._reading = _sessions(_prepare(self.engine, writes=False), _ReadOnlySession)
+        self.writer, reader = _views(self.engine)
+        self._writing = _sessions(self.writer, Session)
+        self._reading = _sessions(reader, _ReadOnlySession)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -163,17 +164,15 @@ def _sessions(engine: AsyncEngine, session_class: type[Session]) -> async_sessio
     return async_sessionmaker(engine, sync_session_class=session_class, expire_on_commit=False)
 
 
-def _prepare(engine: AsyncEngine, *, writes: bool) -> AsyncEngine:
-    """The engine as writers or readers use it: SQLite's write lock at once, or no transaction at all."""
+def _views(engine: AsyncEngine) -> tuple[AsyncEngine, AsyncEngine]:
+    """The engine as writers and as readers see it; readers begin no transaction."""
     if engine.dialect.name != "sqlite":
-        return engine if writes else engine.execution_options(isolation_level="AUTOCOMMIT")
-    if not writes:
-        return engine
+        return engine, engine.execution_options(isolation_level="AUTOCOMMIT")
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
     # Read-then-write under a plain BEGIN fails at once when two writers meet; IMMEDIATE makes them queue.
     writer = engine.execution_options(sqlite_begin="IMMEDIATE")
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    return writer
+    event.listen(writer.sync_engine, "begin", _begin_sqlite)
+    return writer, engine
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
@@ -186,8 +185,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    if mode := connection.get_execution_options().get("sqlite_begin"):
-        connection.exec_driver_sql(f"BEGIN {mode}")
+    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options()['sqlite_begin']}")
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index, String, false
+from sqlalchemy import CheckConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quartblog.database import Base, UtcDateTime
@@ -27,7 +27,7 @@ class User(Base):
     username_key: Mapped[str] = mapped_column(String(64))
     email: Mapped[str] = mapped_column(String(254))
     password_hash: Mapped[str] = mapped_column(String(255))
-    about_me: Mapped[str] = mapped_column(String(ABOUT_ME_MAX), default="", server_default="")
-    is_admin: Mapped[bool] = mapped_column(default=False, server_default=false())
+    about_me: Mapped[str] = mapped_column(String(ABOUT_ME_MAX), default="")
+    is_admin: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_seen: Mapped[datetime] = mapped_column(UtcDateTime)

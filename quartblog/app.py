@@ -1,0 +1,145 @@
+"""create_app(): settings -> one app, and the only place where all packages meet."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from quart import Quart
+
+from quartblog import auth, migrations
+from quartblog.auth.views import blueprint as auth_blueprint
+from quartblog.database import EXTENSION as DATABASE
+from quartblog.database import Database
+from quartblog.delivery import Delivery, FileOptions, MailOptions, QueueOptions
+from quartblog.errors import pages, rehearsal
+from quartblog.errors.context import record_context
+from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated
+from quartblog.operations import health
+from quartblog.posts.views import blueprint as posts_blueprint
+from quartblog.profile.avatar import avatar
+from quartblog.profile.views import blueprint as profile_blueprint
+from quartblog.settings import Settings, load_settings, secret_key
+from quartblog.web import csrf, headers, i18n, last_resort, limits
+
+# Seconds a browser may show a static file without asking: they change with a release only.
+STATIC_MAX_AGE = 3600
+
+logger = logging.getLogger("quartblog")
+
+
+def create_app(settings: Settings | None = None) -> Quart:
+    """Build the app; without settings they come from config.toml and the environment.
+
+    Nothing runs yet: log delivery and database open and close with the server's lifespan. Raise SettingsError.
+    """
+    settings = settings or load_settings()
+    app = Quart("quartblog")
+    app.secret_key = secret_key(settings)
+    app.config.update(_config(settings))
+    i18n.init_app(app, settings.site.language)
+    limits.init_app(app)
+    headers.init_app(app, secure=settings.secure_cookies)
+    pages.init_app(app)
+    csrf.init_app(app)
+    auth.init_app(app)
+    for blueprint in (posts_blueprint, auth_blueprint, profile_blueprint, health.blueprint):
+        app.register_blueprint(blueprint)
+    if settings.errors.rehearsal_route:
+        app.register_blueprint(rehearsal.blueprint)
+    app.jinja_env.globals.update(
+        avatar=avatar, site_name=settings.site.name, registration_open=settings.site.registration
+    )
+    _serve_with(app, _database(settings), _delivery(settings, mail=not app.debug))
+    last_resort.init_app(
+        app,
+        allowed_hosts=settings.security.allowed_hosts,
+        trusted_proxies=settings.security.trusted_proxies,
+        language=settings.site.language,
+    )
+    return app
+
+
+def mail_options(settings: Settings) -> MailOptions | None:
+    """What the delivery needs to send mail, None where no mail server is set."""
+    mail = settings.mail
+    if not mail.server:
+        return None
+    return MailOptions(
+        server=mail.server,
+        port=mail.port,
+        tls=mail.tls,
+        username=mail.username,
+        password=mail.password.get_secret_value(),
+        sender=mail.sender or mail.admins[0],
+        admins=mail.admins,
+        timeout=mail.timeout,
+        site=settings.site.name,
+    )
+
+
+def _config(settings: Settings) -> dict[str, object]:
+    """What Quart and quart-auth read from app.config."""
+    security = settings.security
+    return {
+        "SECRET_KEY_FALLBACKS": [key.get_secret_value() for key in security.secret_key_fallbacks],
+        "SESSION_COOKIE_NAME": "quartblog",
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_SECURE": settings.secure_cookies,
+        "QUART_AUTH_COOKIE_NAME": "quartblog_login",
+        "QUART_AUTH_COOKIE_SECURE": settings.secure_cookies,
+        "QUART_AUTH_DURATION": security.session_days * 24 * 60 * 60,
+        "SESSION_DAYS": security.session_days,
+        "REGISTRATION": settings.site.registration,
+        "SEND_FILE_MAX_AGE_DEFAULT": STATIC_MAX_AGE,
+    }
+
+
+def _database(settings: Settings) -> Database:
+    database = settings.database
+    return Database(database.url.get_secret_value(), pool_size=database.pool_size, pool_timeout=database.pool_timeout)
+
+
+def _delivery(settings: Settings, *, mail: bool) -> Delivery:
+    log, queue = settings.logging, settings.delivery
+    return Delivery(
+        queue=QueueOptions(queue.queue_size, queue.reserve, queue.overflow, queue.block_ms),
+        file=FileOptions(
+            path=Path(log.directory) / log.filename,
+            max_bytes=log.max_bytes,
+            backup_count=log.backup_count,
+            level=log.level,
+            format=log.format,
+            compress=log.compress,
+        ),
+        mail=mail_options(settings) if mail else None,
+        context=record_context,
+    )
+
+
+def _serve_with(app: Quart, database: Database, delivery: Delivery) -> None:
+    """Open the delivery first and close it last, so that it hears of everything between."""
+    app.extensions[DATABASE] = database
+    app.extensions[health.DELIVERY] = delivery
+
+    @app.while_serving
+    async def serving() -> AsyncGenerator[None]:
+        delivery.start()
+        try:
+            await _check_schema(database)
+            logger.info("微博已启动")
+            yield
+            await database.close()
+        finally:
+            await asyncio.to_thread(delivery.stop)
+
+
+async def _check_schema(database: Database) -> None:
+    try:
+        await migrations.check(database)
+    except SchemaOutdated:
+        logger.critical("Stopped at the start", exc_info=True)
+        raise
+    except DatabaseUnavailable:
+        # The site answers 503 until the database is back; stopping would only add a restart to wait for.
+        logger.exception("The database does not answer at the start")

@@ -1,0 +1,15 @@
+"""Register, sign in, sign out; the login row behind the cookie decides who is asking."""
+
+from quart import Quart
+
+from quartblog.auth.visitor import Auth, signed_in_user
+from quartblog.models import User
+
+
+def init_app(app: Quart) -> None:
+    """Read the login cookie on each request, and tell the templates who is asking."""
+    Auth(app)
+
+    @app.context_processor
+    async def visitor() -> dict[str, User | None]:
+        return {"visitor": await signed_in_user()}

@@ -1,0 +1,103 @@
+"""Register, sign in, sign out."""
+
+from datetime import timedelta
+
+from quart import Blueprint, abort, current_app, flash, redirect, render_template, request, url_for
+from quart.typing import ResponseReturnValue
+
+from quartblog.auth import service
+from quartblog.auth.forms import LoginForm, RegistrationForm
+from quartblog.auth.passwords import hash_password, verify_password
+from quartblog.auth.visitor import sign_in, sign_out, signed_in_user
+from quartblog.database import reading, transaction
+from quartblog.errors.exceptions import EmailTaken, UsernameTaken
+from quartblog.web.forms import refuse
+from quartblog.web.i18n import N_, _
+from quartblog.web.redirects import safe_path
+
+blueprint = Blueprint("auth", __name__)
+
+
+@blueprint.get("/login")
+async def login() -> ResponseReturnValue:
+    """The sign-in form."""
+    if await signed_in_user():
+        return redirect(_next_address())
+    return await _login_page(await LoginForm.from_request())
+
+
+@blueprint.post("/login")
+async def submit_login() -> ResponseReturnValue:
+    """Check the password, add a login, go on to where the visitor wanted to be."""
+    form = await LoginForm.from_request()
+    if not form.validate():
+        return await _login_page(form)
+    username, password, remember = form.credentials()
+    async with reading() as session:
+        user = await service.by_username(session, username)
+    if not await verify_password(user.password_hash if user else None, password) or user is None:
+        form.form_errors.append(N_("用户名或密码有误"))
+        return await _login_page(form)
+    lasts = timedelta(days=current_app.config["SESSION_DAYS"]) if remember else service.UNREMEMBERED
+    async with transaction() as session:
+        token = await service.begin_login(session, user.id, lasts)
+    sign_in(token, remember=remember)
+    return redirect(_next_address())
+
+
+@blueprint.get("/logout")
+async def logout() -> ResponseReturnValue:
+    """Sign out, as the original's link does; a link on another site only gets a question."""
+    if request.headers.get("Sec-Fetch-Site") == "cross-site" and await signed_in_user():
+        return await render_template("auth/logout.html")
+    return await submit_logout()
+
+
+@blueprint.post("/logout")
+async def submit_logout() -> ResponseReturnValue:
+    """End the login."""
+    await sign_out()
+    return redirect(url_for("posts.home"))
+
+
+@blueprint.get("/register")
+async def register() -> ResponseReturnValue:
+    """The registration form."""
+    if await signed_in_user():
+        return redirect(url_for("posts.home"))
+    return await _register_page(await RegistrationForm.from_request())
+
+
+@blueprint.post("/register")
+async def submit_registration() -> ResponseReturnValue:
+    """Open an account; a taken name or address is explained beside its field."""
+    if not current_app.config["REGISTRATION"]:
+        abort(403)
+    form = await RegistrationForm.from_request()
+    if not form.validate():
+        return await _register_page(form)
+    username, email, password = form.account()
+    password_hash = await hash_password(password)
+    try:
+        async with transaction() as session:
+            await service.register(session, username, email, password_hash)
+    except UsernameTaken:
+        refuse(form.username, N_("该用户名已被使用"))
+        return await _register_page(form)
+    except EmailTaken:
+        refuse(form.email, N_("该邮箱已被使用"))
+        return await _register_page(form)
+    await flash(_("祝贺，你现在已成为一个注册用户！"), "success")
+    return redirect(url_for("auth.login"))
+
+
+async def _login_page(form: LoginForm) -> str:
+    return await render_template("auth/login.html", form=form, next_path=safe_path(request.args.get("next")))
+
+
+async def _register_page(form: RegistrationForm) -> str:
+    return await render_template("auth/register.html", form=form)
+
+
+def _next_address() -> str:
+    return safe_path(request.args.get("next")) or url_for("posts.home")

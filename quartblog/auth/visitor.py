@@ -1,0 +1,90 @@
+"""Cookie -> token -> login row -> user: who is asking, looked up once a request, and only where it matters."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from quart import g, session
+from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_user, logout_user
+
+from quartblog.auth import service
+from quartblog.database import reading, transaction
+from quartblog.errors.context import current_request
+from quartblog.errors.exceptions import DatabaseUnavailable
+from quartblog.models import User
+
+# "Last seen" is written when it is older than this: writing it on every request would make every page a write.
+LAST_SEEN_EVERY = timedelta(minutes=5)
+
+logger = logging.getLogger(__name__)
+
+
+class Visitor(AuthUser):
+    """quart-auth's user. Its auth id is a random token; only the row with its digest makes it worth anything."""
+
+    @property
+    async def is_authenticated(self) -> bool:
+        """Whether the login behind the cookie still stands. (Asked by quart-auth's login_required.)"""
+        return await self.user() is not None
+
+    async def user(self) -> User | None:
+        """The signed-in user, None for an anonymous visitor."""
+        if self.auth_id is None:
+            return None
+        if "user" not in g:
+            g.user = await self._load(self.auth_id)
+        return cast("User | None", g.user)
+
+    async def _load(self, token: str) -> User | None:
+        async with reading() as database:
+            user = await service.by_token(database, token)
+        if user is not None:
+            if context := current_request():
+                context.user_id = user.id
+            if datetime.now(UTC) - user.last_seen > LAST_SEEN_EVERY:
+                await self._note_seen(user)
+        return user
+
+    async def _note_seen(self, user: User) -> None:
+        try:
+            async with transaction() as database:
+                await service.touch(database, user.id)
+        except DatabaseUnavailable:
+            # A page that can be read shall be read, even while nothing can be written.
+            logger.warning("Could not note when user %s was last seen", user.id, exc_info=True)
+
+
+class Auth(QuartAuth):
+    """quart-auth with our visitor."""
+
+    user_class = Visitor
+
+
+async def signed_in_user() -> User | None:
+    """Who is asking, None for an anonymous visitor."""
+    return await cast("Visitor", current_user).user()
+
+
+async def required_user() -> User:
+    """Who is asking, in a view that needs somebody; an anonymous visitor is sent to sign in."""
+    user = await signed_in_user()
+    if user is None:
+        raise Unauthorized
+    return user
+
+
+def sign_in(token: str, *, remember: bool) -> None:
+    """Answer with the cookie. Call it after the commit: a failed request must not carry a valid cookie."""
+    session.clear()
+    g.pop("user", None)
+    login_user(Visitor(token), remember)
+
+
+async def sign_out() -> None:
+    """End the login behind the cookie, in the database first."""
+    if token := current_user.auth_id:
+        async with transaction() as database:
+            await service.end_login(database, token)
+    session.clear()
+    g.pop("user", None)
+    logout_user()

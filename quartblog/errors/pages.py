@@ -1,0 +1,134 @@
+"""Exception -> status -> page or RFC 9457 problem, in the visitor's language, with nothing that could fail in turn.
+
+Error pages extend `shell.html`: they ask neither the database nor who is signed in, so the page about a broken
+database needs no database. Every 5xx is recorded exactly once and carries its error id in page and header.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+
+from quart import Quart, Response, current_app, flash, redirect, request, url_for
+from quart.typing import ResponseReturnValue
+from quart_auth import Unauthorized
+from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, NotFound, ServiceUnavailable
+
+from quartblog.errors.context import current_request
+from quartblog.errors.exceptions import DatabaseUnavailable, NoSuchUser, StaleForm
+from quartblog.web.i18n import N_, _
+
+logger = logging.getLogger(__name__)
+
+# Seconds after which a client may try again: long enough for a database to restart.
+RETRY_AFTER = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a status means to a visitor, and what to do about it."""
+
+    title: str
+    hint: str | None = None
+
+
+EXPLANATIONS = {
+    400: Explanation(N_("请求有误"), N_("服务器无法理解这个请求，请检查后重试。")),
+    401: Explanation(N_("请登录后访问此页面")),
+    403: Explanation(N_("没有权限"), N_("您无权访问此页面。")),
+    404: Explanation(N_("网页未找到"), N_("地址可能有误，或者内容已被删除。")),
+    405: Explanation(N_("不支持的请求方法"), N_("这个地址不接受这种请求，请从首页重新进入。")),
+    408: Explanation(N_("请求超时"), N_("内容没有在规定的时间内传完，请检查网络后重试。")),
+    413: Explanation(N_("提交的内容过大"), N_("请缩短内容后重新提交。")),
+    429: Explanation(N_("请求过于频繁"), N_("请稍候片刻再试。")),
+    500: Explanation(N_("发生意外错误, 已通知管理员，给您带来的不便，请多多原谅")),
+    503: Explanation(N_("服务暂时不可用"), N_("请稍候片刻再试，已输入的内容可以在返回上一页后找回。")),
+}
+_STALE_FORM = Explanation(N_("表单已失效"), N_("页面打开得太久，或者登录状态已改变。请返回上一页，刷新后重新提交。"))
+
+
+def init_app(app: Quart) -> None:
+    """Answer every exception that can leave a view. Comes before what may refuse a request."""
+    app.before_request(note_route)
+    app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(Unauthorized, sign_in_first)
+    app.register_error_handler(StaleForm, stale_form)
+    app.register_error_handler(NoSuchUser, no_such_user)
+    app.register_error_handler(DatabaseUnavailable, database_unavailable)
+
+
+async def note_route() -> None:
+    """Let records tell the route's rule: unlike the path, it holds nothing the visitor wrote."""
+    if (context := current_request()) and request.url_rule is not None:
+        context.route = request.url_rule.rule
+
+
+async def http_error(error: HTTPException) -> ResponseReturnValue:
+    """Show the error's own status. A 5xx that no exception stands behind is recorded here."""
+    if error.response is not None:
+        return error.response  # type: ignore[return-value]
+    if _is_failure(error) and getattr(error, "original_exception", None) is None:
+        logger.error("Answered %s %s", error.code, error.name, exc_info=error)
+    return await _answer(error)
+
+
+async def sign_in_first(error: Unauthorized) -> ResponseReturnValue:
+    """Send a browser to the sign-in page and back afterwards; tell a JSON client 401."""
+    if _wants_json():
+        return await _answer(error)
+    await flash(_("请登录后访问此页面"), "message")
+    # Only a page can be come back to: after a lost POST that is the home page.
+    wanted = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
+    return redirect(url_for("auth.login", next=wanted))
+
+
+async def stale_form(_error: StaleForm) -> ResponseReturnValue:
+    """400, and how to send the form again."""
+    return await _answer(BadRequest(), _STALE_FORM)
+
+
+async def no_such_user(_error: NoSuchUser) -> ResponseReturnValue:
+    """404: the person is not here, or no longer."""
+    return await _answer(NotFound())
+
+
+async def database_unavailable(error: DatabaseUnavailable) -> ResponseReturnValue:
+    """503 with Retry-After, and a record: the visitor waits, the operator acts."""
+    logger.error("The database does not answer", exc_info=error)
+    return await _answer(ServiceUnavailable(retry_after=RETRY_AFTER))
+
+
+def problem(status: int, title: str, detail: str | None, error_id: str | None) -> str:
+    """The RFC 9457 document of an error."""
+    members = {"type": "about:blank", "title": title, "status": status, "detail": detail, "error_id": error_id}
+    return json.dumps({key: value for key, value in members.items() if value is not None}, ensure_ascii=False)
+
+
+async def _answer(error: HTTPException, explanation: Explanation | None = None) -> Response:
+    status = error.code or InternalServerError.code
+    explanation = explanation or EXPLANATIONS.get(status) or EXPLANATIONS[400 if status < 500 else 500]
+    title, hint = _(explanation.title), _(explanation.hint) if explanation.hint else None
+    context = current_request()
+    error_id = context.error_id if context is not None and _is_failure(error) else None
+    if _wants_json():
+        body = problem(status, title, hint, error_id)
+        response = Response(body, status, content_type="application/problem+json")
+    else:
+        # Not render_template(): its context processors would ask the database who is signed in.
+        template = current_app.jinja_env.get_template("error.html")
+        body = await template.render_async(status=status, title=title, hint=hint, error_id=error_id)
+        response = Response(body, status, content_type="text/html; charset=utf-8")
+    for name, value in error.get_headers():
+        if name.lower() != "content-type":
+            response.headers[name] = value
+    if error_id is not None:
+        response.headers["X-Error-Id"] = error_id
+    return response
+
+
+def _is_failure(error: HTTPException) -> bool:
+    return (error.code or InternalServerError.code) >= 500
+
+
+def _wants_json() -> bool:
+    kinds = ("text/html", "application/problem+json", "application/json")
+    return request.accept_mimetypes.best_match(kinds, default=kinds[0]) != kinds[0]

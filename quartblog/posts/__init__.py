@@ -1,0 +1,1 @@
+"""The timeline, and what is added to it."""

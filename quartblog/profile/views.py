@@ -1,0 +1,63 @@
+"""Show a person, edit oneself."""
+
+from quart import Blueprint, flash, redirect, render_template, request, url_for
+from quart.typing import ResponseReturnValue
+from quart_auth import login_required
+
+from quartblog.auth.visitor import required_user, signed_in_user
+from quartblog.database import reading, transaction
+from quartblog.errors.exceptions import UsernameTaken
+from quartblog.posts.service import timeline
+from quartblog.posts.views import asked_window, page_links
+from quartblog.profile import service
+from quartblog.profile.forms import EditProfileForm
+from quartblog.web.forms import refuse
+from quartblog.web.i18n import N_, _
+
+blueprint = Blueprint("profile", __name__, url_prefix="/user")
+
+
+@blueprint.get("/info/<username>")
+async def show(username: str) -> ResponseReturnValue:
+    """A person, and what they said, newest first."""
+    visitor = await signed_in_user()
+    async with reading() as session:
+        person = await service.person(session, username)
+        page = await timeline(session, asked_window(request.args), author_id=person.id)
+    return await render_template(
+        "profile/show.html",
+        person=person,
+        posts=page.posts,
+        is_self=visitor is not None and visitor.id == person.id,
+        **page_links(page, username=person.username),
+    )
+
+
+@blueprint.get("/edit")
+@login_required
+async def edit() -> ResponseReturnValue:
+    """The form, filled with what stands."""
+    user = await required_user()
+    return await _edit_page(await EditProfileForm.from_request(username=user.username, about_me=user.about_me))
+
+
+@blueprint.post("/edit")
+@login_required
+async def save_edit() -> ResponseReturnValue:
+    """Save; a taken name is explained beside its field and nothing typed is lost."""
+    form = await EditProfileForm.from_request()
+    if not form.validate():
+        return await _edit_page(form)
+    edit = form.edit()
+    try:
+        async with transaction() as session:
+            await service.edit(session, (await required_user()).id, edit.username, edit.about_me)
+    except UsernameTaken:
+        refuse(form.username, N_("请使用其他用户名"))
+        return await _edit_page(form)
+    await flash(_("您的修改已保存"), "success")
+    return redirect(url_for(".edit"))
+
+
+async def _edit_page(form: EditProfileForm) -> str:
+    return await render_template("profile/edit.html", form=form)

@@ -1,0 +1,1 @@
+"""What every page shares: forms, CSRF, languages, headers, limits, and the last resort."""
