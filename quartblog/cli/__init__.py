@@ -1,0 +1,42 @@
+"""The `quartblog` command: one module for each group of subcommands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from quartblog import __version__
+from quartblog.cli.config import config
+from quartblog.cli.database import db
+from quartblog.cli.invocation import Explaining, Invocation
+from quartblog.cli.mail import mail
+from quartblog.cli.run import run
+from quartblog.cli.users import user
+
+__all__ = ["main"]
+
+
+@click.group(cls=Explaining, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "config_path",
+    metavar="PATH",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings file.  [default: $QUARTBLOG_CONFIG, else config.toml where there is one]",
+)
+@click.version_option(__version__, prog_name="quartblog")
+@click.pass_context
+def main(context: click.Context, config_path: Path | None) -> None:
+    """A small self-hosted microblog that never hides an error from its operator.
+
+    \b
+    Example:
+      quartblog run
+      quartblog --config /etc/quartblog.toml config check
+    """
+    context.obj = Invocation(config_path)
+
+
+for command in (run, config, db, user, mail):
+    main.add_command(command)

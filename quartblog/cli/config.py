@@ -1,0 +1,77 @@
+"""`quartblog config`: which settings hold, and why."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import TYPE_CHECKING
+
+import click
+
+from quartblog.errors.exceptions import SettingsError
+from quartblog.settings import report
+
+if TYPE_CHECKING:
+    from quartblog.cli.invocation import Invocation
+    from quartblog.settings import Loaded
+
+
+@click.group()
+def config() -> None:
+    """Look at the settings.
+
+    \b
+    Example:
+      quartblog config check
+    """
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_obj
+def check(invocation: Invocation, *, as_json: bool) -> None:
+    """Print each effective value and where it came from.
+
+    Secrets are masked. Exits 1 and lists every problem where the settings cannot be used; what is allowed but
+    probably not meant is a warning on standard error.
+
+    \b
+    Example:
+      quartblog config check
+      QUARTBLOG_MAIL__PORT=587 quartblog config check --json
+    """
+    try:
+        loaded = invocation.load()
+    except SettingsError as error:
+        if as_json:
+            click.echo(json.dumps({"problems": str(error).splitlines()}, ensure_ascii=False, indent=2))
+        raise
+    warnings = list(report.warnings(loaded.settings))
+    click.echo(_as_json(loaded, warnings) if as_json else _as_table(loaded))
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def _as_json(loaded: Loaded, warnings: list[str]) -> str:
+    values = [
+        {"section": entry.section, "key": entry.key, "value": entry.value, "origin": entry.origin}
+        for entry in report.entries(loaded)
+    ]
+    return json.dumps({"values": values, "warnings": warnings}, ensure_ascii=False, indent=2)
+
+
+def _as_table(loaded: Loaded) -> str:
+    rows = [(f"[{entry.section}] {entry.key}", entry.shown, entry.origin) for entry in report.entries(loaded)]
+    widths = [max(_cells(row[column]) for row in rows) for column in (0, 1)]
+    return "\n".join(
+        f"{_padded(name, widths[0])}  {_padded(value, widths[1])}  {origin}" for name, value, origin in rows
+    )
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _cells(text))
+
+
+def _cells(text: str) -> int:
+    """Return how wide a terminal shows the text: most Chinese characters take two cells."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -1,0 +1,55 @@
+"""What every command shares: which settings it runs with, and how what goes wrong is said in one line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quartblog.errors.exceptions import QuartblogError
+from quartblog.settings import Loaded, Settings, load
+from quartblog.settings.sources import CONFIG_VARIABLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One call of the command. `config_path` is what --config named, None without it."""
+
+    config_path: Path | None
+
+    def load(self) -> Loaded:
+        """Read the settings and where they came from. Raise SettingsError."""
+        return load(self.config_path)
+
+    def settings(self) -> Settings:
+        """Read the settings. Raise SettingsError."""
+        return self.load().settings
+
+    def pass_on(self) -> None:
+        """Let the processes started from here read the same file."""
+        if self.config_path is not None:
+            os.environ[CONFIG_VARIABLE] = str(self.config_path.resolve())
+
+
+class Explaining(click.Group):
+    """Says what this project's own errors mean on standard error and exits 1, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand. Raise ClickException for what is expected to go wrong."""
+        try:
+            return super().invoke(ctx)
+        except QuartblogError as error:
+            raise click.ClickException(explanation(error)) from error
+
+
+def explanation(error: QuartblogError) -> str:
+    """Return the error's message, with the reason behind it, and several problems one below the other."""
+    cause = str(error.__cause__ or "").strip()
+    text = f"{error}: {cause.splitlines()[0]}" if cause else str(error)
+    lines = text.splitlines()
+    return "\n".join(["several things are wrong:", *(f"  {line}" for line in lines)]) if len(lines) > 1 else text

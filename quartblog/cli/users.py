@@ -1,0 +1,157 @@
+"""`quartblog user`: accounts, from the machine itself."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import click
+from email_validator import EmailNotValidError, validate_email
+
+from quartblog import migrations
+from quartblog.auth import service
+from quartblog.auth.forms import PASSWORD_MAX
+from quartblog.auth.passwords import hash_password
+from quartblog.database import Database
+from quartblog.errors.exceptions import EmailTaken, InvalidUsername, NoSuchUser, UsernameTaken
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from quartblog.cli.invocation import Invocation
+    from quartblog.models import User
+    from quartblog.settings import Settings
+
+
+def _address(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    try:
+        return validate_email(value, check_deliverability=False).normalized
+    except EmailNotValidError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+password_option = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from the first line of standard input."
+)
+
+
+@click.group()
+def user() -> None:
+    """Look after accounts.
+
+    \b
+    Example:
+      quartblog user create ada --email ada@example.org --admin
+    """
+
+
+@user.command()
+@click.argument("name")
+@click.option("--email", required=True, callback=_address, help="The account's e-mail address.")
+@click.option("--admin", is_flag=True, help="Let the account see the operator's pages.")
+@password_option
+@click.pass_obj
+def create(invocation: Invocation, name: str, email: str, *, admin: bool, password_stdin: bool) -> None:
+    """Add an account, also where registration is closed.
+
+    \b
+    Example:
+      quartblog user create ada --email ada@example.org --admin
+      pass show blog | quartblog user create ada --email ada@example.org --password-stdin
+    """
+    settings = invocation.settings()
+    asyncio.run(_create(settings, name, email, _password(from_stdin=password_stdin), admin=admin))
+    click.echo(f"{name} is an account now" + (" and an administrator" if admin else ""))
+
+
+@user.command()
+@click.argument("name")
+@click.option("--revoke", is_flag=True, help="Take the right away instead.")
+@click.pass_obj
+def admin(invocation: Invocation, name: str, *, revoke: bool) -> None:
+    """Let an account see the operator's pages.
+
+    \b
+    Example:
+      quartblog user admin ada
+      quartblog user admin ada --revoke
+    """
+    asyncio.run(_set_admin(invocation.settings(), name, admin=not revoke))
+    click.echo(f"{name} is {'no longer' if revoke else 'now'} an administrator")
+
+
+@user.command()
+@click.argument("name")
+@password_option
+@click.pass_obj
+def password(invocation: Invocation, name: str, *, password_stdin: bool) -> None:
+    """Set a new password and sign the account out everywhere.
+
+    \b
+    Example:
+      quartblog user password ada
+    """
+    settings = invocation.settings()
+    asyncio.run(_set_password(settings, name, _password(from_stdin=password_stdin)))
+    click.echo(f"{name} has a new password and is signed out everywhere")
+
+
+async def _create(settings: Settings, name: str, email: str, password: str, *, admin: bool) -> None:
+    password_hash = await hash_password(password)
+    async with _transaction(settings) as session:
+        try:
+            account = await service.register(session, name, email, password_hash)
+        except UsernameTaken as error:
+            raise click.ClickException(f"the name {name} is taken") from error
+        except EmailTaken as error:
+            raise click.ClickException(f"another account has the address {email}") from error
+        except InvalidUsername as error:
+            raise click.ClickException(
+                f"{name!r} cannot be a name: letters of one script, digits and _ - . can, with a letter or digit first"
+            ) from error
+        account.is_admin = admin
+
+
+async def _set_admin(settings: Settings, name: str, *, admin: bool) -> None:
+    async with _transaction(settings) as session:
+        (await _account(session, name)).is_admin = admin
+
+
+async def _set_password(settings: Settings, name: str, password: str) -> None:
+    password_hash = await hash_password(password)
+    async with _transaction(settings) as session:
+        await service.change_password(session, await _account(session, name), password_hash)
+
+
+async def _account(session: AsyncSession, name: str) -> User:
+    account = await service.by_username(session, name)
+    if account is None:
+        raise NoSuchUser(f"nobody has the name {name}")
+    return account
+
+
+@asynccontextmanager
+async def _transaction(settings: Settings) -> AsyncIterator[AsyncSession]:
+    database = Database(settings.database.url.get_secret_value())
+    try:
+        await migrations.check(database)
+        async with database.transaction() as session:
+            yield session
+    finally:
+        await database.close()
+
+
+def _password(*, from_stdin: bool) -> str:
+    """Ask twice, or read a line of standard input: other users of the machine can read a command line."""
+    typed: str
+    if from_stdin:
+        typed = sys.stdin.readline().rstrip("\r\n")
+    else:
+        typed = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if not 0 < len(typed) <= PASSWORD_MAX:
+        raise click.UsageError(f"the password must have 1 to {PASSWORD_MAX} characters")
+    return typed
