@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args
 
 from babel import Locale
 from babel.dates import format_date, format_datetime, format_timedelta
@@ -23,7 +23,7 @@ from werkzeug.http import parse_accept_header
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from quart import Quart, Response
+    from quart import Quart
 
 Language = Literal["zh", "en"]
 
@@ -33,6 +33,7 @@ SOURCE: Final[Language] = "zh"
 
 FOLDER: Final = Path(__file__).parent.parent / "translations"
 
+_Default = TypeVar("_Default", bound=str)
 _EXTENSION: Final = "quartblog.language"
 _LOCALES: Final = {"zh": Locale("zh", "CN", script="Hans"), "en": Locale("en")}
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s")
@@ -91,7 +92,7 @@ def locale() -> Language:
     return language
 
 
-def negotiate(accept_language: str, default: Language) -> Language:
+def negotiate(accept_language: str, default: _Default) -> Language | _Default:
     """Pick the language of an Accept-Language header; `default` where it names none of ours.
 
     The reader's order decides before the closeness of the match: `zh-TW, en;q=0.5` is Chinese, although only `en` is
@@ -114,18 +115,18 @@ def negotiate(accept_language: str, default: Language) -> Language:
     return default
 
 
-def absolute(moment: datetime) -> str:
-    """Write a moment in full, in UTC, in the reader's form. A naive one, as SQLite returns it, is UTC already."""
-    return _in_full(_aware(moment), locale())
+def absolute(value: datetime) -> str:
+    """Write an aware moment in full, in UTC, in the reader's form."""
+    return _in_full(value.astimezone(UTC), locale())
 
 
 def moment(value: datetime) -> Markup:
-    """Draw a `<time>`: how long ago within a week, the date before that; the full UTC form is its title."""
-    return time_element(_aware(value), datetime.now(UTC), locale())
+    """Draw an aware moment as a `<time>`: how long ago within a week, the date before that; in full as its title."""
+    return time_element(value.astimezone(UTC), datetime.now(UTC), locale())
 
 
 def time_element(value: datetime, now: datetime, language: Language) -> Markup:
-    """Draw the `<time>` of an aware moment as somebody reads it at `now`."""
+    """Draw the `<time>` of a moment in UTC as somebody reads it at `now`."""
     # Another host's clock may run ahead of ours: what "will" happen has just happened.
     age = max(now - value, timedelta(0))
     if age < _JUST_NOW:
@@ -140,7 +141,7 @@ def time_element(value: datetime, now: datetime, language: Language) -> Markup:
 
 
 def init_app(app: Quart, default_language: Language) -> None:
-    """Give every template `_`, `locale`, `|moment` and `|absolute`, and caches the header the answer hangs on.
+    """Give every template `_`, `locale`, `|moment` and `|absolute`.
 
     The catalogues are read here: one that cannot be read stops the start, not the first English reader.
     """
@@ -150,13 +151,6 @@ def init_app(app: Quart, default_language: Language) -> None:
     app.extensions[_EXTENSION] = default_language
     app.jinja_env.globals.update({"_": _, "locale": locale})
     app.jinja_env.filters.update(moment=moment, absolute=absolute)
-    app.after_request(_vary)
-
-
-async def _vary(response: Response) -> Response:
-    if "language" in g:
-        response.vary.add("Accept-Language")
-    return response
 
 
 def _site_language() -> Language:
@@ -164,10 +158,6 @@ def _site_language() -> Language:
         return SOURCE
     language: Language = current_app.extensions.get(_EXTENSION, SOURCE)
     return language
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 # A page of posts asks for the same moments again and again, and this costs three times the rest of the element.
