@@ -45,7 +45,8 @@ def run(invocation: Invocation, host: str | None, port: int | None, workers: int
         ended = _run(invocation, host, port, 1 if debug else workers, debug=debug)
     except KeyboardInterrupt:
         return
-    if ended != 0:
+    # A worker that SIGTERM met before it could ignore it: a service manager stops all of them at once.
+    if ended not in {0, -signal.SIGTERM}:
         raise click.ClickException(f"a worker ended by itself, with exit code {ended}; the log file says more")
 
 

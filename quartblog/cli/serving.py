@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
-import os
 import socket
 import time
 import tomllib
@@ -118,12 +117,14 @@ def _listen(host: str, port: int, config: Config) -> Listening:
 
 
 def _why_not(address: str, error: Exception) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.EADDRINUSE:
-        return f"{address} is taken by another program: stop it, or choose another port with --port"
-    if number == errno.EACCES:
-        return f"{address} needs more rights: ports below 1024 belong to root, choose another with --port"
-    return f"cannot listen on {address}: {os.strerror(number) if number and number > 0 else error}"
+    match error:
+        case OSError(errno=errno.EADDRINUSE):
+            return f"{address} is taken by another program: stop it, or choose another port with --port"
+        case OSError(errno=errno.EACCES):
+            return f"{address} needs more rights: ports below 1024 belong to root, choose another with --port"
+        case OSError():
+            return f"cannot listen on {address}: {error.strerror}"
+    return f"cannot listen on {address}: {error}"
 
 
 def _host_and_port(bind: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from quartblog.auth import service
 from quartblog.auth.forms import PASSWORD_MAX
 from quartblog.auth.passwords import hash_password
 from quartblog.database import Database
-from quartblog.errors.exceptions import EmailTaken, InvalidUsername, NoSuchUser, UsernameTaken
+from quartblog.errors.exceptions import EmailTaken, InvalidUsername, NoSuchUser, SchemaOutdated, UsernameTaken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -136,7 +136,10 @@ async def _account(session: AsyncSession, name: str) -> User:
 
 @asynccontextmanager
 async def _transaction(settings: Settings) -> AsyncIterator[AsyncSession]:
-    database = Database(settings.database.url.get_secret_value())
+    url = settings.database.url.get_secret_value()
+    if (file := migrations.sqlite_file(url)) is not None and not file.exists():
+        raise SchemaOutdated(f"{file}: there is no database yet: run `quartblog db upgrade`")
+    database = Database(url)
     try:
         await migrations.check(database)
         async with database.transaction() as session:
