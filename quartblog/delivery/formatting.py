@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LINE = "%(asctime)s %(levelname)s: %(message)s [in %(pathname)s:%(lineno)d]"
 
 # An exception's own text may hold line feeds; behind one, nothing may look like a record of ours.
-_FORGED = re.compile(r"^(?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", re.MULTILINE)
+_FORGED = re.compile(r"\n(?=2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d)")
 
 
 def exception_text(record: logging.LogRecord) -> str:
@@ -59,7 +59,7 @@ class TextFormatter(logging.Formatter):
         parts = [one_line(line)]
         for text in (exception_text(record), record.stack_info):
             if text:
-                parts.append(_FORGED.sub("  ", block(text)))  # noqa: PERF401  two short lines
+                parts.append(_FORGED.sub("\n  ", block(text)))  # noqa: PERF401  two short lines
         return "\n".join(parts)
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
