@@ -1,0 +1,130 @@
+"""What most tests need: settings in a folder of their own, a running app, accounts, visitors."""
+
+import logging
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from quart import Quart
+from sqlalchemy import event
+
+from quartblog import migrations
+from quartblog.app import create_app
+from quartblog.auth import passwords, service
+from quartblog.database import EXTENSION, Database
+from quartblog.models import User
+from quartblog.settings import Settings
+from tests.support.browsing import Visitor
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture(autouse=True)
+def quick_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash with the least of work: the real cost is 0.1 s a time."""
+    monkeypatch.setattr(passwords, "METHOD", "scrypt:256:8:1")
+
+
+@pytest.fixture(autouse=True)
+def as_found() -> Iterator[None]:
+    """Fail a test that leaves a handler on the root logger behind."""
+    before = list(logging.root.handlers)
+    yield
+    assert logging.root.handlers == before
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("template") / "quartblog.sqlite3"
+    migrations.upgrade(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database_url(tmp_path: Path, empty_database: Path) -> str:
+    """A fresh SQLite database with all tables."""
+    path = tmp_path / "quartblog.sqlite3"
+    shutil.copy(empty_database, path)
+    return f"sqlite+aiosqlite:///{path}"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    """Every default, in a folder of the test's own."""
+    return Settings.model_validate(
+        {
+            "database": {"url": database_url},
+            "security": {"secret_key": "a key for the tests, 32 characters or more"},
+            "logging": {"directory": tmp_path / "logs"},
+            "delivery": {"outbox": tmp_path / "outbox.sqlite3"},
+            "errors": {"rehearsal_route": True},
+        }
+    )
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[Quart]:
+    """The app, serving."""
+    app = create_app(settings)
+    async with app.test_app():
+        yield app
+
+
+@pytest.fixture
+def database(app: Quart) -> Database:
+    """The app's database."""
+    found: Database = app.extensions[EXTENSION]
+    return found
+
+
+@pytest.fixture
+def visitor(app: Quart) -> Visitor:
+    """Somebody who has not signed in, with a browser that asks for Chinese."""
+    return Visitor(app, Accept_Language="zh-CN,zh;q=0.9")
+
+
+@pytest.fixture
+async def ada(database: Database) -> User:
+    """An account."""
+    return await _account(database, "ada")
+
+
+@pytest.fixture
+async def grace(database: Database) -> User:
+    """Another account."""
+    return await _account(database, "grace")
+
+
+@pytest.fixture
+def sign_in(app: Quart) -> Callable[[User], Awaitable[Visitor]]:
+    """Sign a user in through the form and give back the browser."""
+
+    async def sign_in(user: User) -> Visitor:
+        visitor = Visitor(app, Accept_Language="zh-CN,zh;q=0.9")
+        answer = await visitor.submit("/login", username=user.username, password=PASSWORD)
+        assert answer.status == 302, answer.text
+        return visitor
+
+    return sign_in
+
+
+@pytest.fixture
+def statements(database: Database) -> Iterator[list[str]]:
+    """Every SQL statement sent since, in order."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    engine = database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(engine, "before_cursor_execute", note)
+
+
+async def _account(database: Database, username: str) -> User:
+    password_hash = await passwords.hash_password(PASSWORD)
+    async with database.transaction() as session:
+        return await service.register(session, username, f"{username}@example.com", password_hash)
