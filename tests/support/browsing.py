@@ -38,7 +38,7 @@ class Page:
         for target in described_by[1].split() if described_by else ():
             element = re.search(rf'id="{target}"[^>]*>(.*?)</', self.text, re.DOTALL)
             assert element, f"{field} refers to {target}, which is not on the page"
-            texts.append(unescape(element[1]).strip())
+            texts.append(unescape(re.sub(r"<[^>]+>", "", element[1])).strip())
         return " ".join(texts)
 
     def value_of(self, field: str) -> str:
