@@ -43,7 +43,7 @@ class Page:
 
     def value_of(self, field: str) -> str:
         """What stands in a field."""
-        if found := re.search(rf'<textarea[^>]*\bname="{field}"[^>]*>\n?(.*?)</textarea>', self.text, re.DOTALL):
+        if found := re.search(rf'<textarea[^>]*\bname="{field}"[^>]*>\r?\n?(.*?)</textarea>', self.text, re.DOTALL):
             return unescape(found[1])
         control = re.search(rf'<input[^>]*\bname="{field}"[^>]*>', self.text)
         assert control, f"no field {field} on this page"
