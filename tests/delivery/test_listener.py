@@ -1,0 +1,292 @@
+"""The thread that writes: no sink may end it, starve another or keep it from stopping."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from quartblog.delivery import lanes
+from quartblog.delivery.lanes import Lane
+from quartblog.delivery.listener import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .conftest import Kept
+
+
+def record(text: str, level: int = logging.ERROR) -> logging.LogRecord:
+    return logging.LogRecord("app", level, "a.py", 1, text, None, None)
+
+
+class Raising(logging.Handler):
+    """Fails for every record that says so."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    def __repr__(self) -> str:
+        return "<Raising>"
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        if "bad" in record.getMessage():
+            raise self.error
+        return True
+
+
+class Hanging(logging.Handler):
+    """Holds every record until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+        self.let_go = threading.Event()
+        self.count = 0
+
+    def __repr__(self) -> str:
+        return "<Hanging>"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.entered.set()
+        self.let_go.wait(30)
+        self.count += 1
+
+
+@pytest.fixture
+def records() -> SimpleQueue[Any]:
+    return SimpleQueue()
+
+
+@pytest.fixture
+def listen(records: SimpleQueue[Any]) -> Iterator[Callable[..., Listener]]:
+    """Start a listener for these sinks; it is stopped at the end."""
+    started: list[Listener] = []
+
+    def start(*sinks: logging.Handler, **options: Any) -> Listener:
+        listener = Listener(records, sinks, **options)
+        listener.start()
+        started.append(listener)
+        return listener
+
+    yield start
+    for listener in started:
+        listener.stop(5)
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    sink = Hanging()
+    yield sink
+    sink.let_go.set()
+
+
+def test_drain_returns_when_the_sinks_have_everything(
+    records: SimpleQueue[Any], listen: Callable[..., Listener], kept: Kept
+) -> None:
+    listener = listen(kept)
+    for number in range(100):
+        records.put(record(str(number)))
+
+    assert listener.drain()
+    assert kept.messages == [str(number) for number in range(100)]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), KeyboardInterrupt()])
+def test_a_sink_that_raises_stops_neither_the_thread_nor_the_others(
+    records: SimpleQueue[Any],
+    listen: Callable[..., Listener],
+    kept: Kept,
+    error: BaseException,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listener = listen(Raising(error), kept)
+    for text in ("bad 1", "bad 2", "good", "bad 3"):
+        records.put(record(text))
+
+    assert listener.drain()
+    assert listener.alive
+    assert kept.messages == ["bad 1", "bad 2", "good", "bad 3"]
+    # Once a burst: a success between two failures makes them two bursts.
+    assert capsys.readouterr().err.count("the sink <Raising> failed") == 2
+
+
+def test_a_sink_gets_only_its_level(records: SimpleQueue[Any], listen: Callable[..., Listener], kept: Kept) -> None:
+    kept.setLevel(logging.ERROR)
+    listener = listen(kept)
+    records.put(record("news", logging.INFO))
+    records.put(record("failed"))
+    listener.drain()
+
+    assert kept.messages == ["failed"]
+
+
+def test_a_record_of_its_own_is_written_as_well(
+    records: SimpleQueue[Any], listen: Callable[..., Listener], kept: Kept
+) -> None:
+    more = iter([record("report"), None])
+    listener = listen(kept, on_taken=lambda: next(more))
+    records.put(record("first"))
+    records.put(record("second"))
+    listener.drain()
+
+    assert kept.messages == ["first", "report", "second"]
+
+
+def test_stop_writes_what_is_queued_and_may_be_called_again(
+    records: SimpleQueue[Any], listen: Callable[..., Listener], kept: Kept
+) -> None:
+    listener = listen(kept)
+    for number in range(1_000):
+        records.put(record(str(number)))
+
+    assert listener.stop()
+    assert listener.stop()
+    assert len(kept.records) == 1_000
+    assert not listener.alive
+    assert listener.drain()
+
+
+def test_a_record_behind_the_last_mark_is_still_written(
+    records: SimpleQueue[Any], listen: Callable[..., Listener], kept: Kept, hanging: Hanging
+) -> None:
+    listener = listen(hanging, kept)
+    records.put(record("first"))
+    assert hanging.entered.wait(5)
+    assert not listener.stop(0)
+    records.put(record("late"))
+    hanging.let_go.set()
+
+    assert listener.stop()
+    assert kept.messages == ["first", "late"]
+
+
+def test_stop_ends_in_time_while_a_sink_hangs(
+    records: SimpleQueue[Any], listen: Callable[..., Listener], hanging: Hanging
+) -> None:
+    listener = listen(hanging)
+    records.put(record("first"))
+    assert hanging.entered.wait(5)
+
+    assert not listener.drain(0.01)
+    assert not listener.stop(0.01)
+    assert not listener.stop(0.01)
+
+
+def test_a_sink_may_stop_its_own_listener(records: SimpleQueue[Any], listen: Callable[..., Listener]) -> None:
+    answers: list[bool] = []
+
+    class Stopping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            answers.extend((listener.drain(60), listener.stop(60)))
+
+    listener = listen(Stopping())
+    records.put(record("stop"))
+
+    assert listener.stop(5)
+    assert answers == [False, False]
+
+
+def test_an_idle_listener_keeps_no_frames_alive(records: SimpleQueue[Any], listen: Callable[..., Listener]) -> None:
+    gone = threading.Event()
+
+    class Noticed(logging.LogRecord):
+        def __del__(self) -> None:
+            gone.set()
+
+    listener = listen()
+    records.put(Noticed("app", logging.ERROR, "a.py", 1, "text", None, None))
+    listener.drain()
+
+    assert gone.wait(5)
+
+
+@pytest.fixture
+def lane_to(hanging: Hanging) -> Iterator[Lane]:
+    lane = Lane(hanging, waiting=2)
+    lane.start()
+    yield lane
+    hanging.let_go.set()
+    lane.stop(5)
+
+
+def test_a_sink_that_hangs_delays_no_other(
+    records: SimpleQueue[Any],
+    listen: Callable[..., Listener],
+    kept: Kept,
+    lane_to: Lane,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hanging = lane_to.sink
+    assert isinstance(hanging, Hanging)
+    listener = listen(lane_to, kept)
+    records.put(record("first"))
+    assert hanging.entered.wait(5)
+    for number in range(50):
+        records.put(record(str(number)))
+
+    assert listener.drain()
+    assert len(kept.records) == 51
+    assert lane_to.passed_by == 48
+    assert capsys.readouterr().err.count("is too slow: records pass it by") == 1
+    hanging.let_go.set()
+    assert lane_to.drain(5)
+    assert hanging.count == 3
+
+
+def test_a_sink_that_hangs_for_long_is_bypassed_until_it_returns(
+    lane_to: Lane,
+    hanging: Hanging,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lane_to.handle(record("first"))
+    assert hanging.entered.wait(5)
+    assert lane_to.handle(record("waits"))
+    monkeypatch.setattr(lanes, "HANGING", -1.0)
+
+    assert not lane_to.handle(record("passes by"))
+    assert "has not returned" in capsys.readouterr().err
+    hanging.let_go.set()
+    assert lane_to.drain(5)
+    assert lane_to.handle(record("served again"))
+
+
+def test_a_lane_left_behind_is_said_so(lane_to: Lane, hanging: Hanging, capsys: pytest.CaptureFixture[str]) -> None:
+    lane_to.handle(record("first"))
+    assert hanging.entered.wait(5)
+
+    assert not lane_to.stop(0.01)
+    assert "<Hanging> did not return in time" in capsys.readouterr().err
+
+
+def test_a_lane_follows_the_level_of_its_sink(kept: Kept) -> None:
+    lane = Lane(kept)
+    lane.start()
+    lane.handle(record("news", logging.INFO))
+    kept.setLevel(logging.ERROR)
+    lane.handle(record("more news", logging.INFO))
+
+    assert lane.stop(5)
+    assert kept.messages == ["news"]
+
+
+def test_what_a_sink_logs_does_not_come_back_to_it() -> None:
+    class Chatty(logging.Handler):
+        count = 0
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.count += 1
+            lane.handle(logging.LogRecord("x", logging.ERROR, "a.py", 1, "more", None, None))
+
+    sink = Chatty()
+    lane = Lane(sink)
+    lane.start()
+    lane.handle(record("first"))
+
+    assert lane.stop(5)
+    assert sink.count == 1

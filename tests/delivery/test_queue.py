@@ -1,0 +1,372 @@
+"""What the thread that logs does, and what it must never do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from quartblog.delivery.options import QueueOptions
+from quartblog.delivery.queue import MESSAGE_LIMIT, BoundedQueueHandler, Counter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def logger_with(handler: logging.Handler) -> logging.Logger:
+    logger = logging.getLogger("tests.delivery.queue")
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)
+    logger.handlers[:] = [handler]
+    return logger
+
+
+@pytest.fixture(autouse=True)
+def logger_is_left_clean() -> Iterator[None]:
+    yield
+    logging.getLogger("tests.delivery.queue").handlers.clear()
+
+
+def queued(handler: BoundedQueueHandler) -> list[logging.LogRecord]:
+    return [handler.records.get_nowait() for _ in range(handler.records.qsize())]
+
+
+def test_a_later_change_of_an_argument_does_not_change_the_log() -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    basket = ["apple"]
+    logger_with(handler).info("bought %s", basket)
+    basket.append("pear")
+
+    [record] = queued(handler)
+
+    assert record.getMessage() == "bought ['apple']"
+
+
+def test_other_handlers_keep_the_record_as_it_was_logged() -> None:
+    handler = BoundedQueueHandler(QueueOptions(), lambda: {"route": "/x"})
+    record = logging.LogRecord("app", logging.ERROR, "a.py", 1, "bought %s", ("apple",), None)
+    handler.handle(record)
+
+    assert record.msg == "bought %s"
+    assert record.args == ("apple",)
+    assert not hasattr(record, "route")
+
+
+def test_the_exception_travels_unformatted(failure: BaseException) -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    logger_with(handler).error("failed", exc_info=failure)
+
+    [record] = queued(handler)
+
+    assert record.exc_info == (ValueError, failure, failure.__traceback__)
+    assert record.exc_text is None
+    assert record.getMessage() == "failed"
+
+
+def test_the_context_is_stamped_on_the_record_and_an_explicit_extra_wins() -> None:
+    handler = BoundedQueueHandler(QueueOptions(), lambda: {"error_id": "abc", "method": "GET", "msg": "forged"})
+    logger_with(handler).error("failed", extra={"method": "POST"})
+
+    [record] = queued(handler)
+
+    assert vars(record)["error_id"] == "abc"
+    assert vars(record)["method"] == "POST"
+    assert record.getMessage() == "failed"
+
+
+def test_an_error_outside_of_a_request_gets_an_id_of_its_own() -> None:
+    handler = BoundedQueueHandler(QueueOptions(), lambda: {"error_id": None})
+    handler_without_context = BoundedQueueHandler(QueueOptions())
+    for one in (handler, handler_without_context):
+        logger_with(one).error("failed")
+        logger_with(one).warning("odd")
+
+        error, warning = queued(one)
+        if one is handler_without_context:
+            assert len(vars(error)["error_id"]) == 12
+        assert not getattr(warning, "error_id", None)
+
+
+def test_a_context_that_is_there_but_empty_still_gets_an_id() -> None:
+    handler = BoundedQueueHandler(QueueOptions(), lambda: {"error_id": None})
+    logger_with(handler).error("failed")
+
+    assert len(vars(queued(handler)[0])["error_id"]) == 12
+
+
+def test_a_context_that_raises_loses_no_record(capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> dict[str, object]:
+        raise LookupError("no request here")
+
+    handler = BoundedQueueHandler(QueueOptions(), broken)
+    logger_with(handler).error("first")
+    logger_with(handler).error("second")
+
+    assert [record.getMessage() for record in queued(handler)] == ["first", "second"]
+    assert capsys.readouterr().err.count("no request here") == 1
+
+
+class Hostile:
+    def __str__(self) -> str:
+        raise RuntimeError("I will not be logged")
+
+    __repr__ = __str__
+
+
+class HostileError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("nor will I")
+
+
+class DoublyHostile:
+    def __str__(self) -> str:
+        raise HostileError
+
+
+@pytest.mark.parametrize(
+    ("template", "arguments", "why"),
+    [
+        ("see %s", (Hostile(),), "RuntimeError: I will not be logged"),
+        (Hostile(), (), "RuntimeError: I will not be logged"),
+        ("see %s", (DoublyHostile(),), "HostileError"),
+        ("see %d", ("a word",), "TypeError"),
+        ("see %s %s", ("one",), "TypeError"),
+        ("see %(name)s", {"other": 1}, "KeyError"),
+    ],
+)
+def test_a_message_that_cannot_be_built_becomes_a_line_that_says_why(template: Any, arguments: Any, why: str) -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    record = logging.LogRecord("app", logging.ERROR, "a.py", 1, template, None, None)
+    record.args = arguments
+    handler.handle(record)
+
+    [frozen] = queued(handler)
+
+    assert frozen.getMessage().startswith("(the message could not be built: ")
+    assert why in frozen.getMessage()
+
+
+def test_a_huge_message_is_shortened_and_says_so() -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    logger_with(handler).error("a" * 10_000_000 + "the end")
+
+    text = queued(handler)[0].getMessage()
+
+    assert len(text) < MESSAGE_LIMIT + 100
+    assert "characters left out" in text
+    assert text.endswith("the end")
+
+
+def test_a_str_subclass_does_not_reach_the_other_thread() -> None:
+    class Markup(str):
+        __slots__ = ()
+
+    handler = BoundedQueueHandler(QueueOptions())
+    logger_with(handler).error(Markup("text"))
+
+    assert type(queued(handler)[0].msg) is str
+
+
+def test_ordinary_records_are_refused_first_and_every_refusal_is_counted() -> None:
+    handler = BoundedQueueHandler(QueueOptions(size=10, reserve=0.2))
+    logger = logger_with(handler)
+    for _ in range(9):
+        logger.info("news")
+    for _ in range(4):
+        logger.error("failed")
+    logger.warning("odd")
+
+    levels = [record.levelname for record in queued(handler)]
+
+    assert levels == ["INFO"] * 8 + ["ERROR"] * 2
+    assert handler.refused() == {"INFO": 1, "WARNING": 1, "ERROR": 2}
+
+
+def test_the_refusals_are_reported_once_when_there_is_room_again() -> None:
+    handler = BoundedQueueHandler(QueueOptions(size=4, reserve=0))
+    logger = logger_with(handler)
+    for _ in range(6):
+        logger.info("news")
+    logger.error("failed")
+
+    reports = []
+    for _ in range(4):
+        handler.records.get_nowait()
+        reports.append(handler.taken())
+
+    assert [report and report.getMessage() for report in reports] == [
+        None,
+        "The log queue was full: 3 records were refused (2 INFO, 1 ERROR)",
+        None,
+        None,
+    ]
+    assert reports[1] is not None
+    assert reports[1].levelno == logging.WARNING
+
+
+def test_a_second_burst_of_refusals_counts_from_the_first() -> None:
+    handler = BoundedQueueHandler(QueueOptions(size=1, reserve=0))
+    logger = logger_with(handler)
+    texts = []
+    for burst in (1, 2):
+        for _ in range(burst + 1):
+            logger.info("news")
+        handler.records.get_nowait()
+        report = handler.taken()
+        assert report is not None
+        texts.append(report.getMessage())
+
+    assert ": 1 records" in texts[0]
+    assert ": 2 records" in texts[1]
+
+
+def test_a_record_is_queued_once_whichever_loggers_bring_it() -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    parent = logger_with(handler)
+    child = parent.getChild("child")
+    child.addHandler(handler)
+    child.error("failed")
+    child.handlers.clear()
+
+    assert len(queued(handler)) == 1
+
+
+def test_a_filter_of_the_handler_decides() -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    handler.addFilter(lambda record: "secret" not in record.getMessage())
+    logger = logger_with(handler)
+    logger.error("secret")
+    logger.error("public")
+
+    assert [record.getMessage() for record in queued(handler)] == ["public"]
+
+
+class Gates(deque[threading.Lock]):
+    """The threads that wait for room; tells when the first has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+
+    def append(self, gate: threading.Lock) -> None:
+        super().append(gate)
+        self.entered.set()
+
+
+class FullQueue(BoundedQueueHandler):
+    """Holds the one record it can hold."""
+
+    def __init__(self, block_ms: int) -> None:
+        super().__init__(QueueOptions(size=1, reserve=0, overflow="block", block_ms=block_ms))
+        logger_with(self).error("first")
+        self._waiting = gates = Gates()
+        self.someone_waits = gates.entered
+
+
+def test_blocking_waits_in_a_thread_until_there_is_room() -> None:
+    handler = FullQueue(block_ms=10_000)
+    writer = threading.Thread(target=lambda: logger_with(handler).error("second"))
+    writer.start()
+    assert handler.someone_waits.wait(5)
+    handler.records.get_nowait()
+    handler.taken()
+    writer.join(5)
+
+    assert not writer.is_alive()
+    assert [record.getMessage() for record in queued(handler)] == ["second"]
+    assert handler.refused() == {}
+
+
+def test_blocking_gives_up_after_its_time() -> None:
+    handler = FullQueue(block_ms=20)
+    started = time.monotonic()
+    logger_with(handler).error("second")
+
+    assert 0.02 <= time.monotonic() - started < 5
+    assert handler.refused() == {"ERROR": 1}
+    assert not handler._waiting
+
+
+async def test_blocking_never_waits_on_an_event_loop() -> None:
+    handler = FullQueue(block_ms=60_000)
+    started = time.monotonic()
+    logger_with(handler).error("second")
+
+    assert time.monotonic() - started < 5
+    assert handler.refused() == {"ERROR": 1}
+
+
+def test_blocking_never_waits_on_the_thread_that_makes_room() -> None:
+    handler = FullQueue(block_ms=60_000)
+    handler.reader = threading.get_ident()
+    logger_with(handler).error("second")
+
+    assert handler.refused() == {"ERROR": 1}
+
+
+async def test_who_waits_for_room_does_not_hold_up_an_event_loop() -> None:
+    handler = FullQueue(block_ms=5_000)
+    waiting = asyncio.create_task(asyncio.to_thread(logger_with(handler).error, "second"))
+    assert await asyncio.to_thread(handler.someone_waits.wait, 5)
+    started = time.monotonic()
+    logger_with(handler).error("third")
+
+    assert time.monotonic() - started < 2
+    handler.records.get_nowait()
+    handler.taken()
+    await waiting
+
+
+@pytest.mark.parametrize("overflow", ["drop", "block"])
+def test_records_from_a_signal_handler_arrive(overflow: Any) -> None:
+    handler = BoundedQueueHandler(QueueOptions(size=1_000_000, overflow=overflow))
+    logger = logger_with(handler)
+    interruptions = Counter()
+
+    def interrupt(*_: object) -> None:
+        interruptions.add()
+        logger.error("interrupted")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        for number in range(20_000):
+            logger.error("record %s", number)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    messages = [record.getMessage() for record in queued(handler)]
+    assert len(messages) == 20_000 + interruptions.value()
+    assert messages.count("interrupted") == interruptions.value() > 0
+
+
+def test_a_counter_is_exact_under_threads() -> None:
+    counter = Counter()
+
+    def count() -> None:
+        for _ in range(10_000):
+            counter.add()
+            if _ % 1_000 == 0:
+                counter.value()
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert counter.value() == 80_000
+    assert counter.value() == 80_000
+
+
+@pytest.mark.parametrize("options", [{"size": 0}, {"reserve": 1.0}, {"reserve": -0.1}])
+def test_a_queue_that_could_hold_nothing_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not"):
+        QueueOptions(**options)

@@ -1,0 +1,361 @@
+"""The cached traceback text is the standard one, byte for byte."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quartblog.delivery.tracebacks import StackCache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+STANDARD = logging.Formatter()
+
+
+def info(error: BaseException) -> Any:
+    return type(error), error, error.__traceback__
+
+
+def assert_same(error: BaseException, cache: StackCache | None = None) -> None:
+    """Compare when the cache does not know the stack, when it does, and without a traceback."""
+    cache = StackCache() if cache is None else cache
+    expected = STANDARD.formatException(info(error))
+
+    assert cache.format_exception(info(error)) == expected
+    assert cache.format_exception(info(error)) == expected
+    bare: Any = (type(error), error, None)
+    assert cache.format_exception(bare) == STANDARD.formatException(bare)
+
+
+def caught(action: Callable[[], Any]) -> BaseException:
+    try:
+        action()
+    except BaseException as error:  # noqa: BLE001  whatever it is, it is compared
+        return error
+    raise AssertionError("nothing was raised")
+
+
+class Point:
+    def __init__(self) -> None:
+        self.colour = "red"
+
+
+class Awkward(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Falsy(Exception):
+    def __bool__(self) -> bool:
+        return False
+
+
+class Noted(Exception):
+    """Its notes are no list."""
+
+    __notes__: Any
+
+
+def make_awkward() -> None:
+    raise Awkward
+
+
+def misspelt_attribute() -> None:
+    Point().color  # type: ignore[attr-defined]  # noqa: B018  the suggestion is the point
+
+
+def misspelt_name() -> None:
+    colour = 1
+    print(colur, colour)  # type: ignore[name-defined]  # noqa: F821  the same
+
+
+def forgotten_import() -> None:
+    pathlib.Path()  # type: ignore[name-defined]  # noqa: F821  the same
+
+
+def misspelt_import() -> None:
+    from logging import getLoger  # type: ignore[attr-defined]  # noqa: F401, PLC0415  the same
+
+
+def several_lines() -> None:
+    {
+        "one": 1,
+        "two": 2,
+    }[
+        "three"
+    ]  # fmt: skip
+
+
+def wide_characters() -> None:
+    名字 = "微博"  # noqa: N806, PLC2401  as people write it here
+    _ = (名字, 1 / 0, "微博" * 3)
+
+
+def syntax_error() -> None:
+    compile("a = 1 +\nb ==== 2\n", "broken.py", "exec")
+
+
+def syntax_error_with_wide_text() -> None:
+    compile("\t微博 = '永远\n", "broken.py", "exec")
+
+
+def bad_indentation() -> None:
+    compile("if 1:\na\n", "broken.py", "exec")
+
+
+def empty_syntax_error() -> None:
+    raise SyntaxError
+
+
+def recursion(depth: int = 40) -> None:
+    if not depth:
+        raise RecursionError("deep enough")
+    recursion(depth - 1)
+
+
+def endless(depth: int = 0) -> None:
+    endless(depth + 1)
+
+
+def mutual(depth: int) -> None:
+    return recursion(5) if not depth else other(depth - 1)
+
+
+def other(depth: int) -> None:
+    return mutual(depth) if depth % 3 else mutual(depth - 1 if depth else 0)
+
+
+def many_lines_message() -> None:
+    raise ValueError("one\ntwo\r\n\nthree \x1b[31m \u2028 \ud800")
+
+
+def leave() -> None:
+    raise SystemExit(3)
+
+
+def without_source() -> None:
+    exec(compile("def f():\n    1/0\nf()\n", "/nowhere/missing.py", "exec"), {})
+
+
+def from_a_string() -> None:
+    exec("raise ValueError('in a string')", {})
+
+
+RAISERS: list[Callable[[], Any]] = [
+    make_awkward,
+    misspelt_attribute,
+    misspelt_name,
+    forgotten_import,
+    misspelt_import,
+    several_lines,
+    wide_characters,
+    syntax_error,
+    syntax_error_with_wide_text,
+    bad_indentation,
+    empty_syntax_error,
+    recursion,
+    endless,
+    lambda: mutual(7),
+    many_lines_message,
+    leave,
+    without_source,
+    from_a_string,
+    lambda: int("x"),
+    [].pop,
+]
+
+
+@pytest.mark.parametrize("action", RAISERS)
+def test_each_kind_of_failure_is_formatted_as_the_standard_does(action: Callable[[], Any]) -> None:
+    assert_same(caught(action))
+
+
+LEAVES = st.sampled_from(RAISERS).map(caught)
+NOTES = st.lists(st.one_of(st.text(max_size=20), st.integers(), st.none()), max_size=3)
+
+
+def chained(children: st.SearchStrategy[BaseException]) -> st.SearchStrategy[BaseException]:
+    return st.one_of(
+        st.builds(raise_from, children, children),
+        st.builds(raise_during, children, children, st.booleans()),
+        st.builds(raise_group, st.lists(children, min_size=1, max_size=18), st.booleans()),
+        st.builds(with_notes, children, NOTES),
+        st.builds(in_a_circle, children, children),
+        st.builds(raised_again, children, st.integers(0, 6)),
+    )
+
+
+def raise_from(error: BaseException, cause: BaseException) -> BaseException:
+    def action() -> None:
+        raise error from cause
+
+    return caught(action)
+
+
+def raise_during(error: BaseException, context: BaseException, suppressed: bool) -> BaseException:  # noqa: FBT001
+    def action() -> None:
+        try:
+            raise context  # noqa: TRY301  the implicit chain is the point
+        except BaseException:  # noqa: BLE001
+            if suppressed:
+                raise error from None
+            raise error  # noqa: B904  the same
+
+    return caught(action)
+
+
+def raise_group(errors: list[BaseException], raised: bool) -> BaseException:  # noqa: FBT001
+    group = BaseExceptionGroup("several\nfailures", errors)
+
+    def action() -> None:
+        raise group
+
+    return caught(action) if raised else group
+
+
+def with_notes(error: BaseException, notes: list[Any]) -> BaseException:
+    error.__notes__ = notes
+    return error
+
+
+def in_a_circle(one: BaseException, two: BaseException) -> BaseException:
+    one.__cause__, two.__context__ = two, one
+    return one
+
+
+def raised_again(error: BaseException, times: int) -> BaseException:
+    def action(left: int) -> None:
+        if left:
+            action(left - 1)
+        raise error
+
+    return caught(lambda: action(times))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.recursive(LEAVES, chained, max_leaves=12))
+def test_any_tree_of_failures_is_formatted_as_the_standard_does(error: BaseException) -> None:
+    assert_same(error)
+
+
+@pytest.mark.parametrize("notes", ["a word", 7, ("a", "b"), b"bytes", object])
+def test_notes_of_any_kind_are_formatted_as_the_standard_does(notes: Any) -> None:
+    error = Noted("noted")
+    error.__notes__ = notes
+    assert_same(error)
+
+
+def test_a_falsy_exception_is_formatted_as_the_standard_does() -> None:
+    error = Falsy("no")
+    error.__cause__ = ValueError("the cause")
+    assert_same(error)
+
+
+def test_no_exception_at_all_is_formatted_as_the_standard_does() -> None:
+    nothing: Any = (None, None, None)
+
+    assert StackCache().format_exception(nothing) == STANDARD.formatException(nothing)
+
+
+def run_file(path: Path) -> BaseException:
+    namespace: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    code = compile(path.read_bytes(), str(path), "exec")
+    return caught(lambda: exec(code, namespace))
+
+
+def test_source_in_another_encoding_is_shown_as_the_standard_does(tmp_path: Path) -> None:
+    path = tmp_path / "latin.py"
+    path.write_bytes("# coding: latin-1\nname = 'Zoë' + 1\n".encode("latin-1"))
+    assert_same(run_file(path))
+
+
+def test_source_in_a_wrong_encoding_is_shown_as_the_standard_does(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.py"
+    path.write_text("name = 'Zoe' + 1\n")
+    error = run_file(path)
+    path.write_bytes(b"name = 'Zo\xeb' + 1\n")
+    assert_same(error)
+
+
+def test_equal_code_in_two_files_keeps_its_own_text(tmp_path: Path) -> None:
+    cache = StackCache()
+    for name in ("one.py", "two.py"):
+        path = tmp_path / name
+        path.write_text(f"def f():\n    1 / 0  # {name}\nf()\n")
+        assert_same(run_file(path), cache)
+
+
+def test_a_known_stack_is_not_read_from_disk_again(tmp_path: Path) -> None:
+    path = tmp_path / "edited.py"
+    path.write_text("1 / 0  # as it ran\n")
+    error, cache = run_file(path), StackCache()
+    before = cache.format_exception(info(error))
+    path.write_text("# edited\n\n\n")
+
+    assert "as it ran" in before
+    assert cache.format_exception(info(error)) == before
+
+
+def test_a_traceback_made_by_hand_keeps_its_lines() -> None:
+    def at_line(number: int) -> BaseException:
+        frame = sys._getframe()
+        error = ValueError("made by hand")
+        return error.with_traceback(types.TracebackType(None, frame, -1, number))
+
+    cache = StackCache()
+    for number in (3, 4):
+        assert_same(at_line(number), cache)
+
+
+def test_the_limit_the_interpreter_sets_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    error, cache = caught(recursion), StackCache()
+    cache.format_exception(info(error))
+    monkeypatch.setattr(sys, "tracebacklimit", 2, raising=False)
+    assert_same(error, cache)
+
+
+def numbered(count: int) -> list[BaseException]:
+    """Failures with different stacks of two frames each."""
+    errors = []
+    for number in range(count):
+        namespace: dict[str, Any] = {}
+        exec(compile(f"def f():\n    raise ValueError({number})", f"{number}.py", "exec"), namespace)
+        errors.append(caught(namespace["f"]))
+    return errors
+
+
+def test_the_cache_is_bounded_and_forgets_what_was_not_used_for_longest() -> None:
+    cache = StackCache(frames=6)
+    errors = numbered(4)
+    for error in (*errors[:3], errors[0], errors[3]):
+        cache.format_exception(info(error))
+
+    assert len(cache) == 3
+    kept = {text.partition("\n")[0] for text, _ in cache._stacks.values()}
+    assert len(kept) == 1  # Each begins in `caught`.
+    names = "".join(text for text, _ in cache._stacks.values())
+    assert '"0.py"' in names
+    assert '"1.py"' not in names
+
+
+def test_a_stack_beyond_the_bound_is_formatted_but_not_kept() -> None:
+    cache = StackCache(frames=10)
+    assert_same(caught(recursion), cache)
+
+    assert len(cache) == 0
+
+
+def test_a_repeated_failure_is_formatted_once() -> None:
+    cache = StackCache()
+    for _ in range(5):
+        cache.format_exception(info(caught(lambda: int("x"))))
+
+    assert len(cache) == 1
