@@ -54,9 +54,8 @@ def test_the_initial_is_the_first_letter_or_digit(username: str, letter: str) ->
     assert f">{letter}</text>" in avatar(username)
 
 
-@pytest.mark.parametrize("hue", range(360))
-def test_the_initial_is_legible_on_every_ground(hue: int) -> None:
-    assert contrast(INK, shade(hue)) >= 4.5
+def test_the_initial_is_legible_on_every_ground() -> None:
+    assert min(contrast(INK, shade(hue)) for hue in range(360)) >= 4.5
 
 
 def test_contrast_is_what_wcag_says() -> None:
