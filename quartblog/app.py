@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quart import Quart
 
-from quartblog import auth, migrations
+from quartblog import __version__, auth, migrations
 from quartblog.auth.views import blueprint as auth_blueprint
 from quartblog.database import EXTENSION as DATABASE
 from quartblog.database import Database
@@ -22,8 +22,8 @@ from quartblog.profile.views import blueprint as profile_blueprint
 from quartblog.settings import Settings, load_settings, secret_key
 from quartblog.web import csrf, headers, i18n, last_resort, limits
 
-# Seconds a browser may show a static file without asking: they change with a release only.
-STATIC_MAX_AGE = 3600
+# Seconds a browser may show a static file without asking: a year, its address changes with the release.
+STATIC_MAX_AGE = 365 * 24 * 60 * 60
 
 logger = logging.getLogger("quartblog")
 
@@ -35,6 +35,8 @@ def create_app(settings: Settings | None = None) -> Quart:
     """
     settings = settings or load_settings()
     app = Quart("quartblog")
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    app.url_defaults(_version_static)
     app.secret_key = secret_key(settings)
     app.config.update(_config(settings))
     i18n.init_app(app, settings.site.language)
@@ -76,6 +78,12 @@ def mail_options(settings: Settings) -> MailOptions | None:
         timeout=mail.timeout,
         site=settings.site.name,
     )
+
+
+def _version_static(endpoint: str, values: dict[str, object]) -> None:
+    """A new release is a new address: no browser shows yesterday's stylesheet around today's page."""
+    if endpoint == "static":
+        values["v"] = __version__
 
 
 def _config(settings: Settings) -> dict[str, object]:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from hypercorn.middleware import ProxyFixMiddleware
 from quart import Quart
 
+from quartblog import __version__
 from quartblog.errors.context import RequestContext, opened
 from quartblog.errors.pages import problem
 from quartblog.web.headers import SECURITY_HEADERS
@@ -35,7 +36,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<link rel="stylesheet" href="/static/quartblog.css">
+<link rel="stylesheet" href="/static/quartblog.css?v={version}">
 </head>
 <body>
 <main class="measure">
@@ -139,6 +140,7 @@ def _page(language: Language, title: str, error_id: str | None) -> str:
     return _PAGE.format(
         lang="zh-Hans" if language == "zh" else language,
         title=html.escape(title),
+        version=__version__,
         id_line=id_line,
         home=translate(N_("返回首页"), language),
     )
