@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import signal
 import socket
 import time
 import tomllib
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 from hypercorn.config import Config
@@ -17,6 +19,9 @@ from hypercorn.config import Config
 from quartblog.cli.worker import APPLICATION
 from quartblog.paths import shipped
 from quartblog.settings.sources import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 FILE = Path("hypercorn.toml")
 _ELSEWHERE = ("unix:", "fd://")
@@ -79,6 +84,30 @@ def wait_for_workers(config: Config) -> None:
     for worker in multiprocessing.active_children():
         worker.join(max(0.0, deadline - time.monotonic()))
         worker.kill()
+
+
+@contextmanager
+def noting_signals() -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether SIGINT or SIGTERM has come since, whoever handles them.
+
+    Hypercorn returns 0 when it was asked to end and also when a worker died: only the signal tells which.
+    """
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        reading.settimeout(0)
+        writing.settimeout(0)
+        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        try:
+            yield lambda: bool({signal.SIGINT, signal.SIGTERM}.intersection(_received(reading)))
+        finally:
+            signal.set_wakeup_fd(before)
+
+
+def _received(reading: socket.socket) -> bytes:
+    try:
+        return reading.recv(4096, socket.MSG_PEEK)
+    except BlockingIOError:
+        return b""
 
 
 def _values(path: Path) -> dict[str, object]:
