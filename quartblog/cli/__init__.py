@@ -7,12 +7,8 @@ from pathlib import Path
 import click
 
 from quartblog import __version__
-from quartblog.cli.config import config
-from quartblog.cli.database import db
+from quartblog.cli import config, database, mail, run, users
 from quartblog.cli.invocation import Explaining, Invocation
-from quartblog.cli.mail import mail
-from quartblog.cli.run import run
-from quartblog.cli.users import user
 
 __all__ = ["main"]
 
@@ -38,5 +34,5 @@ def main(context: click.Context, config_path: Path | None) -> None:
     context.obj = Invocation(config_path)
 
 
-for command in (run, config, db, user, mail):
+for command in (run.command, config.group, database.group, users.group, mail.group):
     main.add_command(command)

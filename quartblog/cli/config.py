@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from quartblog.settings import Loaded
 
 
-@click.group()
-def config() -> None:
+@click.group("config")
+def group() -> None:
     """Look at the settings.
 
     \b
@@ -26,7 +26,7 @@ def config() -> None:
     """
 
 
-@config.command()
+@group.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_obj
 def check(invocation: Invocation, *, as_json: bool) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from quartblog.settings import Settings
 
 
-@click.group()
-def db() -> None:
+@click.group("db")
+def group() -> None:
     """Look after the database.
 
     \b
@@ -26,7 +26,7 @@ def db() -> None:
     """
 
 
-@db.command()
+@group.command()
 @click.pass_obj
 def upgrade(invocation: Invocation) -> None:
     """Bring the tables to what this version needs.

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
 
 
-@click.group()
-def mail() -> None:
+@click.group("mail")
+def group() -> None:
     """Look after error reports by mail.
 
     \b
@@ -25,7 +25,7 @@ def mail() -> None:
     """
 
 
-@mail.command("test")
+@group.command("test")
 @click.pass_obj
 def send_test(invocation: Invocation) -> None:
     """Send one mail to every address in mail.admins and print what the server said.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from quartblog.settings import Settings
 
 
-@click.command()
+@click.command("run")
 @click.option("--host", help="Name or address to listen on; 0.0.0.0 or :: is every one.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that answer.")
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "--debug", is_flag=True, help="One worker, tracebacks in the browser, no mail. Never on a public address."
 )
 @click.pass_obj
-def run(invocation: Invocation, host: str | None, port: int | None, workers: int | None, *, debug: bool) -> None:
+def command(invocation: Invocation, host: str | None, port: int | None, workers: int | None, *, debug: bool) -> None:
     """Serve the blog until Ctrl-C.
 
     Upgrades the tables and makes the secret key first. How it is served stands in hypercorn.toml; the options win.
@@ -42,15 +42,15 @@ def run(invocation: Invocation, host: str | None, port: int | None, workers: int
     # Until Hypercorn takes the signals over, the default for SIGTERM would skip every clean-up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        ended = _run(invocation, host, port, 1 if debug else workers, debug=debug)
+        was_asked_to = _run(invocation, host, port, 1 if debug else workers, debug=debug)
     except KeyboardInterrupt:
         return
-    # A worker that SIGTERM met before it could ignore it: a service manager stops all of them at once.
-    if ended not in {0, -signal.SIGTERM}:
-        raise click.ClickException(f"a worker ended by itself, with exit code {ended}; the log file says more")
+    if not was_asked_to:
+        raise click.ClickException("a worker ended by itself, and the others with it; the log file says more")
 
 
-def _run(invocation: Invocation, host: str | None, port: int | None, workers: int | None, *, debug: bool) -> int:
+def _run(invocation: Invocation, host: str | None, port: int | None, workers: int | None, *, debug: bool) -> bool:
+    """Serve, and return whether a signal ended it."""
     settings = invocation.settings()
     config = serving.configuration(host, port, workers)
     listening = serving.listen(config)
@@ -67,9 +67,10 @@ def _run(invocation: Invocation, host: str | None, port: int | None, workers: in
     for _, address in listening:
         click.echo(f"{settings.site.name} is at {address} (Ctrl-C ends it)")
     serving.hand_over(listening, config)
-    ended = hypercorn(config)
-    serving.wait_for_workers(config)
-    return ended
+    with serving.noting_signals() as was_asked_to:
+        hypercorn(config)
+        serving.wait_for_workers(config)
+        return was_asked_to()
 
 
 def _prepare(settings: Settings) -> None:

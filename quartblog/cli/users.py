@@ -39,8 +39,8 @@ password_option = click.option(
 )
 
 
-@click.group()
-def user() -> None:
+@click.group("user")
+def group() -> None:
     """Look after accounts.
 
     \b
@@ -49,7 +49,7 @@ def user() -> None:
     """
 
 
-@user.command()
+@group.command()
 @click.argument("name")
 @click.option("--email", required=True, callback=_address, help="The account's e-mail address.")
 @click.option("--admin", is_flag=True, help="Let the account see the operator's pages.")
@@ -68,7 +68,7 @@ def create(invocation: Invocation, name: str, email: str, *, admin: bool, passwo
     click.echo(f"{name} is an account now" + (" and an administrator" if admin else ""))
 
 
-@user.command()
+@group.command()
 @click.argument("name")
 @click.option("--revoke", is_flag=True, help="Take the right away instead.")
 @click.pass_obj
@@ -84,7 +84,7 @@ def admin(invocation: Invocation, name: str, *, revoke: bool) -> None:
     click.echo(f"{name} is {'no longer' if revoke else 'now'} an administrator")
 
 
-@user.command()
+@group.command()
 @click.argument("name")
 @password_option
 @click.pass_obj

@@ -1,0 +1,62 @@
+"""`quartblog config check`."""
+
+import json
+from collections.abc import Callable
+
+from click.testing import Result
+
+Command = Callable[..., Result]
+Config = Callable[..., None]
+
+
+def test_each_value_stands_beside_its_origin_in_columns(quartblog: Command, config: Config) -> None:
+    config(mail={"server": "localhost", "admins": ["ops@example.org"]})
+
+    result = quartblog("config", "check", QUARTBLOG_SITE__NAME="微博客")
+
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    # A Chinese character is two cells wide in a terminal, so this line has three characters less.
+    assert lines[0].index("QUARTBLOG_SITE__NAME") == lines[1].index("default") - 3
+    assert lines[1].split() == ["[site]", "public_url", '"http://127.0.0.1:5000"', "default"]
+    assert [line.split() for line in lines if line.startswith("[mail] server")] == [
+        ["[mail]", "server", '"localhost"', "config.toml"]
+    ]
+
+
+def test_no_secret_is_printed(quartblog: Command, config: Config) -> None:
+    config(mail={"password": "canary"}, security={"secret_key": "canary" * 6})
+
+    for arguments in ((), ("--json",)):
+        result = quartblog("config", "check", *arguments)
+
+        assert result.exit_code == 0
+        assert "********" in result.stdout
+        assert "canary" not in result.output
+
+
+def test_what_is_probably_not_meant_is_a_warning(quartblog: Command) -> None:
+    result = quartblog("config", "check")
+
+    assert result.exit_code == 0
+    assert result.stderr == "Warning: [mail] server: none is set, so errors are logged and nobody is mailed\n"
+
+
+def test_json_holds_values_with_their_types_and_the_warnings(quartblog: Command) -> None:
+    result = quartblog("config", "check", "--json", QUARTBLOG_MAIL__PORT="587")
+
+    report = json.loads(result.stdout)
+    assert {"section": "mail", "key": "port", "value": 587, "origin": "QUARTBLOG_MAIL__PORT"} in report["values"]
+    assert {"section": "site", "key": "registration", "value": True, "origin": "default"} in report["values"]
+    assert report["warnings"] == ["[mail] server: none is set, so errors are logged and nobody is mailed"]
+
+
+def test_json_lists_the_problems_too(quartblog: Command) -> None:
+    result = quartblog("config", "check", "--json", QUARTBLOG_MAIL__PORT="0", QUARTBLOG_MAIL__TLS="ssl")
+
+    assert result.exit_code == 1
+    assert [problem.partition(":")[0] for problem in json.loads(result.stdout)["problems"]] == [
+        "QUARTBLOG_MAIL__PORT",
+        "QUARTBLOG_MAIL__TLS",
+    ]

@@ -1,0 +1,54 @@
+"""`quartblog db upgrade`."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import Result
+
+from quartblog import migrations
+
+Command = Callable[..., Result]
+
+
+def test_the_first_upgrade_makes_the_tables_and_the_next_changes_nothing(quartblog: Command, folder: Path) -> None:
+    first, second = quartblog("db", "upgrade"), quartblog("db", "upgrade")
+
+    assert (first.exit_code, first.stdout) == (0, f"empty -> {migrations.head()}\n")
+    assert (second.exit_code, second.stdout) == (0, f"already at {migrations.head()}\n")
+    assert (folder / "instance" / "quartblog.sqlite3").exists()
+
+
+def test_a_database_of_a_later_version_is_one_clear_line(quartblog: Command) -> None:
+    quartblog("db", "upgrade")
+    connection = sqlite3.connect("instance/quartblog.sqlite3")
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+
+    result = quartblog("db", "upgrade")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: the database does not fit this version of quartblog: ")
+    assert "9999" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_file_that_is_no_database_is_one_clear_line(quartblog: Command, folder: Path) -> None:
+    (folder / "notes.txt").write_text("this is no database, only a text of more than a hundred characters. " * 3)
+
+    result = quartblog("db", "upgrade", QUARTBLOG_DATABASE__URL="sqlite+aiosqlite:///notes.txt")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: the database does not answer: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(quartblog: Command, folder: Path) -> None:
+    (folder / "instance").write_text("a file is in the way")
+
+    result = quartblog("db", "upgrade")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: the tables cannot be brought up to date: ")
+    assert result.stderr.count("\n") == 1
