@@ -1,0 +1,128 @@
+"""One leader a host: real processes, real locks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quartblog.delivery import leader
+from quartblog.delivery.leader import Leadership
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LEADS_UNTIL_KILLED = """
+import sys, threading
+from pathlib import Path
+from quartblog.delivery.leader import Leadership
+lead = Leadership(Path(sys.argv[1]))
+print(lead.take(), flush=True)
+threading.Event().wait()
+"""
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    return tmp_path / "outbox.sqlite3.leader"
+
+
+@pytest.fixture
+def other_process(lock: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has asked for the lead and printed what it got."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LEADS_UNTIL_KILLED, str(lock)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+def test_the_first_who_asks_leads_and_stays_the_leader(lock: Path) -> None:
+    first, second = Leadership(lock), Leadership(lock)
+
+    assert first.take()
+    assert not second.take()
+    assert first.take()
+
+
+def test_a_leader_that_lets_go_is_replaced(lock: Path) -> None:
+    first, second = Leadership(lock), Leadership(lock)
+    assert first.take()
+
+    first.release()
+
+    assert second.take()
+    assert not first.take()
+
+
+def test_a_killed_leader_is_replaced_at_once(lock: Path, other_process: subprocess.Popen[str]) -> None:
+    assert other_process.stdout is not None
+    assert other_process.stdout.readline() == "True\n"
+    mine = Leadership(lock)
+    assert not mine.take()
+
+    other_process.send_signal(signal.SIGKILL)
+    other_process.wait(10)
+
+    assert mine.take()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_the_lead_does_not_live_on_in_a_fork_of_the_leader(lock: Path) -> None:
+    first, second = Leadership(lock), Leadership(lock)
+    assert first.take()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(reading)
+
+    first.release()
+
+    try:
+        assert second.take()
+    finally:
+        os.close(writing)
+        os.waitpid(child, 0)
+
+
+def test_a_lock_file_that_was_deleted_makes_no_second_leader(lock: Path) -> None:
+    first, second = Leadership(lock), Leadership(lock)
+    assert first.take()
+
+    lock.unlink()
+
+    assert second.take()
+    assert not first.take()
+
+
+def test_where_nothing_can_be_locked_everybody_leads_and_says_so_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    alone = Leadership(tmp_path / "missing" / "leader")
+
+    assert [alone.take() for _ in range(3)] == [True] * 3
+
+    assert capsys.readouterr().err.count("every process mails for itself") == 1
+    assert [record.name for record in caplog.records] == ["quartblog.delivery.leader"]
+
+
+def test_without_file_locks_everybody_leads_and_says_so_once(
+    lock: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(leader, "fcntl", None)
+    first, second = Leadership(lock), Leadership(lock)
+
+    assert first.take()
+    assert first.take()
+    assert second.take()
+
+    assert capsys.readouterr().err.count("no file locks") == 2
