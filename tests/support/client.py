@@ -1,0 +1,66 @@
+"""A visitor over a real connection: asks for pages, fills in forms, keeps cookies, follows no redirect."""
+
+import urllib.parse
+from http.client import HTTPResponse
+from urllib.request import HTTPCookieProcessor, HTTPErrorProcessor, ProxyHandler, Request, build_opener
+
+from werkzeug.datastructures import Headers
+
+from tests.support.browsing import Page
+
+# Seconds without an answer that mean there will be none: longer than any mail server is given.
+PATIENCE = 60.0
+PASSWORD = "correct horse battery"
+
+
+class _AsItIs(HTTPErrorProcessor):
+    """Hands on every status, redirects and errors too."""
+
+    def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:
+        return response
+
+
+class Client:
+    """One browser without a screen. Raises OSError where nothing answers."""
+
+    def __init__(self, url: str, **headers: str) -> None:
+        self.url = url
+        self.headers = {"Accept-Language": "zh-CN"} | {name.replace("_", "-"): text for name, text in headers.items()}
+        self._opener = build_opener(ProxyHandler({}), HTTPCookieProcessor(), _AsItIs())
+
+    def get(self, path: str, **headers: str) -> Page:
+        """Ask for a page."""
+        return self.send("GET", path, headers=headers)
+
+    def submit(self, path: str, *, form_on: str | None = None, **fields: str) -> Page:
+        """Open the page with the form, fill it in, and send it to `path`."""
+        token = self.get(form_on or path).csrf_token
+        return self.send("POST", path, form={"csrf_token": token, **fields})
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        form: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        patience: float = PATIENCE,
+    ) -> Page:
+        """Send a request as it is."""
+        body = urllib.parse.urlencode(form).encode() if form is not None else None
+        sent = self.headers | {name.replace("_", "-"): text for name, text in (headers or {}).items()}
+        request = Request(self.url + path, data=body, headers=sent, method=method)
+        with self._opener.open(request, timeout=patience) as response:
+            return Page(response.status, Headers(response.getheaders()), response.read().decode())
+
+    def register(self, name: str) -> None:
+        """Open an account."""
+        answer = self.submit(
+            "/register", username=name, email=f"{name}@example.com", password=PASSWORD, password2=PASSWORD
+        )
+        assert answer.status == 302, answer.text
+
+    def sign_in(self, name: str) -> None:
+        """Sign in to an account of `register`."""
+        answer = self.submit("/login", username=name, password=PASSWORD)
+        assert answer.status == 302, answer.text
