@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import email.policy
 import email.utils
 import logging
+from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import TYPE_CHECKING
 
 from .escaping import block, one_line, shortened
 from .formatting import exception_text, failure, type_name
+from .options import split_address
 from .queue import LOGGER_NAME
 
 if TYPE_CHECKING:
@@ -57,17 +58,24 @@ def compose(record: logging.LogRecord, options: MailOptions) -> EmailMessage:
 
 def new_message(options: MailOptions, subject: str, text: str) -> EmailMessage:
     """A message from the sender to all admins. No text can add a header or fail to encode."""
-    message = EmailMessage(policy=email.policy.SMTP)
+    message = EmailMessage()
     message["Subject"] = shortened(one_line(subject), SUBJECT_LIMIT)
-    message["From"] = options.sender
-    message["To"] = ", ".join(options.admins)
+    sender = _address(options.sender)
+    message["From"] = sender
+    message["To"] = [_address(admin) for admin in options.admins]
     message["Date"] = email.utils.localtime()
     # The domain is given: make_msgid would look up this host's name, which can take seconds.
-    domain = email.utils.parseaddr(options.sender)[1].rpartition("@")[2]
-    message["Message-ID"] = email.utils.make_msgid(domain=domain or "localhost")
+    message["Message-ID"] = email.utils.make_msgid(domain=sender.domain)
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(block(text), charset="utf-8")
     return message
+
+
+def _address(text: str) -> Address:
+    """For a header: a display name with a comma or in Chinese is quoted or encoded by it."""
+    name, bare = split_address(text) or ("", text)
+    user, _, domain = bare.rpartition("@")
+    return Address(name, user, domain)
 
 
 def _report(record: logging.LogRecord) -> str:

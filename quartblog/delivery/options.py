@@ -2,9 +2,13 @@
 
 import ipaddress
 import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+_ONE = r"[^\s<>@,;:\"]+@[^\s<>@,;:\"]+"
+_ADDRESS = re.compile(rf'(?:"?(?P<name>[^<>"]*?)"?\s*<(?P<inside>{_ONE})>|(?P<bare>{_ONE}))')
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class MailOptions:
         if not self.server.isprintable() or " " in self.server:
             return f"{self.server!r} is no host name"
         for address in (self.sender, *self.admins):
-            if "@" not in address or not address.isprintable():
+            if split_address(address) is None:
                 return f"{address!r} is no mail address"
         if self.username and self.tls == "none" and not is_loopback(self.server):
             return (
@@ -94,6 +98,12 @@ class MailOptions:
                 " choose starttls or implicit, or leave the user name empty"
             )
         return None
+
+
+def split_address(address: str) -> tuple[str, str] | None:
+    """Display name, possibly empty, and bare address; None when it is not exactly one address."""
+    match = _ADDRESS.fullmatch(address) if address.isprintable() else None
+    return (match["name"] or "", match["inside"] or match["bare"]) if match else None
 
 
 def is_loopback(host: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import email.utils
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import aiosmtplib
 
 from .escaping import one_line, shortened
+from .options import split_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +96,8 @@ def _own_name() -> str:
 
 
 def _bare(address: str) -> str:
-    return email.utils.parseaddr(address)[1]
+    parts = split_address(address)
+    return address if parts is None else parts[1]
 
 
 async def _say_goodbye(client: aiosmtplib.SMTP) -> None:

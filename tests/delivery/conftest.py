@@ -39,12 +39,14 @@ class Peer:
         self.release = threading.Event()
         self.logins: list[tuple[bytes, bytes]] = []
         self.was_encrypted: list[bool] = []
+        self.greetings: list[str] = []
         self.port = 0
         self._make = make
         self._serving = serving
-        self._loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._leave = asyncio.Event()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -53,21 +55,18 @@ class Peer:
 
     def __exit__(self, *_: object) -> None:
         self.release.set()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(self._leave.set)
         self._thread.join(10)
+        assert not self._thread.is_alive()
 
-    def _run(self) -> None:
-        server = self._loop.run_until_complete(self._loop.create_server(self._connect, "127.0.0.1", 0, **self._serving))
+    async def _serve(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        server = await self.loop.create_server(self._connect, "127.0.0.1", 0, **self._serving)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
-        self._loop.run_forever()
+        await self._leave.wait()
         server.close()
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
 
     def _connect(self) -> asyncio.BaseProtocol:
         self.connected.set()
@@ -85,6 +84,7 @@ class Accepting:
         self.peer.mails.append(message)
         self.peer.recipients.append(list(envelope.rcpt_tos))
         self.peer.was_encrypted.append(session.ssl is not None)
+        self.peer.greetings.append(session.host_name)
         return "250 kept as number one"
 
 
@@ -133,7 +133,7 @@ class Silence(asyncio.Protocol):
 
 def speaking(handler: Callable[[Peer], Any], **options: Any) -> Callable[[Peer], SMTP]:
     """What makes aiosmtpd's protocol for a peer."""
-    return lambda peer: SMTP(handler(peer), hostname="peer.test", loop=peer._loop, **options)
+    return lambda peer: SMTP(handler(peer), hostname="peer.test", loop=peer.loop, **options)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def server_without_grace() -> Iterator[Peer]:
 
 @pytest.fixture
 def server_that_hangs_up() -> Iterator[Peer]:
-    with Peer(lambda peer: HangingUp(Accepting(peer), loop=peer._loop)) as peer:
+    with Peer(lambda peer: HangingUp(Accepting(peer), loop=peer.loop)) as peer:
         yield peer
 
 
@@ -226,7 +226,7 @@ def signing_in() -> dict[str, Any]:
         known = isinstance(data, LoginPassword) and data == LoginPassword(b"ada", b"lovelace")
         if known:
             server.event_handler.peer.logins.append((data.login, data.password))
-        return AuthResult(success=known)
+        return AuthResult(success=known, handled=False)
 
     return {"authenticator": check, "auth_required": True}
 

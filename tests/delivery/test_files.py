@@ -1,0 +1,178 @@
+"""The log file: several processes, a full disk, a folder that may not be written."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quartblog.delivery.files import RotatingFile
+from quartblog.delivery.options import FileOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("app", logging.ERROR, "a.py", 1, text, None, None)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "logs" / "deeper" / "site.log"
+
+
+@pytest.fixture
+def sink(path: Path) -> Iterator[RotatingFile]:
+    made = RotatingFile(FileOptions(path=path))
+    yield made
+    made.close()
+
+
+def test_the_folder_is_made(sink: RotatingFile, path: Path) -> None:
+    sink.handle(record("微博已启动"))
+
+    assert "ERROR: 微博已启动 [in a.py:1]" in path.read_text(encoding="utf-8")
+    assert sink.writable
+
+
+def test_json_is_written_where_it_is_asked_for(path: Path) -> None:
+    sink = RotatingFile(FileOptions(path=path, format="json"))
+    sink.handle(record("one"))
+    sink.close()
+
+    assert json.loads(path.read_text())["message"] == "one"
+
+
+def test_the_file_is_rotated_by_bytes_and_old_ones_leave(path: Path) -> None:
+    sink = RotatingFile(FileOptions(path=path, max_bytes=3_000, backup_count=2))
+    for _ in range(40):
+        sink.handle(record("博" * 100))  # 100 characters, 300 bytes.
+    sink.close()
+
+    logs = sorted(one.name for one in path.parent.iterdir() if one.name.startswith("site"))
+    assert logs == ["site.log", "site.log.1", "site.log.2"]
+    # The record that passes the mark is kept whole.
+    assert 3_000 <= (path.parent / "site.log.1").stat().st_size < 3_400
+
+
+def test_rotated_files_are_compressed_where_it_is_asked_for(path: Path) -> None:
+    sink = RotatingFile(FileOptions(path=path, max_bytes=100, backup_count=2, compress=True))
+    for number in range(4):
+        sink.handle(record(f"{number}" * 100))
+    sink.close()
+
+    assert b"ERROR: 2" in gzip.decompress((path.parent / "site.log.1.gz").read_bytes())
+
+
+WRITER = """
+import logging, sys
+from pathlib import Path
+from quartblog.delivery import Delivery, FileOptions
+
+with Delivery(file=FileOptions(path=Path(sys.argv[1]), max_bytes=50_000, backup_count=50)):
+    logger = logging.getLogger("writer")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(500):
+        try:
+            int("twelve")
+        except ValueError:
+            logger.exception("%s-%03d-%s", sys.argv[2], number, "x" * 200)
+"""
+
+
+def test_several_processes_write_one_file_and_rotate_it_together(path: Path) -> None:
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        for name in "abcd"
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+
+    files = [one for one in path.parent.iterdir() if one.name.startswith("site")]
+    text = "".join(one.read_text() for one in files)
+    found = re.findall(r"^\S+ \S+ ERROR: ([abcd]-\d{3})-x{200} \[in .*\] \[error \w{12}\]$", text, re.MULTILINE)
+    assert len(files) > 5
+    assert sorted(found) == [f"{name}-{number:03d}" for name in "abcd" for number in range(500)]
+    assert text.count("Traceback (most recent call last):\n") == 2_000
+    assert text.count("\nValueError: invalid literal") == 2_000
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_full_disk_is_reported_once_and_ends_by_itself(
+    sink: RotatingFile, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/dev/full")
+    for number in range(5):
+        sink.handle(record(f"lost {number}"))
+    told = capsys.readouterr().err
+
+    assert told.count("\n") == 1
+    assert "cannot be written" in told
+    assert "No space left" in told
+    assert not sink.writable
+
+    path.unlink()
+    sink.handle(record("back"))
+    sink.handle(record("again"))
+
+    assert [line.split()[3] for line in path.read_text().splitlines()] == ["back", "again"]
+    assert "is written again; 5 records were lost" in capsys.readouterr().err
+    assert sink.writable
+
+
+def test_a_folder_that_cannot_be_made_is_reported_once_and_ends_by_itself(
+    sink: RotatingFile, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A file where the folder should be: also the superuser cannot write there.
+    blocker = path.parent.parent
+    blocker.write_text("in the way")
+    sink.handle(record("lost"))
+    sink.handle(record("lost as well"))
+
+    assert capsys.readouterr().err.count("cannot be written") == 1
+    blocker.unlink()
+    sink.handle(record("back"))
+    assert "back" in path.read_text()
+    assert "2 records were lost" in capsys.readouterr().err
+
+
+def test_a_record_that_cannot_be_formatted_keeps_the_file_going(
+    sink: RotatingFile, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = record("x")
+    broken.args = ("one too many",)
+    sink.handle(broken)
+    sink.handle(record("next"))
+
+    assert "TypeError" in capsys.readouterr().err
+    assert "next" in path.read_text()
+
+
+def test_a_level_that_logging_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="LOUD"):
+        FileOptions(level="LOUD")

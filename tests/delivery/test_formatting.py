@@ -1,0 +1,191 @@
+"""One record, one line: as text and as JSON, whatever a stranger typed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quartblog.delivery.escaping import block, json_safe, one_line, shortened
+from quartblog.delivery.formatting import JsonFormatter, TextFormatter
+
+ANYTHING = st.text(st.characters(), max_size=60)  # With control characters and surrogates.
+
+
+def record(text: str = "it failed", **attributes: Any) -> logging.LogRecord:
+    made = logging.LogRecord("app", logging.ERROR, "/srv/blog/app.py", 12, text, None, None)
+    made.__dict__.update(attributes)
+    return made
+
+
+def of(error: BaseException) -> Any:
+    return type(error), error, error.__traceback__
+
+
+class Unformattable(Exception):
+    def __bool__(self) -> bool:
+        raise RuntimeError("not even that")
+
+
+def test_the_line_is_the_contract_and_then_the_error_id() -> None:
+    line = TextFormatter().format(record(error_id="0123456789ab"))
+
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR: it failed"
+        r" \[in /srv/blog/app\.py:12\] \[error 0123456789ab\]",
+        line,
+    )
+
+
+@pytest.mark.parametrize("attributes", [{}, {"error_id": None}])
+def test_a_record_without_an_id_ends_with_its_place(attributes: dict[str, Any]) -> None:
+    assert TextFormatter().format(record(**attributes)).endswith("it failed [in /srv/blog/app.py:12]")
+
+
+def test_the_line_is_the_standard_one_for_the_contract_format() -> None:
+    contract = "%(asctime)s %(levelname)s: %(message)s [in %(pathname)s:%(lineno)d]"
+
+    assert TextFormatter().format(record()) == logging.Formatter(contract).format(record())
+
+
+def test_the_traceback_follows_as_the_standard_writes_it(failure: BaseException) -> None:
+    text = TextFormatter().format(record(exc_info=of(failure)))
+    line, _, trace = text.partition("\n")
+
+    assert line.endswith("[in /srv/blog/app.py:12]")
+    assert trace == logging.Formatter().formatException(of(failure))
+    assert trace == TextFormatter().formatException(of(failure))
+
+
+def test_formatting_leaves_nothing_on_the_record(failure: BaseException) -> None:
+    made = record(exc_info=of(failure))
+    TextFormatter().format(made)
+
+    assert made.exc_text is None
+
+
+def test_a_text_another_process_has_formatted_is_kept() -> None:
+    assert TextFormatter().format(record(exc_text="from elsewhere")).endswith("\nfrom elsewhere")
+
+
+def test_the_stack_of_the_call_follows_where_it_was_asked_for() -> None:
+    assert TextFormatter().format(record(stack_info="Stack:\n  here")).endswith("\nStack:\n  here")
+
+
+@pytest.mark.parametrize("exc_info", [True, ValueError("bare")])
+def test_a_record_made_by_hand_with_odd_exc_info_is_a_line(exc_info: Any) -> None:
+    assert "it failed" in TextFormatter().format(record(exc_info=exc_info))
+    assert json.loads(JsonFormatter().format(record(exc_info=exc_info)))["exception"] is None
+
+
+def test_a_traceback_that_cannot_be_formatted_becomes_a_line_that_says_why() -> None:
+    text = TextFormatter().format(record(exc_info=of(Unformattable())))
+
+    assert "it failed" in text
+    assert "the traceback of Unformattable could not be formatted: RuntimeError" in text
+
+
+@given(ANYTHING, ANYTHING)
+def test_whatever_the_message_and_the_path_it_is_one_line(message: str, path: str) -> None:
+    line = TextFormatter().format(record(message, pathname=path, error_id="0" * 12))
+
+    assert len(line.splitlines()) == 1
+    assert line.encode()
+    assert not re.search("[\x00-\x1f\x7f-\x9f]", line)
+
+
+@given(ANYTHING)
+def test_whatever_the_exception_says_the_file_can_hold_it(message: str) -> None:
+    text = TextFormatter().format(record(exc_info=(ValueError, ValueError(message), None)))
+
+    assert text.encode()
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
+
+
+@pytest.mark.parametrize(
+    ("raw", "escaped"),
+    [
+        ("a\r\nb", r"a\r\nb"),
+        ("a\tb", r"a\tb"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("\x7f\x85\x9b", r"\x7f\x85\x9b"),
+        ("\u2028\u2029\u202e\u2066", r"\u2028\u2029\u202e\u2066"),
+        ("\ud800", r"\ud800"),
+        ("微博 ü \\ 100%", "微博 ü \\ 100%"),
+    ],
+)
+def test_what_is_escaped_and_what_is_not(raw: str, escaped: str) -> None:
+    assert one_line(raw) == escaped
+    assert block(f"{raw}\n\t.") == f"{escaped}\n\t.".replace(r"\n", "\n").replace(r"\t", "\t")
+
+
+def test_an_exception_cannot_forge_a_line_of_the_log() -> None:
+    error = ValueError("bad name\n2026-01-01 10:00:00,000 INFO: all is well [in a.py:1]")
+    text = TextFormatter().format(record(exc_info=(ValueError, error, None)))
+
+    assert sum(bool(re.match(r"\d{4}-\d\d-\d\d ", line)) for line in text.splitlines()) == 1
+    assert "\n  2026-01-01 10:00:00,000 INFO" in text
+
+
+def test_json_has_the_documented_fields_in_their_order(failure: BaseException) -> None:
+    stamped: dict[str, Any] = {"error_id": "0" * 12, "method": "POST", "route": "/user/edit", "user_id": 7}
+    fields = json.loads(JsonFormatter().format(record(exc_info=of(failure), **stamped)))
+
+    assert list(fields) == [
+        *("time", "level", "logger", "message", "path", "line", "function", "process", "thread"),
+        *("error_id", "method", "route", "user_id", "exception"),
+    ]
+    documented = re.findall(r"`(\w+)`", JsonFormatter.__doc__ or "")
+    assert documented == [*fields, "type", "message", "traceback"]
+    assert {name: fields[name] for name in stamped} == stamped
+    assert fields["exception"] == {
+        "type": "ValueError",
+        "message": str(failure),
+        "traceback": logging.Formatter().formatException(of(failure)),
+    }
+    assert JsonFormatter().formatException(of(failure)) == fields["exception"]["traceback"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", fields["time"])
+
+
+def test_json_says_null_for_what_a_record_does_not_have() -> None:
+    fields = json.loads(JsonFormatter().format(record()))
+
+    assert [fields[name] for name in ("error_id", "method", "route", "user_id", "exception")] == [None] * 5
+
+
+def test_json_keeps_chinese_readable() -> None:
+    assert "微博已启动" in JsonFormatter().format(record("微博已启动"))
+
+
+@given(ANYTHING)
+def test_whatever_the_message_json_is_one_line_that_reads_back(message: str) -> None:
+    line = JsonFormatter().format(record(message))
+
+    assert len(line.splitlines()) == 1
+    assert line.encode()
+    assert json.loads(line)["message"] == message
+
+
+def test_json_of_an_exception_without_text_has_its_type() -> None:
+    class Local(Exception):
+        pass
+
+    fields = json.loads(JsonFormatter().format(record(exc_info=of(Local()))))
+
+    assert fields["exception"]["type"].endswith("Local")
+    assert fields["exception"]["message"] == ""
+
+
+@given(ANYTHING)
+def test_json_safe_text_survives(text: str) -> None:
+    assert json.loads(json_safe(json.dumps(text, ensure_ascii=False))) == text
+
+
+def test_a_shortened_text_says_how_much_is_missing() -> None:
+    assert shortened("abcdef", 6) == "abcdef"
+    assert shortened("abcdefgh", 4) == "ab … (4 characters left out) … gh"
