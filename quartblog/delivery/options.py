@@ -81,6 +81,10 @@ class MailOptions:
     """What the subject calls a failure."""
     waiting: int = 1_000
     """Mails that may wait for a slow server; more are refused, and the log says how many."""
+    allow_plain_login: bool = False
+    """Whether the password may travel to another host without TLS. Only for a network you trust as a whole."""
+    command: str = "quartblog"
+    """The command that shows and resolves a group, as a digest tells it; empty where there is none."""
 
     @property
     def problem(self) -> str | None:
@@ -92,12 +96,66 @@ class MailOptions:
         for address in (self.sender, *self.admins):
             if split_address(address) is None:
                 return f"{address!r} is no mail address"
-        if self.username and self.tls == "none" and not is_loopback(self.server):
+        in_the_clear = self.username and self.tls == "none" and not is_loopback(self.server)
+        if in_the_clear and not self.allow_plain_login:
             return (
                 f"a password would travel to {self.server} in the clear:"
                 " choose starttls or implicit, or leave the user name empty"
             )
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """More readers for some failures: they get digests of those groups that meet every condition given here."""
+
+    to: tuple[str, ...]
+    """Addresses that get these groups besides the admins."""
+    level: str | None = None
+    """Name of the least level, such as "CRITICAL"."""
+    logger: str | None = None
+    """A logger's name; those below it are meant too, as in "quartblog.auth"."""
+    path: str | None = None
+    """The beginning of a route's path, in whole segments: "/user" means "/user/edit" and not "/users"."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a route that leads to nobody, and for a level that logging does not know."""
+        if not self.to:
+            raise ValueError("a route leads to at least one address")
+        for address in self.to:
+            if split_address(address) is None:
+                raise ValueError(f"{address!r} is no mail address")
+        if self.level is not None and self.level not in logging.getLevelNamesMapping():
+            raise ValueError(f"{self.level!r} is no logging level")
+
+
+@dataclass(frozen=True, slots=True)
+class MailingOptions:
+    """When a digest leaves, and how long a mail is tried."""
+
+    batch_seconds: float = 5.0
+    """Seconds between two digests at least; every group that is due by then shares the next one."""
+    window_seconds: float = 900.0
+    """Seconds after which a group that goes on failing is mailed again, though its count did not double."""
+    mails_per_hour: int = 30
+    """Digests that leave within 3,600 s at most; the next one tells what was held back. Posted mail is not counted."""
+    retry_min: float = 5.0
+    """Seconds before the second try of a mail at most; the bound doubles with every try."""
+    retry_max: float = 300.0
+    """Seconds between two tries at most."""
+    retry_for: float = 259_200.0
+    """Seconds after which a mail is no longer tried, and kept as a dead letter."""
+    routes: tuple[Route, ...] = ()
+    """Who else reads which failures."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for bounds that cannot hold."""
+        if self.mails_per_hour < 1:
+            raise ValueError(f"mails_per_hour is at least 1, not {self.mails_per_hour}")
+        if not 0 < self.retry_min <= self.retry_max:
+            raise ValueError(f"retry_min is above 0 and not above retry_max, not {self.retry_min:g}")
+        if min(self.batch_seconds, self.window_seconds, self.retry_for) < 0:
+            raise ValueError("batch_seconds, window_seconds and retry_for are not below 0")
 
 
 def split_address(address: str) -> tuple[str, str] | None:
