@@ -168,11 +168,12 @@ class _Running:
         logging.root.removeHandler(self.handler)
         if logging.root.level == self._level:
             logging.root.setLevel(self._level_before)
-        done = self._listener.stop(_left(deadline)) and done
+        ended = self._listener.stop(_left(deadline))
+        if ended:
+            self._file.close()
+        done = ended and done
         for lane in self._lanes:
             done = lane.stop(_left(deadline)) and done
-        if done:
-            self._file.close()
         self.handler.close()
         return done
 

@@ -42,6 +42,7 @@ class Peer:
         self.greetings: list[str] = []
         self.port = 0
         self._make = make
+        self._transports: list[asyncio.BaseTransport] = []
         self._serving = serving
         self.loop: asyncio.AbstractEventLoop | None = None
         self._leave = asyncio.Event()
@@ -67,10 +68,24 @@ class Peer:
         self._ready.set()
         await self._leave.wait()
         server.close()
+        for transport in self._transports:
+            if isinstance(transport, asyncio.Transport):
+                transport.abort()
+        # Two rounds of the loop: connections are told of their end in the next one.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     def _connect(self) -> asyncio.BaseProtocol:
-        self.connected.set()
-        return self._make(self)
+        protocol = self._make(self)
+        made = protocol.connection_made
+
+        def connection_made(transport: asyncio.BaseTransport) -> None:
+            self._transports.append(transport)
+            made(transport)
+            self.connected.set()
+
+        protocol.connection_made = connection_made  # type: ignore[method-assign]
+        return protocol
 
 
 class Accepting:

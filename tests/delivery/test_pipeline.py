@@ -1,0 +1,361 @@
+"""The whole journey: logging call -> queue -> listener thread -> file, mail, extra sinks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from quartblog.delivery import Delivery, FileOptions, MailOptions, QueueOptions
+from quartblog.delivery.queue import BoundedQueueHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from .conftest import Kept, Peer
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "logs" / "site.log"
+
+
+@pytest.fixture
+def deliver(path: Path) -> Iterator[Callable[..., Delivery]]:
+    """Start a delivery that writes `path`; it is stopped at the end."""
+    started: list[Delivery] = []
+
+    def begin(**options: Any) -> Delivery:
+        delivery = Delivery(**{"file": FileOptions(path=path), **options})
+        delivery.start()
+        started.append(delivery)
+        return delivery
+
+    yield begin
+    for delivery in started:
+        delivery.stop(1)
+
+
+@pytest.fixture
+def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop does not wait two seconds for the mail server, for this test's sake."""
+    monkeypatch.setattr("quartblog.delivery.pipeline.MAIL_AT_STOP", 0.05)
+
+
+def fail(logger: logging.Logger, text: str = "the division failed") -> None:
+    try:
+        1 / 0  # noqa: B018  it is to fail
+    except ZeroDivisionError:
+        logger.exception(text)
+
+
+def test_one_failure_carries_one_id_to_the_file_and_to_the_mail(
+    deliver: Callable[..., Delivery],
+    accepting_server: Peer,
+    mail_to: Callable[..., MailOptions],
+    app_logger: logging.Logger,
+    path: Path,
+) -> None:
+    request = {"error_id": "0123456789ab", "method": "POST", "route": "/edit", "user_id": 7}
+    delivery = deliver(mail=mail_to(accepting_server), context=lambda: request)
+    fail(app_logger)
+    assert delivery.drain(mail=True)
+
+    [mail] = accepting_server.mails
+    text = mail.get_content()
+    assert mail["Subject"] == "[微博] 博客异常 0123456789ab ZeroDivisionError"
+    assert "Route:    /edit" in text
+    assert "ZeroDivisionError: division by zero" in text
+    log = path.read_text()
+    assert re.search(r"ERROR: the division failed \[in .*:\d+\] \[error 0123456789ab\]\nTrace", log)
+
+
+def test_an_error_outside_of_a_request_has_one_id_everywhere(
+    deliver: Callable[..., Delivery],
+    accepting_server: Peer,
+    mail_to: Callable[..., MailOptions],
+    app_logger: logging.Logger,
+    path: Path,
+) -> None:
+    delivery = deliver(mail=mail_to(accepting_server))
+    fail(app_logger)
+    assert delivery.drain(mail=True)
+
+    found = re.search(r"\[error (\w{12})\]", path.read_text())
+    assert found
+    assert found[1] in accepting_server.mails[0]["Subject"]
+
+
+def test_only_errors_are_mailed_one_mail_each(
+    deliver: Callable[..., Delivery],
+    accepting_server: Peer,
+    mail_to: Callable[..., MailOptions],
+    app_logger: logging.Logger,
+) -> None:
+    delivery = deliver(mail=mail_to(accepting_server))
+    app_logger.warning("odd")
+    app_logger.error("failed")
+    app_logger.critical("broken")
+    assert delivery.drain(mail=True)
+
+    assert [mail["Subject"].rpartition(" ")[2] for mail in accepting_server.mails] == [
+        "ERROR",
+        "CRITICAL",
+    ]
+
+
+def test_a_failed_mail_makes_a_line_and_no_mail(
+    deliver: Callable[..., Delivery],
+    server_that_says_later: Peer,
+    mail_to: Callable[..., MailOptions],
+    app_logger: logging.Logger,
+    path: Path,
+) -> None:
+    delivery = deliver(mail=mail_to(server_that_says_later))
+    fail(app_logger)
+    assert delivery.drain(mail=True)
+    assert delivery.drain(mail=True)
+
+    assert path.read_text().count("was not sent") == 1
+
+
+@pytest.mark.parametrize("which", ["silent_server", "slow_server"])
+def test_a_server_that_does_not_answer_delays_neither_caller_nor_file_nor_stop(
+    which: str,
+    request: pytest.FixtureRequest,
+    deliver: Callable[..., Delivery],
+    mail_to: Callable[..., MailOptions],
+    path: Path,
+) -> None:
+    request.getfixturevalue("short_farewell")
+    delivery = deliver(mail=mail_to(request.getfixturevalue(which), timeout=60.0))
+    logger = logging.getLogger("tests.delivery.app")
+    started = time.monotonic()
+    for number in range(20):
+        fail(logger, f"failure {number}")
+
+    assert delivery.drain()
+    assert path.read_text().count("ERROR: failure") == 20
+    assert delivery.stop()
+    assert time.monotonic() - started < 5
+    assert "20 mails were not sent before the stop" in path.read_text()
+
+
+async def test_the_event_loop_is_not_held_up_by_hundreds_of_failures(
+    deliver: Callable[..., Delivery],
+    silent_server: Peer,
+    mail_to: Callable[..., MailOptions],
+    app_logger: logging.Logger,
+) -> None:
+    delivery = deliver(mail=mail_to(silent_server), queue=QueueOptions(overflow="block"))
+    longest = 0.0
+    for _ in range(300):
+        started = time.perf_counter()
+        fail(app_logger)
+        longest = max(longest, time.perf_counter() - started)
+        await asyncio.sleep(0)
+
+    assert longest < 0.5
+    assert await asyncio.to_thread(delivery.drain)
+
+
+def test_without_a_mail_server_one_line_says_so(deliver: Callable[..., Delivery], path: Path) -> None:
+    deliver().drain()
+
+    assert path.read_text().count("INFO: No mail server is set") == 1
+
+
+def test_mail_options_that_cannot_work_are_one_line_and_no_reason_to_stop(
+    deliver: Callable[..., Delivery],
+    accepting_server: Peer,
+    mail_to: Callable[..., MailOptions],
+    app_logger: logging.Logger,
+    path: Path,
+) -> None:
+    delivery = deliver(mail=mail_to(accepting_server, admins=()))
+    fail(app_logger)
+
+    assert delivery.drain(mail=True)
+    assert "ERROR: No mail can be sent: a mail server, a sender and" in path.read_text()
+    assert "the division failed" in path.read_text()
+
+
+def test_a_record_is_handled_once_whichever_logger_it_came_through(
+    deliver: Callable[..., Delivery], kept: Kept, app_logger: logging.Logger
+) -> None:
+    delivery = deliver(extra_sinks=[kept])
+    [handler] = [one for one in logging.root.handlers if isinstance(one, BoundedQueueHandler)]
+    app_logger.addHandler(handler)
+    app_logger.error("once")
+    delivery.drain()
+
+    assert kept.messages.count("once") == 1
+
+
+def test_any_standard_handler_is_one_more_sink(
+    deliver: Callable[..., Delivery], tmp_path: Path, app_logger: logging.Logger
+) -> None:
+    extra = logging.FileHandler(tmp_path / "extra.log")
+    extra.setFormatter(logging.Formatter("%(name)s|%(message)s|%(error_id)s"))
+    extra.setLevel(logging.ERROR)
+    delivery = deliver(extra_sinks=[extra])
+    app_logger.info("news")
+    fail(app_logger)
+    delivery.drain()
+    extra.close()
+
+    lines = (tmp_path / "extra.log").read_text().splitlines()
+    assert re.fullmatch(r"tests\.delivery\.app\|the division failed\|\w{12}", lines[0])
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+
+
+def test_json_lines_where_they_are_asked_for(
+    deliver: Callable[..., Delivery], path: Path, app_logger: logging.Logger
+) -> None:
+    delivery = deliver(file=FileOptions(path=path, format="json"))
+    fail(app_logger)
+    delivery.drain()
+
+    fields = [json.loads(line) for line in path.read_text().splitlines()]
+    assert fields[-1]["exception"]["type"] == "ZeroDivisionError"
+
+
+def test_the_root_level_is_the_configured_one_while_it_runs(path: Path, app_logger: logging.Logger) -> None:
+    before = (logging.root.level, logging.root.handlers[:])
+    with Delivery(file=FileOptions(path=path, level="INFO")) as delivery:
+        app_logger.debug("too much")
+        app_logger.info("news")
+        delivery.drain()
+
+    assert (logging.root.level, logging.root.handlers) == before
+    assert "news" in path.read_text()
+    assert "too much" not in path.read_text()
+
+
+def test_a_level_somebody_else_has_set_meanwhile_stays(path: Path) -> None:
+    before = logging.root.level
+    try:
+        with Delivery(file=FileOptions(path=path)):
+            logging.root.setLevel(logging.CRITICAL)
+        assert logging.root.level == logging.CRITICAL
+    finally:
+        logging.root.setLevel(before)
+
+
+def test_starting_and_stopping_twice_is_harmless(
+    deliver: Callable[..., Delivery], path: Path, app_logger: logging.Logger
+) -> None:
+    delivery = deliver()
+    delivery.start()
+    app_logger.error("first life")
+    assert delivery.stop()
+    assert delivery.stop()
+    assert delivery.drain()
+    assert not delivery.healthy
+    assert delivery.refused == {}
+    app_logger.error("between")
+    delivery.start()
+    app_logger.error("second life")
+    assert delivery.stop()
+
+    text = path.read_text()
+    assert text.count("first life") == text.count("second life") == 1
+    assert "between" not in text
+
+
+def test_stop_writes_what_is_queued_even_when_the_queue_is_full(path: Path, app_logger: logging.Logger) -> None:
+    file = FileOptions(path=path, max_bytes=10_000_000)
+    delivery = Delivery(queue=QueueOptions(size=200, reserve=0.0), file=file)
+    delivery.start()
+    for number in range(2_000):
+        app_logger.error("record %04d", number)
+    refused = delivery.refused.get("ERROR", 0)
+    assert delivery.stop()
+
+    text = path.read_text()
+    assert text.count("ERROR: record") == 2_000 - refused
+    reported = re.findall(r"The log queue was full: (\d+) records were refused", text)
+    assert sum(map(int, reported)) == refused
+
+
+def test_a_burst_that_was_refused_is_reported_in_the_file(path: Path, app_logger: logging.Logger, kept: Kept) -> None:
+    entered, let_go = threading.Event(), threading.Event()
+
+    def hold(record: logging.LogRecord) -> bool:
+        entered.set()
+        return let_go.wait(10)
+
+    delivery = Delivery(queue=QueueOptions(size=10), file=FileOptions(path=path))
+    delivery.start()
+    assert delivery._running is not None
+    delivery._running._file.addFilter(hold)
+    app_logger.error("held")
+    assert entered.wait(5)
+    for _ in range(30):
+        app_logger.info("news")
+    let_go.set()
+    assert delivery.stop()
+
+    told = re.findall(r"WARNING: (The log queue was full.*) \[in", path.read_text())
+    # Eight places for ordinary records; the line about mail may hold one of them.
+    assert told in (
+        ["The log queue was full: 22 records were refused (22 INFO)"],
+        ["The log queue was full: 23 records were refused (23 INFO)"],
+    )
+
+
+def test_a_sink_that_hangs_keeps_stop_within_its_time(path: Path, app_logger: logging.Logger) -> None:
+    entered, let_go = threading.Event(), threading.Event()
+
+    class Hanging(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            entered.set()
+            let_go.wait(30)
+
+    delivery = Delivery(file=FileOptions(path=path), extra_sinks=[Hanging()])
+    delivery.start()
+    app_logger.error("first")
+    assert entered.wait(5)
+    app_logger.error("second")
+    started = time.monotonic()
+    assert not delivery.drain(0.1)
+    assert not delivery.stop(0.1)
+    let_go.set()
+
+    assert time.monotonic() - started < 5
+    assert "second" in path.read_text()
+
+
+def test_it_is_healthy_while_the_listener_lives_and_the_file_can_be_written(
+    deliver: Callable[..., Delivery], path: Path, app_logger: logging.Logger
+) -> None:
+    delivery = deliver()
+    assert delivery.drain()
+    assert delivery.healthy
+    assert delivery._running is not None
+    delivery._running._listener.stop()
+    assert not delivery.healthy
+
+    other = Delivery(file=FileOptions(path=path / "below" / "a" / "file.log"))
+    other.start()
+    other.drain()
+    assert not other.healthy
+    other.stop()
+
+
+async def test_stop_may_come_from_another_thread(
+    deliver: Callable[..., Delivery], path: Path, app_logger: logging.Logger
+) -> None:
+    delivery = deliver()
+    app_logger.error("failed")
+    answers = await asyncio.gather(*(asyncio.to_thread(delivery.stop) for _ in range(4)))
+
+    assert answers == [True] * 4
+    assert "failed" in await asyncio.to_thread(path.read_text)
