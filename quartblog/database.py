@@ -6,7 +6,6 @@ broken one. What the database cannot answer becomes DatabaseUnavailable; a viola
 `violated_constraint()` names the rule.
 """
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,25 +13,18 @@ from typing import Any, NoReturn
 
 from quart import current_app
 from sqlalchemy import Connection, DateTime, Dialect, MetaData, TypeDecorator, event, text
-from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from quartblog.database_errors import hide_values, is_passing
 from quartblog.errors.exceptions import DatabaseUnavailable
 
 EXTENSION = "quartblog.database"
 
 # Milliseconds SQLite waits for another writer before it answers "database is locked".
 BUSY_TIMEOUT_MS = 5000
-
-# What drivers put into their messages besides the reason: the values themselves.
-_ECHOED_VALUES = (
-    (re.compile(r"(invalid input for query argument \$\d+: ).*", re.DOTALL), r"\1[hidden]"),
-    (re.compile(r"(invalid input [^:]*: ).*", re.DOTALL), r"\1[hidden]"),
-    (re.compile(r'\bvalue ".*?" is out of range', re.DOTALL), "value [hidden] is out of range"),
-    (re.compile(r"\s*DETAIL:.*", re.DOTALL), ""),
-)
 
 
 class Base(DeclarativeBase):
@@ -86,7 +78,7 @@ class Database:
             pool_pre_ping=make_url(url).get_backend_name() != "sqlite",
             hide_parameters=True,
         )
-        event.listen(self.engine.sync_engine, "handle_error", _hide_values)
+        event.listen(self.engine.sync_engine, "handle_error", hide_values)
         self.writer, reader = _views(self.engine)
         self._writing = _sessions(self.writer, Session)
         self._reading = _sessions(reader, _ReadOnlySession)
@@ -140,8 +132,7 @@ def violated_constraint(error: IntegrityError) -> str | None:
     PostgreSQL tells the name. SQLite names a CHECK, but a unique index by its columns
     ("UNIQUE constraint failed: users.email"), and a foreign key not at all.
     """
-    driver_error = error.orig.__cause__ if error.orig is not None else None
-    if name := getattr(driver_error, "constraint_name", None):
+    if name := getattr(error.driver_exception, "constraint_name", None):
         return str(name)
     kind, _, subject = str(error.orig).partition(" constraint failed: ")
     if kind == "CHECK":
@@ -199,27 +190,10 @@ async def _answering(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterato
         try:
             yield session
         except DBAPIError as error:
-            if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
+            if is_passing(error):
                 _unavailable(error)
             raise
 
 
 def _unavailable(error: Exception) -> NoReturn:
     raise DatabaseUnavailable("the database does not answer") from error
-
-
-def _hide_values(context: ExceptionContext) -> None:
-    """Take the values out of every message in the chain: `hide_parameters` cannot reach the driver's own words."""
-    error: BaseException | None = context.sqlalchemy_exception or context.original_exception
-    while error is not None:
-        error.args = tuple(_without_values(argument) for argument in error.args)
-        if getattr(error, "detail", None):
-            vars(error)["detail"] = None
-        error = error.__cause__ or getattr(error, "orig", None)
-
-
-def _without_values(argument: object) -> object:
-    if isinstance(argument, str):
-        for pattern, replacement in _ECHOED_VALUES:
-            argument = pattern.sub(replacement, argument)
-    return argument
