@@ -15,7 +15,7 @@ from .options import split_address
 from .queue import LOGGER_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .options import MailOptions
 
@@ -56,18 +56,30 @@ def compose(record: logging.LogRecord, options: MailOptions) -> EmailMessage:
     return new_message(options, f"[{options.site}] {options.title} {error_id} {what}", _report(record))
 
 
-def new_message(options: MailOptions, subject: str, text: str) -> EmailMessage:
-    """A message from the sender to all admins. No text can add a header or fail to encode."""
+def new_message(
+    options: MailOptions,
+    subject: str,
+    text: str,
+    *,
+    html: str | None = None,
+    to: Sequence[str] | None = None,
+) -> EmailMessage:
+    """A message from the sender to all admins, or to others. No text can add a header or fail to encode.
+
+    `html` is the same as a document, whose texts the caller has escaped for HTML.
+    """
     message = EmailMessage()
     message["Subject"] = shortened(one_line(subject), SUBJECT_LIMIT)
     sender = _address(options.sender)
     message["From"] = sender
-    message["To"] = [_address(admin) for admin in options.admins]
+    message["To"] = [_address(recipient) for recipient in to or options.admins]
     message["Date"] = email.utils.localtime()
     # The domain is given: make_msgid would look up this host's name, which can take seconds.
     message["Message-ID"] = email.utils.make_msgid(domain=sender.domain)
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(block(text), charset="utf-8")
+    if html is not None:
+        message.add_alternative(block(html), subtype="html", charset="utf-8")
     return message
 
 

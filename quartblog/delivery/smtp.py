@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import email.policy
 import socket
 import ssl
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from typing import TYPE_CHECKING
 
 import aiosmtplib
@@ -16,22 +18,34 @@ from .escaping import one_line, shortened
 from .options import split_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from email.message import EmailMessage
+    from collections.abc import Mapping, Sequence
 
     from .options import MailOptions
 
 FAREWELL = 1.0
 """Seconds the server has to answer QUIT: the mail is already its own by then."""
+CLOSING, SIGN_IN_FIRST = 421, 530
+"""Answers that can come to any command and are not about the mail."""
 
 
 class MailFailed(Exception):
     """The message was accepted for nobody. The text is one sentence for the operator."""
 
-    def __init__(self, reason: str, *, permanent: bool = False) -> None:
-        """`permanent`: sending the same message again will not help."""
+    def __init__(
+        self,
+        reason: str,
+        *,
+        permanent: bool = False,
+        unavailable: bool = False,
+        refused: Mapping[str, str] | None = None,
+    ) -> None:
+        """`permanent`: sending again will not help, as long as nobody changes something."""
         super().__init__(reason)
         self.permanent = permanent
+        self.unavailable = unavailable
+        """The server takes no mail at all now, whatever it holds: away, out of order, or not for us."""
+        self.refused = refused or {}
+        """Recipients the server would not serve, with its words, where it refused them one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +58,60 @@ class Receipt:
     """Recipients the server would not serve, with its words; the others get the mail."""
 
 
-async def send(message: EmailMessage, options: MailOptions) -> Receipt:
+def refused_for_good(refused: Mapping[str, str]) -> dict[str, str]:
+    """Those of the refused recipients whom the server will not serve later either."""
+    return {address: said for address, said in refused.items() if said.startswith("5")}
+
+
+async def send(message: EmailMessage | bytes, options: MailOptions, recipients: Sequence[str] | None = None) -> Receipt:
     """Send the message in a session of its own, within `options.timeout` seconds altogether.
 
-    Raise MailFailed when no recipient was accepted, whatever the cause.
+    It goes to the recipients, or to all admins; bytes go as they are. Raise MailFailed when no
+    recipient was accepted, whatever the cause.
     """
     if options.problem is not None:
-        raise MailFailed(options.problem, permanent=True)
+        raise MailFailed(options.problem, permanent=True, unavailable=True)
     where = f"{options.server}:{options.port}"
     # A fresh client each time: a cancelled one keeps its lock for ever.
     client = _client(options)
+    ready = False
     try:
         async with asyncio.timeout(options.timeout):
             await client.connect()
-            refused, answer = await client.send_message(
-                message, sender=_bare(options.sender), recipients=[*map(_bare, options.admins)]
-            )
+            ready = True
+            refused, answer = await _hand_over(client, message, options.sender, recipients or options.admins)
     except (OSError, aiosmtplib.SMTPException, ValueError) as error:
         client.close()
-        sentence = _without_secrets(_explain(error, where, options), options)
-        raise MailFailed(sentence, permanent=_is_permanent(error)) from error
+        raise MailFailed(
+            _without_secrets(_explain(error, where, options), options),
+            permanent=_is_permanent(error),
+            unavailable=not ready or _is_about_the_server(error),
+            refused=_refusals(error, options),
+        ) from error
     except asyncio.CancelledError:
         client.close()
         raise
     await _say_goodbye(client)
     return Receipt(
-        _server_words(answer),
-        {address: f"{said.code} {_server_words(said.message)}" for address, said in refused.items()},
+        _server_words(answer, options),
+        {address: f"{said.code} {_server_words(said.message, options)}" for address, said in refused.items()},
     )
+
+
+def wire_form(message: EmailMessage) -> bytes:
+    """The message as every server takes it: 7 bit, unless an address in its headers needs SMTPUTF8."""
+    headers = [header for name in ("from", "to", "cc", "reply-to") for header in message.get_all(name, [])]
+    utf8 = not all(address.addr_spec.isascii() for header in headers for address in header.addresses)
+    return message.as_bytes(policy=email.policy.SMTP.clone(cte_type="7bit", utf8=utf8))
+
+
+async def _hand_over(
+    client: aiosmtplib.SMTP, message: EmailMessage | bytes, sender: str, recipients: Sequence[str]
+) -> tuple[dict[str, aiosmtplib.SMTPResponse], str]:
+    data = wire_form(message) if isinstance(message, EmailMessage) else message
+    envelope = [*map(_bare, recipients)]
+    plain = data.isascii() and _bare(sender).isascii() and all(address.isascii() for address in envelope)
+    return await client.sendmail(_bare(sender), envelope, data, mail_options=[] if plain else ["SMTPUTF8"])
 
 
 def _client(options: MailOptions) -> aiosmtplib.SMTP:
@@ -102,9 +142,14 @@ def _bare(address: str) -> str:
 
 async def _say_goodbye(client: aiosmtplib.SMTP) -> None:
     """End the session politely. The message is delivered, so nothing here may fail it."""
-    with contextlib.suppress(OSError, aiosmtplib.SMTPException):
-        async with asyncio.timeout(FAREWELL):
-            await client.quit()
+    try:
+        with contextlib.suppress(OSError, aiosmtplib.SMTPException):
+            async with asyncio.timeout(FAREWELL):
+                await client.quit()
+    except asyncio.CancelledError:
+        # The caller must learn that the mail is delivered; its task then ends at its next await.
+        if (task := asyncio.current_task()) is not None:
+            task.cancel()
     client.close()
 
 
@@ -157,6 +202,19 @@ def _is_permanent(error: Exception) -> bool:
     return isinstance(error, (ValueError, aiosmtplib.SMTPNotSupported))
 
 
+def _is_about_the_server(error: Exception) -> bool:
+    """Whether any other mail would have met the same."""
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return error.code in {CLOSING, SIGN_IN_FIRST}
+    return isinstance(error, OSError)
+
+
+def _refusals(error: Exception, options: MailOptions) -> dict[str, str]:
+    if not isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return {}
+    return {one.recipient: f"{one.code} {_server_words(one.message, options)}" for one in error.recipients}
+
+
 def _without_secrets(sentence: str, options: MailOptions) -> str:
     """The sentence on one line; a server may echo what it was sent, in plain text or base64."""
     if options.password:
@@ -171,5 +229,5 @@ def _without_secrets(sentence: str, options: MailOptions) -> str:
     return shortened(one_line(sentence), 500)
 
 
-def _server_words(text: str) -> str:
-    return shortened(one_line(text), 300)
+def _server_words(text: str, options: MailOptions) -> str:
+    return shortened(_without_secrets(text, options), 300)

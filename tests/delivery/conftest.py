@@ -36,6 +36,7 @@ class Peer:
         self.mails: list[EmailMessage] = []
         self.recipients: list[list[str]] = []
         self.connected = threading.Event()
+        self.quitting = threading.Event()
         self.release = threading.Event()
         self.logins: list[tuple[bytes, bytes]] = []
         self.was_encrypted: list[bool] = []
@@ -142,6 +143,21 @@ class HangingUp(SMTP):
         self.transport.abort()
 
 
+class WithoutFarewell(SMTP):
+    """Never answers QUIT."""
+
+    async def smtp_QUIT(self, arg: str) -> None:  # noqa: N802
+        self.event_handler.peer.quitting.set()
+        await asyncio.Event().wait()
+
+
+class Closing(SMTP):
+    """Goes down for a while: takes nobody's mail, whichever it is."""
+
+    async def smtp_MAIL(self, arg: str) -> None:  # noqa: N802
+        await self.push("421 closing for the night")
+
+
 class Silence(asyncio.Protocol):
     """Takes the connection and never says a word."""
 
@@ -190,6 +206,18 @@ def server_without_grace() -> Iterator[Peer]:
 @pytest.fixture
 def server_that_hangs_up() -> Iterator[Peer]:
     with Peer(lambda peer: HangingUp(Accepting(peer), loop=peer.loop)) as peer:
+        yield peer
+
+
+@pytest.fixture
+def server_without_farewell() -> Iterator[Peer]:
+    with Peer(lambda peer: WithoutFarewell(Accepting(peer), loop=peer.loop)) as peer:
+        yield peer
+
+
+@pytest.fixture
+def server_that_is_closing() -> Iterator[Peer]:
+    with Peer(lambda peer: Closing(Accepting(peer), loop=peer.loop)) as peer:
         yield peer
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from quartblog.delivery import MailFailed, MailOptions, new_message, send
+from quartblog.delivery.smtp import wire_form
 
 from .conftest import ADMINS
 
@@ -271,3 +273,100 @@ async def test_the_server_is_greeted_with_a_name_it_can_take(
     await send(new_message(options, "subject", "text"), options)
 
     assert accepting_server.greetings == [hello]
+
+
+async def test_a_finished_mail_goes_to_whom_it_is_told_as_it_is(
+    accepting_server: Peer, mail_to: Callable[..., MailOptions]
+) -> None:
+    options = mail_to(accepting_server)
+    message = new_message(
+        options, "主题", "内容\n.\n..\n" + "x" * 2_000, html="<p>内容</p>", to=("Eve <eve@example.org>",)
+    )
+    data = wire_form(message)
+
+    await send(data, options, ["eve@example.org"])
+
+    assert data.isascii()
+    assert accepting_server.recipients == [["eve@example.org"]]
+    [mail] = accepting_server.mails
+    assert mail["Message-ID"] == message["Message-ID"]
+    assert mail["To"] == "Eve <eve@example.org>"
+    parts = [mail.get_body([kind]) for kind in ("plain", "html")]
+    assert [part and part.get_content().replace("\r\n", "\n").rstrip() for part in parts] == [
+        "内容\n.\n..\n" + "x" * 2_000,
+        "<p>内容</p>",
+    ]
+
+
+async def test_a_message_that_needs_eight_bits_is_sent_in_seven(
+    accepting_server: Peer, mail_to: Callable[..., MailOptions]
+) -> None:
+    message = EmailMessage()
+    message["To"] = "ada@example.org"
+    message.set_content("grün\n", charset="utf-8", cte="8bit")
+
+    await send(message, mail_to(accepting_server))
+
+    assert wire_form(message).isascii()
+    assert accepting_server.mails[0].get_content() == "grün\n"
+
+
+@pytest.mark.parametrize("which", ["silent_server", "server_that_hangs_up", "server_that_is_closing"])
+async def test_a_server_that_takes_no_mail_at_all_is_unavailable(
+    which: str, request: pytest.FixtureRequest, mail_to: Callable[..., MailOptions]
+) -> None:
+    error = await failed(mail_to(request.getfixturevalue(which), timeout=0.2))
+
+    assert error.unavailable
+
+
+@pytest.mark.parametrize("which", ["server_that_says_later", "server_that_says_never"])
+async def test_a_refused_mail_says_nothing_about_others(
+    which: str, request: pytest.FixtureRequest, mail_to: Callable[..., MailOptions]
+) -> None:
+    error = await failed(mail_to(request.getfixturevalue(which)))
+
+    assert not error.unavailable
+
+
+async def test_a_wrong_password_is_not_the_mails_fault(
+    server_with_password: Peer, mail_to: Callable[..., MailOptions]
+) -> None:
+    assert (await failed(mail_to(server_with_password, username="ada", password="byron"))).unavailable
+
+
+async def test_who_was_refused_is_told_one_by_one(
+    server_without_grace: Peer, mail_to: Callable[..., MailOptions]
+) -> None:
+    error = await failed(mail_to(server_without_grace, admins=("grace@example.org",)))
+
+    assert error.refused == {"grace@example.org": "550 nobody of this name"}
+
+
+async def test_who_leaves_during_the_farewell_still_learns_that_the_mail_is_delivered(
+    server_without_farewell: Peer, mail_to: Callable[..., MailOptions]
+) -> None:
+    options = mail_to(server_without_farewell)
+    told: list[str] = []
+
+    async def deliver() -> None:
+        told.append((await send(new_message(options, "subject", "text"), options)).answer)
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(deliver())
+    assert await asyncio.to_thread(server_without_farewell.quitting.wait, 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert told == ["kept as number one"]
+
+
+async def test_a_password_goes_in_the_clear_only_where_that_is_told(
+    server_with_password: Peer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quartblog.delivery.options.is_loopback", lambda _: False)
+    options = mail_to(server_with_password, username="ada", password="lovelace", allow_plain_login=True)
+    await send(new_message(options, "subject", "text"), options)
+
+    assert server_with_password.logins == [(b"ada", b"lovelace")]
