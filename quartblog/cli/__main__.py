@@ -2,5 +2,4 @@
 
 from quartblog.cli import main
 
-if __name__ == "__main__":
-    main(prog_name="quartblog")
+main(prog_name="quartblog")

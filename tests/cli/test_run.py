@@ -295,6 +295,7 @@ def test_being_asked_to_stop_is_a_clean_end(
 def test_sigterm_stops_the_preparation_as_ctrl_c_does(
     quartblog: Command, hypercorn: Hypercorn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     monkeypatch.setattr("quartblog.cli.run.bring_up_to_date", lambda _settings: signal.raise_signal(signal.SIGTERM))
 
     result = quartblog("run", "--port", "0")

@@ -39,6 +39,7 @@ def test_every_problem_is_listed_with_key_value_origin_and_what_is_allowed(probl
         ('[mail]\npublic_url = "x"', "config.toml: [mail] public_url: unknown key; it belongs in [site]"),
         ("[errors]\nzzz = 1", "config.toml: [errors] zzz: unknown key; [errors] has rehearsal_route"),
         ("[databse]\nurl = 'x'", "config.toml: [databse]: unknown section; did you mean [database]?"),
+        ("[Mail]\nport = 26", "config.toml: [Mail]: unknown section; did you mean [mail]?"),
         ("[databse]", "[databse]: unknown section; did you mean [database]?"),
         ("port = 25", "config.toml: port: unknown key outside of any section; it belongs in [mail]"),
         ("zzz = 1", "config.toml: zzz: unknown key outside of any section; every key stands in a section"),
