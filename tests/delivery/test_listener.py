@@ -264,6 +264,15 @@ def test_a_lane_left_behind_is_said_so(lane_to: Lane, hanging: Hanging, capsys: 
     assert "<Hanging> did not return in time" in capsys.readouterr().err
 
 
+def test_a_sink_that_raises_in_its_lane_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    lane = Lane(Raising(ValueError("no")))
+    lane.start()
+    lane.handle(record("bad"))
+
+    assert lane.stop(5)
+    assert "the sink <Raising> failed, the others go on: ValueError: no" in capsys.readouterr().err
+
+
 def test_a_lane_follows_the_level_of_its_sink(kept: Kept) -> None:
     lane = Lane(kept)
     lane.start()

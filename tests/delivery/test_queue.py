@@ -226,6 +226,26 @@ def test_a_second_burst_of_refusals_counts_from_the_first() -> None:
     assert ": 2 records" in texts[1]
 
 
+def test_a_refusal_that_was_reported_already_is_not_reported_as_none() -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    # A writer may raise the flag after the reader has counted its refusal.
+    handler._unreported = True
+
+    assert handler.taken() is None
+
+
+def test_a_record_that_breaks_the_handler_is_told_on_stderr_and_not_raised(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    broken = logging.LogRecord("app", logging.ERROR, "a.py", 1, "text", None, None)
+    broken.levelno = "ERROR"  # type: ignore[assignment]  # as a careless library may make it
+    handler.handle(broken)
+
+    assert "TypeError" in capsys.readouterr().err
+    assert queued(handler) == []
+
+
 def test_a_record_is_queued_once_whichever_loggers_bring_it() -> None:
     handler = BoundedQueueHandler(QueueOptions())
     parent = logger_with(handler)
@@ -281,6 +301,16 @@ def test_blocking_waits_in_a_thread_until_there_is_room() -> None:
     assert not writer.is_alive()
     assert [record.getMessage() for record in queued(handler)] == ["second"]
     assert handler.refused() == {}
+
+
+def test_who_is_woken_while_giving_up_wakes_the_next() -> None:
+    handler = FullQueue(block_ms=1)
+    next_gate = threading.Lock()
+    next_gate.acquire()
+    handler._waiting.append(next_gate)
+    handler._leave(threading.Lock())
+
+    assert not next_gate.locked()
 
 
 def test_blocking_gives_up_after_its_time() -> None:

@@ -346,6 +346,18 @@ def test_the_cache_is_bounded_and_forgets_what_was_not_used_for_longest() -> Non
     assert '"1.py"' not in names
 
 
+def test_two_threads_that_format_one_stack_at_once_count_it_once() -> None:
+    cache = StackCache(frames=6)
+    errors = numbered(3)
+    for error in errors:
+        cache.format_exception(info(error))
+    key, (text, codes) = next(iter(cache._stacks.items()))
+    cache._keep(key, text, codes)
+
+    assert len(cache) == 3
+    assert cache._held == 6
+
+
 def test_a_stack_beyond_the_bound_is_formatted_but_not_kept() -> None:
     cache = StackCache(frames=10)
     assert_same(caught(recursion), cache)
