@@ -1,0 +1,188 @@
+"""Path -> an open SQLite connection to a file in order: made, migrated, or begun afresh when damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .schema import Unusable, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BUSY_SECONDS = 5.0
+"""Seconds to wait for another process that writes."""
+WAL_BYTES = 4 * 1024 * 1024
+"""Bytes the write-ahead log keeps on disk once it was written back."""
+
+DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+OUTAGE = {
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOLFS,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+class Database(sqlite3.Connection):
+    """A connection that knows how ids are made in it."""
+
+    in_memory = False
+    next_id: Callable[[], int | None] = staticmethod(lambda: None)
+    """The id for a new row; None lets SQLite choose."""
+
+
+class DatabaseFile:
+    """Opens the file when it is needed, and again when somebody has moved or removed it."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened yet."""
+        self.path = path
+        self.moved_aside: Path | None = None
+        self._database: Database | None = None
+        self._identity: tuple[int, int] | None = None
+        self._suspect = False
+        self._openings = 0
+
+    def connection(self) -> Database:
+        """The open connection. Raises sqlite3.Error, OSError or Unusable."""
+        if self._database is not None and self._identity != _identity(self.path):
+            self.close()
+        if self._database is None:
+            with _alone(self.path):
+                return self._open()
+        return self._database
+
+    def version(self) -> tuple[int, int]:
+        """Differs after a change by another connection, and after a new opening."""
+        [version] = self.connection().execute("PRAGMA data_version").fetchone()
+        return self._openings, version
+
+    def suspect(self) -> None:
+        """Look at the whole file at the next opening."""
+        self.close()
+        self._suspect = True
+
+    def close(self) -> None:
+        """Close the connection, if one is open."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _open(self) -> Database:
+        database = _connect_if_whole(self.path, thoroughly=self._suspect)
+        if database is None:
+            self.moved_aside = _move_aside(self.path)
+            database = _connect(self.path)
+        self._database = database
+        self._suspect = False
+        self._identity = _identity(self.path)
+        self._openings += 1
+        return database
+
+
+def open_memory(next_id: Callable[[], int]) -> Database:
+    """The same tables in memory."""
+    database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=Database)
+    database.row_factory = sqlite3.Row
+    prepare(database)
+    database.execute("PRAGMA foreign_keys = ON")
+    database.in_memory = True
+    database.next_id = next_id
+    return database
+
+
+def _connect_if_whole(path: Path, *, thoroughly: bool) -> Database | None:
+    """None for a damaged file."""
+    try:
+        database = _connect(path)
+    except sqlite3.DatabaseError as error:
+        if error_code(error) in DAMAGE:
+            return None
+        raise
+    try:
+        whole = not thoroughly or database.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+    except sqlite3.DatabaseError:
+        whole = False
+    if not whole:
+        database.close()
+        return None
+    return database
+
+
+def error_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 for what the Python module refused by itself."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _connect(path: Path) -> Database:
+    # Mails hold links that reset a password: nobody else may read them. Never opened when it is
+    # there already: closing it again would drop the locks of this process's other connections.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    database = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Database
+    )
+    database.row_factory = sqlite3.Row
+    try:
+        prepare(database)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("PRAGMA foreign_keys = ON")
+        database.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _move_aside(path: Path) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.corrupt-{stamp}-{number}")
+    for suffix in ("-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+    return aside
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Open, migrate and replace the file in one process at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Unusable("another process holds it while opening") from None
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(lock)
