@@ -13,6 +13,7 @@ from quartblog import migrations
 from quartblog.cli import serving
 from quartblog.cli.database import bring_up_to_date
 from quartblog.settings import secret_key
+from quartblog.settings.kinds import is_loopback
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
@@ -64,7 +65,9 @@ def _run(invocation: Invocation, host: str | None, port: int | None, workers: in
     if debug:
         # Quart reads QUART_DEBUG in app.run() only; the configuration it shares with Flask reads the other one.
         os.environ["QUART_DEBUG"] = os.environ["FLASK_DEBUG"] = "1"
-    for _, address in listening:
+    for bound, address in listening:
+        if debug and not is_loopback(bound.getsockname()[0]):
+            click.echo(f"Warning: --debug shows the code to everybody who reaches {address}", err=True)
         click.echo(f"{settings.site.name} is at {address} (Ctrl-C ends it)")
     serving.hand_over(listening, config)
     with serving.noting_signals() as was_asked_to:

@@ -264,6 +264,13 @@ def test_debug_is_one_worker_that_knows(quartblog: Command, hypercorn: Hypercorn
     assert hypercorn.environ["QUART_DEBUG"] == "1"
 
 
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_debug_that_others_can_reach_is_warned_about(quartblog: Command, host: str, *, warned: bool) -> None:
+    result = quartblog("run", "--host", host, "--port", "0", "--debug")
+
+    assert ("shows the code to everybody" in result.stderr) is warned
+
+
 def test_debug_with_several_workers_is_refused(quartblog: Command, hypercorn: Hypercorn) -> None:
     result = quartblog("run", "--port", "0", "--debug", "--workers", "2")
 
