@@ -1,14 +1,28 @@
-"""Debian's Chromium against a real server with two workers."""
+"""The system's Chromium against a real server with two workers.
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Protocol
+A plain run reads this file where Playwright is not installed, so nothing here imports it before it is needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page
 
-from tests.support.chromium import chromium, populate
+from tests.support.people import populate
 from tests.support.processes import Server, Servers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from playwright.async_api import Browser, Page
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even read the tests where they are left out."""
+    return "not browser" in config.option.markexpr or None
 
 
 class OpenTab(Protocol):
@@ -35,6 +49,8 @@ def person(site: Server) -> str:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """One Chromium for all tests of this process."""
+    from tests.support.chromium import chromium  # noqa: PLC0415 - see above
+
     async with chromium() as browser:
         yield browser
 

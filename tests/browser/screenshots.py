@@ -7,7 +7,8 @@ from pathlib import Path
 
 from playwright.async_api import Page
 
-from tests.support.chromium import chromium, populate, walk
+from tests.support.chromium import chromium, walk
+from tests.support.people import populate
 from tests.support.processes import Server, Servers
 
 WIDTHS = (360, 1280)

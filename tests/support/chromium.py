@@ -1,4 +1,4 @@
-"""The system's Chromium, a site with people on it, and a walk over every page."""
+"""The system's Chromium, and a walk over every page."""
 
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from playwright.async_api import Browser, Page, async_playwright
 
-from tests.support.client import PASSWORD, Client
+from tests.support.client import PASSWORD
 from tests.support.processes import Server
 
 # Without these, Chromium asks its maker's hosts at every start; as root it has no sandbox to start in.
@@ -36,25 +36,8 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-def populate(site: Server) -> str:
-    """Add a person with the longest of everything and more posts than a page shows, and one called `taken`.
-
-    Return the person's name.
-    """
-    site.client().register("taken")
-    name = "w" * 64
-    visitor = site.client()
-    visitor.register(name)
-    visitor.sign_in(name)
-    link = "https://example.org/" + "path/" * 24
-    for body in [*map(str, range(25)), "一行\n两行\n\n四行", "x" * 140, link, "字" * 140]:
-        _saved(visitor, "/", body=body)
-    _saved(visitor, "/user/edit", username=name, about_me="y" * 140)
-    return name
-
-
 async def walk(tab: Page, site: Server, person: str, look: Look) -> None:
-    """Look at every page, first as a stranger, then signed in; last a profile edit that is refused."""
+    """Look at every page of a populated site, as a stranger, then signed in; last a profile edit that is refused."""
     for path in OPEN_PAGES:
         await tab.goto(site.url + path)
         await look(tab, path)
@@ -75,8 +58,3 @@ async def sign_in(tab: Page, site: Server, name: str) -> None:
     await tab.locator("[name=password]").fill(PASSWORD)
     await tab.locator("main form button").click()
     await tab.locator("main form [name=body]").wait_for()
-
-
-def _saved(visitor: Client, path: str, **fields: str) -> None:
-    answer = visitor.submit(path, **fields)
-    assert answer.status == 302, answer.text

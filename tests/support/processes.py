@@ -67,6 +67,11 @@ class Server:
         """A visitor who has not been here before."""
         return Client(self.url, **headers)
 
+    def wait_for_address(self) -> Self:
+        """Wait until it has printed where it is. Raise AssertionError, with the output, for one that ended."""
+        self.url = eventually(self._printed_address)
+        return self
+
     def wait_until(self, path: str) -> Self:
         """Wait until a page is answered 200. Raise AssertionError, with the output, for a server that ended."""
         eventually(lambda: self._answers(path))
@@ -94,10 +99,17 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def _answers(self, path: str) -> bool:
+    def _assert_runs(self) -> None:
         assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.stdout}{self.stderr}"
+
+    def _printed_address(self) -> str:
+        self._assert_runs()
+        return next((word for word in self.stdout.split() if word.startswith("http://127.0.0.1:")), "")
+
+    def _answers(self, path: str) -> bool:
+        self._assert_runs()
         try:
-            return bool(self.url) and self.client().get(path).status == 200
+            return self.client().get(path).status == 200
         except OSError:
             return False
 
@@ -132,9 +144,7 @@ class Servers:
     def quartblog(self, folder: Path, *options: str, workers: int = 2, until: str = "/readyz") -> Server:
         """Start `quartblog run` on a free port, and wait until `until` is answered."""
         command = [sys.executable, "-m", "quartblog.cli", "run", "--port=0", f"--workers={workers}", *options]
-        server = self.start(command, folder)
-        server.url = eventually(lambda: _address(server))
-        return server.wait_until(until)
+        return self.start(command, folder).wait_for_address().wait_until(until)
 
     def hypercorn(self, folder: Path, *, workers: int = 2) -> Server:
         """Start the server itself on a free port, as a service file would; wait for it with `wait_until`."""
@@ -147,15 +157,20 @@ class Servers:
             server.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         return server
 
-    def start(self, command: Sequence[str], folder: Path, *, pass_fds: Sequence[int] = ()) -> Server:
-        """Start any command in a folder. Its output goes to files beside the folder, not into it."""
+    def start(
+        self, command: Sequence[str], folder: Path, *, pass_fds: Sequence[int] = (), installed: bool = False
+    ) -> Server:
+        """Start any command in a folder, with this checkout's code unless it is `installed`.
+
+        Its output goes to files beside the folder, not into it.
+        """
         number = len(self._started)
         outputs = (self.folder / f"{folder.name}-{number}.stdout", self.folder / f"{folder.name}-{number}.stderr")
         with outputs[0].open("wb") as stdout, outputs[1].open("wb") as stderr:
             process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env=environment(),
+                env=environment() if installed else environment() | {"PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -177,19 +192,13 @@ def configure(folder: Path, **sections: dict[str, object]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without what would change a setting, and with this checkout's code."""
+    """This process's environment without what would change a setting, or the code."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("QUARTBLOG_", "MAIL_", "QUART_", "FLASK_"))
+        if not name.startswith(("QUARTBLOG_", "MAIL_", "QUART_", "FLASK_", "PYTHONPATH"))
     }
-    return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-
-
-def _address(server: Server) -> str:
-    assert server.process.poll() is None, f"it ended with {server.process.returncode}: {server.stderr}"
-    printed = [word for word in server.stdout.split() if word.startswith("http://")]
-    return printed[0] if printed else ""
+    return kept | {"PYTHONUNBUFFERED": "1"}
 
 
 def _age(path: Path) -> int:

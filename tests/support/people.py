@@ -1,0 +1,26 @@
+"""A site with people on it: what a page looks like when it is full."""
+
+from tests.support.client import Client
+from tests.support.processes import Server
+
+
+def populate(site: Server) -> str:
+    """Add a person with the longest of everything and more posts than a page shows, and one called `taken`.
+
+    Return the person's name.
+    """
+    site.client().register("taken")
+    name = "w" * 64
+    visitor = site.client()
+    visitor.register(name)
+    visitor.sign_in(name)
+    link = "https://example.org/" + "path/" * 24
+    for body in [*map(str, range(25)), "一行\n两行\n\n四行", "x" * 140, link, "字" * 140]:
+        _save(visitor, "/", body=body)
+    _save(visitor, "/user/edit", username=name, about_me="y" * 140)
+    return name
+
+
+def _save(visitor: Client, path: str, **fields: str) -> None:
+    answer = visitor.submit(path, **fields)
+    assert answer.status == 302, answer.text
