@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from quartblog.cli import main
+from tests.cli.standins import Hypercorn
 
 Command = Callable[..., Result]
 
@@ -57,3 +58,13 @@ def config(folder: Path) -> Callable[..., None]:
         (folder / "config.toml").write_text("\n".join(lines), "utf-8")
 
     return config
+
+
+@pytest.fixture
+def hypercorn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hypercorn]:
+    """In place of the server."""
+    hypercorn = Hypercorn()
+    monkeypatch.setattr("quartblog.cli.run.hypercorn", hypercorn)
+    yield hypercorn
+    for opened in hypercorn.sockets:
+        opened.close()
