@@ -177,7 +177,7 @@ async def sign_in(url: str, name: str) -> str:
         async with database.transaction() as session:
             user = await service.by_username(session, name)
             assert user is not None
-            return await service.begin_login(session, user.id, timedelta(days=1))
+            return await service.begin_login(session, user, timedelta(days=1))
     finally:
         await database.close()
 
