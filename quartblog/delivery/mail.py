@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import email.policy
 import email.utils
 import logging
 from email.headerregistry import Address
@@ -81,6 +82,13 @@ def new_message(
     if html is not None:
         message.add_alternative(block(html), subtype="html", charset="utf-8")
     return message
+
+
+def wire_form(message: EmailMessage) -> bytes:
+    """The message as every server takes it: 7 bit, unless an address in its headers needs SMTPUTF8."""
+    headers = [header for name in ("from", "to", "cc", "reply-to") for header in message.get_all(name, [])]
+    utf8 = not all(address.addr_spec.isascii() for header in headers for address in header.addresses)
+    return message.as_bytes(policy=email.policy.SMTP.clone(cte_type="7bit", utf8=utf8))
 
 
 def _address(text: str) -> Address:

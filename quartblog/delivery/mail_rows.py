@@ -36,10 +36,10 @@ def add(database: Database, mail: NewMail, at: float) -> int:
 
 
 def next_due(database: Database, now: float) -> StoredMail | None:
-    """The oldest waiting mail whose time has come."""
+    """The waiting mail whose time has come first: one that always fails cannot keep the others waiting."""
     row = database.execute(
         """SELECT * FROM mails WHERE state = 'waiting' AND next_try <= ?
-        ORDER BY created, abs(id) LIMIT 1""",
+        ORDER BY next_try, created, abs(id) LIMIT 1""",
         (now,),
     ).fetchone()
     return None if row is None else _mail(row)

@@ -7,7 +7,6 @@ What is recorded survives the end of the process, mails survive a power cut as w
 
 from __future__ import annotations
 
-import email.policy
 import email.utils
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import group_rows, mail_rows, trimming, worker_rows
 from .batches import Batch, tallies_of
+from .mail import wire_form
 from .outbox_options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
 from .stderr import describe, report
 from .storage import Storage
@@ -39,14 +39,17 @@ class Outbox:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         *,
         max_age: float = MAX_AGE,
         max_bytes: int = MAX_BYTES,
         samples: int = SAMPLES,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Nothing is opened before the first use. `max_age` in seconds; `clock` gives epoch seconds."""
+        """Nothing is opened before the first use; without a path nothing ever is, and all ends with the object.
+
+        `max_age` is in seconds; `clock` gives epoch seconds.
+        """
         self.path = path
         self._max_age = max_age
         self._max_bytes = max_bytes
@@ -68,13 +71,13 @@ class Outbox:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the file could not be used the last time."""
+        """Whether the file could not be used the last time, or there is none."""
         return self._storage.in_memory
 
     @property
     def healthy(self) -> bool:
-        """Whether the file could be used the last time."""
-        return not self._storage.in_memory
+        """Whether the file, if there is one, could be used the last time."""
+        return self.path is None or not self._storage.in_memory
 
     def record(self, events: Sequence[Event] | Batch) -> None:
         """Count the events in, in one transaction. Never raises."""
@@ -146,14 +149,14 @@ class Outbox:
         mail = NewMail(
             message_id=str(message["Message-ID"]),
             subject=str(message.get("Subject", "")),
-            data=message.as_bytes(policy=email.policy.SMTP),
+            data=wire_form(message),
             recipients=tuple(recipients),
             kind="post",
         )
         return self._storage.write(lambda database: mail_rows.add(database, mail, self._clock()), durable=True)
 
     def next_mail(self, now: float) -> StoredMail | None:
-        """The oldest waiting mail whose time has come."""
+        """The waiting mail whose time has come first."""
         return self._storage.read(lambda database: mail_rows.next_due(database, now))
 
     def sent(self, mail: int, answer: str, at: float) -> None:

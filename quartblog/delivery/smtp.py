@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import email.policy
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import aiosmtplib
 
 from .escaping import one_line, shortened
+from .mail import wire_form
 from .options import split_address
 
 if TYPE_CHECKING:
@@ -96,13 +96,6 @@ async def send(message: EmailMessage | bytes, options: MailOptions, recipients: 
         _server_words(answer, options),
         {address: f"{said.code} {_server_words(said.message, options)}" for address, said in refused.items()},
     )
-
-
-def wire_form(message: EmailMessage) -> bytes:
-    """The message as every server takes it: 7 bit, unless an address in its headers needs SMTPUTF8."""
-    headers = [header for name in ("from", "to", "cc", "reply-to") for header in message.get_all(name, [])]
-    utf8 = not all(address.addr_spec.isascii() for header in headers for address in header.addresses)
-    return message.as_bytes(policy=email.policy.SMTP.clone(cte_type="7bit", utf8=utf8))
 
 
 async def _hand_over(

@@ -12,6 +12,7 @@ import logging
 import sqlite3
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from . import forks
@@ -23,7 +24,6 @@ from .stderr import describe, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     Work = Callable[[Database], object]
 
@@ -38,9 +38,10 @@ logger = logging.getLogger(f"{LOGGER_NAME}.outbox")
 class Storage:
     """Runs transactions; safe from any thread, closed before a fork and opened again after it."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        """Nothing is opened before the first transaction."""
-        self._file = DatabaseFile(path)
+    def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
+        """Nothing is opened before the first transaction. Without a path all of it is in memory, for good."""
+        self._without_file = path is None
+        self._file = DatabaseFile(path or Path())
         self._clock = clock
         self._lock = threading.RLock()
         self._memory: Database | None = None
@@ -54,8 +55,8 @@ class Storage:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the file could not be used the last time."""
-        return self._memory is not None
+        """Whether the file could not be used the last time, or there is none."""
+        return self._without_file or self._memory is not None
 
     def write(self, work: Callable[[Database], T], *, durable: bool = False) -> T:
         """Run `work` in a transaction of its own; with `durable` it survives a power cut.
@@ -98,7 +99,8 @@ class Storage:
             if self._memory is not None:
                 self._memory.close()
                 self._memory = None
-                self._told.append(f"what {self._file.path} could not take is lost with this process")
+                if not self._without_file:
+                    self._told.append(f"what {self._file.path} could not take is lost with this process")
             self._file.close()
         self._speak()
 
@@ -158,6 +160,9 @@ class Storage:
                     database.execute("PRAGMA synchronous = NORMAL")
 
     def _database(self) -> Database:
+        if self._without_file:
+            self._memory = self._memory or open_memory(self._next_memory_id)
+            return self._memory
         if self._memory is not None and 0 <= self._clock() - self._tried < RETRY_SECONDS:
             return self._memory
         try:

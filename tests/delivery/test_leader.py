@@ -77,20 +77,23 @@ def test_a_killed_leader_is_replaced_at_once(lock: Path, other_process: subproce
 def test_the_lead_does_not_live_on_in_a_fork_of_the_leader(lock: Path) -> None:
     first, second = Leadership(lock), Leadership(lock)
     assert first.take()
-    reading, writing = os.pipe()
+    to_child, from_parent = os.pipe()
+    to_parent, from_child = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(writing)
-        os.read(reading, 1)
+        os.close(from_parent)
+        os.write(from_child, b"here")
+        os.read(to_child, 1)
         os._exit(0)
-    os.close(reading)
+    assert os.read(to_parent, 4) == b"here"
 
     first.release()
 
     try:
         assert second.take()
     finally:
-        os.close(writing)
+        for end in (to_child, from_parent, to_parent, from_child):
+            os.close(end)
         os.waitpid(child, 0)
 
 
