@@ -6,6 +6,7 @@ broken one. What the database cannot answer becomes DatabaseUnavailable; a viola
 `violated_constraint()` names the rule.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -69,13 +70,19 @@ class Database:
     """One engine and its two kinds of session."""
 
     def __init__(self, url: str, *, pool_size: int = 5, pool_timeout: float = 2.0) -> None:
-        """Connect nothing yet. `pool_timeout`: seconds to wait for a free connection before giving up."""
+        """Connect nothing yet.
+
+        `pool_timeout`: seconds to wait for a free connection, and as long again for the server to take it, before
+        giving up. A SQLite file has its own patience, BUSY_TIMEOUT_MS.
+        """
+        is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._patience = None if is_sqlite else 2 * pool_timeout
         self.engine = create_async_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout,
-            pool_pre_ping=make_url(url).get_backend_name() != "sqlite",
+            pool_pre_ping=not is_sqlite,
             hide_parameters=True,
         )
         event.listen(self.engine.sync_engine, "handle_error", hide_values)
@@ -86,14 +93,14 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """Commit at the end of the block; roll back and re-raise what leaves it."""
-        async with _answering(self._writing) as session:
+        async with _answering(self._writing, self._patience) as session:
             yield session
             await session.commit()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A session for pages that only read: each statement sees what is committed when it runs."""
-        async with _answering(self._reading) as session:
+        async with _answering(self._reading, self._patience) as session:
             yield session
 
     async def ping(self) -> None:
@@ -180,11 +187,13 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def _answering(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
+async def _answering(sessions: async_sessionmaker[AsyncSession], patience: float | None) -> AsyncIterator[AsyncSession]:
     """A session whose connection is open; what the database cannot answer leaves as DatabaseUnavailable."""
     async with sessions() as session:
         try:
-            await session.connection()
+            # A frozen server takes connections and says nothing; the pool's ping would wait for it for ever.
+            async with asyncio.timeout(patience):
+                await session.connection()
         except Exception as error:  # noqa: BLE001 - drivers raise errors of their own before SQLAlchemy can wrap them
             _unavailable(error)
         try:

@@ -22,11 +22,11 @@ _OPTIONS = {
     "superuser_reserved_connections": "3",
     "shared_buffers": "16MB",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "autovacuum": "off",
+    "deadlock_timeout": "50ms",
 }
 
 
@@ -118,6 +118,18 @@ class Cluster:
             print(f"BEGIN; {statement}; SELECT 'held';", file=other.stdin, flush=True)
             assert other.stdout.readline() == "held\n"
             yield
+
+    @contextmanager
+    def frozen(self, database: str) -> Iterator[None]:
+        """Whoever serves the connections of a database does nothing during the block."""
+        serving = self.sql(f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}'").split()
+        for pid in serving:
+            os.kill(int(pid), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in serving:
+                os.kill(int(pid), signal.SIGCONT)
 
     async def waiting(self, database: str, count: int = 1) -> None:
         """Return once so many connections of a database wait for a lock. Raise TimeoutError."""
