@@ -1,6 +1,6 @@
 """How much of a request is taken in."""
 
-from quart import Quart
+from quart import Quart, abort, request
 from quart.wrappers.request import Body, Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -8,6 +8,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 MAX_BODY = 64 * 1024
 # Seconds until a body that trickles in is given up.
 BODY_TIMEOUT = 15
+# Bytes: looking for a file with a longer name is an OSError on most file systems.
+MAX_STATIC_PATH = 255
 
 
 class CountedBody(Body):
@@ -16,6 +18,15 @@ class CountedBody(Body):
     def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
         super().__init__(expected_content_length, max_content_length)
         self._received = 0
+
+    async def __anext__(self) -> bytes:
+        """The next chunk; the limit may have been passed while this waited for it."""
+        try:
+            return await super().__anext__()
+        except StopAsyncIteration:
+            if self._must_raise is not None:
+                raise self._must_raise from None
+            raise
 
     def append(self, data: bytes) -> None:
         """Take a chunk, or fail the reader once the sum is over the limit."""
@@ -38,3 +49,10 @@ def init_app(app: Quart) -> None:
     app.request_class = LimitedRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT
+    app.before_request(refuse_endless_names)
+
+
+async def refuse_endless_names() -> None:
+    """404 for a static file that cannot be there."""
+    if request.endpoint == "static" and len(request.path.encode("utf-8", "replace")) > MAX_STATIC_PATH:
+        abort(404)
