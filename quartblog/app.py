@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from quart import Quart
@@ -20,7 +21,7 @@ from quartblog.posts.views import blueprint as posts_blueprint
 from quartblog.profile.avatar import avatar
 from quartblog.profile.views import blueprint as profile_blueprint
 from quartblog.settings import Settings, load_settings, secret_key
-from quartblog.web import csrf, headers, i18n, last_resort, limits
+from quartblog.web import csrf, headers, hosts, i18n, last_resort, limits
 
 # Seconds a browser may show a static file without asking: a year, its address changes with the release.
 STATIC_MAX_AGE = 365 * 24 * 60 * 60
@@ -40,9 +41,9 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.secret_key = secret_key(settings)
     app.config.update(_config(settings))
     i18n.init_app(app, settings.site.language)
-    limits.init_app(app)
-    headers.init_app(app, secure=settings.secure_cookies)
+    headers.init_app(app)
     pages.init_app(app)
+    limits.init_app(app)
     csrf.init_app(app)
     auth.init_app(app)
     for blueprint in (posts_blueprint, auth_blueprint, profile_blueprint, health.blueprint):
@@ -53,11 +54,12 @@ def create_app(settings: Settings | None = None) -> Quart:
         avatar=avatar, site_name=settings.site.name, registration_open=settings.site.registration
     )
     _serve_with(app, _database(settings), _delivery(settings, mail=not app.debug))
+    hosts.init_app(app, settings.security.allowed_hosts, any_host=health.PATHS, language=settings.site.language)
     last_resort.init_app(
         app,
-        allowed_hosts=settings.security.allowed_hosts,
         trusted_proxies=settings.security.trusted_proxies,
         language=settings.site.language,
+        headers=headers.security_headers(secure=settings.secure_cookies, debug=app.debug),
     )
     return app
 
@@ -132,14 +134,13 @@ def _serve_with(app: Quart, database: Database, delivery: Delivery) -> None:
 
     @app.while_serving
     async def serving() -> AsyncGenerator[None]:
-        delivery.start()
-        try:
+        async with AsyncExitStack() as stack:
+            delivery.start()
+            stack.push_async_callback(asyncio.to_thread, delivery.stop)
+            stack.push_async_callback(database.close)
             await _check_schema(database)
             logger.info("微博已启动")
             yield
-            await database.close()
-        finally:
-            await asyncio.to_thread(delivery.stop)
 
 
 async def _check_schema(database: Database) -> None:

@@ -1,7 +1,8 @@
 """Exception -> status -> page or RFC 9457 problem, in the visitor's language, with nothing that could fail in turn.
 
 Error pages extend `shell.html`: they ask neither the database nor who is signed in, so the page about a broken
-database needs no database. Every 5xx is recorded exactly once and carries its error id in page and header.
+database needs no database. Every 5xx is recorded exactly once and tells its error id; the outermost layer puts the
+same id into the header.
 """
 
 import json
@@ -19,7 +20,7 @@ from quartblog.web.i18n import N_, _
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which a client may try again: long enough for a database to restart.
+# Seconds after which a client may try again, where the refusal names none: long enough for a database to restart.
 RETRY_AFTER = 10
 
 
@@ -94,7 +95,7 @@ async def no_such_user(_error: NoSuchUser) -> ResponseReturnValue:
 async def database_unavailable(error: DatabaseUnavailable) -> ResponseReturnValue:
     """503 with Retry-After, and a record: the visitor waits, the operator acts."""
     logger.error("The database does not answer", exc_info=error)
-    return await _answer(ServiceUnavailable(retry_after=RETRY_AFTER))
+    return await _answer(ServiceUnavailable())
 
 
 def problem(status: int, title: str, detail: str | None, error_id: str | None) -> str:
@@ -120,8 +121,8 @@ async def _answer(error: HTTPException, explanation: Explanation | None = None) 
     for name, value in error.get_headers():
         if name.lower() != "content-type":
             response.headers[name] = value
-    if error_id is not None:
-        response.headers["X-Error-Id"] = error_id
+    if status in {429, 503}:
+        response.headers.setdefault("Retry-After", str(RETRY_AFTER))
     return response
 
 

@@ -19,15 +19,24 @@ HSTS = "max-age=31536000"
 VARY = "Cookie, Accept-Language, Accept"
 
 
-def init_app(app: Quart, *, secure: bool) -> None:
-    """Add the headers to every answer; `secure` where the site is served by HTTPS only."""
-    headers = SECURITY_HEADERS | ({"Strict-Transport-Security": HSTS} if secure else {})
+def security_headers(*, secure: bool, debug: bool) -> dict[str, str]:
+    """What no answer may lack. `secure` where the site is served by HTTPS only."""
+    headers = dict(SECURITY_HEADERS)
+    if secure:
+        headers["Strict-Transport-Security"] = HSTS
+    if debug:
+        # Quart's traceback page brings its own style.
+        headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.replace("style-src", "style-src 'unsafe-inline'")
+    return headers
 
-    async def add_headers(response: Response) -> Response:
-        response.headers.update(headers)
-        if request.endpoint != "static":
+
+def init_app(app: Quart) -> None:
+    """Tell caches whose a page is. Static files are anybody's; a page in their place is not."""
+
+    async def note_whose(response: Response) -> Response:
+        if request.endpoint != "static" or response.status_code >= 400:
             response.headers["Vary"] = VARY
             response.headers.setdefault("Cache-Control", "private, no-cache")
         return response
 
-    app.after_request(add_headers)
+    app.after_request(note_whose)

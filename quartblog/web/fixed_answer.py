@@ -1,0 +1,69 @@
+"""An answer that needs nothing of the app: written out, because the templates may be what failed."""
+
+import html
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from quartblog.errors.pages import problem
+from quartblog.web.i18n import N_, Language, negotiate, translate
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_PAGE = """<!doctype html>
+<html lang="{lang}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="stylesheet" href="/static/quartblog.css">
+</head>
+<body>
+<main class="measure">
+<h1>{title}</h1>
+{id_line}<p><a class="button" href="/">{home}</a></p>
+</main>
+</body>
+</html>
+"""
+
+
+class FixedAnswer(NamedTuple):
+    """A status, an N_ text, and the error id where there is one."""
+
+    status: int
+    text: str
+    error_id: str | None = None
+
+    async def send(self, scope: Scope, send: Send, default: Language) -> None:
+        """Answer the request of `scope`, in `default` where it asks for no language of ours."""
+        language = negotiate(header(scope, b"accept-language"), default)
+        title = translate(self.text, language)
+        accept = header(scope, b"accept")
+        if "json" in accept and "html" not in accept:
+            content_type, body = b"application/problem+json", problem(self.status, title, None, self.error_id)
+        else:
+            content_type, body = b"text/html; charset=utf-8", _page(language, title, self.error_id)
+        headers = [(b"content-type", content_type), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body.encode(), "more_body": False})
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """The first header of that name (in lower case), empty where there is none."""
+    for key, value in scope["headers"]:
+        if key.lower() == name:
+            return bytes(value).decode("latin-1")
+    return ""
+
+
+def _page(language: Language, title: str, error_id: str | None) -> str:
+    id_line = f"<p>{translate(N_('错误编号'), language)}: <code>{error_id}</code></p>\n" if error_id else ""
+    return _PAGE.format(
+        lang="zh-Hans" if language == "zh" else language,
+        title=html.escape(title),
+        id_line=id_line,
+        home=translate(N_("返回首页"), language),
+    )

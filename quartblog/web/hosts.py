@@ -1,0 +1,42 @@
+"""Which Host headers this site answers to: links are built from them."""
+
+from collections.abc import Collection, Sequence
+from typing import cast
+
+from quart import Quart
+
+from quartblog.web.fixed_answer import ASGIApp, FixedAnswer, Receive, Scope, Send, header
+from quartblog.web.i18n import N_, Language
+
+# Also what is said to a Host header that cannot be a name at all.
+REFUSAL = FixedAnswer(400, N_("请求有误: 本站不使用这个域名"))
+
+
+def init_app(app: Quart, allowed_hosts: Sequence[str], *, any_host: Collection[str], language: Language) -> None:
+    """Wrap the app. `allowed_hosts`: names without port, empty for any; `any_host`: paths they do not matter for."""
+    if allowed_hosts:
+        inner = cast("ASGIApp", app.asgi_app)
+        app.asgi_app = OurHosts(inner, allowed_hosts, any_host, language)  # type: ignore[assignment, method-assign]
+
+
+class OurHosts:
+    """Refuses requests for host names that are not this site's, before anything builds a link from them."""
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str], any_host: Collection[str], language: Language) -> None:
+        """`any_host`: paths that hold no link, which probes ask for by IP address."""
+        self.app = app
+        self.hosts = frozenset(_name(host) for host in hosts)
+        self.any_host = frozenset(any_host)
+        self.language = language
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 400 or pass on."""
+        if scope["type"] != "http" or scope["path"] in self.any_host or _name(header(scope, b"host")) in self.hosts:
+            await self.app(scope, receive, send)
+        else:
+            await REFUSAL.send(scope, send, self.language)
+
+
+def _name(host: str) -> str:
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return name.rstrip(".").lower()
