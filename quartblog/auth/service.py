@@ -11,7 +11,7 @@ from sqlalchemy.orm import joinedload
 
 from quartblog.auth.usernames import display_form, username_key
 from quartblog.database import violated_constraint
-from quartblog.errors.exceptions import EmailTaken, InvalidUsername, UsernameTaken
+from quartblog.errors.exceptions import EmailTaken, InvalidUsername, UsernameTaken, WrongCredentials
 from quartblog.models import Login, User
 
 # A visitor who did not ask to be remembered: the cookie ends with the browser, the row with the day.
@@ -65,13 +65,19 @@ async def change_password(session: AsyncSession, user: User, password_hash: str)
     await session.execute(delete(Login).where(Login.user_id == user.id))
 
 
-async def begin_login(session: AsyncSession, user_id: int, lasts: timedelta = UNREMEMBERED) -> str:
-    """Add a login and return its token, which is kept nowhere else. Logins of the past are cleared away."""
+async def begin_login(session: AsyncSession, user: User, lasts: timedelta = UNREMEMBERED) -> str:
+    """Add a login and return its token, which is kept nowhere else. Logins of the past are cleared away.
+
+    Raise WrongCredentials where the account is gone, or its password another one, since `user` was loaded.
+    """
     now = datetime.now(UTC)
     token = secrets.token_urlsafe(32)
+    # Checking the password took a while; an old one must not outlive its change by a login that began before.
+    unchanged = (User.id == user.id) & (User.password_hash == user.password_hash)
+    if await session.scalar(update(User).where(unchanged).values(last_seen=now).returning(User.id)) is None:
+        raise WrongCredentials
     await session.execute(delete(Login).where(Login.expires_at <= now))
-    session.add(Login(token_digest=_digest(token), user_id=user_id, created_at=now, expires_at=now + lasts))
-    await session.execute(update(User).where(User.id == user_id).values(last_seen=now))
+    session.add(Login(token_digest=_digest(token), user_id=user.id, created_at=now, expires_at=now + lasts))
     return token
 
 

@@ -33,7 +33,11 @@ def display_form(username: str) -> str:
 def username_key(username: str) -> str:
     """What two spellings of one name share, and what must be unique. Raise InvalidUsername as `display_form`."""
     display_form(username)
-    return str(_FOLDED.enforce(username))
+    key = str(_FOLDED.enforce(username))
+    # Folding can lengthen a name: "İ" becomes two characters.
+    if len(key) > MAX_LENGTH:
+        raise InvalidUsername
+    return key
 
 
 def _characters_allowed(name: str) -> bool:

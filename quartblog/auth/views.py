@@ -6,11 +6,11 @@ from quart import Blueprint, abort, current_app, flash, redirect, render_templat
 from quart.typing import ResponseReturnValue
 
 from quartblog.auth import service
-from quartblog.auth.forms import LoginForm, RegistrationForm
+from quartblog.auth.forms import Credentials, LoginForm, RegistrationForm
 from quartblog.auth.passwords import hash_password, verify_password
 from quartblog.auth.visitor import sign_in, sign_out, signed_in_user
 from quartblog.database import reading, transaction
-from quartblog.errors.exceptions import EmailTaken, UsernameTaken
+from quartblog.errors.exceptions import EmailTaken, UsernameTaken, WrongCredentials
 from quartblog.web.forms import refuse
 from quartblog.web.i18n import N_, _
 from quartblog.web.redirects import safe_path
@@ -32,16 +32,13 @@ async def submit_login() -> ResponseReturnValue:
     form = await LoginForm.from_request()
     if not form.validate():
         return await _login_page(form)
-    username, password, remember = form.credentials()
-    async with reading() as session:
-        user = await service.by_username(session, username)
-    if not await verify_password(user.password_hash if user else None, password) or user is None:
+    credentials = form.credentials()
+    try:
+        token = await _begin_login(credentials)
+    except WrongCredentials:
         form.form_errors.append(N_("用户名或密码有误"))
         return await _login_page(form)
-    lasts = timedelta(days=current_app.config["SESSION_DAYS"]) if remember else service.UNREMEMBERED
-    async with transaction() as session:
-        token = await service.begin_login(session, user.id, lasts)
-    sign_in(token, remember=remember)
+    sign_in(token, remember=credentials.remember)
     return redirect(_next_address())
 
 
@@ -89,6 +86,17 @@ async def submit_registration() -> ResponseReturnValue:
         return await _register_page(form)
     await flash(_("祝贺，你现在已成为一个注册用户！"), "success")
     return redirect(url_for("auth.login"))
+
+
+async def _begin_login(credentials: Credentials) -> str:
+    """The token of a new login. Raise WrongCredentials."""
+    async with reading() as session:
+        user = await service.by_username(session, credentials.username)
+    if not await verify_password(user.password_hash if user else None, credentials.password) or user is None:
+        raise WrongCredentials
+    lasts = timedelta(days=current_app.config["SESSION_DAYS"]) if credentials.remember else service.UNREMEMBERED
+    async with transaction() as session:
+        return await service.begin_login(session, user, lasts)
 
 
 async def _login_page(form: LoginForm) -> str:

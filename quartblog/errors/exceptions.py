@@ -10,7 +10,6 @@
         ├── EmailTaken           another account owns this address
         ├── InvalidUsername      the name breaks a rule of quartblog.auth.usernames
         ├── WrongCredentials     no account has this name with this password
-        ├── RegistrationClosed   site.registration is off
         └── NoSuchUser           nobody has this name
 
 This module imports nothing, so every package may raise from it.
@@ -55,10 +54,6 @@ class InvalidUsername(Refusal):
 
 class WrongCredentials(Refusal):
     """No account has this username with this password. Which of the two is wrong is never told."""
-
-
-class RegistrationClosed(Refusal):
-    """The operator has switched registration off."""
 
 
 class NoSuchUser(Refusal):
