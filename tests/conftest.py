@@ -3,7 +3,9 @@
 import logging
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
+from typing import cast
 
 import pytest
 from quart import Quart
@@ -15,9 +17,8 @@ from quartblog.auth import passwords, service
 from quartblog.database import EXTENSION, Database
 from quartblog.models import User
 from quartblog.settings import Settings
-from tests.support.browsing import Visitor
-
-PASSWORD = "correct horse"
+from tests.support.browsing import PASSWORD, Configuration, Serve, Visitor
+from tests.support.log_file import LogFile
 
 
 @pytest.fixture(autouse=True)
@@ -51,17 +52,23 @@ def database_url(tmp_path: Path, empty_database: Path) -> str:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, database_url: str) -> Settings:
+def configuration(tmp_path: Path, database_url: str) -> Configuration:
+    """What the tests set: every other key keeps its default."""
+    return {
+        "site": {},
+        "database": {"url": database_url},
+        "security": {"secret_key": "a key for the tests, 32 characters or more"},
+        "mail": {},
+        "logging": {"directory": tmp_path / "logs"},
+        "delivery": {"outbox": tmp_path / "outbox.sqlite3"},
+        "errors": {"rehearsal_route": True},
+    }
+
+
+@pytest.fixture
+def settings(configuration: Configuration) -> Settings:
     """Every default, in a folder of the test's own."""
-    return Settings.model_validate(
-        {
-            "database": {"url": database_url},
-            "security": {"secret_key": "a key for the tests, 32 characters or more"},
-            "logging": {"directory": tmp_path / "logs"},
-            "delivery": {"outbox": tmp_path / "outbox.sqlite3"},
-            "errors": {"rehearsal_route": True},
-        }
-    )
+    return Settings.model_validate(configuration)
 
 
 @pytest.fixture
@@ -70,6 +77,26 @@ async def app(settings: Settings) -> AsyncIterator[Quart]:
     app = create_app(settings)
     async with app.test_app():
         yield app
+
+
+@pytest.fixture
+async def serve(configuration: Configuration) -> AsyncIterator[Serve]:
+    """Start one more app on the same files, with some keys changed: `await serve(site={"registration": False})`."""
+    async with AsyncExitStack() as running:
+
+        async def serve(**sections: dict[str, object]) -> Quart:
+            changed = {name: {**section, **sections.get(name, {})} for name, section in configuration.items()}
+            app = create_app(Settings.model_validate(changed))
+            await running.enter_async_context(cast("AbstractAsyncContextManager[object]", app.test_app()))
+            return app
+
+        yield serve
+
+
+@pytest.fixture
+def log(app: Quart, settings: Settings) -> LogFile:
+    """What the app has written to its log file."""
+    return LogFile(app, settings.logging.directory / settings.logging.filename)
 
 
 @pytest.fixture

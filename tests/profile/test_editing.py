@@ -1,11 +1,7 @@
 """Editing one's own profile."""
 
-from collections.abc import Awaitable, Callable
-
 from quartblog.models import User
-from tests.support.browsing import Visitor
-
-SignIn = Callable[[User], Awaitable[Visitor]]
+from tests.support.browsing import SignIn
 
 
 async def test_a_taken_username_is_explained_beside_the_field(ada: User, grace: User, sign_in: SignIn) -> None:

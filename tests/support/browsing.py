@@ -1,12 +1,18 @@
 """A visitor as the tests see one: asks for pages, fills in forms, keeps cookies."""
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from html import unescape
 
 from quart import Quart
 from quart.typing import TestClientProtocol
 from werkzeug.datastructures import Headers
+
+from quartblog.models import User
+
+# The password of every account the fixtures make.
+PASSWORD = "correct horse"
 
 
 @dataclass(frozen=True)
@@ -75,3 +81,16 @@ class Visitor:
         sent = Headers({**self.headers, **{key.replace("_", "-"): value for key, value in (headers or {}).items()}})
         response = await self.client.open(path, method=method, form=form, headers=sent)  # type: ignore[call-arg]
         return Page(response.status_code, response.headers, await response.get_data(as_text=True))
+
+    def cookie(self, name: str) -> str | None:
+        """The value of a cookie this browser keeps, None where it has none of that name."""
+        return next((cookie.value for cookie in self.client.cookie_jar or () if cookie.name == name), None)
+
+    def set_cookie(self, name: str, value: str) -> None:
+        """Keep a cookie, as if an answer had set it."""
+        self.client.set_cookie("localhost.local", name, value)
+
+
+SignIn = Callable[[User], Awaitable[Visitor]]
+Configuration = dict[str, dict[str, object]]
+Serve = Callable[..., Awaitable[Quart]]

@@ -1,0 +1,75 @@
+"""A request as a server hands it on, for what no well-behaved client would send."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from quart import Quart
+from werkzeug.datastructures import Headers
+
+from tests.support.browsing import Page
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
+async def ask(
+    app: Quart,
+    path: str = "/",
+    *,
+    method: str = "GET",
+    query: bytes = b"",
+    headers: RawHeaders = (),
+    body: Iterable[bytes] = (b"",),
+    complete: bool = True,
+    **scope: object,
+) -> Page:
+    """Send bytes as they are; with `complete=False`, the body never ends. A request without Host gets one.
+
+    Each chunk is handed over only when the app waits for it, as from a slow client.
+    """
+    sent: dict[str, Any] = {}
+    received = bytearray()
+    answered = asyncio.Event()
+    chunks = iter(body)
+
+    async def receive() -> dict[str, Any]:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        chunk = next(chunks, None)
+        if chunk is not None:
+            return {"type": "http.request", "body": chunk, "more_body": True}
+        if complete and not sent.get("ended"):
+            sent["ended"] = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await answered.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            sent.update(message)
+        elif message["type"] == "http.response.body":
+            received.extend(message.get("body", b""))
+            if not message.get("more_body", False):
+                answered.set()
+
+    if not any(name.lower() == b"host" for name, _ in headers):
+        headers = [(b"host", b"localhost"), *headers]
+    request: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": b"",
+        "query_string": query,
+        "root_path": "",
+        "headers": list(headers),
+        "client": ("192.0.2.1", 4711),
+        "server": ("127.0.0.1", 5000),
+        "extensions": {},
+        **scope,
+    }
+    await app(request, receive, send)  # type: ignore[arg-type]
+    answer_headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent["headers"]])
+    return Page(sent["status"], answer_headers, received.decode())
