@@ -14,15 +14,14 @@ module is part of is own wherever it is.
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections import Counter, OrderedDict
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from .code_places import is_own, relative_path
 from .escaping import one_line, shortened
 from .formatting import failure, type_name
+from .templates import normalised
 
 if TYPE_CHECKING:
     import logging
@@ -30,12 +29,10 @@ if TYPE_CHECKING:
 
 TITLE_LIMIT = 200
 """Characters of a title."""
-MESSAGE_LIMIT = 1_000
-"""Characters of a message that tell it from others."""
 CHAIN_LIMIT = 10
-"""Causes of one exception that count; the same number of members of a group."""
+"""Causes of one exception that count, and members of one group."""
 FRAMES = 20_000
-"""Frames kept in all known stacks together; the longest unused stack leaves first."""
+"""Frames kept in all known failures together; the longest unused failure leaves first."""
 
 
 class Identity(NamedTuple):
@@ -53,7 +50,6 @@ class _Stack(NamedTuple):
     own_place: str
     place: str
     function: str
-    codes: tuple[CodeType, ...]
 
 
 def fingerprint(record: logging.LogRecord) -> tuple[str, str]:
@@ -62,115 +58,143 @@ def fingerprint(record: logging.LogRecord) -> tuple[str, str]:
 
 
 def identify(record: logging.LogRecord) -> Identity:
-    """As `fingerprint`, with the place; a few µs for a failure that was seen before."""
-    error = failure(record)
-    if error is None:
-        template = getattr(record, "template", None)
-        text = template if isinstance(template, str) else record.getMessage()
-        what = normalised(text[:MESSAGE_LIMIT])
-        place = f"{relative_path(record.pathname)}:{record.lineno}"
-        return Identity(_digest(record.name, what), shortened(what, TITLE_LIMIT), place, record.funcName or "")
-    trace = record.exc_info[2] if record.exc_info else None
-    title = shortened(one_line(type_name(error) or ""), TITLE_LIMIT)
-    stack = STACKS.look_up(error, trace)
-    parts = [title, stack.signature, *_relatives(error)]
-    if not stack.codes:
-        parts.append(f"{record.name}\n{relative_path(record.pathname)}\n{record.funcName}")
-    place = stack.place or f"{relative_path(record.pathname)}:{record.lineno}"
-    return Identity(_digest(*parts), title, place, stack.function or record.funcName or "")
+    """As `fingerprint`, with the place; a few µs for an exception that was seen before. Never raises."""
+    try:
+        error = failure(record)
+        return _of_message(record) if error is None else KNOWN.look_up(record, error)
+    except Exception:  # noqa: BLE001  an exception may misbehave in a hundred ways
+        place = _logged_at(record)
+        return Identity(_digest("unknown", record.name, place), record.levelname, place, record.funcName or "")
 
 
-class StackSignatures:
-    """The signatures of recent stacks; safe from any thread."""
+class KnownFailures:
+    """The identities of recent exceptions; safe from any thread."""
 
     def __init__(self, frames: int = FRAMES) -> None:
-        """`frames` bounds all stacks together."""
-        self._bound = frames
+        """`frames` bounds all failures together."""
+        self._bound = 2 * frames
         self._held = 0
-        # The code objects are kept, so their ids stay theirs for as long as the key lives.
-        self._stacks: OrderedDict[tuple[object, ...], _Stack] = OrderedDict()
+        # What the ids in a key stand for is kept, so they stay its own for as long as the key lives.
+        self._known: OrderedDict[tuple[object, ...], tuple[Identity, list[object]]] = OrderedDict()
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
-        """How many stacks are known."""
-        return len(self._stacks)
+        """How many failures are known."""
+        return len(self._known)
 
-    def look_up(self, error: BaseException, trace: TracebackType | None) -> _Stack:
-        """The signature of the error's stack."""
-        recursive = isinstance(error, RecursionError)
-        numbers: list[object] = [recursive]
-        step = trace
-        while step is not None:
-            numbers += (id(step.tb_frame.f_code), step.tb_lineno)
-            step = step.tb_next
-        key = tuple(numbers)
+    def look_up(self, record: logging.LogRecord, error: BaseException) -> Identity:
+        """The identity of the error, which the record carries."""
+        key = _key(record, error)
         with self._lock:
-            found = self._stacks.get(key)
+            found = self._known.get(key)
             if found is not None:
-                self._stacks.move_to_end(key)
-                return found
-        stack = _examine(trace, recursive=recursive)
-        self._keep(key, stack)
-        return stack
+                self._known.move_to_end(key)
+                return found[0]
+        identity = _examine(record, error)
+        if len(key) <= self._bound:
+            self._keep(key, identity, _parts(record, error))
+        return identity
 
-    def _keep(self, key: tuple[object, ...], stack: _Stack) -> None:
-        if len(stack.codes) > self._bound:
-            return
+    def _keep(self, key: tuple[object, ...], identity: Identity, parts: list[object]) -> None:
         with self._lock:
-            if key in self._stacks:
+            if key in self._known:
                 return
-            self._stacks[key] = stack
-            self._held += len(stack.codes)
+            self._known[key] = identity, parts
+            self._held += len(key)
             while self._held > self._bound:
-                _, gone = self._stacks.popitem(last=False)
-                self._held -= len(gone.codes)
+                gone, _ = self._known.popitem(last=False)
+                self._held -= len(gone)
 
 
-def _examine(trace: TracebackType | None, *, recursive: bool) -> _Stack:
-    codes: list[CodeType] = []
+def _key(record: logging.LogRecord, error: BaseException) -> tuple[object, ...]:
+    key: list[object] = []
+    for step, trace in _chain(record, error):
+        key.append(id(type(step)))
+        if isinstance(step, BaseExceptionGroup):
+            key.append(_members(step))
+        frame = trace
+        while frame is not None:
+            key += (id(frame.tb_frame.f_code), frame.tb_lineno)
+            frame = frame.tb_next
+    if _trace(record) is None:
+        key += (record.name, record.pathname, record.lineno, record.funcName)
+    return tuple(key)
+
+
+def _parts(record: logging.LogRecord, error: BaseException) -> list[object]:
+    parts: list[object] = []
+    for step, trace in _chain(record, error):
+        parts.append(type(step))
+        parts += _codes(trace)
+    return parts
+
+
+def _examine(record: logging.LogRecord, error: BaseException) -> Identity:
+    title = shortened(one_line(type_name(error) or ""), TITLE_LIMIT)
+    chain = _chain(record, error)
+    stack = _stack(chain[0][1], recursive=isinstance(error, RecursionError))
+    texts = [title, stack.signature]
+    for step, trace in chain[1:]:
+        texts.append(f"from {type_name(step)} {_stack(trace).own_place}")
+    texts += [f"of {_members(step)}" for step, _ in chain if isinstance(step, BaseExceptionGroup)]
+    if not stack.place:
+        texts += (record.name, relative_path(record.pathname), record.funcName or "")
+    place = stack.place or _logged_at(record)
+    return Identity(_digest(*texts), title, place, stack.function or record.funcName or "")
+
+
+def _chain(record: logging.LogRecord, error: BaseException) -> list[tuple[BaseException, TracebackType | None]]:
+    """The error and its causes, each with its traceback; not more than the limit, so a circle ends too."""
+    found = [(error, _trace(record))]
+    while len(found) <= CHAIN_LIMIT:
+        cause = error.__cause__
+        if cause is None and not error.__suppress_context__:
+            cause = error.__context__
+        if cause is None:
+            break
+        found.append((cause, cause.__traceback__))
+        error = cause
+    return found
+
+
+def _trace(record: logging.LogRecord) -> TracebackType | None:
+    return record.exc_info[2] if isinstance(record.exc_info, tuple) else None
+
+
+def _codes(trace: TracebackType | None) -> list[CodeType]:
+    found = []
+    while trace is not None:
+        found.append(trace.tb_frame.f_code)
+        trace = trace.tb_next
+    return found
+
+
+def _stack(trace: TracebackType | None, *, recursive: bool = False) -> _Stack:
     frames: list[tuple[bool, str]] = []
     own_place = place = function = ""
     while trace is not None:
-        code, line = trace.tb_frame.f_code, trace.tb_lineno
+        code = trace.tb_frame.f_code
+        # An instruction that no line of the source stands for has none.
+        line = trace.tb_lineno or code.co_firstlineno
         path, own = relative_path(code.co_filename), is_own(code.co_filename)
-        codes.append(code)
+        text = f"{path} {code.co_qualname}"
         if own:
-            frames.append((True, f"{path} {code.co_qualname} +{line - code.co_firstlineno}"))
-        else:
-            frames.append((False, f"{path} {code.co_qualname}"))
+            text = own_place = f"{text} +{line - code.co_firstlineno}"
         if own or not own_place:
             place, function = f"{path}:{line}", code.co_qualname
-            own_place = frames[-1][1] if own else own_place
+        frames.append((own, text))
         trace = trace.tb_next
     if recursive:
-        frames = _the_circle(frames)
+        frames = _circle(frames)
     first_own = next((number for number, (own, _) in enumerate(frames) if own), 0)
     # Each frame once: how deep a recursion went says nothing.
-    signature = "\n".join(dict.fromkeys(text for _, text in frames[first_own:]))
-    return _Stack(signature, own_place, place, function, tuple(codes))
+    return _Stack("\n".join(dict.fromkeys(text for _, text in frames[first_own:])), own_place, place, function)
 
 
-def _the_circle(frames: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
+def _circle(frames: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
     """The frames that repeat: which one was on top when the stack was full is chance."""
     times = Counter(frames)
     return [frame for frame in frames if times[frame] > 1] or frames
-
-
-def _relatives(error: BaseException) -> list[str]:
-    """One text a cause or member."""
-    found: list[str] = []
-    seen = {id(error)}
-    step: BaseException | None = error
-    while step is not None and len(found) < CHAIN_LIMIT:
-        if isinstance(step, BaseExceptionGroup):
-            found.append(f"of {_members(step)}")
-        cause = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
-        if cause is None or id(cause) in seen:
-            break
-        seen.add(id(cause))
-        found.append(f"from {type_name(cause)} {STACKS.look_up(cause, cause.__traceback__).own_place}")
-        step = cause
-    return found
 
 
 def _members(group: BaseExceptionGroup[BaseException]) -> str:
@@ -183,23 +207,15 @@ def _members(group: BaseExceptionGroup[BaseException]) -> str:
     return " ".join(sorted(names))
 
 
-_VARYING = re.compile(
-    r"""
-    (?P<uuid> \b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b )
-  | (?P<address> [\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8} )
-  | (?P<text> '[^'\n]*' | "[^"\n]*" )
-  | (?P<path> (?<![\w/])(?:[A-Za-z]:\\|\.{0,2}/)[^\s'"<>,;:()\[\]{}]+ )
-  | (?P<hex> \b(?:0x[0-9a-fA-F]+|(?=[a-fA-F]*[0-9])[0-9a-fA-F]{8,})\b )
-  | (?P<n> [0-9]+(?:[.,][0-9]+)* )
-    """,
-    re.VERBOSE,
-)
+def _of_message(record: logging.LogRecord) -> Identity:
+    template = getattr(record, "template", None)
+    what = normalised(template if isinstance(template, str) else record.getMessage())
+    place = _logged_at(record)
+    return Identity(_digest(record.name, what), shortened(what, TITLE_LIMIT), place, record.funcName or "")
 
 
-@lru_cache(maxsize=1024)
-def normalised(message: str) -> str:
-    """The message on one line, with what varies from one failure to the next replaced by its kind."""
-    return one_line(_VARYING.sub(lambda match: f"<{match.lastgroup}>", message))
+def _logged_at(record: logging.LogRecord) -> str:
+    return f"{relative_path(record.pathname)}:{record.lineno}"
 
 
 def _digest(*parts: str) -> str:
@@ -207,5 +223,5 @@ def _digest(*parts: str) -> str:
     return hashlib.blake2b(whole, digest_size=8).hexdigest()
 
 
-STACKS = StackSignatures()
+KNOWN = KnownFailures()
 """What the events of this process share."""
