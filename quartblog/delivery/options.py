@@ -164,6 +164,12 @@ def split_address(address: str) -> tuple[str, str] | None:
     return (match["name"] or "", match["inside"] or match["bare"]) if match else None
 
 
+def bare_address(address: str) -> str:
+    """The address as an envelope takes it; a text that is none stays as it is."""
+    parts = split_address(address)
+    return address if parts is None else parts[1]
+
+
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine by its very name; names are not looked up."""
     if host.lower().rstrip(".") == "localhost":

@@ -15,7 +15,7 @@ import aiosmtplib
 
 from .escaping import one_line, shortened
 from .mail import wire_form
-from .options import split_address
+from .options import bare_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,9 +102,9 @@ async def _hand_over(
     client: aiosmtplib.SMTP, message: EmailMessage | bytes, sender: str, recipients: Sequence[str]
 ) -> tuple[dict[str, aiosmtplib.SMTPResponse], str]:
     data = wire_form(message) if isinstance(message, EmailMessage) else message
-    envelope = [*map(_bare, recipients)]
-    plain = data.isascii() and _bare(sender).isascii() and all(address.isascii() for address in envelope)
-    return await client.sendmail(_bare(sender), envelope, data, mail_options=[] if plain else ["SMTPUTF8"])
+    envelope = [*map(bare_address, recipients)]
+    plain = data.isascii() and bare_address(sender).isascii() and all(address.isascii() for address in envelope)
+    return await client.sendmail(bare_address(sender), envelope, data, mail_options=[] if plain else ["SMTPUTF8"])
 
 
 def _client(options: MailOptions) -> aiosmtplib.SMTP:
@@ -126,11 +126,6 @@ def _own_name() -> str:
     name = socket.gethostname()
     usable = "." in name and name.isascii() and name.isprintable() and " " not in name
     return name if usable else "[127.0.0.1]"
-
-
-def _bare(address: str) -> str:
-    parts = split_address(address)
-    return address if parts is None else parts[1]
 
 
 async def _say_goodbye(client: aiosmtplib.SMTP) -> None:

@@ -158,6 +158,61 @@ class Closing(SMTP):
         await self.push("421 closing for the night")
 
 
+class Moody(Peer):
+    """A server that behaves as it is told: "well", "away" (hangs up at once), "silent", "cutting" (hangs up in DATA),
+    or with the words its `mood` holds as the answer to DATA. Whom it refuses, `refusing` tells."""
+
+    def __init__(self) -> None:
+        super().__init__(self._moodily)
+        self.mood = "well"
+        self.refusing: dict[str, str] = {}
+        self.tries: list[str] = []
+
+    def _moodily(self, _: Peer) -> asyncio.BaseProtocol:
+        self.tries.append(self.mood)
+        if self.mood == "away":
+            return Absence()
+        if self.mood == "silent":
+            return Silence()
+        kind = CuttingShort if self.mood == "cutting" else SMTP
+        return kind(Moodily(self), hostname="peer.test", loop=self.loop)
+
+
+class Moodily(Accepting):
+    """What a Moody does with a mail."""
+
+    peer: Moody
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
+        if address in self.peer.refusing:
+            return self.peer.refusing[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.peer.mood != "well":
+            return self.peer.mood
+        return await super().handle_DATA(server, session, envelope)
+
+
+class CuttingShort(SMTP):
+    """Hangs up once the mail is on its way."""
+
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
+        await self.push("354 go on")
+        await self._reader.readline()
+        self.transport.abort()  # type: ignore[union-attr]  # connected by now
+
+
+class Absence(asyncio.Protocol):
+    """Takes nobody's connection."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.abort()  # type: ignore[attr-defined]  # a TCP transport
+
+
 class Silence(asyncio.Protocol):
     """Takes the connection and never says a word."""
 
@@ -212,6 +267,12 @@ def server_that_hangs_up() -> Iterator[Peer]:
 @pytest.fixture
 def server_without_farewell() -> Iterator[Peer]:
     with Peer(lambda peer: WithoutFarewell(Accepting(peer), loop=peer.loop)) as peer:
+        yield peer
+
+
+@pytest.fixture
+def moody_server() -> Iterator[Moody]:
+    with Moody() as peer:
         yield peer
 
 

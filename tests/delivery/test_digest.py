@@ -1,0 +1,211 @@
+"""The mail an operator reads: what it tells, and what nobody can make it tell."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import logging
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quartblog.delivery.digest import DETAILED, LISTED, Digest
+from quartblog.delivery.mail import wire_form
+from quartblog.delivery.options import MailOptions
+
+from .post_office import NOON, TRACE, a_group, an_event
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+
+OPTIONS = MailOptions(
+    server="localhost",
+    sender="微博 <blog@example.org>",
+    admins=("ada@example.org", "Grace <grace@example.org>"),
+    site="微博",
+)
+OWN_HEADERS = {
+    *("Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted"),
+    *("MIME-Version", "Content-Type"),
+}
+ANYTHING = st.text(st.characters(), max_size=80)
+HOSTILE = ANYTHING | st.sampled_from((
+    "\r\nBcc: eve@example.org\r\n\r\n", "\u2028Bcc: eve@example.org", "\ud800", "%s %(x)s {0}", "</pre><script>",
+    "&amp;", "--===============1==--",
+))  # fmt: skip
+
+
+def read(*groups: Any, options: MailOptions = OPTIONS, **changes: Any) -> EmailMessage:
+    """The digest as a mail program reads it."""
+    message = Digest(groups, "app1", **changes).message(options)
+    parsed = email.message_from_bytes(wire_form(message), policy=email.policy.default)
+    assert not [*parsed.defects, *(defect for part in parsed.walk() for defect in part.defects)]
+    return parsed
+
+
+def text_of(mail: EmailMessage) -> str:
+    body = mail.get_body(["plain"])
+    assert body is not None
+    return str(body.get_content()).replace("\r\n", "\n")
+
+
+class Page(HTMLParser):
+    """The tags and the text of the HTML part."""
+
+    def __init__(self, mail: EmailMessage) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        body = mail.get_body(["html"])
+        assert body is not None
+        self.feed(body.get_content())
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_subject_tells_site_host_count_and_error() -> None:
+    group = a_group(count=12, reported=2, last_reported=NOON)
+
+    assert read(group)["Subject"] == "[微博] 博客异常 app1: 10 errors, ValueError: twelve"
+
+
+def test_the_worst_group_is_told_first() -> None:
+    often = a_group(count=50)
+    worst = a_group(level=logging.CRITICAL, event=an_event(title="MemoryError", traceback="MemoryError", level=50))
+    mail = read(often, worst)
+
+    assert mail["Subject"] == "[微博] 博客异常 app1: 51 errors, MemoryError (+1 more)"
+    assert text_of(mail).index("MemoryError") < text_of(mail).index("ValueError")
+
+
+def test_a_plain_record_is_told_by_its_level_and_message() -> None:
+    event = an_event(title="the disk has <n> bytes left", message="the disk has 12 bytes left", traceback="")
+
+    assert read(a_group(event=event))["Subject"] == "[微博] 博客异常 app1: 1 error, ERROR: the disk has 12 bytes left"
+
+
+def test_the_body_holds_what_an_operator_needs_to_know_and_do() -> None:
+    events = tuple(
+        an_event(NOON - 10 * number, error_id=f"id{number}", breadcrumbs=("12:00:00 INFO blog: signed in",))
+        for number in range(4)
+    )
+    text = text_of(read(a_group(count=13, reported=10, samples=events, first_seen=NOON - 86_400, last_reported=NOON)))
+
+    assert text.startswith("微博 on app1: 3 errors of one kind\n")
+    for line in (
+        "3 new, 13 altogether",
+        "ERROR of blog.profile at app.py:12 in edit",
+        "POST /user/edit, user 7",
+        "ids id0 id1 id2",
+        "quartblog errors show 3",
+        "quartblog errors resolve 3",
+        "the edit failed",
+        "  12:00:00 INFO blog: signed in",
+    ):
+        assert line in text.splitlines()
+    assert re.search(r"^first 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d\S+, last 2", text, re.MULTILINE)
+    assert f"\n{TRACE}\n" in text
+
+
+def test_the_html_part_tells_the_same() -> None:
+    mail = read(a_group(event=an_event(message="<b>&", breadcrumbs=("<i>",))))
+    page = Page(mail)
+
+    for line in text_of(mail).splitlines():
+        assert line.strip("= ") in page.text
+    assert mail.get_content_type() == "multipart/alternative"
+
+
+def test_a_group_that_came_back_says_since_when() -> None:
+    events = (an_event(NOON + 20), an_event(NOON + 10), an_event(NOON - 10))
+    text = text_of(read(a_group(count=9, reported=7, reopened=True, resolved_at=NOON, samples=events)))
+
+    assert re.search(r"2 new, 9 altogether, again since \S+ \d\d:\d\d:\d\d", text)
+    [since] = re.findall(r"again since (\S+ \S+)", text)
+    [last] = re.findall(r"last (\S+ \S+)", text_of(read(a_group(last_seen=NOON + 10))))
+    assert since == last
+
+
+def test_a_digest_after_the_cap_says_that_mails_were_held_back_and_since_when() -> None:
+    text = text_of(read(a_group(), cap=30, held_since=NOON))
+
+    assert re.search(r"^No mail left since 2.*, because 30 left within the hour before", text, re.MULTILINE)
+    assert "No mail left" not in text_of(read(a_group()))
+
+
+def test_without_a_command_none_is_told() -> None:
+    options = MailOptions(server="localhost", sender="a@b.org", admins=("c@d.org",), command="")
+
+    assert "errors show" not in text_of(read(a_group(), options=options))
+
+
+def test_a_group_that_is_only_in_memory_is_named_by_what_stays() -> None:
+    assert "quartblog errors show 00000000000000aa" in text_of(read(a_group(id=-1)))
+
+
+def test_a_group_whose_samples_are_gone_is_still_told() -> None:
+    mail = read(a_group(samples=(), count=3))
+
+    assert mail["Subject"] == "[微博] 博客异常 app1: 3 errors, ValueError"
+    assert "3 new, 3 altogether" in text_of(mail)
+
+
+def test_many_groups_with_huge_tracebacks_make_a_mail_of_bearable_size() -> None:
+    event = an_event(traceback="x" * 50_000, message="y" * 10_000)
+    groups = [a_group(id=number + 1, event=event) for number in range(DETAILED + LISTED + 7)]
+    mail = read(*groups)
+    text = text_of(mail)
+
+    assert len(mail.as_bytes()) < 2_000_000
+    assert text.count("quartblog errors show") == DETAILED
+    assert text.count("1 new, 1 altogether: ") == LISTED
+    assert "and 7 more kinds" in text
+    assert text.startswith(f"微博 on app1: {len(groups)} errors of {len(groups)} kinds")
+
+
+def test_others_get_their_own_to_and_only_their_groups() -> None:
+    mail = Digest([a_group()], "app1").message(OPTIONS, ("Eve <eve@example.org>",))
+
+    assert mail["To"] == "Eve <eve@example.org>"
+
+
+@given(st.lists(HOSTILE, min_size=9, max_size=9), st.booleans())
+def test_nothing_a_stranger_types_adds_a_header_a_line_or_markup(texts: list[str], traced: bool) -> None:  # noqa: FBT001
+    title, message, place, function, method, route, trace, crumb, logger = texts
+    event = an_event(
+        title=title, message=message, place=place, function=function, method=method, route=route,
+        traceback=f"{trace}\n{title}: {message}" if traced else "", breadcrumbs=(crumb,), logger=logger,
+    )  # fmt: skip
+    mail = read(a_group(event=event), a_group(event=event, samples=()))
+
+    assert set(mail.keys()) == OWN_HEADERS
+    assert len(mail.keys()) == len(OWN_HEADERS)
+    assert mail["To"] == "ada@example.org, Grace <grace@example.org>"
+    assert "博客异常" in mail["Subject"]
+    assert [part.get_content_type() for part in mail.walk()] == ["multipart/alternative", "text/plain", "text/html"]
+    assert not set(Page(mail).tags) - {"html", "head", "meta", "body", "p", "h2", "br", "code", "pre"}
+    assert len(re.findall(r"^(?:1 new, 1 altogether|first 2.*)$", text_of(mail), re.MULTILINE)) == 4
+
+
+def test_a_huge_headline_leaves_a_short_subject() -> None:
+    event = an_event(title="Failure" * 1_000, message="x" * 10_000, traceback="")
+
+    assert len(read(a_group(event=event))["Subject"]) <= 200
+
+
+@pytest.mark.parametrize("field", ["title", "message", "place", "function", "method", "route", "logger", "user_id"])
+def test_what_a_stranger_types_stays_on_its_line(field: str) -> None:
+    event = an_event(traceback="", breadcrumbs=("crumb\nforged",), **{field: "x\nforged"})
+    group = a_group(event=event)
+    mail = read(group, a_group(samples=(), title=group.title))
+
+    assert "forged" in text_of(mail)
+    assert "forged" not in text_of(mail).splitlines()

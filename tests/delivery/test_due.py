@@ -1,0 +1,100 @@
+"""The arithmetic of mailing: when a group is due, and when a mail is tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quartblog.delivery.due import is_due, next_power_of_two, pause
+from quartblog.delivery.options import MailingOptions, Route
+
+from .post_office import NOON, a_group
+
+OPTIONS = MailingOptions(window_seconds=900.0, retry_min=5.0, retry_max=300.0)
+
+
+def test_a_group_is_due_the_first_time() -> None:
+    assert is_due(a_group(), NOON, OPTIONS)
+
+
+def test_a_group_that_was_told_in_full_is_not_due() -> None:
+    assert not is_due(a_group(count=5, reported=5, last_reported=NOON), NOON + 10_000, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("reported", "count", "due"),
+    [
+        (1, 2, True),
+        (2, 3, False),
+        (2, 4, True),
+        (3, 4, True),
+        (5, 7, False),
+        (5, 8, True),
+        (8, 15, False),
+        (8, 16, True),
+    ],
+)
+def test_a_group_is_due_again_at_each_power_of_two(reported: int, count: int, due: bool) -> None:  # noqa: FBT001
+    assert is_due(a_group(count=count, reported=reported, last_reported=NOON), NOON + 1, OPTIONS) is due
+
+
+def test_a_group_that_goes_on_is_due_when_its_window_ends() -> None:
+    group = a_group(count=700, reported=600, last_reported=NOON)
+
+    assert not is_due(group, NOON + 899.9, OPTIONS)
+    assert is_due(group, NOON + 900, OPTIONS)
+
+
+def test_a_resolved_group_that_fails_again_is_due_at_once() -> None:
+    assert is_due(a_group(count=601, reported=600, last_reported=NOON, reopened=True), NOON + 1, OPTIONS)
+
+
+def test_a_clock_that_was_set_back_holds_no_group() -> None:
+    assert is_due(a_group(count=601, reported=600, last_reported=NOON), NOON - 3_600, OPTIONS)
+
+
+@given(st.integers(0, 10**12))
+def test_the_next_power_of_two_is_above_and_not_more_than_twice_the_count(count: int) -> None:
+    power = next_power_of_two(count)
+
+    assert power.bit_count() == 1
+    assert count < power <= max(1, 2 * count)
+
+
+def test_the_bound_of_the_pause_doubles_up_to_retry_max() -> None:
+    assert [pause(failures, OPTIONS, 1.0) for failures in range(1, 9)] == [5, 10, 20, 40, 80, 160, 300, 300]
+    assert pause(10**6, OPTIONS, 1.0) == 300
+
+
+@given(st.integers(1, 100), st.floats(0, 1))
+def test_the_pause_is_anything_below_its_bound(failures: int, chance: float) -> None:
+    assert 0 <= pause(failures, OPTIONS, chance) <= pause(failures, OPTIONS, 1.0)
+    assert pause(failures, OPTIONS, 0.5) == pause(failures, OPTIONS, 1.0) / 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mails_per_hour": 0},
+        {"retry_min": 0.0},
+        {"retry_min": 10.0, "retry_max": 5.0},
+        {"batch_seconds": -1.0},
+        {"window_seconds": -1.0},
+        {"retry_for": -1.0},
+    ],
+)
+def test_bounds_that_cannot_hold_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        MailingOptions(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"to": ()}, "at least one address"), ({"to": ("ops",)}, "no mail address"), ({"level": "LOUD"}, "logging level")],
+)
+def test_a_route_that_leads_nowhere_is_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Route(**{"to": ("ops@example.org",), **changes})
