@@ -37,12 +37,12 @@ async def migrate(url: str) -> None:
             if connection.dialect.name == "sqlite":
                 # Copying a table drops the old one, and with foreign keys on that deletes what refers to it.
                 # Inside a transaction SQLite ignores the switch, so it comes first, on the bare connection.
-                raw = await connection.get_raw_connection()
-                await raw.driver_connection.execute("PRAGMA foreign_keys=OFF")
+                bare: Any = (await connection.get_raw_connection()).driver_connection
+                await bare.execute("PRAGMA foreign_keys=OFF")
             async with connection.begin():
                 await connection.run_sync(run)
             if connection.dialect.name == "sqlite":
-                await raw.driver_connection.execute("PRAGMA foreign_keys=ON")
+                await bare.execute("PRAGMA foreign_keys=ON")
     finally:
         await database.close()
 
