@@ -1,6 +1,10 @@
 """The site answers where its log cannot be written; standard error tells what the file cannot."""
 
+import pytest
+
 from tests.support.processes import Servers, eventually
+
+pytestmark = pytest.mark.server
 
 REHEARSAL: dict[str, object] = {"rehearsal_route": True}
 

@@ -11,6 +11,8 @@ import pytest
 from quartblog import migrations
 from tests.support.processes import Servers, eventually
 
+pytestmark = pytest.mark.server
+
 REHEARSAL: dict[str, object] = {"rehearsal_route": True}
 
 
