@@ -1,0 +1,141 @@
+"""What ends a login, and what does not."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from quartblog.auth import service
+from quartblog.database import Database
+from quartblog.models import Login, User
+from tests.support.browsing import PASSWORD, Serve, SignIn, Visitor
+
+LOGIN_COOKIE = "quartblog_login"
+
+
+async def is_signed_in(visitor: Visitor) -> bool:
+    return (await visitor.get("/user/edit")).status == 200
+
+
+async def copy_of(visitor: Visitor) -> Visitor:
+    """Another browser with the same cookies: somebody who has got hold of them."""
+    copied = Visitor(visitor.app)
+    for cookie in visitor.client.cookie_jar or ():
+        copied.set_cookie(cookie.name, cookie.value or "")
+    assert await is_signed_in(copied)
+    return copied
+
+
+async def test_signing_out_ends_the_login_for_whoever_has_the_cookie(
+    ada: User, sign_in: SignIn, database: Database
+) -> None:
+    visitor = await sign_in(ada)
+    thief = await copy_of(visitor)
+
+    answer = await visitor.submit("/logout", form_on="/")
+
+    assert (answer.status, answer.location) == (302, "/")
+    assert visitor.cookie(LOGIN_COOKIE) is None
+    assert not await is_signed_in(visitor)
+    assert not await is_signed_in(thief)
+    async with database.reading() as session:
+        assert await session.scalar(select(func.count()).select_from(Login)) == 0
+
+
+async def test_signing_out_here_leaves_other_browsers_alone(ada: User, sign_in: SignIn) -> None:
+    here, there = await sign_in(ada), await sign_in(ada)
+
+    await here.get("/logout")
+
+    assert not await is_signed_in(here)
+    assert await is_signed_in(there)
+
+
+async def test_deleting_the_account_ends_its_logins(ada: User, sign_in: SignIn, database: Database) -> None:
+    visitor = await sign_in(ada)
+
+    async with database.transaction() as session:
+        await session.execute(delete(User).where(User.id == ada.id))
+
+    assert not await is_signed_in(visitor)
+    assert (await visitor.get("/")).status == 200
+
+
+async def test_a_new_password_ends_every_login(ada: User, sign_in: SignIn, database: Database) -> None:
+    here, there = await sign_in(ada), await sign_in(ada)
+
+    async with database.transaction() as session:
+        await service.change_password(session, ada, "another hash")
+
+    assert not await is_signed_in(here)
+    assert not await is_signed_in(there)
+
+
+async def test_an_expired_login_counts_no_longer(ada: User, sign_in: SignIn, database: Database) -> None:
+    visitor = await sign_in(ada)
+
+    async with database.transaction() as session:
+        await session.execute(update(Login).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+
+    assert not await is_signed_in(visitor)
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "a.b.c", "\xff", '"', "InRva2VuIg.aaaaaa.bbbbbb"])
+async def test_a_made_up_cookie_is_nobody(visitor: Visitor, cookie: str) -> None:
+    page = await visitor.get("/", Cookie=f"{LOGIN_COOKIE}={cookie}")
+
+    assert page.status == 200
+    assert "登录" in page.text
+
+
+async def test_a_stolen_database_signs_nobody_in(ada: User, sign_in: SignIn, database: Database) -> None:
+    await sign_in(ada)
+
+    async with database.reading() as session:
+        (digest,) = await session.scalars(select(Login.token_digest))
+        assert await service.by_token(session, digest) is None
+
+
+async def test_a_new_secret_key_signs_nobody_out(serve: Serve, ada: User) -> None:
+    old, new = "an old key of thirty-two characters", "a new key of thirty-two characters!"
+    before = Visitor(await serve(security={"secret_key": old}))
+    await before.submit("/login", username="ada", password=PASSWORD)
+    token = (await before.get("/user/edit")).csrf_token
+
+    rotated = Visitor(await serve(security={"secret_key": new, "secret_key_fallbacks": [old]}))
+    replaced = Visitor(await serve(security={"secret_key": new}))
+    for cookie in before.client.cookie_jar or ():
+        rotated.set_cookie(cookie.name, cookie.value or "")
+        replaced.set_cookie(cookie.name, cookie.value or "")
+
+    form = {"csrf_token": token, "username": "ada", "about_me": "still here"}
+    assert (await rotated.send("POST", "/user/edit", form=form)).status == 302
+    assert (await replaced.send("POST", "/user/edit", form=form)).status == 400
+    assert not await is_signed_in(replaced)
+
+
+async def test_the_sign_out_link_works(ada: User, sign_in: SignIn) -> None:
+    visitor = await sign_in(ada)
+
+    answer = await visitor.get("/logout", Sec_Fetch_Site="same-origin")
+
+    assert (answer.status, answer.location) == (302, "/")
+    assert not await is_signed_in(visitor)
+
+
+async def test_a_sign_out_link_on_another_site_asks_first(ada: User, sign_in: SignIn) -> None:
+    visitor = await sign_in(ada)
+
+    page = await visitor.get("/logout", Sec_Fetch_Site="cross-site")
+
+    assert page.status == 200
+    assert "要退出吗？" in page.text
+    assert await is_signed_in(visitor)
+    answer = await visitor.send("POST", "/logout", form={"csrf_token": page.csrf_token})
+    assert answer.status == 302
+    assert not await is_signed_in(visitor)
+
+
+async def test_who_is_not_signed_in_may_sign_out(visitor: Visitor) -> None:
+    assert (await visitor.get("/logout", Sec_Fetch_Site="cross-site")).location == "/"
+    assert (await visitor.submit("/logout", form_on="/login")).location == "/"
