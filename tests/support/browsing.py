@@ -35,6 +35,11 @@ class Page:
         assert found, f"no form on this page: {self.text}"
         return found[1]
 
+    def link(self, relation: str) -> str:
+        """Where the link with this `rel` leads, empty where there is none."""
+        found = re.search(rf'<a rel="{relation}" href="([^"]+)"', self.text)
+        return unescape(found[1]) if found else ""
+
     def errors_beside(self, field: str) -> str:
         """The explanation tied to a field by aria-describedby, empty where there is none."""
         control = re.search(rf'<(?:input|textarea)[^>]*\bname="{field}"[^>]*>', self.text)
