@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ class RotatingFile(ConcurrentRotatingFileHandler):
 
     def do_write(self, msg: str) -> None:
         """Write one finished record, and say so when it is the first after an outage."""
+        if self._lost and _ends_in_a_line(Path(self.baseFilename)):
+            msg = f"\n{msg}"
         super().do_write(msg)
         if self._lost:
             lost, self._lost = self._lost, 0
@@ -64,3 +67,13 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         with contextlib.suppress(OSError, ValueError):
             if stream is not None:
                 stream.close()
+
+
+def _ends_in_a_line(path: Path) -> bool:
+    """Whether the file's last record was cut off, as a full disk does."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:
+        return False

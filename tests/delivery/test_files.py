@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,22 @@ def test_a_full_disk_is_reported_once_and_ends_by_itself(
     assert [line.split()[3] for line in path.read_text().splitlines()] == ["back", "again"]
     assert "is written again; 5 records were lost" in capsys.readouterr().err
     assert sink.writable
+
+
+def test_half_a_record_stays_alone_on_its_line(sink: RotatingFile, path: Path) -> None:
+    sink.handle(record("first"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+    try:
+        sink.handle(record("lost " + "x" * 100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    sink.handle(record("back"))
+
+    first, half, back = path.read_text().splitlines()
+    assert "first" in first
+    assert len(half) == 10
+    assert "back" in back
 
 
 def test_a_folder_that_cannot_be_made_is_reported_once_and_ends_by_itself(

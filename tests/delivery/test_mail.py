@@ -23,7 +23,8 @@ OPTIONS = MailOptions(
     admins=("ada@example.org", "Grace <grace@example.org>"),
     site="微博",
 )
-ANYTHING = st.text(st.characters(), max_size=80)
+HOSTILE = st.sampled_from("\r\n\t\v\f\0\x1b\x1c\x7f\x85\x9b\u2028\u2029\u202e\ud800\udfff")
+ANYTHING = st.text(st.characters() | HOSTILE, max_size=80)
 OWN_HEADERS = {
     *("subject", "from", "to", "date", "message-id", "auto-submitted"),
     *("mime-version", "content-type", "content-transfer-encoding"),

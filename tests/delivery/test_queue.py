@@ -167,6 +167,9 @@ def test_a_str_subclass_does_not_reach_the_other_thread() -> None:
     class Markup(str):
         __slots__ = ()
 
+        def __str__(self) -> str:
+            return self
+
     handler = BoundedQueueHandler(QueueOptions())
     logger_with(handler).error(Markup("text"))
 
