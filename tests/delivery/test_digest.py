@@ -203,7 +203,8 @@ def test_a_huge_headline_leaves_a_short_subject() -> None:
 
 @pytest.mark.parametrize("field", ["title", "message", "place", "function", "method", "route", "logger", "user_id"])
 def test_what_a_stranger_types_stays_on_its_line(field: str) -> None:
-    event = an_event(traceback="", breadcrumbs=("crumb\nforged",), **{field: "x\nforged"})
+    changes: dict[str, Any] = {field: "x\nforged"}
+    event = an_event(traceback="", breadcrumbs=("crumb\nforged",), **changes)
     group = a_group(event=event)
     mail = read(group, a_group(samples=(), title=group.title))
 

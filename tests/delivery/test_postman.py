@@ -1,0 +1,497 @@
+"""What the leader does, with a real mail server and a clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from quartblog.delivery import MailOptions, new_message
+from quartblog.delivery.options import MailingOptions, Route
+from quartblog.delivery.outbox import Outbox
+from quartblog.delivery.postman import Postman
+
+from .conftest import ADMINS
+from .post_office import Clock, an_event
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from .conftest import Moody, Peer
+
+HOUR = 3_600
+ONE, TWO = "00000000000000aa", "00000000000000bb"
+
+
+class Office:
+    """A leader's desk: its outbox, its mail server, and a clock that stands still."""
+
+    def __init__(self, folder: Path, server: Moody, mail_to: Callable[..., MailOptions]) -> None:
+        self.clock = Clock()
+        self.outbox = Outbox(folder / "outbox.sqlite3", clock=self.clock)
+        self.server = server
+        self.mail_to = mail_to
+
+    def fail(self, times: int = 1, fingerprint: str = ONE, **changes: Any) -> None:
+        """Let it fail so many times, now."""
+        self.outbox.record([an_event(self.clock(), fingerprint=fingerprint, **changes)] * times)
+
+    def postman(self, *, chance: float = 1.0, timeout: float = 0.5, **options: Any) -> Postman:
+        """One with these mailing options; chance always draws the same, by default the longest pause."""
+        mail = self.mail_to(self.server, timeout=timeout)
+        return Postman(self.outbox, mail, MailingOptions(**options), clock=self.clock, chance=lambda: chance)
+
+
+@pytest.fixture
+def office(tmp_path: Path, moody_server: Moody, mail_to: Callable[..., MailOptions]) -> Iterator[Office]:
+    desk = Office(tmp_path, moody_server, mail_to)
+    yield desk
+    desk.outbox.close()
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[logging.LogRecord]]:
+    """What the delivery itself logged; the peer logs too."""
+    caplog.set_level("INFO")
+    return lambda: [record for record in caplog.records if record.name.startswith("quartblog.delivery")]
+
+
+def counts(peer: Peer) -> list[int]:
+    """How many new failures each mail tells of."""
+    bodies = [mail.get_body(["plain"]) for mail in peer.mails]
+    return [sum(map(int, re.findall(r"^(\d+) new", body.get_content(), re.MULTILINE))) for body in bodies if body]
+
+
+def waiting(outbox: Outbox) -> list[tuple[int, str]]:
+    return [(mail.tries, mail.last_error) for mail in outbox.mails("waiting")]
+
+
+async def test_the_first_of_a_group_is_mailed_at_once(office: Office) -> None:
+    office.fail()
+    man = office.postman()
+    await man.work()
+    await man.work()
+
+    [mail] = office.server.mails
+    assert "1 error, ValueError: twelve" in mail["Subject"]
+    assert office.server.recipients == [list(ADMINS)]
+    [kept] = office.outbox.mails("sent")
+    assert kept.message_id == mail["Message-ID"]
+    assert kept.last_error == "kept as number one"
+    assert office.outbox.unreported() == []
+    assert (man.figures.mailed, man.figures.retried, man.figures.dead) == (1, 0, 0)
+    assert list(man.figures.latencies) == [0.0]
+
+
+async def test_a_thousand_equal_failures_in_a_minute_are_few_mails_whose_counts_add_up(office: Office) -> None:
+    man = office.postman(batch_seconds=0.0, window_seconds=900.0)
+    for _ in range(1_000):
+        office.fail()
+        await man.work()
+        office.clock.advance(0.06)
+    assert counts(office.server) == [1, 1, 2, 4, 8, 16, 32, 64, 128, 256]
+
+    office.clock.advance(900)
+    await man.work()
+
+    assert counts(office.server)[-1] == 1_000 - 512
+    assert sum(counts(office.server)) == 1_000
+    assert len(office.server.mails) <= 11
+
+
+async def test_what_is_due_within_batch_seconds_shares_one_digest(office: Office) -> None:
+    man = office.postman(batch_seconds=5.0)
+    office.fail()
+    await man.work()
+    for number in range(3):
+        office.clock.advance(1.5)
+        office.fail(fingerprint=f"00000000000000b{number}", title=f"Error{number}", traceback="")
+        await man.work()
+    assert len(office.server.mails) == 1
+
+    office.clock.advance(0.5)
+    await man.work()
+
+    assert len(office.server.mails) == 2
+    assert "3 errors" in office.server.mails[1]["Subject"]
+    assert "(+2 more)" in office.server.mails[1]["Subject"]
+
+
+async def test_a_failure_that_goes_on_is_told_again_when_its_window_ends(office: Office) -> None:
+    man = office.postman(window_seconds=900.0)
+    office.fail(4)
+    await man.work()
+    office.fail()
+    office.clock.advance(899)
+    await man.work()
+    assert counts(office.server) == [4]
+
+    office.clock.advance(1)
+    await man.work()
+
+    assert counts(office.server) == [4, 1]
+
+
+async def test_a_resolved_group_that_fails_again_is_told_at_once(office: Office) -> None:
+    man = office.postman()
+    office.fail(100)
+    await man.work()
+    assert office.outbox.resolve(ONE)
+    office.clock.advance(60)
+    office.fail()
+    await man.work()
+
+    assert counts(office.server) == [100, 1]
+    body = office.server.mails[1].get_body(["plain"])
+    assert body is not None
+    assert "1 new, 101 altogether, again since" in body.get_content()
+
+
+async def test_the_cap_holds_digests_back_and_the_next_one_says_so(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    man = office.postman(mails_per_hour=3, batch_seconds=5.0)
+    for number in range(20):
+        office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
+        await man.work()
+        office.clock.advance(60)
+    assert len(office.server.mails) == 3
+    assert caplog.text.count("The cap of 3 digests an hour is reached") == 1
+
+    office.clock.advance(HOUR - 20 * 60)
+    await man.work()
+
+    assert counts(office.server) == [1, 1, 1, 17]
+    bodies = [mail.get_body(["plain"]) for mail in office.server.mails]
+    assert ["No mail left since" in body.get_content() for body in bodies if body] == [False, False, False, True]
+
+
+async def test_product_mail_is_not_capped(office: Office) -> None:
+    man = office.postman(mails_per_hour=1)
+    for number in range(5):
+        message = new_message(office.mail_to(office.server), f"reset {number}", "link", to=["eve@example.org"])
+        office.outbox.post(message, ["eve@example.org"])
+    await man.work()
+
+    assert [mail["Subject"] for mail in office.server.mails] == [f"reset {number}" for number in range(5)]
+    assert office.server.recipients == [["eve@example.org"]] * 5
+
+
+async def test_a_route_gets_a_digest_with_only_its_groups(office: Office) -> None:
+    man = office.postman(mails_per_hour=1, routes=(Route(("Eve <eve@example.org>",), logger="shop"),))
+    office.fail(2)
+    office.fail(5, TWO, logger="shop.cart")
+    await man.work()
+
+    assert dict(zip(map(tuple, office.server.recipients), counts(office.server), strict=True)) == {
+        ADMINS: 7,
+        ("eve@example.org",): 5,
+    }
+    assert [mail["To"] for mail in office.server.mails if "Eve" in mail["To"]] == ["Eve <eve@example.org>"]
+
+
+@pytest.mark.parametrize("mood", ["away", "silent", "cutting", "451 come back later", "421 closing"])
+async def test_a_mail_is_tried_again_ever_later_with_the_same_message_id(office: Office, mood: str) -> None:
+    man = office.postman(retry_min=5.0, retry_max=60.0, timeout=0.2)
+    office.fail()
+    office.server.mood = mood
+    await man.work()
+    [mail] = office.outbox.mails("waiting")
+    pauses = []
+    for _ in range(6):
+        [now] = office.outbox.mails("waiting")
+        pauses.append(now.next_try - office.clock())
+        office.clock.advance(pauses[-1] - 0.1)
+        await man.work()
+        assert office.outbox.mails("waiting") == [now]
+        office.clock.advance(0.1)
+        await man.work()
+    assert pauses == pytest.approx([5, 10, 20, 40, 60, 60])
+
+    office.server.mood = "well"
+    office.clock.advance(60)
+    await man.work()
+
+    assert [sent["Message-ID"] for sent in office.server.mails] == [mail.message_id]
+    assert len(office.server.tries) == 8
+    assert (man.figures.mailed, man.figures.retried) == (1, 7)
+
+
+async def test_mails_that_failed_together_do_not_come_back_together(office: Office) -> None:
+    office.fail()
+    office.server.mood = "451 later"
+    await office.postman(retry_min=8.0, chance=0.25).work()
+
+    assert office.outbox.mails("waiting")[0].next_try == office.clock() + 2.0
+
+
+async def test_a_server_that_is_away_gets_one_try_and_not_one_for_each_mail(office: Office) -> None:
+    man = office.postman(retry_min=5.0)
+    for number in range(20):
+        office.outbox.post(new_message(office.mail_to(office.server), f"mail {number}", "text"), ADMINS)
+    office.server.mood = "away"
+    await man.work()
+    office.clock.advance(1)
+    await man.work()
+    assert office.server.tries == ["away"]
+
+    office.server.mood = "well"
+    office.clock.advance(4)
+    await man.work()
+
+    assert len(office.server.mails) == 20
+
+
+async def test_a_mail_that_breaks_every_session_does_not_stand_before_the_others(office: Office) -> None:
+    man = office.postman(retry_min=5.0)
+    poison = office.outbox.post(new_message(office.mail_to(office.server), "poison", "text"), ADMINS)
+    office.server.mood = "cutting"
+    await man.work()
+    office.clock.advance(1)
+    office.outbox.post(new_message(office.mail_to(office.server), "healthy", "text"), ADMINS)
+    office.server.mood = "well"
+    office.clock.advance(4)
+    assert office.outbox.next_mail(office.clock()).id != poison  # type: ignore[union-attr]  # two wait
+
+    await man.work()
+
+    assert [mail["Subject"] for mail in office.server.mails] == ["healthy", "poison"]
+
+
+async def test_an_hour_without_a_mail_server_loses_nothing(office: Office) -> None:
+    man = office.postman(batch_seconds=5.0, mails_per_hour=30, retry_max=300.0)
+    office.server.mood = "away"
+    failures = 0
+    for number in range(HOUR):
+        if number % 180 == 0:
+            office.fail(3, f"0000000000000{number // 180:03}", title=f"Error{number}", traceback="")
+            failures += 3
+        await man.work()
+        office.clock.advance(1)
+    assert office.server.mails == []
+    assert len(office.server.tries) < 20
+    assert len(office.outbox.mails("waiting")) == 20
+
+    office.server.mood = "well"
+    for _ in range(300):
+        office.clock.advance(1)
+        await man.work()
+
+    assert office.outbox.mails("waiting") == []
+    assert counts(office.server) == [3] * 20
+    assert sum(counts(office.server)) == failures
+    assert len({mail["Message-ID"] for mail in office.server.mails}) == 20
+
+
+async def test_after_retry_for_a_mail_is_a_dead_letter_that_can_be_asked_for_again(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    man = office.postman(retry_min=50.0, retry_for=100.0)
+    office.fail()
+    office.server.mood = "451 later"
+    for _ in range(101):
+        await man.work()
+        office.clock.advance(1)
+    [dead] = office.outbox.mails("dead")
+    assert "451 later" in dead.last_error
+    assert dead.tries == 3
+    assert caplog.text.count("is given up") == 1
+
+    office.server.mood = "well"
+    assert office.outbox.retry(dead.id) == 1
+    await man.work()
+
+    assert [mail["Message-ID"] for mail in office.server.mails] == [dead.message_id]
+    assert man.figures.dead == 1
+
+
+async def test_a_refusal_for_good_is_a_dead_letter_at_once(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    man = office.postman()
+    office.fail()
+    office.server.mood = "554 not with us"
+    for _ in range(5):
+        await man.work()
+        office.clock.advance(HOUR)
+
+    [dead] = office.outbox.mails("dead")
+    assert "554 not with us" in dead.last_error
+    assert len(office.server.tries) == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+async def test_a_password_that_is_refused_kills_no_mail(office: Office, server_with_password: Peer) -> None:
+    wrong, right = (
+        office.mail_to(server_with_password, username="ada", password=word) for word in ("byron", "lovelace")
+    )
+    man = Postman(office.outbox, wrong, MailingOptions(), clock=office.clock)
+    office.fail()
+    await man.work()
+    assert [mail.state for mail in office.outbox.mails()] == ["waiting"]
+
+    man.reconfigure(right, MailingOptions())
+    office.clock.advance(HOUR)
+    await man.work()
+
+    assert len(server_with_password.mails) == 1
+
+
+async def test_one_refused_recipient_of_three_costs_the_others_nothing(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    man = office.postman()
+    office.fail()
+    office.server.refusing = {"grace@example.org": "550 nobody of this name"}
+    await man.work()
+
+    assert office.server.recipients == [["ada@example.org", "linus@example.org"]]
+    assert [mail.recipients for mail in office.outbox.mails("sent")] == [("ada@example.org", "linus@example.org")]
+    [dead] = office.outbox.mails("dead")
+    assert dead.recipients == ("grace@example.org",)
+    assert caplog.text.count("was refused for grace@example.org: 550 nobody of this name") == 1
+
+
+async def test_a_recipient_that_is_put_off_gets_the_same_mail_later_and_alone(office: Office) -> None:
+    man = office.postman(retry_min=5.0)
+    office.fail()
+    office.server.refusing = {"grace@example.org": "450 mailbox busy"}
+    await man.work()
+    assert waiting(office.outbox) == [(1, "grace@example.org: 450 mailbox busy")]
+
+    office.server.refusing = {}
+    office.clock.advance(5)
+    await man.work()
+
+    assert office.server.recipients == [["ada@example.org", "linus@example.org"], ["grace@example.org"]]
+    assert len({mail["Message-ID"] for mail in office.server.mails}) == 1
+    assert office.outbox.mails("waiting") == office.outbox.mails("dead") == []
+
+
+async def test_where_all_are_refused_each_goes_its_own_way(office: Office) -> None:
+    man = office.postman(retry_min=5.0)
+    office.fail()
+    office.server.refusing = dict(zip(ADMINS, ("450 busy", "550 nobody", "451 busy"), strict=True))
+    await man.work()
+    assert [mail.recipients for mail in office.outbox.mails("dead")] == [("grace@example.org",)]
+    assert [mail.recipients for mail in office.outbox.mails("waiting")] == [("ada@example.org", "linus@example.org")]
+
+    office.server.refusing = {}
+    office.clock.advance(5)
+    await man.work()
+
+    assert office.server.recipients == [["ada@example.org", "linus@example.org"]]
+
+
+async def test_an_outage_is_two_lines_in_the_log_however_long_it_lasts(
+    office: Office, told: Callable[[], list[logging.LogRecord]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    man = office.postman()
+    office.server.mood = "away"
+    for number in range(30):
+        office.fail(fingerprint=f"0000000000000{number:03}")
+        await man.work()
+        office.clock.advance(100)
+    office.server.mood = "well"
+    office.clock.advance(HOUR)
+    await man.work()
+
+    first, last = told()
+    assert "was not sent: 127.0.0.1" in first.getMessage()
+    assert "The mail server takes mail again" in last.getMessage()
+    assert {first.name, last.name} == {"quartblog.delivery.mailer"}
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+async def test_the_log_tells_nothing_of_who_gets_product_mail(
+    office: Office, told: Callable[[], list[logging.LogRecord]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    man = office.postman()
+    office.server.refusing = {"mallory@example.org": "550 mallory@example.org is not here"}
+    office.outbox.post(
+        new_message(office.mail_to(office.server), "Mallory, your password", "link"), ["mallory@example.org"]
+    )
+    await man.work()
+
+    [line] = told()
+    assert "given up" in line.getMessage()
+    assert "mallory" not in (line.getMessage() + capsys.readouterr().err).lower()
+
+
+async def test_a_bug_while_sending_is_one_more_reason_to_try_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug of ours")
+
+    man = office.postman()
+    office.fail()
+    with monkeypatch.context() as patch:
+        patch.setattr("quartblog.delivery.postman.send", broken)
+        await man.work()
+    assert waiting(office.outbox) == [(1, "ZeroDivisionError: a bug of ours")]
+
+    office.clock.advance(5)
+    await man.work()
+
+    assert len(office.server.mails) == 1
+
+
+async def test_a_mail_whose_delivery_could_not_be_noted_does_not_leave_twice(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    man = office.postman()
+    office.fail()
+    with monkeypatch.context() as patch:
+        patch.setattr(office.outbox, "sent", lambda *_: 1 / 0)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await man.work()
+    await man.work()
+
+    assert len(office.server.mails) == 1
+    assert [mail.state for mail in office.outbox.mails()] == ["sent"]
+
+
+async def test_a_new_leader_sends_what_the_last_one_left_with_the_same_message_id(office: Office) -> None:
+    office.server.mood = "cutting"
+    office.fail()
+    await office.postman().work()
+    [left] = office.outbox.mails("waiting")
+    office.outbox.close()
+    office.clock.advance(5)
+    office.server.mood = "well"
+
+    await office.postman().work()
+
+    assert [mail["Message-ID"] for mail in office.server.mails] == [left.message_id]
+
+
+async def test_at_the_end_all_that_was_not_told_is_due(office: Office) -> None:
+    man = office.postman()
+    office.fail(2)
+    await man.work()
+    office.fail()
+    office.fail(3, TWO)
+    await man.work()
+    assert counts(office.server) == [2]
+
+    await man.work(last=True)
+
+    assert counts(office.server) == [2, 4]
+
+
+async def test_without_a_mail_server_everything_waits(office: Office) -> None:
+    man = Postman(office.outbox, None, MailingOptions(), clock=office.clock)
+    office.fail()
+    await man.work()
+    assert man.idle
+    assert len(office.outbox.unreported()) == 1
+
+    man.reconfigure(office.mail_to(office.server), MailingOptions())
+    assert not man.idle
+    await man.work()
+
+    assert counts(office.server) == [1]
+    assert man.idle
