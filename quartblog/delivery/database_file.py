@@ -172,7 +172,7 @@ def _move_aside(path: Path) -> Path:
 def _alone(path: Path) -> Iterator[None]:
     """Open, migrate and replace the file in one process at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(f"{path}.opening", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + BUSY_SECONDS
         while True:

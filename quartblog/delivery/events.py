@@ -12,11 +12,14 @@ from .escaping import one_line, shortened
 from .fingerprint import identify
 from .formatting import exception_text
 from .ids import new_error_id
+from .stderr import describe
 
 TRACEBACK_LIMIT = 50_000
 """Characters of one traceback that are kept; the whole is in the log file."""
 MESSAGE_LIMIT = 10_000
 """Characters of one message that are kept."""
+HIGHEST_LEVEL = 1_000_000
+"""Any integer is a level to logging; SQLite's have 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +56,20 @@ class Event:
         attributes = vars(record)
         user_id = attributes.get("user_id")
         return cls(
-            error_id=str(attributes.get("error_id") or new_error_id()),
+            error_id=_text(attributes.get("error_id")) or new_error_id(),
             fingerprint=identity.fingerprint,
             title=identity.title,
-            level=record.levelno,
-            logger=record.name,
-            message=shortened(record.getMessage(), MESSAGE_LIMIT),
+            level=min(record.levelno, HIGHEST_LEVEL),
+            logger=_text(record.name) or "",
+            message=shortened(_message(record), MESSAGE_LIMIT),
             place=identity.place,
             function=identity.function,
             created=record.created,
             method=_text(attributes.get("method")),
             route=_text(attributes.get("route")),
-            user_id=user_id if isinstance(user_id, int) else _text(user_id),
+            user_id=user_id if type(user_id) is int else _text(user_id),
             traceback=shortened(exception_text(record), TRACEBACK_LIMIT),
-            breadcrumbs=tuple(map(_crumb, attributes.get("breadcrumbs") or ())),
+            breadcrumbs=tuple([_crumb(crumb) for crumb in attributes.get("breadcrumbs") or ()]),
             process=record.process or 0,
         )
 
@@ -88,11 +91,24 @@ _FIELDS = tuple(field.name for field in fields(Event))
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    if value is None:
+        return None
+    try:
+        # A subclass of str may bring its own __str__ and slicing.
+        return str.__str__(str(value))
+    except Exception as error:  # noqa: BLE001  any object may raise from its __str__
+        return f"(could not be written: {describe(error)})"
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return str.__str__(record.getMessage())
+    except Exception as error:  # noqa: BLE001  the same
+        return f"(the message could not be built: {describe(error)})"
 
 
 def _crumb(crumb: object) -> str:
     if not isinstance(crumb, logging.LogRecord):
-        return str(crumb)
+        return _text(crumb) or ""
     moment = time.strftime("%H:%M:%S", time.localtime(crumb.created))
-    return one_line(f"{moment} {crumb.levelname} {crumb.name}: {crumb.getMessage()}")
+    return one_line(f"{moment} {crumb.levelname} {crumb.name}: {_message(crumb)}")

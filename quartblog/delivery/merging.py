@@ -24,7 +24,7 @@ _GROUP = """
         reopened = (reopened OR resolved OR excluded.reopened) AND NOT excluded.resolved,
         resolved = excluded.resolved,
         resolved_at = coalesce(excluded.resolved_at, resolved_at)
-    RETURNING id"""
+    RETURNING id, reported"""
 
 _SAMPLE = "INSERT INTO samples (group_id, error_id, created, data) VALUES (?, ?, ?, ?)"
 
@@ -37,11 +37,16 @@ _MAIL = """
 
 
 def merge(memory: Database, disk: Database) -> dict[tuple[str, int], int]:
-    """Add everything; returns for each (table, id in memory) the id it has now."""
+    """Add everything; returns for each (table, id in memory) the id it has now.
+
+    Under ("reported", id) is how much a group's `reported` on disk is ahead of what memory knew.
+    """
     moved: dict[tuple[str, int], int] = {}
     # Ids in memory count down from -1, so the oldest come first.
     for group in memory.execute("SELECT * FROM groups ORDER BY id DESC"):
-        [moved["groups", group["id"]]] = disk.execute(_GROUP, dict(group)).fetchone()
+        number, reported = disk.execute(_GROUP, dict(group)).fetchone()
+        moved["groups", group["id"]] = number
+        moved["reported", group["id"]] = reported - group["reported"]
     for sample in memory.execute("SELECT * FROM samples ORDER BY id"):
         row = (moved["groups", sample["group_id"]], sample["error_id"], sample["created"], sample["data"])
         disk.execute(_SAMPLE, row)
@@ -49,3 +54,10 @@ def merge(memory: Database, disk: Database) -> dict[tuple[str, int], int]:
         [moved["mails", mail["id"]]] = disk.execute(_MAIL, dict(mail)).fetchone()
     disk.executemany("INSERT INTO digests VALUES (?)", memory.execute("SELECT left FROM digests").fetchall())
     return moved
+
+
+def contents(memory: Database) -> str:
+    """What would be lost with it, in words; empty for nothing."""
+    [errors] = memory.execute("SELECT coalesce(sum(count), 0) FROM groups").fetchone()
+    [mails] = memory.execute("SELECT count(*) FROM mails WHERE state = 'waiting'").fetchone()
+    return f"{errors} errors and {mails} mails" if errors or mails else ""

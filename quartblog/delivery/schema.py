@@ -109,5 +109,5 @@ def check_owner(database: sqlite3.Connection) -> None:
 def check_version(database: sqlite3.Connection) -> None:
     """Raise Unusable for tables of a later version than this program knows."""
     [version] = database.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
+    if not 0 <= version <= len(MIGRATIONS):
         raise Unusable(f"the file has version {version}, this program knows up to {len(MIGRATIONS)}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from . import forks
 from .database_file import DAMAGE, OUTAGE, Database, DatabaseFile, error_code, open_memory
-from .merging import merge
+from .merging import contents, merge
 from .queue import LOGGER_NAME
 from .schema import Unusable, check_version
 from .stderr import describe, report
@@ -71,23 +71,27 @@ class Storage:
 
     def on_row(self, database: Database, table: str, row: int, work: Callable[[Database, int], object]) -> None:
         """Inside a transaction: run `work` on a row that may have moved, or once the file it is in is back."""
-        if database.in_memory and row > 0:
-            self._owed.append(lambda disk: work(disk, row))
-        elif (found := self.current(database, table, row)) is not None:
-            work(database, found)
+        number = self._moved.get((table, row), row)
+        if self.current(database, table, row) is not None:
+            work(database, number)
+        elif database.in_memory:
+            self._owed.append(lambda disk: work(disk, number))
 
     def current(self, database: Database, table: str, row: int) -> int | None:
-        """The id the row has in this database; None for a row it does not have."""
-        if database.in_memory:
-            return row if row < 0 else None
-        return row if row > 0 else self._moved.get((table, row))
+        """The id the row has in this database; None for a row of the other one."""
+        number = self._moved.get((table, row), row)
+        return number if (number < 0) == database.in_memory else None
+
+    def reported_before(self, group: int) -> int:
+        """What a group that was in memory had on disk, as reported, before the two were added up."""
+        return self._moved.get(("reported", group), 0)
 
     def version(self) -> tuple[object, ...]:
         """Differs after every change by anybody, and costs a few µs."""
         with self._lock:
             disk = None
             with contextlib.suppress(sqlite3.Error, OSError, Unusable):
-                disk = self._file.version() if self._memory is None else None
+                disk = None if self.in_memory else self._file.version()
             return (self._own_writes, self.in_memory, disk)
 
     def close(self) -> None:
@@ -97,10 +101,11 @@ class Storage:
                 self._tried = float("-inf")
                 self._database()
             if self._memory is not None:
+                if not self._without_file and (lost := contents(self._memory)):
+                    self._told.append(f"{self._file.path} could not be used to the end: lost are {lost}")
                 self._memory.close()
                 self._memory = None
-                if not self._without_file:
-                    self._told.append(f"what {self._file.path} could not take is lost with this process")
+            self._owed.clear()
             self._file.close()
         self._speak()
 
@@ -175,6 +180,8 @@ class Storage:
             if self._memory is not None:
                 self._bring_back(self._memory, database)
         except (sqlite3.Error, OSError, Unusable) as error:
+            if isinstance(error, sqlite3.Error) and error_code(error) in DAMAGE:
+                self._file.suspect()
             return self._fall_back(error)
         return database
 
