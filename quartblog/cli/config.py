@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import TYPE_CHECKING
 
 import click
 
+from quartblog.cli.output import table
 from quartblog.errors.exceptions import SettingsError
 from quartblog.settings import report
 
@@ -61,17 +61,4 @@ def _as_json(loaded: Loaded, warnings: list[str]) -> str:
 
 
 def _as_table(loaded: Loaded) -> str:
-    rows = [(f"[{entry.section}] {entry.key}", entry.shown, entry.origin) for entry in report.entries(loaded)]
-    widths = [max(_cells(row[column]) for row in rows) for column in (0, 1)]
-    return "\n".join(
-        f"{_padded(name, widths[0])}  {_padded(value, widths[1])}  {origin}" for name, value, origin in rows
-    )
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _cells(text))
-
-
-def _cells(text: str) -> int:
-    """Return how wide a terminal shows the text: most Chinese characters take two cells."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+    return table([(f"[{entry.section}] {entry.key}", entry.shown, entry.origin) for entry in report.entries(loaded)])

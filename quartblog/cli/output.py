@@ -1,0 +1,85 @@
+"""What commands print: tables, times and JSON, in which no text can leave its cell or steer the terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+import unicodedata
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from quartblog.delivery.escaping import json_safe, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> str:
+    """Return the rows in columns as wide as their widest cell; the columns in `right` end at the same place."""
+    lines = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            _padded(cell, width, right=place in right)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in lines
+    )
+
+
+def as_json(value: object) -> str:
+    """Return indented JSON whose every line is safe to show: what a stranger typed is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return "\n".join(map(json_safe, text.split("\n")))
+
+
+def moment(at: float) -> str:
+    """Return epoch seconds as the time here, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def iso(at: float | None) -> str | None:
+    """Return epoch seconds as ISO 8601 in UTC, for JSON."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def span(seconds: float) -> str:
+    """Return a time span in its two largest units, as in `3 min 20 s`; what is over counts as nothing."""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    left = round(seconds)
+    parts = []
+    for size, name in _UNITS:
+        if left >= size:
+            parts.append(f"{left // size} {name}")
+            left %= size
+        elif parts:
+            break
+    return " ".join(parts[:2])
+
+
+def count(number: int, thing: str, things: str | None = None) -> str:
+    """Return `1 mail`, `1,204 mails`."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def cells(text: str) -> int:
+    """Return how wide a terminal shows the text: most Chinese characters take two cells."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def clipped(text: str, width: int) -> str:
+    """Return the text in at most `width` cells, with a mark where something is missing."""
+    text = one_line(text)
+    if cells(text) <= width:
+        return text
+    while cells(text) > width - 1:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def _padded(text: str, width: int, *, right: bool = False) -> str:
+    room = " " * (width - cells(text))
+    return room + text if right else text + room
