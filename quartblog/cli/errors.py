@@ -1,0 +1,208 @@
+"""`quartblog errors`: what failed, how often, and what is mended."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quartblog.cli.output import as_json, clipped, iso, moment, span, table
+from quartblog.cli.site_outbox import opened
+from quartblog.delivery.digest import headline
+from quartblog.delivery.escaping import block, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quartblog.cli.invocation import Invocation
+    from quartblog.delivery.events import Event
+    from quartblog.delivery.stored import Group
+
+WHAT = 60
+"""Cells of the column that tells what failed."""
+
+
+@click.group("errors")
+def group() -> None:
+    """Look at the groups of equal failures.
+
+    \b
+    Example:
+      quartblog errors list
+      quartblog errors show 12
+    """
+
+
+@group.command("list")
+@click.option("--all", "every", is_flag=True, help="Also those that are resolved.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Groups to list at most.")
+@click.option("--json", "as_data", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_obj
+def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: bool) -> None:
+    """List the failures, the latest first.
+
+    Exits 1 where there is no outbox yet; no failures are no error.
+
+    \b
+    Example:
+      quartblog errors list
+      quartblog errors list --all --json
+    """
+    with opened(invocation) as outbox:
+        groups = outbox.groups(resolved=None if every else False, limit=limit + 1)
+    shown, more = groups[:limit], groups[limit:]
+    if as_data:
+        click.echo(as_json([_summary(found) for found in shown]))
+    elif shown:
+        click.echo(_listed(shown))
+    else:
+        click.echo("Nothing has failed" if every else "Nothing is open")
+    if more and not as_data:
+        click.echo(f"Only the latest {limit}: --limit shows more", err=True)
+
+
+@group.command()
+@click.argument("key", metavar="ID_OR_ERROR_ID")
+@click.option("--json", "as_data", is_flag=True, help="Print JSON instead of text.")
+@click.pass_obj
+def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
+    """Show one group with its latest failure: by its number, or by the id that a visitor saw.
+
+    Exits 1 where no group has it. Of each group the latest ids are kept.
+
+    \b
+    Example:
+      quartblog errors show 12
+      quartblog errors show k7c2mfq9wx3a
+    """
+    with opened(invocation) as outbox:
+        found = outbox.group(key)
+    if found is None:
+        raise click.ClickException(f"{one_line(key)}: no group has this number, and none of the kept failures this id")
+    if as_data:
+        click.echo(as_json(_summary(found) | {"samples": [_sample(event) for event in found.samples]}))
+    else:
+        # The failure that was asked for, where it is not the latest.
+        latest = found.samples[0] if found.samples else None
+        event = next((event for event in found.samples if event.error_id == key), latest)
+        click.echo("\n".join(_told(found, event)))
+
+
+@group.command()
+@click.argument("keys", metavar="ID...", nargs=-1, required=True)
+@click.pass_obj
+def resolve(invocation: Invocation, keys: tuple[str, ...]) -> None:
+    """Say that these faults are mended: the next failure of the kind opens the group again and is mailed at once.
+
+    Exits 1 where a group is unknown; the others are resolved all the same.
+
+    \b
+    Example:
+      quartblog errors resolve 12 14
+    """
+    unknown = []
+    with opened(invocation) as outbox:
+        for key in keys:
+            found = outbox.group(key)
+            if found is None or not outbox.resolve(found.id):
+                unknown.append(one_line(key))
+            elif found.resolved:
+                click.echo(f"{found.id} was resolved already: {headline(found)}")
+            else:
+                click.echo(f"{found.id} is resolved: {headline(found)}")
+    if unknown:
+        raise click.ClickException(f"unknown: {', '.join(unknown)}")
+
+
+def _listed(groups: list[Group]) -> str:
+    now = time.time()
+    head = ("id", "count", "to mail", "last", "first", "level", "state", "what", "where")
+    rows = [
+        (
+            str(found.id),
+            f"{found.count:,}",
+            f"{found.count - found.reported:,}",
+            f"{span(now - found.last_seen)} ago",
+            moment(found.first_seen),
+            logging.getLevelName(found.level),
+            _state(found),
+            clipped(headline(found), WHAT),
+            found.place,
+        )
+        for found in groups
+    ]
+    return table([head, *rows], right=frozenset({0, 1, 2}))
+
+
+def _state(found: Group) -> str:
+    if found.resolved:
+        return "resolved"
+    return "again" if found.resolved_at is not None else "open"
+
+
+def _told(found: Group, event: Event | None) -> Iterator[str]:
+    now = time.time()
+    facts = [
+        ("state", _state(found)),
+        ("count", f"{found.count:,}, {found.count - found.reported:,} of them not mailed yet"),
+        ("first", f"{moment(found.first_seen)} ({span(now - found.first_seen)} ago)"),
+        ("last", f"{moment(found.last_seen)} ({span(now - found.last_seen)} ago)"),
+        ("level", f"{logging.getLevelName(found.level)} of {found.logger}"),
+        ("place", f"{found.place} in {found.function}"),
+        ("ids", " ".join(sample.error_id for sample in found.samples) or "none is kept any more"),
+    ]
+    yield f"{found.id}: {headline(found)}"
+    yield table(facts)
+    if event is None:
+        return
+    yield f"\nThe failure {one_line(event.error_id)}, {moment(event.created)}:"
+    yield table(
+        [
+            ("request", f"{event.method or '-'} {event.route or '-'}"),
+            ("user", "-" if event.user_id is None else str(event.user_id)),
+            ("process", str(event.process)),
+            ("message", event.message),
+        ]
+    )
+    if event.traceback:
+        yield f"\n{block(event.traceback).rstrip()}"
+    if event.breadcrumbs:
+        yield "\n  ".join(("\nThe request before it:", *map(one_line, event.breadcrumbs)))
+
+
+def _summary(found: Group) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "fingerprint": found.fingerprint,
+        "what": headline(found),
+        "level": logging.getLevelName(found.level),
+        "logger": found.logger,
+        "place": found.place,
+        "function": found.function,
+        "route": found.route,
+        "state": _state(found),
+        "count": found.count,
+        "mailed": found.reported,
+        "first_seen": iso(found.first_seen),
+        "last_seen": iso(found.last_seen),
+        "last_mailed": iso(found.last_reported),
+        "resolved_at": iso(found.resolved_at),
+        "latest_error_id": found.samples[0].error_id if found.samples else None,
+    }
+
+
+def _sample(event: Event) -> dict[str, Any]:
+    return {
+        "error_id": event.error_id,
+        "time": iso(event.created),
+        "level": logging.getLevelName(event.level),
+        "message": event.message,
+        "method": event.method,
+        "route": event.route,
+        "user_id": event.user_id,
+        "process": event.process,
+        "traceback": event.traceback,
+        "breadcrumbs": list(event.breadcrumbs),
+    }

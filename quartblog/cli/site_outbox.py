@@ -1,0 +1,65 @@
+"""The site's outbox, opened from outside while workers may use it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from quartblog.delivery.database_file import DatabaseFile
+from quartblog.delivery.outbox import Outbox
+from quartblog.delivery.schema import Unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from quartblog.cli.invocation import Invocation
+
+ALIVE = 10.0
+"""Seconds after the last heartbeat during which a worker counts as running."""
+
+
+@contextmanager
+def opened(invocation: Invocation) -> Iterator[Outbox]:
+    """Give the outbox that [delivery] outbox names. Raise ClickException where there is none that can be used."""
+    path = invocation.settings().delivery.outbox
+    _check(path)
+    outbox = Outbox(path)
+    try:
+        yield outbox
+    finally:
+        outbox.close()
+
+
+def exists(path: Path) -> bool:
+    """Return whether a worker has made it. Raise ClickException where that cannot be seen."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise click.ClickException(f"{path}: cannot be looked at: {error.strerror}") from error
+
+
+def anybody_mails(outbox: Outbox) -> bool:
+    """Return whether a worker runs that sends what is due."""
+    return bool(outbox.workers(time.time() - ALIVE))
+
+
+def _check(path: Path) -> None:
+    if not exists(path):
+        raise click.ClickException(
+            f"{path}: there is no outbox yet; `quartblog run` makes it, where [delivery] outbox says"
+        )
+    # The outbox itself never fails: it would go on in memory, and everything would look empty.
+    file = DatabaseFile(path)
+    try:
+        file.connection()
+    except (sqlite3.Error, OSError, Unusable) as error:
+        raise click.ClickException(f"{path}: the outbox cannot be used: {error}") from error
+    finally:
+        file.close()
+    if file.moved_aside is not None:
+        click.echo(f"Warning: {path} was damaged: it is now {file.moved_aside}, a fresh one is begun", err=True)

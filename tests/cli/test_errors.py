@@ -1,0 +1,189 @@
+"""`quartblog errors`, on an outbox as workers leave it."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from quartblog.delivery.outbox import Outbox
+from tests.cli.failures import FAILURE, failures, new_mail
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def outbox(folder: Path) -> Iterator[Outbox]:
+    outbox = Outbox(folder / "instance/outbox.sqlite3")
+    yield outbox
+    outbox.close()
+
+
+def test_open_failures_are_listed_with_their_counts_the_latest_first(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(1200))
+    outbox.record(failures(1, fingerprint="fedcba9876543210", title="KeyError", traceback="", message="no such key"))
+    outbox.begin_mail(new_mail(), {1: 1000})
+
+    result = quartblog("errors", "list")
+
+    head, first, second = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert head.split()[:4] == ["id", "count", "to", "mail"]
+    assert first.split()[:3] == ["1", "1,200", "200"]
+    assert "ValueError: invalid literal" in first
+    assert "blog/views.py:7" in first
+    assert second.split()[:3] == ["2", "1", "1"]
+    assert "ERROR: no such key" in second
+
+
+def test_resolved_failures_are_listed_on_request(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(2))
+    outbox.resolve(1)
+
+    assert quartblog("errors", "list").stdout == "Nothing is open\n"
+    assert " resolved " in quartblog("errors", "list", "--all").stdout
+
+
+def test_a_failure_that_came_back_is_marked(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(2))
+    outbox.resolve(1)
+    outbox.record(failures(1))
+
+    [group] = json.loads(quartblog("errors", "list", "--json").stdout)
+
+    assert (group["state"], group["count"]) == ("again", 3)
+
+
+def test_the_list_as_json_has_what_a_script_needs(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(3))
+
+    [group] = json.loads(quartblog("errors", "list", "--json").stdout)
+
+    assert group["id"] == 1
+    assert group["what"] == "ValueError: invalid literal for int() with base 10: 'twelve'"
+    assert (group["level"], group["logger"], group["route"]) == ("ERROR", "quartblog.posts", "/posts/<id>")
+    assert (group["count"], group["mailed"], group["state"]) == (3, 0, "open")
+    assert group["first_seen"] == "2027-01-15T08:00:00.000+00:00"
+    assert group["last_seen"] == "2027-01-15T08:00:02.000+00:00"
+    assert group["latest_error_id"] == "012345000002"
+
+
+def test_a_list_that_is_cut_short_says_so(quartblog: Command, outbox: Outbox) -> None:
+    for number in range(3):
+        outbox.record(failures(1, fingerprint=f"{number:016}"))
+
+    result = quartblog("errors", "list", "--limit", "2")
+
+    assert len(result.stdout.splitlines()) == 3
+    assert result.stderr == "Only the latest 2: --limit shows more\n"
+    assert quartblog("errors", "list", "--limit", "3").stderr == ""
+
+
+@pytest.mark.parametrize("key", ["1", "012345000001", FAILURE.fingerprint])
+def test_a_group_is_shown_by_its_number_an_error_id_or_its_fingerprint(
+    quartblog: Command, outbox: Outbox, key: str
+) -> None:
+    outbox.record(failures(3))
+
+    result = quartblog("errors", "show", key)
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("1: ValueError: invalid literal for int() with base 10: 'twelve'\n")
+    assert "012345000002 012345000001 012345000000" in result.stdout
+    assert "3, 3 of them not mailed yet" in result.stdout
+    assert "POST /posts/<id>" in result.stdout
+    assert FAILURE.traceback in result.stdout
+    assert "\n  12:00:00 INFO quartblog: looked up a post\n  12:00:00 WARNING quartblog: found none" in result.stdout
+
+
+def test_the_failure_a_visitor_saw_is_shown_rather_than_the_latest(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(3))
+
+    assert "The failure 012345000001, " in quartblog("errors", "show", "012345000001").stdout
+    assert "The failure 012345000002, " in quartblog("errors", "show", "1").stdout
+
+
+def test_a_group_as_json_has_its_samples(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(2))
+
+    group = json.loads(quartblog("errors", "show", "1", "--json").stdout)
+
+    assert group["count"] == 2
+    assert [sample["error_id"] for sample in group["samples"]] == ["012345000001", "012345000000"]
+    sample = group["samples"][0]
+    assert (sample["method"], sample["route"], sample["user_id"], sample["process"]) == ("POST", "/posts/<id>", 7, 4711)
+    assert sample["traceback"] == FAILURE.traceback
+    assert sample["breadcrumbs"] == list(FAILURE.breadcrumbs)
+
+
+def test_a_group_whose_samples_had_to_make_room_is_still_shown(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(2))
+    with closing(sqlite3.connect(outbox.path or "")) as file, file:
+        file.execute("DELETE FROM samples")
+
+    assert " ValueError " in quartblog("errors", "list").stdout
+    assert "none is kept any more" in quartblog("errors", "show", "1").stdout
+
+
+def test_nothing_a_stranger_typed_steers_the_terminal(quartblog: Command, outbox: Outbox) -> None:
+    evil = "\x1b[2J\x9b2J\u202eevil\ud800\nError: forged"
+    outbox.record(failures(1, message=evil, traceback=f"ValueError: {evil}", breadcrumbs=(evil,), route=evil))
+
+    for arguments in (["list"], ["show", "1"], ["list", "--json"], ["show", "1", "--json"], ["show", evil[:4]]):
+        result = quartblog("errors", *arguments)
+        assert not set("\x1b\x9b\u202e\ud800") & set(result.output)
+
+
+def test_an_unknown_group_is_one_clear_line(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(1))
+
+    result = quartblog("errors", "show", "zzzz")
+
+    assert result.exit_code == 1
+    assert result.stderr == ("Error: zzzz: no group has this number, and none of the kept failures this id\n")
+
+
+def test_resolving_takes_a_group_off_the_list(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(1))
+    outbox.record(failures(1, fingerprint="fedcba9876543210"))
+
+    result = quartblog("errors", "resolve", "1", "fedcba000000")
+
+    assert result.exit_code == 0
+    assert [line.split(":")[0] for line in result.stdout.splitlines()] == ["1 is resolved", "2 is resolved"]
+    assert outbox.groups() == []
+
+
+def test_resolving_twice_is_told_and_no_error(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(1))
+    quartblog("errors", "resolve", "1")
+
+    result = quartblog("errors", "resolve", "1")
+
+    assert (result.exit_code, result.stdout.split(":")[0]) == (0, "1 was resolved already")
+
+
+def test_an_unknown_group_does_not_keep_the_others_from_being_resolved(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(1))
+
+    result = quartblog("errors", "resolve", "99", "1")
+
+    assert (result.exit_code, result.stderr) == (1, "Error: unknown: 99\n")
+    assert outbox.groups() == []
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("show", "1"), ("resolve", "1")], ids=" ".join)
+def test_without_an_outbox_every_command_says_how_it_comes_to_be(
+    quartblog: Command, folder: Path, arguments: tuple[str, ...]
+) -> None:
+    result = quartblog("errors", *arguments)
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: instance/outbox.sqlite3: there is no outbox yet;"
+        " `quartblog run` makes it, where [delivery] outbox says\n"
+    )
+    assert not (folder / "instance").exists()
