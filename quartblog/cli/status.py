@@ -1,0 +1,173 @@
+"""What the workers' heartbeats and the outbox tell -> a table over all workers, or the same as JSON."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from quartblog.cli.output import count, iso, span, table
+from quartblog.cli.site_outbox import ALIVE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from quartblog.delivery.outbox import Outbox
+    from quartblog.delivery.stored import Worker
+
+    Figures = Mapping[str, Any]
+
+MANY = 10_000
+"""Groups, and mails of a kind, that are counted at most."""
+
+
+class Totals(NamedTuple):
+    """What all workers of the host share."""
+
+    open_groups: int
+    errors: int
+    """Failures of the open groups."""
+    to_mail: int
+    """Those nobody was mailed."""
+    waiting: int
+    dead: int
+    next_try: float | None
+    """Epoch second at which the next waiting mail is due."""
+
+
+class Snapshot(NamedTuple):
+    """The state of the delivery at one moment."""
+
+    at: float
+    path: Path | None
+    usable: bool
+    """Whether the file could be read; what is shown is empty otherwise."""
+    totals: Totals
+    workers: Sequence[Worker]
+
+
+def look(outbox: Outbox, clock: Callable[[], float] = time.time) -> Snapshot:
+    """Read all of it; `clock` gives epoch seconds."""
+    now = clock()
+    groups = outbox.groups(limit=MANY, samples=0)
+    totals = Totals(
+        open_groups=len(groups),
+        errors=sum(group.count for group in groups),
+        to_mail=sum(group.count - group.reported for group in groups),
+        waiting=len(outbox.mails("waiting", MANY)),
+        dead=len(outbox.mails("dead", MANY)),
+        next_try=outbox.earliest_try(),
+    )
+    return Snapshot(now, outbox.path, not outbox.in_memory, totals, outbox.workers(now - ALIVE))
+
+
+def as_text(snapshot: Snapshot) -> str:
+    """The totals, then one line for each worker with the figures that any of them has."""
+    return f"{table(_head(snapshot))}\n\n{_workers(snapshot)}"
+
+
+def as_data(snapshot: Snapshot) -> dict[str, Any]:
+    """The same for JSON; the figures of a worker as it gave them."""
+    return {
+        "time": iso(snapshot.at),
+        "outbox": {"path": str(snapshot.path), "usable": snapshot.usable},
+        "totals": snapshot.totals._asdict() | {"next_try": iso(snapshot.totals.next_try)},
+        "workers": [
+            {
+                "worker": worker.name,
+                "leader": worker.leader,
+                "heartbeat": iso(worker.at),
+                "heartbeat_age": round(max(0.0, snapshot.at - worker.at), 3),
+                **{name: value for name, value in worker.figures.items() if name not in {"worker", "leader"}},
+            }
+            for worker in snapshot.workers
+        ],
+    }
+
+
+def _head(snapshot: Snapshot) -> list[tuple[str, str]]:
+    totals = snapshot.totals
+    waiting = f"{totals.waiting:,} waiting"
+    if totals.next_try is not None:
+        wait = totals.next_try - snapshot.at
+        waiting += f" (next try {f'in {span(wait)}' if wait > 0 else 'now'})"
+    groups = count(totals.open_groups, "open group")
+    return [
+        ("outbox", f"{snapshot.path} ({'on disk' if snapshot.usable else 'cannot be used'})"),
+        ("errors", f"{groups}, {count(totals.errors, 'error')}, {totals.to_mail:,} not mailed yet"),
+        ("mails", f"{waiting}, {totals.dead:,} dead"),
+    ]
+
+
+def _workers(snapshot: Snapshot) -> str:
+    if not snapshot.workers:
+        return f"No worker is running (no heartbeat within {ALIVE:g} s)"
+    columns = [column for column in _COLUMNS if any(column.cell(worker.figures) for worker in snapshot.workers)]
+    head = ("worker", "", "beat", *(column.title for column in columns))
+    rows = [
+        (
+            worker.name,
+            "leader" if worker.leader else "",
+            f"{span(snapshot.at - worker.at)} ago",
+            *(column.cell(worker.figures) or "-" for column in columns),
+        )
+        for worker in snapshot.workers
+    ]
+    return table([head, *rows], right=frozenset(range(2, len(head))))
+
+
+class _Column(NamedTuple):
+    title: str
+    cell: Callable[[Figures], str]
+    """The text for one worker, "" where it does not tell."""
+
+
+def _number(key: str) -> Callable[[Figures], str]:
+    return lambda figures: _shown(figures.get(key))
+
+
+def _queue(figures: Figures) -> str:
+    depth, limit = _shown(figures.get("depth")), _shown(figures.get("limit"))
+    return f"{depth} of {limit}" if depth and limit else depth
+
+
+def _refused(figures: Figures) -> str:
+    levels = figures.get("refused")
+    if not isinstance(levels, dict):
+        return _shown(levels)
+    return ", ".join(f"{level} {_shown(number)}" for level, number in levels.items() if number) or "0"
+
+
+def _percentiles(key: str, factor: float) -> Callable[[Figures], str]:
+    """Median and p99, which the heartbeat has in seconds."""
+
+    def cell(figures: Figures) -> str:
+        values = figures.get(key)
+        if not isinstance(values, dict):
+            return ""
+        found = [values.get(name) for name in ("p50", "p99")]
+        return " / ".join(_shown(None if value is None else value * factor) or "-" for value in found)
+
+    return cell
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+_COLUMNS = (
+    _Column("queue", _queue),
+    _Column("peak", _number("high_water")),
+    _Column("accepted", _number("accepted")),
+    _Column("refused", _refused),
+    _Column("written", _number("written")),
+    _Column("grouped", _number("grouped")),
+    _Column("mailed", _number("mailed")),
+    _Column("retried", _number("retried")),
+    _Column("dead", _number("dead")),
+    _Column("log call µs", _percentiles("enqueue", 1e6)),
+    _Column("to file ms", _percentiles("delay", 1e3)),
+    _Column("to mail s", _percentiles("mail_delay", 1)),
+)

@@ -1,0 +1,233 @@
+"""`quartblog delivery outbox|retry|purge`, on an outbox as workers leave it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from quartblog.delivery.outbox import Outbox
+from tests.cli.failures import NOON, new_mail
+
+Command = Callable[..., Result]
+DAY = 86_400
+
+
+class Clock:
+    """Tells the time it was set to, the real one before."""
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+
+    def __call__(self) -> float:
+        return time.time() if self.at is None else self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def outbox(folder: Path, clock: Clock) -> Iterator[Outbox]:
+    outbox = Outbox(folder / "instance/outbox.sqlite3", clock=clock)
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def waiting(outbox: Outbox) -> int:
+    """A digest the server did not take, to be tried again in an hour."""
+    number = outbox.begin_mail(new_mail("what waits"), {})
+    outbox.failed(number, "mail.example.org:25 refused the connection", time.time() + 3600)
+    return number
+
+
+@pytest.fixture
+def dead(outbox: Outbox) -> int:
+    """A digest that was given up."""
+    number = outbox.begin_mail(new_mail("what is dead"), {})
+    outbox.dead(number, "550 nobody of this name")
+    return number
+
+
+@pytest.fixture
+def sent(outbox: Outbox) -> int:
+    """A digest that arrived."""
+    number = outbox.begin_mail(new_mail("what is sent"), {})
+    outbox.sent(number, "250 taken", time.time())
+    return number
+
+
+def test_what_waits_and_what_was_given_up_is_listed_with_the_reason(
+    quartblog: Command, waiting: int, dead: int, sent: int
+) -> None:
+    result = quartblog("delivery", "outbox")
+
+    head, first, second = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert head.split() == ["id", "state", "kind", "since", "tries", "next", "try", "to", "subject", "why"]
+    assert first.split()[:3] == [str(waiting), "waiting", "digest"]
+    assert "in 1 h" in first or "in 59 min" in first
+    assert first.endswith("ada@example.org  what waits    mail.example.org:25 refused the connection")
+    assert second.split()[:3] == [str(dead), "dead", "digest"]
+    assert second.endswith("550 nobody of this name")
+
+
+@pytest.mark.parametrize("state", ["waiting", "dead", "sent"])
+def test_one_state_alone_is_listed_on_request(
+    quartblog: Command, waiting: int, dead: int, sent: int, state: str
+) -> None:
+    [mail] = json.loads(quartblog("delivery", "outbox", "--state", state, "--json").stdout)
+
+    assert mail["state"] == state
+    assert mail["id"] == {"waiting": waiting, "dead": dead, "sent": sent}[state]
+
+
+def test_a_mail_as_json_has_what_a_script_needs(quartblog: Command, outbox: Outbox, clock: Clock) -> None:
+    clock.at = NOON
+    number = outbox.begin_mail(new_mail("what waits"), {})
+    outbox.failed(number, "450 later", NOON + 60)
+
+    assert json.loads(quartblog("delivery", "outbox", "--json").stdout) == [
+        {
+            "id": number,
+            "state": "waiting",
+            "kind": "digest",
+            "message_id": "<1@example.org>",
+            "subject": "what waits",
+            "recipients": ["ada@example.org"],
+            "created": "2027-01-15T08:00:00.000+00:00",
+            "tries": 1,
+            "next_try": "2027-01-15T08:01:00.000+00:00",
+            "finished": None,
+            "why": "450 later",
+        }
+    ]
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_neither_readers_nor_subjects_of_product_mail_are_shown(
+    quartblog: Command, outbox: Outbox, form: tuple[str, ...]
+) -> None:
+    number = outbox.begin_mail(new_mail("Grace, reset your password", to=("grace@example.org",), kind="post"), {})
+    outbox.failed(number, "grace@example.org: 450 mailbox of Grace@Example.org is full", time.time())
+
+    shown = quartblog("delivery", "outbox", *form).stdout
+
+    assert "g***@example.org: 450 mailbox of G***@Example.org is full" in shown
+    assert "race@" not in shown
+    assert "Grace" not in shown
+
+
+def test_no_text_of_a_mail_is_ever_shown(quartblog: Command, waiting: int) -> None:
+    assert "body" not in quartblog("delivery", "outbox", "--json").stdout
+
+
+def test_an_empty_outbox_is_told(quartblog: Command, sent: int) -> None:
+    assert quartblog("delivery", "outbox").stdout == "No mail is waiting or dead\n"
+    assert quartblog("delivery", "outbox", "--state", "dead").stdout == "No mail is dead\n"
+    assert quartblog("delivery", "outbox", "--json").stdout == "[]\n"
+
+
+def test_a_list_of_mails_that_is_cut_short_says_so(quartblog: Command, waiting: int, dead: int) -> None:
+    result = quartblog("delivery", "outbox", "--limit", "1")
+
+    assert "what is dead" in result.stdout
+    assert "what waits" not in result.stdout
+    assert result.stderr == "Only the latest 1: --limit shows more\n"
+
+
+def test_retry_makes_every_waiting_and_dead_mail_due(
+    quartblog: Command, outbox: Outbox, waiting: int, dead: int, sent: int
+) -> None:
+    outbox.beat("host:1", leader=True, figures={}, at=time.time())
+
+    result = quartblog("delivery", "retry")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "2 mails are due now\n", "")
+    assert {mail.id for mail in outbox.mails("waiting") if mail.next_try <= time.time()} == {waiting, dead}
+
+
+def test_retry_of_one_mail_leaves_the_others_alone(quartblog: Command, outbox: Outbox, waiting: int, dead: int) -> None:
+    assert quartblog("delivery", "retry", str(dead)).stdout == "1 mail is due now\n"
+
+    due = outbox.next_mail(time.time())
+    assert due is not None
+    assert due.id == dead
+    assert [mail.id for mail in outbox.mails("waiting") if mail.next_try > time.time()] == [waiting]
+
+
+def test_retry_without_a_worker_tells_when_they_will_leave(quartblog: Command, waiting: int) -> None:
+    assert quartblog("delivery", "retry").stderr == "No worker is running: they leave once `quartblog run` does\n"
+
+
+def test_retry_of_a_mail_that_is_sent_or_unknown_is_refused(quartblog: Command, sent: int) -> None:
+    for number in (sent, 99):
+        result = quartblog("delivery", "retry", str(number))
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == f"Error: no mail with the number {number} waits or is dead\n"
+
+
+def test_nothing_to_retry_is_no_error(quartblog: Command, sent: int) -> None:
+    result = quartblog("delivery", "retry")
+
+    assert (result.exit_code, result.output) == (0, "0 mails are due now\n")
+
+
+def test_purge_removes_sent_mails_and_nothing_else(
+    quartblog: Command, outbox: Outbox, waiting: int, dead: int, sent: int
+) -> None:
+    result = quartblog("delivery", "purge")
+
+    assert (result.exit_code, result.stdout) == (0, "1 sent mail was removed\n")
+    assert {mail.id for mail in outbox.mails()} == {waiting, dead}
+
+
+def test_dead_mails_are_not_removed_without_yes(quartblog: Command, outbox: Outbox, dead: int, sent: int) -> None:
+    result = quartblog("delivery", "purge", "--dead", "--sent")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "Error: 1 mail that nobody got would be lost: add --yes to remove, or see `quartblog delivery outbox`\n"
+    )
+    assert {mail.id for mail in outbox.mails()} == {dead, sent}
+
+
+def test_dead_mails_go_with_yes_and_sent_ones_stay(quartblog: Command, outbox: Outbox, dead: int, sent: int) -> None:
+    assert quartblog("delivery", "purge", "--dead", "--yes").stdout == "1 dead mail was removed\n"
+    assert {mail.id for mail in outbox.mails()} == {sent}
+
+
+def test_only_mails_that_ended_long_ago_are_removed_on_request(
+    quartblog: Command, outbox: Outbox, clock: Clock, dead: int
+) -> None:
+    clock.at = time.time() - 8 * DAY
+    old = outbox.begin_mail(new_mail(), {})
+    outbox.dead(old, "550 no")
+
+    result = quartblog("delivery", "purge", "--dead", "--sent", "--older-than", "7", "--yes")
+
+    assert result.stdout == "1 dead and sent mail was removed\n"
+    assert [mail.id for mail in outbox.mails()] == [dead]
+
+
+def test_nothing_dead_needs_no_yes(quartblog: Command, dead: int) -> None:
+    result = quartblog("delivery", "purge", "--dead", "--older-than", "1")
+
+    assert (result.exit_code, result.stdout) == (0, "0 dead mails were removed\n")
+
+
+@pytest.mark.parametrize("arguments", [("outbox",), ("retry",), ("purge",), ("status",)], ids=" ".join)
+def test_without_an_outbox_every_command_says_how_it_comes_to_be(
+    quartblog: Command, folder: Path, arguments: tuple[str, ...]
+) -> None:
+    result = quartblog("delivery", *arguments, QUARTBLOG_DELIVERY__OUTBOX="elsewhere/o.db")
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: elsewhere/o.db: there is no outbox yet; `quartblog run` makes it, where [delivery] outbox says\n"
+    )
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,208 @@
+"""`quartblog delivery status`, on the heartbeats that workers leave."""
+
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from quartblog.delivery.outbox import Outbox
+from tests.cli.failures import failures, new_mail
+
+Command = Callable[..., Result]
+
+FIGURES = {
+    "depth": 12,
+    "high_water": 3400,
+    "limit": 10000,
+    "accepted": 120400,
+    "refused": {"INFO": 30, "ERROR": 0},
+    "written": 120388,
+    "grouped": 400,
+    "mailed": 5,
+    "retried": 2,
+    "dead": 1,
+    "enqueue": {"p50": 0.0000104, "p99": 0.000031},
+    "delay": {"p50": 0.0021, "p99": 0.0404},
+    "mail_delay": {"p50": 0.52, "p99": 2.04},
+}
+
+
+@pytest.fixture
+def outbox(folder: Path) -> Iterator[Outbox]:
+    outbox = Outbox(folder / "instance/outbox.sqlite3")
+    outbox.earliest_try()
+    yield outbox
+    outbox.close()
+
+
+def test_each_worker_has_a_line_with_its_figures(quartblog: Command, outbox: Outbox) -> None:
+    outbox.beat("host:11", leader=False, figures=FIGURES, at=time.time())
+    outbox.beat("host:12", leader=True, figures={"depth": 0, "limit": 10000, "mailed": 7}, at=time.time() - 3)
+
+    result = quartblog("delivery", "status")
+
+    assert result.exit_code == 0
+    head, first, second = [re.split(r"\s{2,}", line.strip()) for line in result.stdout.splitlines()[-3:]]
+    assert head == [
+        *("worker", "beat", "queue", "peak", "accepted", "refused", "written", "grouped", "mailed", "retried", "dead"),
+        *("log call µs", "to file ms", "to mail s"),
+    ]
+    assert first[0] == "host:11"
+    assert first[2:] == [
+        *("12 of 10,000", "3,400", "120,400", "INFO 30", "120,388", "400", "5", "2", "1"),
+        *("10.4 / 31.0", "2.1 / 40.4", "0.5 / 2.0"),
+    ]
+    assert second[:3] == ["host:12", "leader", second[2]]
+    assert second[2] in {"3.0 s ago", "3.1 s ago"}
+    assert second[3:] == ["0 of 10,000", *"----", "-", "7", *"-----"]
+
+
+def test_figures_that_no_worker_gives_take_no_room(quartblog: Command, outbox: Outbox) -> None:
+    outbox.beat("host:11", leader=False, figures={"accepted": 3, "of a later version": [1]}, at=time.time())
+
+    head = quartblog("delivery", "status").stdout.splitlines()[-2]
+
+    assert head.split() == ["worker", "beat", "accepted"]
+
+
+def test_a_queue_that_refused_nothing_says_so(quartblog: Command, outbox: Outbox) -> None:
+    outbox.beat("host:11", leader=False, figures={"refused": {}}, at=time.time())
+
+    assert quartblog("delivery", "status").stdout.splitlines()[-1].split()[-1] == "0"
+
+
+def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(1204))
+    outbox.record(failures(1, fingerprint="fedcba9876543210"))
+    number = outbox.begin_mail(new_mail(), {1: 1000})
+    outbox.failed(number, "away", time.time() + 7201)
+    outbox.dead(outbox.begin_mail(new_mail(), {}), "550 no")
+
+    lines = quartblog("delivery", "status").stdout.splitlines()
+
+    assert lines[0] == "outbox  instance/outbox.sqlite3 (on disk)"
+    assert lines[1] == "errors  2 open groups, 1,205 errors, 205 not mailed yet"
+    assert re.fullmatch(r"mails   1 waiting \(next try in (2 h( 1 s)?|1 h 59 min)\), 1 dead", lines[2])
+
+
+@pytest.mark.parametrize("beats", [[], [3600.0]])
+def test_a_host_without_a_live_worker_is_told(quartblog: Command, outbox: Outbox, beats: list[float]) -> None:
+    for age in beats:
+        outbox.beat("host:11", leader=True, figures=FIGURES, at=time.time() - age)
+
+    result = quartblog("delivery", "status")
+
+    assert result.exit_code == 0
+    assert result.stdout.endswith("\n\nNo worker is running (no heartbeat within 10 s)\n")
+
+
+def test_the_status_as_json_has_the_figures_as_they_were_given(quartblog: Command, outbox: Outbox) -> None:
+    outbox.beat("host:11", leader=True, figures=FIGURES, at=time.time())
+
+    status = json.loads(quartblog("delivery", "status", "--json").stdout)
+
+    assert status["outbox"] == {"path": "instance/outbox.sqlite3", "usable": True}
+    assert status["totals"] == {
+        "open_groups": 0,
+        "errors": 0,
+        "to_mail": 0,
+        "waiting": 0,
+        "dead": 0,
+        "next_try": None,
+    }
+    [worker] = status["workers"]
+    assert (worker["worker"], worker["leader"]) == ("host:11", True)
+    assert 0 <= worker["heartbeat_age"] < 10
+    assert FIGURES.items() <= worker.items()
+
+
+def test_watching_draws_every_second_until_it_is_interrupted(
+    quartblog: Command, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            raise KeyboardInterrupt
+        outbox.beat("host:11", leader=True, figures=FIGURES, at=time.time())
+
+    monkeypatch.setattr("quartblog.cli.delivery.pause", pause)
+
+    result = quartblog("delivery", "status", "--watch")
+
+    assert result.exit_code == 0
+    assert pauses == [1.0, 1.0]
+    before, after = result.stdout.split("outbox ")[1:]
+    assert "No worker is running" in before
+    assert "host:11" in after
+
+
+def test_watching_as_json_is_one_line_a_look(
+    quartblog: Command, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([None, None, KeyboardInterrupt()])
+
+    def pause(_seconds: float) -> None:
+        if (end := next(looks)) is not None:
+            raise end
+
+    monkeypatch.setattr("quartblog.cli.delivery.pause", pause)
+
+    lines = quartblog("delivery", "status", "--watch", "--json").stdout.strip().splitlines()
+
+    assert [json.loads(line)["workers"] for line in lines] == [[], [], []]
+
+
+def test_an_outbox_of_a_later_version_is_one_clear_line_and_left_alone(quartblog: Command, outbox: Outbox) -> None:
+    outbox.close()
+    with closing(sqlite3.connect(outbox.path or "")) as file:
+        file.execute("PRAGMA user_version = 99")
+
+    result = quartblog("delivery", "status")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "Error: instance/outbox.sqlite3: the outbox cannot be used: the file has version 99"
+    )
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_damaged_outbox_is_moved_aside_with_a_warning(quartblog: Command, folder: Path) -> None:
+    path = folder / "instance/outbox.sqlite3"
+    path.parent.mkdir()
+    path.write_text("this is no database, however long one looks at it" * 100)
+
+    result = quartblog("delivery", "status")
+
+    assert result.exit_code == 0
+    assert result.stderr.startswith(
+        "Warning: instance/outbox.sqlite3 was damaged: it is now instance/outbox.sqlite3.cor"
+    )
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_outbox_that_fails_while_it_is_watched_is_told(
+    quartblog: Command, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pause(_seconds: float) -> None:
+        if outbox.path is not None and outbox.path.is_file():
+            outbox.close()
+            outbox.path.unlink()
+            outbox.path.mkdir()
+        else:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("quartblog.cli.delivery.pause", pause)
+
+    result = quartblog("delivery", "status", "--watch")
+
+    assert result.exit_code == 0
+    assert "instance/outbox.sqlite3 (on disk)" in result.stdout
+    assert "instance/outbox.sqlite3 (cannot be used)" in result.stdout
