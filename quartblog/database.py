@@ -84,6 +84,8 @@ class Database:
             pool_timeout=pool_timeout,
             pool_pre_ping=not is_sqlite,
             hide_parameters=True,
+            # Readers need no transaction, nor does the ping: it would begin one and roll it back on each request.
+            isolation_level=None if is_sqlite else "AUTOCOMMIT",
         )
         event.listen(self.engine.sync_engine, "handle_error", hide_values)
         self.writer, reader = _views(self.engine)
@@ -165,7 +167,7 @@ def _sessions(engine: AsyncEngine, session_class: type[Session]) -> async_sessio
 def _views(engine: AsyncEngine) -> tuple[AsyncEngine, AsyncEngine]:
     """The engine as writers and as readers see it; readers begin no transaction."""
     if engine.dialect.name != "sqlite":
-        return engine, engine.execution_options(isolation_level="AUTOCOMMIT")
+        return engine.execution_options(isolation_level="READ COMMITTED"), engine
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
     # Read-then-write under a plain BEGIN fails at once when two writers meet; IMMEDIATE makes them queue.
     writer = engine.execution_options(sqlite_begin="IMMEDIATE")

@@ -1,7 +1,6 @@
 """What people do, with PostgreSQL behind it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -11,12 +10,10 @@ from sqlalchemy import func, select, update
 
 from quartblog.database import Database
 from quartblog.models import Post, User
-from tests.conftest import PASSWORD
-from tests.support.browsing import Page, Visitor
+from tests.support.browsing import PASSWORD, Page, SignIn, Visitor
+from tests.support.postgres import Cluster
 
 pytestmark = pytest.mark.postgres
-
-SignIn = Callable[[User], Awaitable[Visitor]]
 
 
 async def test_the_original_journey(visitor: Visitor) -> None:
@@ -122,6 +119,36 @@ async def test_a_page_takes_at_most_three_statements_however_many_posts(
         statements.clear()
         assert (await visitor.get(path)).status == 200
         assert 1 <= len(statements) <= 3, statements
+
+
+async def test_a_page_that_only_reads_begins_no_transaction(
+    ada: User, sign_in: SignIn, database: Database, cluster: Cluster, database_name: str
+) -> None:
+    visitor = await sign_in(ada)
+    cluster.sql(f"""ALTER DATABASE "{database_name}" SET log_statement = 'all'""")
+    await database.close()
+
+    log = cluster.folder / "server.log"
+    for path in ("/", "/user/info/ada"):
+        assert (await visitor.get(path)).status == 200
+        before = log.stat().st_size
+        assert (await visitor.get(path)).status == 200
+        asked = log.read_bytes()[before:]
+        assert b"SELECT" in asked
+        assert b"BEGIN" not in asked
+
+
+async def test_what_fails_halfway_leaves_nothing_behind(ada: User, database: Database) -> None:
+    async def fail_halfway() -> None:
+        async with database.transaction() as session:
+            await session.execute(update(User).values(about_me="half"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_halfway()
+
+    async with database.reading() as session:
+        assert await session.scalar(select(User.about_me)) == ""
 
 
 async def test_of_two_edits_at_once_one_stands_whole(ada: User, sign_in: SignIn, database: Database) -> None:

@@ -1,32 +1,27 @@
 """The server away, silent, full or interrupted: a page that says so, a record, and no restart of the app afterwards."""
 
 import asyncio
-import re
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from quart import Quart
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import InterfaceError
 
-from quartblog.app import create_app
-from quartblog.cli.database import bring_up_to_date
+from quartblog import migrations
 from quartblog.database import Database
 from quartblog.errors.exceptions import DatabaseUnavailable
 from quartblog.models import Post, User
-from quartblog.operations.health import DELIVERY
 from quartblog.settings import Settings
-from tests.support.browsing import Page, Visitor
+from tests.support.browsing import Configuration, Page, Serve, SignIn, Visitor
+from tests.support.log_file import LogFile
 from tests.support.postgres import Cluster
 
 pytestmark = pytest.mark.postgres
-
-SignIn = Callable[[User], Awaitable[Visitor]]
 
 POOL = 4
 
@@ -35,38 +30,20 @@ SOON = 20.0
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
+def configuration(configuration: Configuration) -> Configuration:
     """Little patience with the database."""
-    return changed(settings, pool_timeout=0.5, pool_size=POOL)
+    configuration["database"] |= {"pool_timeout": 0.5, "pool_size": POOL}
+    return configuration
 
 
-def changed(settings: Settings, **values: object) -> Settings:
-    return settings.model_copy(update={"database": settings.database.model_copy(update=values)})
-
-
-Excused = Callable[[Page], Awaitable[bool]]
-
-
-def excuses(app: Quart, settings: Settings) -> Excused:
-    """Whether a page says that the site is away and when to come back, and one record has its error id."""
-
-    async def excused(page: Page) -> bool:
-        await asyncio.to_thread(app.extensions[DELIVERY].drain)
-        log = (Path(settings.logging.directory) / settings.logging.filename).read_text("utf-8")
-        assert page.status == 503, page.text
-        assert "服务暂时不可用" in page.text
-        assert int(page.headers["Retry-After"]) > 0
-        error_id = page.headers["X-Error-Id"]
-        assert error_id in page.text
-        return len(re.findall(rf"^.* ERROR: .*\[error {error_id}\]$", log, re.MULTILINE)) == 1
-
-    return excused
-
-
-@pytest.fixture
-def excused(app: Quart, settings: Settings) -> Excused:
-    """Whether a page of the app excuses it."""
-    return excuses(app, settings)
+def is_excused(page: Page, log: LogFile) -> bool:
+    """Whether a page says that the site is away and when to come back, and one failure has its error id."""
+    assert page.status == 503, page.text
+    assert "服务暂时不可用" in page.text
+    assert int(page.headers["Retry-After"]) > 0
+    error_id = page.headers["X-Error-Id"]
+    assert error_id in page.text
+    return [line.endswith(f"[error {error_id}]") for line in log.failures].count(True) == 1
 
 
 @pytest.fixture
@@ -77,13 +54,13 @@ async def member(ada: User, sign_in: SignIn) -> Visitor:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
 async def test_a_server_that_goes_and_comes_back_needs_no_restart_of_the_app(
-    excused: Excused, member: Visitor, cluster: Cluster, how: signal.Signals
+    log: LogFile, member: Visitor, cluster: Cluster, how: signal.Signals
 ) -> None:
     assert (await member.submit("/", body="before")).status == 302
 
     with cluster.stopped(how):
         for path in ("/", "/user/info/ada", "/user/edit"):
-            assert await excused(await member.get(path))
+            assert is_excused(await member.get(path), log)
         assert (await member.get("/readyz")).status == 503
         assert (await member.get("/healthz")).status == 200
 
@@ -93,13 +70,13 @@ async def test_a_server_that_goes_and_comes_back_needs_no_restart_of_the_app(
 
 
 async def test_a_server_that_stops_in_the_middle_of_a_statement_has_done_nothing(
-    excused: Excused, member: Visitor, cluster: Cluster, database: Database, database_name: str
+    log: LogFile, member: Visitor, cluster: Cluster, database: Database, database_name: str
 ) -> None:
     with cluster.holding("LOCK posts IN SHARE MODE", database_name):
         publishing = asyncio.create_task(member.submit("/", body="lost"))
         await cluster.waiting(database_name)
         with cluster.stopped():
-            assert await excused(await publishing)
+            assert is_excused(await publishing, log)
 
     async with database.reading() as session:
         assert (await session.scalars(select(Post.body))).all() == []
@@ -108,13 +85,13 @@ async def test_a_server_that_stops_in_the_middle_of_a_statement_has_done_nothing
 
 @pytest.mark.parametrize("function", ["pg_terminate_backend", "pg_cancel_backend"])
 async def test_an_interrupted_statement_is_excused_and_the_next_one_runs(
-    excused: Excused, member: Visitor, cluster: Cluster, database_name: str, function: str
+    log: LogFile, member: Visitor, cluster: Cluster, database_name: str, function: str
 ) -> None:
     with cluster.holding("LOCK posts IN ACCESS EXCLUSIVE MODE", database_name):
         reading = asyncio.create_task(member.get("/"))
         await cluster.waiting(database_name)
         cluster.sql(f"SELECT {function}(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        assert await excused(await reading)
+        assert is_excused(await reading, log)
 
     assert (await member.get("/")).status == 200
 
@@ -127,19 +104,15 @@ async def test_connections_that_were_closed_while_idle_are_noticed_by_nobody(
         assert (await member.get(path)).status == 200
 
 
-async def test_an_app_starts_without_its_server_and_finds_it_later(settings: Settings, cluster: Cluster) -> None:
+async def test_an_app_starts_without_its_server_and_finds_it_later(
+    serve: Serve, settings: Settings, cluster: Cluster, database_url: str
+) -> None:
     with cluster.stopped():
-        app = create_app(settings)
+        app = await serve()
         visitor = Visitor(app, Accept_Language="zh-CN")
-        serving = app.test_app()
-        await serving.startup()
-        try:
-            assert await excuses(app, settings)(await visitor.get("/"))
-            cluster.start()
-            assert (await visitor.get("/")).status == 200
-        finally:
-            await serving.shutdown()
-            cluster.stop()
+        assert is_excused(await visitor.get("/"), log_of(app, settings))
+
+    assert (await visitor.get("/")).status == 200
 
 
 @pytest.fixture
@@ -149,56 +122,54 @@ def silent_url() -> Iterator[str]:
         yield f"postgresql+asyncpg://blog@127.0.0.1:{listening.getsockname()[1]}/blog?ssl=disable"
 
 
-async def test_a_server_that_says_nothing_is_given_up_soon(settings: Settings, silent_url: str) -> None:
-    settings = changed(settings, url=SecretStr(silent_url))
-    app = create_app(settings)
-    async with asyncio.timeout(SOON), app.test_app():
-        assert await excuses(app, settings)(await Visitor(app, Accept_Language="zh-CN").get("/"))
+async def test_a_server_that_says_nothing_is_given_up_soon(serve: Serve, settings: Settings, silent_url: str) -> None:
+    async with asyncio.timeout(SOON):
+        app = await serve(database={"url": silent_url})
+        assert is_excused(await Visitor(app, Accept_Language="zh-CN").get("/"), log_of(app, settings))
 
 
 async def test_a_server_that_froze_is_given_up_soon(
-    excused: Excused, visitor: Visitor, cluster: Cluster, database_name: str
+    log: LogFile, visitor: Visitor, cluster: Cluster, database_name: str
 ) -> None:
     assert (await visitor.get("/")).status == 200
     with cluster.frozen(database_name):
         async with asyncio.timeout(SOON):
-            assert await excused(await visitor.get("/"))
+            assert is_excused(await visitor.get("/"), log)
 
     assert (await visitor.get("/")).status == 200
 
 
-@pytest.mark.parametrize("address", ["nobody", "refused"])
+@pytest.mark.parametrize("name", ["no_such_database", "no_such_user"])
 async def test_an_address_without_a_database_is_excused(
-    settings: Settings, cluster: Cluster, address: str, tmp_path: Path
+    serve: Serve, settings: Settings, cluster: Cluster, database_url: str, name: str
 ) -> None:
-    url = cluster.url("no_such_database") if address == "nobody" else f"postgresql+asyncpg://blog@/blog?host={tmp_path}"
-    settings = changed(settings, url=SecretStr(url))
-    app = create_app(settings)
-    async with app.test_app():
-        assert await excuses(app, settings)(await Visitor(app, Accept_Language="zh-CN").get("/"))
+    url = cluster.url(name) if name == "no_such_database" else database_url.replace("blog@", "nobody@")
+    app = await serve(database={"url": url})
+
+    assert is_excused(await Visitor(app, Accept_Language="zh-CN").get("/"), log_of(app, settings))
     with pytest.raises(DatabaseUnavailable):
-        await asyncio.to_thread(bring_up_to_date, settings)
+        await asyncio.to_thread(migrations.current, url)
 
 
 async def test_an_exhausted_pool_is_excused_soon_and_recovers(
-    excused: Excused, app: Quart, visitor: Visitor, cluster: Cluster, database_name: str
+    log: LogFile, app: Quart, visitor: Visitor, cluster: Cluster, database_name: str
 ) -> None:
     with cluster.holding("LOCK posts IN ACCESS EXCLUSIVE MODE", database_name):
         slow = [asyncio.create_task(Visitor(app).get("/")) for _ in range(POOL)]
         await cluster.waiting(database_name, POOL)
         async with asyncio.timeout(SOON):
-            assert await excused(await visitor.get("/"))
+            assert is_excused(await visitor.get("/"), log)
 
     assert [page.status for page in await asyncio.gather(*slow)] == [200] * POOL
     assert (await visitor.get("/")).status == 200
 
 
 async def test_a_server_without_a_free_connection_is_excused_and_recovers(
-    excused: Excused, visitor: Visitor, database: Database, cluster: Cluster, database_name: str
+    log: LogFile, visitor: Visitor, database: Database, cluster: Cluster, database_name: str
 ) -> None:
     await database.close()
     cluster.sql(f'ALTER DATABASE "{database_name}" CONNECTION LIMIT 0')
-    assert await excused(await visitor.get("/"))
+    assert is_excused(await visitor.get("/"), log)
 
     cluster.sql(f'ALTER DATABASE "{database_name}" CONNECTION LIMIT -1')
     assert (await visitor.get("/")).status == 200
@@ -209,20 +180,19 @@ async def test_handlers_whose_clients_left_leak_no_connection(
 ) -> None:
     with cluster.holding("LOCK posts IN ACCESS EXCLUSIVE MODE", database_name):
         for _ in range(4):
-            leaving = [asyncio.create_task(Visitor(app).get("/")) for _ in range(POOL)]
-            await cluster.waiting(database_name, POOL)
-            for task in leaving:
-                task.cancel()
-            await asyncio.gather(*leaving, return_exceptions=True)
+            async with AsyncExitStack() as open_requests:
+                for _ in range(POOL):
+                    await open_requests.enter_async_context(leaving(app))
+                await cluster.waiting(database_name, POOL)
+            assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
     assert (await visitor.get("/")).status == 200
-    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     asked = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database_name}'"
     assert int(cluster.sql(asked)) <= POOL
 
 
 async def test_a_page_can_be_read_while_the_server_only_reads(
-    excused: Excused, member: Visitor, database: Database, cluster: Cluster, database_name: str
+    log: LogFile, member: Visitor, database: Database, cluster: Cluster, database_name: str
 ) -> None:
     async with database.transaction() as session:
         await session.execute(update(User).values(last_seen=datetime(2020, 1, 1, tzinfo=UTC)))
@@ -232,7 +202,7 @@ async def test_a_page_can_be_read_while_the_server_only_reads(
     page = await member.get("/")
     assert page.status == 200
     publishing = await member.send("POST", "/", form={"csrf_token": page.csrf_token, "body": "body"})
-    assert await excused(publishing)
+    assert is_excused(publishing, log)
 
 
 async def test_of_two_transactions_that_wait_for_each_other_one_gives_way(
@@ -261,3 +231,16 @@ async def test_a_connection_used_twice_at_once_is_a_failure_of_ours(database: Da
         with pytest.raises(InterfaceError, match="another operation is in progress"):
             await session.execute(text("SELECT 1"))
         await elsewhere
+
+
+@asynccontextmanager
+async def leaving(app: Quart) -> AsyncIterator[None]:
+    """A request for the home page whose client leaves at the end of the block."""
+    async with app.test_client().request("/") as request:
+        await request.send_complete()
+        yield
+        await request.disconnect()
+
+
+def log_of(app: Quart, settings: Settings) -> LogFile:
+    return LogFile(app, settings.logging.directory / settings.logging.filename)
