@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quartblog.delivery.escaping import block, json_safe, one_line, shortened
@@ -91,6 +91,7 @@ def test_a_traceback_that_cannot_be_formatted_becomes_a_line_that_says_why() -> 
     assert "the traceback of Unformattable could not be formatted: RuntimeError" in text
 
 
+@settings(deadline=None)
 @given(ANYTHING, ANYTHING)
 def test_whatever_the_message_and_the_path_it_is_one_line(message: str, path: str) -> None:
     line = TextFormatter().format(record(message, pathname=path, error_id="0" * 12))
@@ -100,6 +101,7 @@ def test_whatever_the_message_and_the_path_it_is_one_line(message: str, path: st
     assert not re.search("[\x00-\x1f\x7f-\x9f]", line)
 
 
+@settings(deadline=None)
 @given(ANYTHING)
 def test_whatever_the_exception_says_the_file_can_hold_it(message: str) -> None:
     text = TextFormatter().format(record(exc_info=(ValueError, ValueError(message), None)))
@@ -163,6 +165,7 @@ def test_json_keeps_chinese_readable() -> None:
     assert "微博已启动" in JsonFormatter().format(record("微博已启动"))
 
 
+@settings(deadline=None)
 @given(ANYTHING)
 def test_whatever_the_message_json_is_one_line_that_reads_back(message: str) -> None:
     line = JsonFormatter().format(record(message))
@@ -182,6 +185,7 @@ def test_json_of_an_exception_without_text_has_its_type() -> None:
     assert fields["exception"]["message"] == ""
 
 
+@settings(deadline=None)
 @given(ANYTHING)
 def test_json_safe_text_survives(text: str) -> None:
     assert json.loads(json_safe(json.dumps(text, ensure_ascii=False))) == text

@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quartblog.delivery.mail import BODY_LIMIT, MailSink, compose, new_message
@@ -104,6 +104,7 @@ def test_every_report_has_a_message_id_of_its_own() -> None:
     assert len({compose(record(), OPTIONS)["Message-ID"] for _ in range(50)}) == 50
 
 
+@settings(deadline=None)
 @given(ANYTHING, ANYTHING, ANYTHING, st.integers() | ANYTHING)
 def test_nothing_a_stranger_types_adds_a_header(message: str, route: str, name: str, user_id: object) -> None:
     kind = type("Failure", (Exception,), {})
@@ -124,6 +125,12 @@ def test_a_line_separator_in_the_subject_is_only_text(separator: str) -> None:
 
     assert "Bcc" not in mail
     assert mail["Subject"].startswith("hello\\")
+
+
+def test_what_cannot_be_encoded_is_escaped_in_the_body() -> None:
+    mail = over_the_wire(new_message(OPTIONS, "subject", "a\ud800b\x1b[31m\x00\n\tc"))
+
+    assert mail.get_content() == "a\\ud800b\\x1b[31m\\x00\n\tc\n"
 
 
 def test_a_huge_report_is_shortened_and_says_where_the_rest_is_missing() -> None:
