@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from quart import Quart
 from sqlalchemy import select, update
 
 from quartblog import database as database_module
@@ -124,7 +123,13 @@ async def test_signing_in_counts_as_being_seen(ada: User, sign_in: SignIn, datab
 
 
 async def test_a_page_can_be_read_while_another_program_writes(
-    ada: User, sign_in: SignIn, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: LogFile
+    *,
+    ada: User,
+    sign_in: SignIn,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    log: LogFile,
 ) -> None:
     visitor = await sign_in(ada)
     before = await see(database, ada, timedelta(hours=1))
@@ -146,7 +151,7 @@ async def test_a_page_can_be_read_while_another_program_writes(
 
 
 async def test_a_database_that_cannot_be_written_can_still_be_read(
-    app: Quart, ada: User, sign_in: SignIn, database: Database, serve: Serve, tmp_path: Path
+    ada: User, sign_in: SignIn, database: Database, serve: Serve, tmp_path: Path
 ) -> None:
     visitor = await sign_in(ada)
     await see(database, ada, timedelta(hours=1))

@@ -52,9 +52,34 @@ async def ask(
             if not message.get("more_body", False):
                 answered.set()
 
+    request = request_scope(path, method, query, headers) | scope
+    await app(request, receive, send)  # type: ignore[arg-type]
+    answer_headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent["headers"]])
+    return Page(sent["status"], answer_headers, received.decode())
+
+
+async def leave(app: Quart, path: str, *, turns: int, method: str = "GET", headers: RawHeaders, body: bytes) -> None:
+    """Send a whole request and leave after so many turns of the event loop, answered or not."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return {"type": "http.disconnect"}
+
+    async def send(_message: dict[str, Any]) -> None:
+        """Nobody is listening."""
+
+    await app(request_scope(path, method, b"", headers), receive, send)  # type: ignore[arg-type]
+
+
+def request_scope(path: str, method: str, query: bytes, headers: RawHeaders) -> dict[str, Any]:
+    """What a server tells the app of a request. A request without Host gets one."""
     if not any(name.lower() == b"host" for name, _ in headers):
         headers = [(b"host", b"localhost"), *headers]
-    request: dict[str, Any] = {
+    return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
@@ -68,8 +93,4 @@ async def ask(
         "client": ("192.0.2.1", 4711),
         "server": ("127.0.0.1", 5000),
         "extensions": {},
-        **scope,
     }
-    await app(request, receive, send)  # type: ignore[arg-type]
-    answer_headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent["headers"]])
-    return Page(sent["status"], answer_headers, received.decode())

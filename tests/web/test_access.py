@@ -1,0 +1,46 @@
+"""Which pages are for everybody; the others send to sign in first. A new page must choose."""
+
+from quart import Quart
+
+from quartblog.web.csrf import SAFE_METHODS
+from tests.support.browsing import Visitor
+
+REHEARSAL = ("/errors/rehearsal", "/errors/rehearsal/", "/errors/rehearsal/<path:below>")
+FOR_EVERYBODY = {
+    ("/", "GET"),
+    ("/hello", "GET"),
+    ("/login", "GET"),
+    ("/login", "POST"),
+    ("/logout", "GET"),
+    ("/logout", "POST"),
+    ("/register", "GET"),
+    ("/register", "POST"),
+    ("/user/info/<username>", "GET"),
+    ("/healthz", "GET"),
+    ("/readyz", "GET"),
+    ("/static/<path:filename>", "GET"),
+    *((rule, method) for rule in REHEARSAL for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
+}
+
+
+async def test_a_page_is_for_everybody_or_sends_to_sign_in(app: Quart, visitor: Visitor) -> None:
+    token = (await visitor.get("/login")).csrf_token
+    asked = []
+    for rule in app.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            if (rule.rule, method) in FOR_EVERYBODY:
+                continue
+            form = None if method in SAFE_METHODS else {"csrf_token": token}
+            answer = await visitor.send(method, rule.rule, form=form)
+            assert answer.status == 302, f"{method} {rule} answers an anonymous visitor"
+            assert answer.location.startswith("/login")
+            asked.append((rule.rule, method))
+
+    assert set(asked) == {("/", "POST"), ("/user/edit", "GET"), ("/user/edit", "POST")}
+
+
+async def test_a_client_that_wants_json_is_told_401(visitor: Visitor) -> None:
+    answer = await visitor.get("/user/edit", Accept="application/json")
+
+    assert answer.status == 401
+    assert "请登录后访问此页面" in answer.text
