@@ -1,0 +1,318 @@
+"""Groups of equal failures and heartbeats: what is counted, kept and shown."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quartblog.delivery.outbox import Batch, Group, Outbox, OutboxOptions
+
+from .outboxes import START, Clock, event, mail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+A, B, C = "00000000000000aa", "00000000000000bb", "00000000000000cc"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.sqlite3", clock=clock)
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def neighbour(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
+    """Another user of the same file."""
+    outbox = Outbox(tmp_path / "outbox.sqlite3", clock=clock)
+    yield outbox
+    outbox.close()
+
+
+def only(groups: list[Group]) -> Group:
+    [group] = groups
+    return group
+
+
+def failing(number: int, error: BaseException) -> logging.LogRecord:
+    record = logging.LogRecord("app", 40, "/srv/a.py", 1, "failed", None, (type(error), error, error.__traceback__))
+    record.created = START + number
+    vars(record)["error_id"] = f"id{number}"
+    return record
+
+
+def test_equal_failures_are_one_group_with_their_count(outbox: Outbox) -> None:
+    outbox.record([event(A, created=START + 5), event(B), event(A, created=START + 1)])
+    outbox.record([event(A, created=START + 9, level=50), event(A, created=START + 7, level=40)])
+
+    groups = {group.fingerprint: group for group in outbox.groups()}
+
+    assert {key: group.count for key, group in groups.items()} == {A: 4, B: 1}
+    assert (groups[A].first_seen, groups[A].last_seen, groups[A].level) == (START + 1, START + 9, 50)
+    assert (groups[A].title, groups[A].logger, groups[A].reported) == ("ValueError", "app", 0)
+    assert (groups[A].last_reported, groups[A].resolved, groups[A].reopened) == (None, False, False)
+
+
+def test_the_group_seen_last_is_listed_first(outbox: Outbox) -> None:
+    outbox.record([event(A, created=START + 2), event(B, created=START + 3), event(C, created=START + 1)])
+
+    assert [group.fingerprint for group in outbox.groups()] == [B, A, C]
+    assert [group.fingerprint for group in outbox.groups(limit=1)] == [B]
+
+
+def test_the_latest_events_are_kept_whole_and_newest_first(outbox: Outbox) -> None:
+    events = [event(A, error_id=f"id{number}", created=START + number) for number in range(25)]
+    for number in range(0, 25, 5):
+        outbox.record(events[number : number + 5])
+
+    group = outbox.group(A)
+
+    assert group is not None
+    assert group.count == 25
+    assert list(group.samples) == events[:-11:-1]
+    assert len(only(outbox.groups()).samples) == 1
+    assert only(outbox.groups(samples=0)).samples == ()
+
+
+def test_an_event_that_comes_late_does_not_push_out_a_newer_one(outbox: Outbox) -> None:
+    outbox.record([event(A, error_id="new", created=START + 20 + number) for number in range(10)])
+    outbox.record([event(A, error_id="late", created=START)])
+
+    group = outbox.group(A)
+
+    assert group is not None
+    assert {sample.error_id for sample in group.samples} == {"new"}
+
+
+def test_a_group_is_found_by_its_id_a_samples_id_or_its_fingerprint(outbox: Outbox) -> None:
+    outbox.record([event(A, error_id="abcdefghjkmn"), event(B)])
+    found = outbox.group("abcdefghjkmn")
+
+    assert found is not None
+    assert found.fingerprint == A
+    for key in (found.id, str(found.id), A):
+        assert outbox.group(key) == found
+    for key in (99, "99", "nobody", "", "\ud800", 1 << 70, str(1 << 70), "1" * 5000):
+        assert outbox.group(key) is None
+
+
+def test_texts_a_stranger_chose_are_stored_on_one_line_and_come_back_whole_in_the_sample(outbox: Outbox) -> None:
+    hostile = "a\ud800\x00\nb"
+    outbox.record([event(A, title=hostile, logger=hostile, place=hostile, function=hostile, route=hostile)])
+
+    group = only(outbox.groups())
+
+    assert {group.title, group.logger, group.place, group.function, group.route} == {r"a\ud800\x00\nb"}
+    assert group.samples[0].title == hostile
+
+
+def test_one_event_that_cannot_be_stored_does_not_take_the_others_with_it(
+    outbox: Outbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    outbox.record([event(A), event(B, level=1 << 80), event(C)])
+
+    assert {group.fingerprint for group in outbox.groups()} == {A, C}
+    assert "1 errors could not be stored" in capfd.readouterr().err
+
+
+def test_an_outbox_that_breaks_does_not_break_its_caller(outbox: Outbox, capfd: pytest.CaptureFixture[str]) -> None:
+    outbox.record([event(A), 7])  # type: ignore[list-item]
+
+    assert "2 errors could not be stored" in capfd.readouterr().err
+
+
+def test_what_was_not_mailed_is_told(outbox: Outbox, clock: Clock) -> None:
+    outbox.record([event(A), event(A), event(B)])
+    group = outbox.group(A)
+    assert group is not None
+    clock.turn(60)
+
+    outbox.begin_mail(mail(), {group.id: 2})
+
+    assert [group.fingerprint for group in outbox.unreported()] == [B]
+    outbox.record([event(A)])
+    again = next(group for group in outbox.unreported() if group.fingerprint == A)
+    assert (again.count, again.reported, again.last_reported) == (3, 2, START + 60)
+    assert len(again.samples) == 3
+    assert {group.samples for group in outbox.unreported(samples=0)} == {()}
+
+
+def test_a_resolved_group_is_left_alone_until_it_happens_again(outbox: Outbox, clock: Clock) -> None:
+    outbox.record([event(A), event(B)])
+    group = outbox.group(A)
+    assert group is not None
+    clock.turn(60)
+
+    assert outbox.resolve(group.id)
+
+    assert [group.fingerprint for group in outbox.groups()] == [B]
+    assert [group.fingerprint for group in outbox.unreported()] == [B]
+    settled = only(outbox.groups(resolved=True))
+    assert (settled.resolved, settled.reopened, settled.resolved_at) == (True, False, START + 60)
+    assert len(outbox.groups(resolved=None)) == 2
+
+    outbox.record([event(A)])
+
+    again = next(group for group in outbox.unreported() if group.fingerprint == A)
+    assert (again.resolved, again.reopened, again.resolved_at, again.count) == (False, True, START + 60, 2)
+    outbox.begin_mail(mail(), {group.id: 2})
+    reported = outbox.group(A)
+    assert reported is not None
+    assert not reported.reopened
+
+
+def test_resolving_twice_or_what_is_not_there_changes_nothing(outbox: Outbox, clock: Clock) -> None:
+    outbox.record([event(A)])
+    assert outbox.resolve(A)
+    clock.turn(60)
+
+    assert outbox.resolve(A)
+    assert only(outbox.groups(resolved=True)).resolved_at == START
+    assert not outbox.resolve(99)
+    assert not outbox.resolve("nobody")
+
+
+def test_a_batch_counts_all_and_makes_events_of_the_last_alone(
+    outbox: Outbox, failure: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = 0
+    from_record = event().from_record
+
+    def counting(record: logging.LogRecord) -> object:
+        nonlocal made
+        made += 1
+        return from_record(record)
+
+    monkeypatch.setattr("quartblog.delivery.batches.Event.from_record", counting)
+    batch = Batch(samples=10)
+    for number in [*range(50, 100), *range(50)]:
+        batch.add(failing(number, failure))
+    batch.add(failing(3, KeyError("other")))
+
+    outbox.record(batch)
+
+    assert len(batch) == 101
+    assert made == 11
+    groups = {group.title: group for group in outbox.groups(samples=10)}
+    assert (groups["ValueError"].count, groups["KeyError"].count) == (100, 1)
+    assert (groups["ValueError"].first_seen, groups["ValueError"].last_seen) == (START, START + 99)
+    assert groups["ValueError"].samples[0].error_id == "id49"
+
+
+def test_an_empty_batch_changes_nothing(outbox: Outbox) -> None:
+    outbox.changed()
+    outbox.record([])
+    outbox.record(Batch())
+
+    assert not outbox.changed()
+
+
+def test_threads_lose_no_count(outbox: Outbox) -> None:
+    def work() -> None:
+        for _ in range(25):
+            outbox.record([event(A), event(B)])
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert {group.count for group in outbox.groups()} == {200}
+
+
+def test_a_change_is_noticed_once_whoever_made_it(outbox: Outbox, neighbour: Outbox) -> None:
+    outbox.changed()
+    assert not outbox.changed()
+
+    outbox.record([event(A)])
+    assert outbox.changed()
+    assert not outbox.changed()
+
+    neighbour.record([event(A)])
+    assert outbox.changed()
+    assert not outbox.changed()
+
+    outbox.groups()
+    assert not outbox.changed()
+
+
+def test_workers_are_seen_by_their_latest_beat(outbox: Outbox, neighbour: Outbox) -> None:
+    outbox.beat("host:2", leader=False, figures={"queue": 5}, at=START)
+    neighbour.beat("host:1", leader=True, figures={"queue": 1, "levels": {"ERROR": 2}}, at=START)
+    outbox.beat("host:2", leader=False, figures={"queue": 7}, at=START + 1)
+
+    one, two = neighbour.workers(START - 5)
+
+    assert (one.name, one.leader, one.at, one.figures) == ("host:1", True, START, {"queue": 1, "levels": {"ERROR": 2}})
+    assert (two.name, two.leader, two.at, two.figures) == ("host:2", False, START + 1, {"queue": 7})
+    assert [worker.name for worker in outbox.workers(START)] == ["host:2"]
+
+
+def test_what_was_recorded_is_there_after_a_restart(tmp_path: Path, outbox: Outbox) -> None:
+    outbox.record([event(A)])
+    outbox.close()
+
+    again = Outbox.of(OutboxOptions(path=tmp_path / "outbox.sqlite3"))
+
+    assert only(again.groups()).count == 1
+    again.close()
+
+
+def test_a_closed_outbox_opens_again_when_it_is_used(outbox: Outbox) -> None:
+    outbox.record([event(A)])
+    outbox.close()
+    outbox.close()
+
+    outbox.record([event(A)])
+
+    assert only(outbox.groups()).count == 2
+    assert outbox.healthy
+
+
+def test_the_options_are_used(tmp_path: Path, clock: Clock) -> None:
+    outbox = Outbox.of(OutboxOptions(tmp_path / "o.sqlite3", max_age=50.0, samples=2), clock)
+    outbox.record([event(A)] * 5)
+    group = outbox.group(A)
+    assert group is not None
+    assert len(group.samples) == 2
+    clock.turn(51)
+
+    outbox.housekeeping()
+
+    assert outbox.groups() == []
+    outbox.close()
+
+
+def test_nobody_else_may_read_the_file(outbox: Outbox, tmp_path: Path) -> None:
+    outbox.record([event(A)])
+
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outbox = Outbox(None)
+    assert outbox.changed()
+    outbox.record([event(A), event(A)])
+    number = outbox.begin_mail(mail(), {only(outbox.groups()).id: 1})
+    outbox.sent(number, "250 OK", START)
+
+    assert only(outbox.unreported()).reported == 1
+    assert [mail.state for mail in outbox.mails()] == ["sent"]
+    assert outbox.changed()
+    assert not outbox.changed()
+    assert outbox.healthy
+    assert outbox.in_memory
+    outbox.close()
+    assert list(tmp_path.iterdir()) == []

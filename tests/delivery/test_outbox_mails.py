@@ -1,0 +1,284 @@
+"""Mails: stored before they leave, tried until they are served or given up, and never twice."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quartblog.delivery.outbox import Outbox, StoredMail
+
+from .outboxes import START, Clock, event, mail, message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ADA, GRACE, LINUS = "ada@example.org", "grace@example.org", "linus@example.org"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.sqlite3", clock=clock)
+    yield outbox
+    outbox.close()
+
+
+def by_subject(outbox: Outbox) -> dict[str, StoredMail]:
+    return {mail.subject: mail for mail in outbox.mails()}
+
+
+def due(outbox: Outbox, at: float = START) -> StoredMail:
+    found = outbox.next_mail(at)
+    assert found is not None
+    return found
+
+
+def test_a_new_mail_is_due_at_once_and_comes_back_as_it_was(outbox: Outbox) -> None:
+    number = outbox.begin_mail(mail(to=(ADA, GRACE), data=b"\x00\xff"), {})
+
+    assert due(outbox) == StoredMail(
+        id=number,
+        message_id="<one@example.org>",
+        kind="digest",
+        subject="one",
+        data=b"\x00\xff",
+        recipients=(ADA, GRACE),
+        tries=0,
+        created=START,
+        since=START,
+        next_try=START,
+        last_error="",
+        state="waiting",
+        finished=None,
+    )
+
+
+def test_the_mail_and_what_it_reports_are_stored_together_or_not_at_all(outbox: Outbox) -> None:
+    outbox.record([event()])
+    [group] = outbox.groups()
+    broken = mail(data="no bytes but \ud800")  # type: ignore[arg-type]
+
+    with pytest.raises(UnicodeEncodeError):
+        outbox.begin_mail(broken, {group.id: 1})
+
+    assert outbox.mails() == []
+    assert [group.reported for group in outbox.unreported()] == [0]
+    assert outbox.digests_since(START) == 0
+
+
+def test_the_mails_to_further_readers_belong_to_the_digest(outbox: Outbox) -> None:
+    first = outbox.begin_mail(mail("all"), {}, [mail("some", to=(GRACE,))])
+
+    assert due(outbox).id == first
+    assert {mail.subject: mail.recipients for mail in outbox.mails()} == {"all": (ADA,), "some": (GRACE,)}
+    assert outbox.digests_since(START) == 1
+
+
+def test_a_posted_mail_is_complete_and_on_disk(outbox: Outbox, tmp_path: Path) -> None:
+    number = outbox.post(message("打开这个链接"), [ADA])
+    reader = Outbox(tmp_path / "outbox.sqlite3")
+
+    stored = due(reader)
+
+    read = email.message_from_bytes(stored.data, policy=email.policy.default)
+    assert (stored.id, stored.kind, stored.subject, stored.recipients) == (number, "post", "密码", (ADA,))
+    assert read["Message-ID"] == stored.message_id
+    assert read["Date"] is not None
+    assert read["Subject"] == "密码"
+    assert read.get_content() == "打开这个链接\r\n".replace("\r\n", "\n")
+    assert reader.digests_since(0) == 0
+    reader.close()
+
+
+def test_a_posted_mail_keeps_the_ids_it_has(outbox: Outbox) -> None:
+    posted = message()
+    posted["Message-ID"] = "<mine@example.org>"
+    posted["Date"] = "Mon, 20 Nov 2023 10:00:00 +0000"
+    outbox.post(posted, [ADA])
+
+    assert due(outbox).message_id == "<mine@example.org>"
+    assert due(outbox).data.count(b"Message-ID:") == due(outbox).data.count(b"Date:") == 1
+
+
+def test_a_posted_mail_survives_a_power_cut(outbox: Outbox) -> None:
+    """Synchronous FULL while it is written, NORMAL for the many events."""
+    outbox.record([event()])
+    seen: list[str] = []
+    database = outbox._storage._file.connection()
+    database.set_trace_callback(seen.append)
+
+    outbox.post(message(), [ADA])
+    posted, seen[:] = list(seen), []
+    outbox.record([event()])
+    database.set_trace_callback(None)
+
+    begin, commit = posted.index("BEGIN IMMEDIATE"), posted.index("COMMIT")
+    assert posted[:begin].count("PRAGMA synchronous = FULL") == 1
+    assert "PRAGMA synchronous = NORMAL" in posted[commit:]
+    assert not any("synchronous" in statement for statement in seen)
+
+
+def test_a_mail_that_failed_waits_for_its_time(outbox: Outbox) -> None:
+    number = outbox.begin_mail(mail(), {})
+
+    outbox.failed(number, "451 come\nback", START + 30)
+
+    assert outbox.next_mail(START + 29) is None
+    assert outbox.earliest_try() == START + 30
+    again = due(outbox, START + 30)
+    assert (again.tries, again.last_error, again.state, again.created) == (1, r"451 come\nback", "waiting", START)
+
+
+def test_the_mail_whose_time_came_first_is_tried_first(outbox: Outbox, clock: Clock) -> None:
+    stubborn = outbox.begin_mail(mail("stubborn"), {})
+    outbox.begin_mail(mail("second"), {})
+    clock.turn(1)
+    outbox.begin_mail(mail("third"), {})
+    outbox.failed(stubborn, "451", START + 2)
+
+    order = []
+    while (found := outbox.next_mail(START + 2)) is not None:
+        order.append(found.subject)
+        outbox.sent(found.id, "250", START + 2)
+
+    assert order == ["second", "third", "stubborn"]
+    assert outbox.earliest_try() is None
+
+
+def test_a_sent_mail_is_not_sent_again(outbox: Outbox) -> None:
+    number = outbox.begin_mail(mail(), {})
+
+    outbox.sent(number, "250 kept", START + 3)
+
+    assert outbox.next_mail(START + 1e9) is None
+    [sent] = outbox.mails("sent")
+    assert (sent.last_error, sent.finished, sent.tries) == ("250 kept", START + 3, 1)
+    assert outbox.retry(number) == outbox.retry() == 0
+
+
+def test_a_dead_letter_is_kept_and_may_be_tried_again(outbox: Outbox, clock: Clock) -> None:
+    number = outbox.begin_mail(mail(), {})
+    outbox.failed(number, "451", START + 1)
+    clock.turn(1_000)
+    outbox.dead(number, "554 no")
+    assert outbox.next_mail(START + 1e9) is None
+    [dead] = outbox.mails("dead")
+    assert (dead.last_error, dead.finished, dead.tries) == ("554 no", START + 1_000, 2)
+    clock.turn(1_000)
+
+    assert outbox.retry(number) == 1
+
+    again = due(outbox, clock.now)
+    assert (again.tries, again.since, again.next_try, again.finished) == (0, clock.now, clock.now, None)
+    assert (again.message_id, again.created) == (dead.message_id, START)
+
+
+def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Outbox, clock: Clock) -> None:
+    waiting, dead, sent = (outbox.begin_mail(mail(name), {}) for name in ("waiting", "dead", "sent"))
+    outbox.failed(waiting, "451", START + 9_000)
+    outbox.dead(dead, "554")
+    outbox.sent(sent, "250", START)
+    clock.turn(60)
+
+    assert outbox.retry() == 2
+
+    assert by_subject(outbox)["waiting"].since == START
+    assert by_subject(outbox)["waiting"].tries == 1
+    assert by_subject(outbox)["dead"].since == START + 60
+    assert by_subject(outbox)["sent"].state == "sent"
+    assert outbox.retry(99) == 0
+
+
+def test_a_mail_that_is_over_does_not_come_back_by_a_late_word(outbox: Outbox) -> None:
+    number = outbox.begin_mail(mail(), {})
+    outbox.sent(number, "250", START)
+
+    outbox.failed(number, "451", START)
+    outbox.partly(number, [], {}, [ADA], START)
+
+    assert outbox.next_mail(START + 1e9) is None
+
+
+def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox) -> None:
+    number = outbox.begin_mail(mail(to=(ADA, GRACE, LINUS)), {})
+
+    outbox.partly(number, [ADA], {GRACE: "550 nobody"}, [LINUS], START + 30)
+
+    [dead] = outbox.mails("dead")
+    assert (dead.recipients, dead.last_error) == ((GRACE,), "grace@example.org: 550 nobody")
+    waiting = due(outbox, START + 30)
+    assert (waiting.id, waiting.recipients, waiting.tries, waiting.next_try) == (number, (LINUS,), 1, START + 30)
+    assert waiting.data == dead.data
+    assert waiting.message_id == dead.message_id
+    outbox.sent(number, "250", START + 30)
+    assert outbox.retry() == 1
+    assert due(outbox).recipients == (GRACE,)
+
+
+def test_who_is_served_is_not_tried_again_when_the_rest_is_refused(outbox: Outbox) -> None:
+    number = outbox.begin_mail(mail(to=(ADA, GRACE)), {})
+
+    outbox.partly(number, [ADA], {GRACE: "550 nobody"}, [])
+
+    assert {mail.state: mail.recipients for mail in outbox.mails()} == {"sent": (ADA,), "dead": (GRACE,)}
+
+
+def test_a_mail_refused_by_all_is_one_dead_letter(outbox: Outbox) -> None:
+    number = outbox.begin_mail(mail(to=(ADA, GRACE)), {})
+
+    outbox.partly(number, [], {ADA: "550", GRACE: "551"}, [])
+
+    [dead] = outbox.mails()
+    assert (dead.state, dead.recipients) == ("dead", (ADA, GRACE))
+
+
+def test_without_a_time_the_waiting_keep_theirs_until_it_is_said(outbox: Outbox) -> None:
+    number = outbox.begin_mail(mail(to=(ADA, GRACE)), {})
+
+    outbox.partly(number, [ADA], {}, [GRACE])
+    outbox.failed(number, "451", START + 30)
+
+    waiting = due(outbox, START + 30)
+    assert (waiting.recipients, waiting.tries) == ((GRACE,), 1)
+
+
+def test_purging_removes_what_is_over_and_nothing_else(outbox: Outbox, clock: Clock) -> None:
+    for name in ("waiting", "old", "new", "dead"):
+        number = outbox.begin_mail(mail(name), {})
+        if name == "dead":
+            outbox.dead(number, "554")
+        elif name != "waiting":
+            outbox.sent(number, "250", START if name == "old" else START + 100)
+
+    assert outbox.purge() == 0
+    assert outbox.purge(before=START + 50, sent=True) == 1
+    assert set(by_subject(outbox)) == {"waiting", "new", "dead"}
+    assert outbox.purge(dead=True, sent=True) == 2
+    assert set(by_subject(outbox)) == {"waiting"}
+    assert outbox.digests_since(START) == 4  # The cap must hold also now.
+
+
+def test_digests_are_counted_from_the_time_they_were_begun(outbox: Outbox, clock: Clock) -> None:
+    outbox.begin_mail(mail(), {})
+    clock.turn(10)
+    outbox.begin_mail(mail(), {})
+
+    assert [outbox.digests_since(START + seconds) for seconds in (0, 1, 10, 11)] == [2, 1, 1, 0]
+
+
+def test_the_newest_mails_are_listed_first(outbox: Outbox, clock: Clock) -> None:
+    for name in "abc":
+        outbox.begin_mail(mail(name), {})
+        clock.turn(1)
+
+    assert [mail.subject for mail in outbox.mails()] == ["c", "b", "a"]
+    assert [mail.subject for mail in outbox.mails(limit=1)] == ["c"]
+    assert outbox.mails("dead") == []
