@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from quartblog.database import Database
 from quartblog.models import Post, User
 from tests.support.browsing import PASSWORD, Page, SignIn, Visitor
+from tests.support.log_file import LogFile
 from tests.support.postgres import Cluster
 
 pytestmark = pytest.mark.postgres
@@ -58,7 +59,7 @@ async def test_twenty_registrations_at_once_give_one_account_and_nineteen_explan
 
 
 async def test_the_error_page_after_a_failed_flush_is_whole_and_the_next_page_too(
-    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+    visitor: Visitor, log: LogFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The original's first fault: nothing explained the violation, and the session stayed broken.
     monkeypatch.setattr("quartblog.auth.service.violated_constraint", lambda error: None)
@@ -70,6 +71,9 @@ async def test_the_error_page_after_a_failed_flush_is_whole_and_the_next_page_to
     assert page.headers["X-Error-Id"] in page.text
     assert "发生意外错误" in page.text
     assert (await visitor.get("/")).status == 200
+    assert page.headers["X-Error-Id"] in log.failure()
+    assert "uq_users_username_key" in log.text
+    assert "example.com" not in log.text
 
 
 @pytest.mark.parametrize("key", [2**31 - 1, 2**31, 2**63, 2**64, 10**30, "1" * 5000, "-1", "0x1", "１", "\0", "", "1'"])
