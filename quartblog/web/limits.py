@@ -1,6 +1,10 @@
 """How much of a request is taken in."""
 
+from io import BytesIO
+from typing import Any
+
 from quart import Quart, abort, request
+from quart.formparser import FormDataParser
 from quart.wrappers.request import Body, Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -38,10 +42,18 @@ class CountedBody(Body):
             super().append(data)
 
 
+class MemoryParser(FormDataParser):
+    """Keeps parts with a file name in memory, where they fit: a temporary file stays open when the body is refused."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(stream_factory=lambda *_: BytesIO(), **options)
+
+
 class LimitedRequest(Request):
     """A request whose body is counted."""
 
     body_class = CountedBody
+    form_data_parser_class = MemoryParser
 
 
 def init_app(app: Quart) -> None:
