@@ -134,7 +134,7 @@ class Outbox(StoredMails):
         def clean(database: Database) -> None:
             trimming.by_age(database, self._clock(), self._max_age)
             trimming.to_size(database, self._bound(database))
-            database.execute("PRAGMA incremental_vacuum").fetchall()
+            trimming.give_back(database)
 
         self._storage.write(clean)
 

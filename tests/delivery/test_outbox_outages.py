@@ -1,0 +1,577 @@
+"""The file fails in every way a disk knows: the outbox goes on in memory, says so once, and comes back whole."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from quartblog.delivery import database_file, schema
+from quartblog.delivery.outbox import MEMORY_BYTES, Outbox
+from quartblog.delivery.storage import RETRY_SECONDS
+
+from .outboxes import START, Clock, event, finished, mail, message, program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+A, B = "00000000000000aa", "00000000000000bb"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "outbox.sqlite3"
+
+
+@pytest.fixture
+def outbox(path: Path, clock: Clock) -> Iterator[Outbox]:
+    outbox = Outbox(path, clock=clock)
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What the operator was told, and forgets."""
+
+    def told() -> list[str]:
+        texts = [record.getMessage() for record in caplog.records if record.name == "quartblog.delivery.outbox"]
+        caplog.clear()
+        return texts
+
+    return told
+
+
+class Disk:
+    """The disk under one outbox: in order, full, or gone."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._full = False
+        connect = database_file._connect
+
+        def connect_unless(path: Path) -> Any:
+            database = connect(path)
+            if self._full:
+                self._limit(database)
+            return database
+
+        monkeypatch.setattr(database_file, "_connect", connect_unless)
+
+    def fill(self) -> None:
+        """SQLite now fails as it does on a full disk: with SQLITE_FULL, in the middle of a transaction."""
+        self._full = True
+        self._limit(self._outbox._storage._file.connection())
+
+    def empty(self) -> None:
+        self._full = False
+
+    @staticmethod
+    def _limit(database: sqlite3.Connection) -> None:
+        database.execute("PRAGMA max_page_count = 1").fetchone()
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch, outbox: Outbox) -> Disk:
+    return Disk(monkeypatch, outbox)
+
+
+def big(key: str = A, **changes: Any) -> Any:
+    """An event that needs new pages."""
+    return event(key, traceback="t" * 40_000, **changes)
+
+
+def clock_of(outbox: Outbox) -> Clock:
+    assert isinstance(outbox._clock, Clock)
+    return outbox._clock
+
+
+def counts(outbox: Outbox) -> dict[str, int]:
+    return {group.fingerprint: group.count for group in outbox.groups(resolved=None)}
+
+
+def aside(path: Path) -> list[Path]:
+    return sorted(found for found in path.parent.glob("*.corrupt-*") if not found.name.endswith(("-wal", "-shm")))
+
+
+@pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\x00" + b"\xff" * 5000, b"\x00" * 600])
+def test_a_file_that_is_no_database_is_moved_aside_and_a_fresh_one_begun(
+    outbox: Outbox, path: Path, content: bytes, told: Callable[[], list[str]]
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+
+    outbox.record([event(A)])
+
+    assert counts(outbox) == {A: 1}
+    assert outbox.healthy
+    [old] = aside(path)
+    assert old.read_bytes() == content
+    assert told() == [f"{path} was damaged: it is now {old}, a fresh one is begun"]
+
+
+def test_a_truncated_file_is_moved_aside(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
+    outbox.record([big(error_id=f"id{number}") for number in range(10)])
+    outbox.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+    outbox.record([event(B)])
+
+    assert counts(outbox) == {B: 1}
+    assert len(aside(path)) == len(told()) == 1
+
+
+def test_damage_in_the_middle_of_a_file_in_use_is_found_when_it_matters(
+    outbox: Outbox, path: Path, told: Callable[[], list[str]]
+) -> None:
+    outbox.record([big(f"{number:016x}") for number in range(50)])
+    outbox.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 8192))
+
+    outbox.record([event(A)])
+    outbox.post(message(), ["ada@example.org"])
+
+    assert counts(outbox) == {A: 1}
+    assert len(outbox.mails()) == 1
+    assert outbox.healthy
+    assert len(aside(path)) == len(told()) == 1
+
+
+def test_a_file_is_moved_aside_once_however_many_notice(path: Path, clock: Clock) -> None:
+    users = [Outbox(path, clock=clock) for _ in range(3)]
+    for user in users:
+        user.record([event(A)])
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    path.unlink()
+    path.write_bytes(b"garbage" * 1000)
+
+    for user in users:
+        user.record([event(B)])
+
+    for user in users:
+        assert counts(user) == {B: 3}
+        user.close()
+    assert len(aside(path)) == 1
+
+
+def test_two_files_moved_aside_in_one_second_are_both_kept(outbox: Outbox, path: Path) -> None:
+    path.parent.mkdir()
+    for content in (b"first" * 100, b"second" * 100):
+        path.write_bytes(content)
+        outbox.record([event(A)])
+        outbox.close()
+
+    assert {old.read_bytes()[:5] for old in aside(path)} == {b"first", b"secon"}
+
+
+def test_a_file_somebody_removed_is_made_again(outbox: Outbox, path: Path) -> None:
+    outbox.record([event(A)])
+    path.unlink()
+
+    outbox.record([event(B)])
+
+    assert counts(outbox) == {B: 1}
+    reader = Outbox(path)
+    assert counts(reader) == {B: 1}
+    reader.close()
+
+
+def test_another_programs_database_is_left_alone(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE users (name)")
+        other.execute("PRAGMA user_version = 1")
+    other.close()
+    before = path.read_bytes()
+
+    outbox.record([event(A)])
+
+    assert outbox.in_memory
+    assert counts(outbox) == {A: 1}
+    assert path.read_bytes() == before
+    assert "the database of another program" in "".join(told())
+
+
+def test_a_file_of_a_newer_version_is_left_alone_until_it_fits(
+    outbox: Outbox, path: Path, clock: Clock, told: Callable[[], list[str]]
+) -> None:
+    outbox.record([event(A)])
+    newer = sqlite3.connect(path)
+    newer.execute("PRAGMA user_version = 99")
+    newer.commit()
+
+    outbox.record([event(A)])
+
+    assert outbox.in_memory
+    assert not outbox.healthy
+    assert "version 99" in "".join(told())
+    assert newer.execute("SELECT count FROM groups").fetchone() == (1,)
+    newer.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
+    newer.commit()
+    newer.close()
+    clock.turn(RETRY_SECONDS)
+    assert counts(outbox) == {A: 2}
+    assert outbox.healthy
+
+
+def test_a_file_of_an_older_version_is_migrated(outbox: Outbox, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox.record([event(A)])
+    outbox.close()
+    step = ("ALTER TABLE workers ADD COLUMN mood TEXT", "UPDATE groups SET count = count + 100")
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+
+    assert counts(outbox) == {A: 101}
+    outbox.close()
+    assert counts(outbox) == {A: 101}
+    with sqlite3.connect(path) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+    database.close()
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    outbox: Outbox, path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    outbox.record([event(A), event(B)])
+    outbox.close()
+    with monkeypatch.context() as patch:
+        step = ("UPDATE groups SET count = 9", "CREATE UNIQUE INDEX one_title ON groups (title)")
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+        outbox.record([event(A)])
+        assert outbox.in_memory
+    clock.turn(RETRY_SECONDS)
+
+    assert counts(outbox) == {A: 2, B: 1}
+    assert outbox.healthy
+
+
+def a_file_for_the_folder(path: Path) -> Callable[[], object]:
+    path.parent.touch()
+    return path.parent.unlink
+
+
+def a_folder_for_the_file(path: Path) -> Callable[[], object]:
+    path.mkdir(parents=True)
+    return path.rmdir
+
+
+@pytest.mark.parametrize("put", [a_file_for_the_folder, a_folder_for_the_file])
+def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
+    put: Callable[[Path], Callable[[], object]],
+    outbox: Outbox,
+    path: Path,
+    told: Callable[[], list[str]],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    remove = put(path)
+    clock = clock_of(outbox)
+
+    for _ in range(5):
+        outbox.record([event(A)])
+        clock.turn(RETRY_SECONDS)
+
+    assert outbox.in_memory
+    assert counts(outbox) == {A: 5}
+    [warning] = told()
+    assert warning.startswith(f"{path} cannot be used, errors and mails are kept in memory: ")
+    assert capfd.readouterr().err.count("cannot be used") == 1
+    remove()
+    outbox.record([event(A)])
+    assert outbox.in_memory  # It is not tried at every event.
+    clock.turn(RETRY_SECONDS)
+    outbox.record([event(A)])
+    assert counts(outbox) == {A: 7}
+    assert outbox.healthy
+    assert told() == [f"{path} is used again; it got what memory held"]
+
+
+def test_a_full_disk_loses_no_count_and_no_mail(
+    outbox: Outbox, path: Path, disk: Disk, clock: Clock, told: Callable[[], list[str]]
+) -> None:
+    outbox.record([event(A, created=START + 1)])
+    disk.fill()
+
+    for number in range(10):
+        outbox.record([big(A, created=START + number), big(B)])
+        clock.turn(RETRY_SECONDS)
+    posted = outbox.post(message(), ["ada@example.org"])
+
+    assert posted < 0
+    assert outbox.in_memory
+    assert counts(outbox) == {A: 10, B: 10}
+    assert len(told()) == 1
+    disk.empty()
+    clock.turn(RETRY_SECONDS)
+    found = outbox.group(A)
+    assert found is not None
+    assert (found.count, found.first_seen, found.last_seen, len(found.samples)) == (11, START, START + 9, 10)
+    assert outbox.healthy
+    reader = Outbox(path)
+    assert counts(reader) == {A: 11, B: 10}
+    assert [mail.id > 0 for mail in reader.mails()] == [True]
+    reader.close()
+    assert len(told()) == 1
+
+
+def test_a_disk_that_refuses_a_write_is_a_disk_that_is_full(path: Path) -> None:
+    """A real failing write(2), without a full disk: the process may not make a file any longer."""
+    source = """
+import logging, resource, sys
+from dataclasses import replace
+from pathlib import Path
+from tests.delivery.outboxes import EVENT, event
+from quartblog.delivery.outbox import Outbox
+logging.disable(logging.CRITICAL)
+now = [0.0]
+outbox = Outbox(Path(sys.argv[1]), clock=lambda: now[0])
+outbox.record([event()])
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+for _ in range(20):
+    outbox.record([event(traceback="t" * 40_000)])
+    now[0] += 1
+assert outbox.in_memory
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+now[0] += 10
+outbox.record([event()])
+assert outbox.healthy
+[group] = outbox.groups()
+print(group.count)
+outbox.close()
+"""
+    running = program(source, path)
+    out, err = running.communicate(timeout=60)
+
+    assert out == "22\n", err
+    assert err.count("cannot be used") == 1
+
+
+def test_a_file_another_program_holds_for_long_does_not_stop_the_outbox(
+    outbox: Outbox, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
+    outbox.record([event(A)])
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    outbox.record([event(A)])
+
+    assert outbox.in_memory
+    other.execute("ROLLBACK")
+    other.close()
+    clock.turn(RETRY_SECONDS)
+    assert counts(outbox) == {A: 2}
+
+
+def test_a_clock_that_is_set_back_does_not_end_the_tries(outbox: Outbox, path: Path, clock: Clock) -> None:
+    path.parent.touch()
+    outbox.record([event(A)])
+    path.parent.unlink()
+
+    clock.turn(-86_400)
+
+    assert counts(outbox) == {A: 1}
+    assert outbox.healthy
+
+
+def test_a_mail_begun_in_memory_is_the_same_mail_on_disk(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+    outbox.record([event(A)])
+    disk.fill()
+    outbox.record([big(B)])
+    [group] = outbox.unreported()
+    first = outbox.begin_mail(mail("sent in memory"), {group.id: 1})
+    second = outbox.begin_mail(mail("in flight"), {})
+    third = outbox.begin_mail(mail("to retry"), {})
+    outbox.sent(first, "250", clock.now)
+    disk.empty()
+    clock.turn(RETRY_SECONDS)
+
+    outbox.sent(second, "250 kept", clock.now)
+    outbox.dead(third, "554")
+
+    assert {mail.subject: mail.state for mail in outbox.mails()} == {
+        "sent in memory": "sent",
+        "in flight": "sent",
+        "to retry": "dead",
+    }
+    assert outbox.retry(third) == 1
+    assert [group.fingerprint for group in outbox.unreported()] == [A]
+    assert outbox.digests_since(START) == 3
+    found = outbox.group(group.id)
+    assert found is not None
+    assert (found.fingerprint, found.id > 0) == (B, True)
+
+
+def test_a_mail_in_flight_when_the_disk_fills_is_not_sent_twice(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+    outbox.record([event(A), event(A)])
+    [group] = outbox.unreported()
+    number = outbox.begin_mail(mail("in flight"), {})
+    disk.fill()
+    outbox.record([big(B)])
+
+    outbox.sent(number, "250 kept", clock.now)
+    later = outbox.begin_mail(mail("written in memory"), {group.id: 2})
+
+    assert later < 0
+    due = outbox.next_mail(clock.now)
+    assert due is not None
+    assert due.id == later
+    disk.empty()
+    clock.turn(RETRY_SECONDS)
+    assert {mail.subject: mail.state for mail in outbox.mails()} == {
+        "in flight": "sent",
+        "written in memory": "waiting",
+    }
+    assert [group.fingerprint for group in outbox.unreported()] == [B]
+
+
+def test_what_is_said_of_a_mail_that_moved_reaches_it_in_a_second_outage(
+    outbox: Outbox, disk: Disk, clock: Clock
+) -> None:
+    outbox.record([event(A)])
+    disk.fill()
+    outbox.record([big(A)])
+    number = outbox.begin_mail(mail("moved"), {})
+    disk.empty()
+    clock.turn(RETRY_SECONDS)
+    assert counts(outbox) == {A: 2}
+    disk.fill()
+    outbox.record([big(A)])
+    other = outbox.begin_mail(mail("new"), {})
+
+    outbox.sent(number, "250", clock.now)
+
+    assert other != number
+    disk.empty()
+    clock.turn(RETRY_SECONDS)
+    assert {mail.subject: mail.state for mail in outbox.mails()} == {"moved": "sent", "new": "waiting"}
+
+
+def test_counts_told_by_mail_add_up_when_the_disk_comes_back_in_between(
+    outbox: Outbox, disk: Disk, clock: Clock
+) -> None:
+    outbox.record([event(A)] * 5)
+    [group] = outbox.unreported()
+    outbox.begin_mail(mail(), {group.id: 4})
+    disk.fill()
+    outbox.record([big(A)] * 3)
+    [in_memory] = outbox.unreported()
+    assert in_memory.count == 3
+    disk.empty()
+    clock.turn(RETRY_SECONDS)
+
+    outbox.begin_mail(mail(), {in_memory.id: 3})
+
+    [group] = outbox.unreported()
+    assert (group.count, group.reported) == (8, 7)
+
+
+def test_a_group_resolved_before_the_outage_is_open_after_it(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+    outbox.record([event(A)])
+    outbox.resolve(A)
+    disk.fill()
+    outbox.record([big(A)])
+    disk.empty()
+    clock.turn(RETRY_SECONDS)
+
+    [group] = outbox.unreported()
+
+    assert (group.reopened, group.count, group.resolved_at) == (True, 2, START)
+
+
+def test_a_group_resolved_in_memory_is_resolved_on_disk(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+    outbox.record([event(A)])
+    disk.fill()
+    outbox.record([big(A)])
+    assert outbox.resolve(A)
+    disk.empty()
+    clock.turn(RETRY_SECONDS)
+
+    assert outbox.unreported() == []
+    assert [group.count for group in outbox.groups(resolved=True)] == [2]
+
+
+def test_memory_is_bounded(path: Path, clock: Clock) -> None:
+    path.parent.touch()
+    outbox = Outbox(path, clock=clock)
+
+    for number in range(1_000):
+        outbox.record([big(f"{number:016x}")])
+
+    database = outbox._storage._database()
+    [size] = database.execute("PRAGMA page_size").fetchone()
+    [pages] = database.execute("PRAGMA page_count").fetchone()
+    assert size * pages < MEMORY_BYTES * 1.2
+    assert len(outbox.groups(limit=2_000)) == 1_000
+    outbox.close()
+
+
+def test_what_is_lost_with_the_process_is_told(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
+    path.parent.touch()
+    outbox.record([event(A), event(A)])
+    outbox.post(message(), ["ada@example.org"])
+    told()
+
+    outbox.close()
+
+    assert told() == [f"{path} could not be used to the end: lost are 2 errors and 1 mails"]
+
+
+def test_the_end_is_one_more_chance_for_the_disk(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
+    path.parent.touch()
+    outbox.record([event(A)])
+    path.parent.unlink()
+
+    outbox.close()
+
+    reader = Outbox(path)
+    assert counts(reader) == {A: 1}
+    reader.close()
+    assert len(told()) == 2
+
+
+def test_a_handler_that_asks_the_outbox_does_not_meet_itself(outbox: Outbox, path: Path) -> None:
+    asked: list[dict[str, int]] = []
+
+    class Asking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            asked.append(counts(outbox))
+
+    logger, handler = logging.getLogger("quartblog.delivery"), Asking()
+    logger.addHandler(handler)
+    path.parent.touch()
+    try:
+        outbox.record([event(A)])
+    finally:
+        logger.removeHandler(handler)
+
+    assert asked == [{A: 1}]
+
+
+def test_opening_waits_for_a_process_that_opens(
+    outbox: Outbox, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
+    path.parent.mkdir()
+    with database_file._alone(path):
+        outbox.record([event(A)])
+        assert outbox.in_memory
+    clock.turn(RETRY_SECONDS)
+
+    assert counts(outbox) == {A: 1}
+    assert outbox.healthy
+
+
+def test_the_programs_of_these_tests_run_without_a_complaint() -> None:
+    assert finished(program("print('fine')")) == "fine\n"

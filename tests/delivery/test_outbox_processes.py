@@ -1,0 +1,221 @@
+"""Several processes use one file: nothing they committed is lost, and every count is exact."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quartblog.delivery.outbox import Outbox
+
+from .outboxes import event, finished, program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, os.environ["PYTHONPATH"])
+from quartblog.delivery.events import Event
+from quartblog.delivery.outbox import Batch, Outbox
+path, name, amount, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+def event(number):
+    key = "00000000000000aa" if number % 5 else "00000000000000bb"
+    return Event(f"{name}-{number}", key, "ValueError", 40, "app", "failed", "a.py:1", "f", float(number))
+outbox = Outbox(path)
+"""
+RECORDING = (
+    HEAD
+    + """
+print("ready", flush=True)
+sys.stdin.readline()
+for first in range(0, amount, size):
+    outbox.record([event(number) for number in range(first, first + size)])
+    outbox.beat(name, leader=False, figures={"recorded": first + size}, at=float(first))
+assert outbox.healthy
+outbox.close()
+"""
+)
+ENDLESS = (
+    HEAD
+    + """
+done = 0
+while True:
+    outbox.record([event(number) for number in range(size)])
+    done += 1
+    print(done, flush=True)
+"""
+)
+WAITING = (
+    HEAD
+    + """
+for first in range(0, amount, size):
+    outbox.record([event(number) for number in range(first, first + size)])
+print("done", flush=True)
+sys.stdin.readline()
+"""
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "outbox.sqlite3"
+
+
+def counted(path: Path) -> int:
+    outbox = Outbox(path)
+    try:
+        return sum(group.count for group in outbox.groups(resolved=None))
+    finally:
+        outbox.close()
+
+
+def test_four_processes_that_record_at_once_lose_no_count(path: Path) -> None:
+    sizes = (1, 2, 5, 10)
+    running = [program(RECORDING, path, f"w{size}", 250, size) for size in sizes]
+    for each in running:
+        assert each.stdout
+        assert each.stdout.readline() == "ready\n"
+    for each in running:
+        assert each.stdin
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    for each in running:
+        finished(each)
+
+    outbox = Outbox(path)
+    groups = {group.fingerprint: group for group in outbox.groups(samples=10)}
+    assert {key: group.count for key, group in groups.items()} == {"00000000000000aa": 800, "00000000000000bb": 200}
+    assert {len(group.samples) for group in groups.values()} == {10}
+    assert {worker.name: worker.figures for worker in outbox.workers(0.0)} == {
+        f"w{size}": {"recorded": 250} for size in sizes
+    }
+    outbox.close()
+
+
+def test_what_was_committed_survives_a_kill_in_the_middle(path: Path) -> None:
+    committed = 0
+    for _ in range(3):
+        running = program(ENDLESS, path, "w", 0, 50)
+        assert running.stdout
+        done = [int(running.stdout.readline()) for _ in range(20)][-1]
+        running.send_signal(signal.SIGKILL)
+        done += len(running.stdout.read().splitlines())
+        running.communicate()
+
+        now = counted(path)
+        # The batch in flight is there whole or not at all.
+        assert now in {committed + 50 * done, committed + 50 * (done + 1)}
+        committed = now
+
+    with sqlite3.connect(path) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+
+
+def test_half_a_write_ahead_log_costs_no_more_than_its_end(path: Path, tmp_path: Path) -> None:
+    running = program(WAITING, path, "w", 150, 5)
+    assert running.stdout
+    assert running.stdout.readline() == "done\n"
+    running.kill()
+    running.communicate()
+    log = path.with_name(path.name + "-wal")
+    whole = log.read_bytes()
+    for kept, tail in ((len(whole) // 2, b""), (len(whole) // 2, os.urandom(5_000)), (0, os.urandom(5_000)), (0, b"")):
+        torn = tmp_path / f"torn{kept}-{len(tail)}.sqlite3"
+        shutil.copy(path, torn)
+        torn.with_name(torn.name + "-wal").write_bytes(whole[:kept] + tail)
+
+        left = counted(torn)
+
+        assert left % 5 == 0
+        assert (0 < left < 150) if kept else left == 0
+        outbox = Outbox(torn)
+        outbox.record([event()])
+        assert outbox.healthy
+        outbox.close()
+        assert counted(torn) == left + 1
+        assert list(tmp_path.glob("torn*.corrupt*")) == []
+
+
+def test_a_fork_and_its_parent_each_get_a_connection_of_their_own(path: Path) -> None:
+    source = (
+        HEAD
+        + """
+outbox.record([event(1)])
+child = os.fork()
+for number in range(100):
+    outbox.record([event(1)])
+if child == 0:
+    outbox.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+outbox.record([event(1)])
+assert outbox.healthy
+outbox.close()
+"""
+    )
+    finished(program(source, path, "w", 0, 1))
+
+    assert counted(path) == 202
+
+
+def test_a_fork_does_not_take_along_what_only_its_parents_memory_holds(tmp_path: Path) -> None:
+    path = tmp_path / "later" / "outbox.sqlite3"
+    (tmp_path / "later").touch()
+    source = (
+        HEAD
+        + """
+import logging
+logging.disable(logging.CRITICAL)
+sys.stderr = open(os.devnull, "w")
+now = [0.0]
+outbox = Outbox(path, clock=lambda: now[0])
+outbox.record([event(1)])
+assert outbox.in_memory
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+else:
+    path.parent.unlink()
+now[0] += 10
+outbox.record([event(1)])
+assert outbox.healthy
+outbox.close()
+os._exit(0)
+"""
+    )
+    finished(program(source, path, "w", 0, 1))
+
+    assert counted(path) == 3
+
+
+def test_no_connection_is_left_open(path: Path) -> None:
+    """Python 3.13 warns of each; here a warning is printed and so a failure."""
+    source = (
+        HEAD
+        + """
+import gc, threading
+threads = [threading.Thread(target=outbox.record, args=([event(1)],)) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+outbox.changed(); outbox.housekeeping(); outbox.close()
+aside = Outbox(path); path.unlink(); aside.record([event(1)]); path.unlink(); aside.groups(); aside.close()
+path.write_bytes(b"garbage" * 999)
+import logging
+logging.disable(logging.CRITICAL)
+real, sys.stderr = sys.stderr, open(os.devnull, "w")
+broken = Outbox(path); broken.record([event(1)]); broken.close()
+nowhere = Outbox(path / "x"); nowhere.record([event(1)]); nowhere.close()
+sys.stderr.close()
+sys.stderr = real
+del outbox, aside, broken, nowhere
+gc.collect()
+"""
+    )
+    finished(program(source, path, "w", 0, 1))

@@ -1,0 +1,137 @@
+"""The outbox stays within its bounds: counts stay longest, and what waits to be mailed stays."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quartblog.delivery.outbox import Outbox
+from quartblog.delivery.trimming import used_bytes
+
+from .outboxes import START, Clock, event, mail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DAY = 86_400.0
+BOUND = 600_000
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.sqlite3", max_bytes=BOUND, max_age=30 * DAY, clock=clock)
+    yield outbox
+    outbox.close()
+
+
+def used(outbox: Outbox) -> int:
+    return outbox._storage.read(used_bytes)
+
+
+def key(number: int) -> str:
+    return f"{number:016x}"
+
+
+def test_old_samples_make_room_and_counts_stay(outbox: Outbox) -> None:
+    for round_ in range(10):
+        for number in range(20):
+            outbox.record([event(key(number), traceback="t" * 20_000, created=START + round_)])
+            assert used(outbox) <= BOUND
+
+    groups = outbox.groups(samples=10)
+
+    assert [group.count for group in groups] == [10] * 20
+    assert max(len(group.samples) for group in groups) < 10
+    assert min(len(group.samples) for group in groups) >= 1  # The newest of each stays longest.
+    assert groups[0].samples[0].created == START + 9
+
+
+def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: Outbox) -> None:
+    sent = [outbox.begin_mail(mail("sent", data=os.urandom(50_000)), {}) for _ in range(3)]
+    for number in sent:
+        outbox.sent(number, "250", START)
+    data = os.urandom(200_000)
+    outbox.begin_mail(mail("waiting", data=data), {})
+    dead = outbox.begin_mail(mail("dead", data=b"d" * 1000), {})
+    outbox.dead(dead, "554")
+
+    outbox.record([event(key(1), traceback="t" * 24_000, error_id=f"id{number}") for number in range(9)])
+
+    mails = outbox.mails()
+    assert len(mails) == 5
+    assert {len(mail.data) for mail in mails if mail.state == "sent"} <= {0, 50_000}
+    assert min(len(mail.data) for mail in mails if mail.state == "sent") == 0
+    assert next(mail.data for mail in mails if mail.state == "waiting") == data
+    assert len(next(mail.data for mail in mails if mail.state == "dead")) == 1000
+    group = outbox.group(key(1))
+    assert group is not None
+    assert len(group.samples) == 9  # What the mails gave was enough.
+
+
+def test_when_nothing_else_is_left_the_oldest_reported_groups_go(tmp_path: Path, clock: Clock) -> None:
+    outbox = Outbox(tmp_path / "small.sqlite3", max_bytes=200_000, clock=clock)
+    long = "p" * 400
+    outbox.record([event(key(number), place=long, created=START + number) for number in range(20)])
+    reported = outbox.groups(limit=10)
+    outbox.begin_mail(mail(), {group.id: 1 for group in reported})
+
+    for number in range(20, 300):
+        outbox.record([event(key(number), place=long, created=START + number)])
+
+    left = {int(group.fingerprint, 16) for group in outbox.groups(limit=1_000)}
+    assert used(outbox) <= 200_000
+    assert 299 in left
+    assert not left & {int(group.fingerprint, 16) for group in reported}
+    assert len(outbox.mails("waiting")) == 1
+    outbox.close()
+
+
+def test_the_file_gives_room_back(outbox: Outbox, tmp_path: Path, clock: Clock) -> None:
+    outbox.record([event(key(number), traceback="t" * 20_000) for number in range(20)])
+    outbox.close()
+    before = (tmp_path / "outbox.sqlite3").stat().st_size
+    clock.turn(31 * DAY)
+
+    outbox.housekeeping()
+    outbox.close()
+
+    assert before > 400_000
+    assert (tmp_path / "outbox.sqlite3").stat().st_size < 100_000
+
+
+def test_what_is_over_is_forgotten_with_its_age(outbox: Outbox, clock: Clock) -> None:
+    outbox.record([event(key(1)), event(key(2))])
+    for name in ("sent", "dead", "waiting"):
+        number = outbox.begin_mail(mail(name), {})
+        if name == "sent":
+            outbox.sent(number, "250", clock.now)
+        elif name == "dead":
+            outbox.dead(number, "554")
+    outbox.beat("host:1", leader=True, figures={}, at=clock.now)
+    clock.turn(DAY / 2)
+    outbox.housekeeping()
+    assert len(outbox.mails()) == 3
+    assert len(outbox.workers(0)) == 1
+    assert outbox.digests_since(0) == 3
+    clock.turn(DAY)
+    outbox.housekeeping()
+    assert len(outbox.mails()) == 3
+    assert outbox.workers(0) == []
+    assert outbox.digests_since(0) == 0
+    outbox.record([event(key(2), created=clock.now)])
+    clock.turn(29 * DAY)
+
+    outbox.housekeeping()
+
+    assert [group.fingerprint for group in outbox.groups(samples=10)] == [key(2)]
+    assert [group.count for group in outbox.groups()] == [2]
+    assert [len(group.samples) for group in outbox.groups(samples=10)] == [1]
+    assert [mail.subject for mail in outbox.mails()] == ["waiting"]
