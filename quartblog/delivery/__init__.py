@@ -1,8 +1,9 @@
-"""Error records leave the request path: logging call -> queue -> listener thread -> file, mail.
+"""Error records leave the request path: logging call -> queue -> listener thread -> file, outbox -> mail.
 
 The call costs the caller about 10 µs: the message is frozen, the record is put on a bounded queue, and
-nothing is formatted. The listener thread formats it, writes the rotating file and hands errors to
-the mailer, which talks to the SMTP server from an event loop of its own.
+nothing is formatted. The listener thread formats it, writes the rotating file and counts errors in
+the outbox; the mailer sends digests of them from an event loop of its own, one process for the whole
+host. With `outbox=OutboxOptions(path=...)` errors and mails survive the process, however it ends.
 
 Works in any asyncio program, or in none:
 
@@ -22,8 +23,9 @@ Works in any asyncio program, or in none:
 """
 
 from .ids import new_error_id
-from .mail import compose, new_message
-from .options import FileOptions, MailOptions, QueueOptions
+from .mail import new_message
+from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, Route
+from .outbox_options import OutboxOptions
 from .pipeline import Delivery
 from .smtp import MailFailed, Receipt, send
 
@@ -32,9 +34,11 @@ __all__ = [
     "FileOptions",
     "MailFailed",
     "MailOptions",
+    "MailingOptions",
+    "OutboxOptions",
     "QueueOptions",
     "Receipt",
-    "compose",
+    "Route",
     "new_error_id",
     "new_message",
     "send",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,10 @@ from .stderr import describe, report
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable
+
+
+PAUSE = 0.05
+"""Seconds of uninterrupted records after which `on_pause` is called nevertheless."""
 
 
 class _Mark:
@@ -26,6 +31,8 @@ class Listener:
 
     A sink that raises is reported on stderr once, until it succeeds again; the thread and the
     other sinks go on. `on_taken` is called after each record and may return one more to write.
+    `on_pause` is called when nothing waits, before a drain or stop returns, and every 50 ms in a
+    storm: the moment for what is better done for many records at once. It must not raise.
     """
 
     def __init__(
@@ -35,11 +42,13 @@ class Listener:
         *,
         name: str = "quartblog-delivery",
         on_taken: Callable[[], logging.LogRecord | None] | None = None,
+        on_pause: Callable[[], None] | None = None,
     ) -> None:
         """The queue is read by this listener alone."""
         self._records = records
         self._sinks = tuple(sinks)
         self._on_taken = on_taken
+        self._on_pause = on_pause
         self._failing: set[logging.Handler] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -85,22 +94,31 @@ class Listener:
 
     def _run(self) -> None:
         stopping = False
+        paused = time.monotonic()
         while True:
+            if self._on_pause is not None and (self._records.empty() or time.monotonic() - paused >= PAUSE):
+                self._on_pause()
+                paused = time.monotonic()
             try:
                 item = self._records.get(block=not stopping)
             except Empty:
                 return
             if isinstance(item, _Mark):
+                if self._on_pause is not None:
+                    self._on_pause()
                 item.reached.set()
                 # Records may still arrive behind the last mark: they are handled before the end.
                 stopping = stopping or item.last
             else:
-                self._hand_on(item)
-                more = self._on_taken() if self._on_taken is not None else None
-                if more is not None:
-                    self._hand_on(more)
+                self._take(item)
             # The thread may now wait for long: it must not keep a traceback's frames alive.
             del item
+
+    def _take(self, record: logging.LogRecord) -> None:
+        self._hand_on(record)
+        more = self._on_taken() if self._on_taken is not None else None
+        if more is not None:
+            self._hand_on(more)
 
     def _hand_on(self, record: logging.LogRecord) -> None:
         for sink in self._sinks:

@@ -79,8 +79,6 @@ class MailOptions:
     """The site's name, as the subject shows it."""
     title: str = "博客异常"
     """What the subject calls a failure."""
-    waiting: int = 1_000
-    """Mails that may wait for a slow server; more are refused, and the log says how many."""
     allow_plain_login: bool = False
     """Whether the password may travel to another host without TLS. Only for a network you trust as a whole."""
     command: str = "quartblog"

@@ -1,29 +1,52 @@
-"""Everything put together: root logger -> bounded queue -> listener thread -> file, mail, extra sinks."""
+"""Everything put together: root logger -> bounded queue -> listener thread -> file, outbox, extra sinks.
+
+The outbox is emptied by a thread of its own: outbox -> mailer thread -> mail server.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from .files import RotatingFile
 from .lanes import Lane
 from .listener import Listener
-from .mail import MailSink
 from .mailer import Mailer
-from .options import FileOptions, MailOptions, QueueOptions
+from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, bare_address
+from .outbox import Outbox
+from .outbox_options import SAMPLES, OutboxOptions
+from .outbox_sink import OutboxSink
+from .postman import Postman
 from .queue import LOGGER_NAME, BoundedQueueHandler, Context
+from .stderr import report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from email.message import EmailMessage
     from types import TracebackType
 
-__all__ = ["Delivery", "FileOptions", "MailOptions", "QueueOptions"]
-
 MAIL_AT_STOP = 2.0
-"""Seconds a stop waits for the mail server at most, however long it may take otherwise."""
+"""Seconds a stop waits for the mail server at most, and only where the outbox ends with the process."""
 
 logger = logging.getLogger(LOGGER_NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that can be configured."""
+
+    queue: QueueOptions = field(default_factory=QueueOptions)
+    file: FileOptions = field(default_factory=FileOptions)
+    mail: MailOptions | None = None
+    outbox: OutboxOptions | None = None
+    mailing: MailingOptions = field(default_factory=MailingOptions)
+
+    @property
+    def usable_mail(self) -> MailOptions | None:
+        """The mail options if mail can be sent with them."""
+        return self.mail if self.mail is not None and self.mail.problem is None else None
 
 
 class Delivery:
@@ -33,23 +56,29 @@ class Delivery:
     log line, JSON and mail know `error_id`, `method`, `route` and `user_id`. `extra_sinks` are any
     standard handlers; each gets a thread of its own, and is closed by its owner, not here.
 
+    Errors are grouped and mailed as digests. With `outbox` they and the mails survive the process,
+    and all processes that name the same file share groups, cap and one leader that mails; without it
+    this process has its own in memory.
+
     Warnings are not captured: what the process does with them is not a library's decision. After
     `logging.captureWarnings(True)` they arrive here like every record.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  keywords only, each configures one part
         self,
         *,
         queue: QueueOptions | None = None,
         file: FileOptions | None = None,
         mail: MailOptions | None = None,
+        outbox: OutboxOptions | None = None,
+        mailing: MailingOptions | None = None,
         context: Context | None = None,
         extra_sinks: Iterable[logging.Handler] = (),
     ) -> None:
         """Nothing is opened or started yet. Without `mail`, no mail is sent."""
-        self._queue_options = queue or QueueOptions()
-        self._file_options = file or FileOptions()
-        self._mail_options = mail
+        self._configuration = Configuration(
+            queue or QueueOptions(), file or FileOptions(), mail, outbox, mailing or MailingOptions()
+        )
         self._context = context
         self._extra_sinks = tuple(extra_sinks)
         self._running: _Running | None = None
@@ -58,25 +87,21 @@ class Delivery:
         """Start the threads and attach to the root logger. Starting twice changes nothing."""
         if self._running is not None:
             return
-        self._running = running = _Running(
-            self._queue_options,
-            self._file_options,
-            self._mail_options,
-            self._context,
-            self._extra_sinks,
-        )
+        self._running = running = _Running(self._configuration, self._context, self._extra_sinks)
         running.begin()
-        problem = self._mail_options.problem if self._mail_options else None
-        if self._mail_options is None:
+        mail = self._configuration.mail
+        problem = mail.problem if mail else None
+        if mail is None:
             logger.info("No mail server is set: errors are logged, no mail is sent")
         elif problem is not None:
             logger.error("No mail can be sent: %s", problem)
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """Detach, write what is queued to the file, and end the threads within about `timeout` s.
+        """Detach, write what is queued to the file and the outbox, and end the threads within about `timeout` s.
 
-        The mail server gets 2 seconds of that at most. False when a sink did not return in time.
-        From any thread; stopping twice changes nothing.
+        Mail that was not sent stays in the outbox; the mail server is waited for only where that is
+        in memory, and 2 seconds at most. False when a sink did not return in time. From any thread;
+        stopping twice changes nothing.
         """
         running, self._running = self._running, None
         return running is None or running.end(timeout)
@@ -84,10 +109,20 @@ class Delivery:
     def drain(self, timeout: float = 5.0, *, mail: bool = False) -> bool:
         """Wait until all sinks have handled what was logged before this call; False when late.
 
-        A mail counts as handled once it waits for the mail server; with `mail=True`, once it has
-        been sent or has failed. This call blocks: in an event loop, use `asyncio.to_thread`.
+        A mail counts as handled once it is in the outbox; with `mail=True`, once all mail that is due
+        now was tried. This call blocks: in an event loop, use `asyncio.to_thread`.
         """
         return self._running is None or self._running.drain(timeout, mail=mail)
+
+    def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
+        """Send a mail of the program's own, such as a password reset; returns its id once it is safe in the outbox.
+
+        It is tried like a digest and never counted against the cap. This waits for the disk: in an
+        event loop, use `asyncio.to_thread`. Raise RuntimeError while the delivery does not run.
+        """
+        if self._running is None:
+            raise RuntimeError("the delivery does not run: nobody would send this mail")
+        return self._running.post(message, recipients)
 
     @property
     def healthy(self) -> bool:
@@ -118,42 +153,48 @@ class _Running:
     """What exists between start and stop."""
 
     def __init__(
-        self,
-        queue: QueueOptions,
-        file: FileOptions,
-        mail: MailOptions | None,
-        context: Context | None,
-        extra_sinks: Iterable[logging.Handler],
+        self, configuration: Configuration, context: Context | None, extra_sinks: Iterable[logging.Handler]
     ) -> None:
-        self.handler = BoundedQueueHandler(queue, context)
+        file, outbox = configuration.file, configuration.outbox
+        self.handler = BoundedQueueHandler(configuration.queue, context)
         self._level = logging.getLevelNamesMapping()[file.level]
         self._level_before = logging.root.level
         self._file = RotatingFile(file)
         self._lanes = [Lane(sink) for sink in extra_sinks]
-        self._mailer = Mailer(mail) if mail is not None and mail.problem is None else None
-        sinks: list[logging.Handler] = [self._file, *self._lanes]
-        if mail is not None and self._mailer is not None:
-            sinks.append(MailSink(mail, self._mailer.post))
-        self._listener = Listener(self.handler.records, sinks, on_taken=self.handler.taken)
+        self._outbox = Outbox(None) if outbox is None else Outbox.of(outbox)
+        self._mailer = Mailer(self._outbox, Postman(self._outbox, configuration.usable_mail, configuration.mailing))
+        self._collected = OutboxSink(self._outbox, outbox.samples if outbox else SAMPLES)
+        self._listener = Listener(
+            self.handler.records,
+            [self._file, self._collected, *self._lanes],
+            on_taken=self.handler.taken,
+            on_pause=self._collected.flush,
+        )
 
     @property
     def healthy(self) -> bool:
         return self._listener.alive and self._file.writable
 
     def begin(self) -> None:
-        for part in (self._listener, *self._lanes, self._mailer):
-            if part is not None:
-                part.start()
+        self._listener.start()
+        for lane in self._lanes:
+            lane.start()
         self.handler.reader = self._listener.ident
         logging.root.addHandler(self.handler)
         logging.root.setLevel(self._level)
+        self._mailer.start()
+
+    def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
+        number = self._outbox.post(message, [*map(bare_address, recipients)])
+        self._mailer.wake()
+        return number
 
     def drain(self, timeout: float, *, mail: bool) -> bool:
         deadline = time.monotonic() + timeout
         done = self._listener.drain(timeout)
         for lane in self._lanes:
             done = lane.drain(_left(deadline)) and done
-        if mail and self._mailer is not None:
+        if mail:
             done = self._mailer.drain(_left(deadline)) and done
             # A failed mail has logged a line by now: that is to be handled as well.
             done = self._listener.drain(_left(deadline)) and done
@@ -163,19 +204,29 @@ class _Running:
         deadline = time.monotonic() + timeout
         # The mailer first: what it could not send is a record, and records are still accepted.
         done = self._listener.drain(timeout)
-        if self._mailer is not None:
-            self._mailer.stop(min(MAIL_AT_STOP, _left(deadline)))
+        self._end_mail(deadline)
         logging.root.removeHandler(self.handler)
         if logging.root.level == self._level:
             logging.root.setLevel(self._level_before)
         ended = self._listener.stop(_left(deadline))
         if ended:
             self._file.close()
+            self._collected.close()
+            self._outbox.close()
         done = ended and done
         for lane in self._lanes:
             done = lane.stop(_left(deadline)) and done
         self.handler.close()
         return done
+
+    def _end_mail(self, deadline: float) -> None:
+        if self._outbox.in_memory:
+            self._mailer.finish(min(MAIL_AT_STOP, _left(deadline)))
+        self._mailer.stop(max(0.2, _left(deadline)))
+        if self._outbox.path is None and (left := len(self._outbox.mails("waiting"))):
+            text = f"Mails that were not sent before the stop: {left}; the log file has what they tell"
+            report(text)
+            logger.warning("%s", text)
 
 
 def _left(deadline: float) -> float:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(f"{LOGGER_NAME}.mailer")
 
+AWAY = 30.0
+"""Seconds a server that is away is left alone at most: a password reset must not wait for the end of a long pause."""
 LATENCIES = 1_000
 """Latest mails whose way is remembered."""
 
@@ -176,7 +178,6 @@ class Postman:
             self._outbox.sent(mail.id, receipt.answer, now)
         self.figures.mailed += 1
         self.figures.latencies.append(max(0.0, now - mail.created))
-        self._away = None
         if self._failures:
             logger.info("The mail server takes mail again, after %d tries", self._failures)
             self._failures = 0
@@ -186,7 +187,7 @@ class Postman:
         if error.unavailable:
             self._failures += 1
             wait = self._pause(self._failures)
-            self._away = (now, now + wait)
+            self._away = (now, now + min(wait, AWAY))
         else:
             wait = self._pause(mail.tries + 1)
         end = mail.since + self._options.retry_for

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quartblog.delivery.digest import DETAILED, LISTED, Digest
@@ -177,6 +177,7 @@ def test_others_get_their_own_to_and_only_their_groups() -> None:
     assert mail["To"] == "Eve <eve@example.org>"
 
 
+@settings(deadline=None)
 @given(st.lists(HOSTILE, min_size=9, max_size=9), st.booleans())
 def test_nothing_a_stranger_types_adds_a_header_a_line_or_markup(texts: list[str], traced: bool) -> None:  # noqa: FBT001
     title, message, place, function, method, route, trace, crumb, logger = texts

@@ -1,167 +1,292 @@
-"""The thread that talks to the mail server: it may be slow there, and nowhere else."""
+"""The thread that talks to the mail server: it may be slow there, and nowhere else. One process mails for all."""
 
 from __future__ import annotations
 
-import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from quartblog.delivery import MailOptions, new_message
 from quartblog.delivery.mailer import Mailer
+from quartblog.delivery.options import MailingOptions
+from quartblog.delivery.outbox import Outbox
+from quartblog.delivery.postman import Postman
+
+from .conftest import ADMINS
+from .post_office import Clock, an_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from email.message import EmailMessage
 
-    from .conftest import Peer
+    from .conftest import Moody, Peer
+
+    Start = Callable[..., Mailer]
+
+WORKER = """
+import sys
+from pathlib import Path
+from quartblog.delivery.mailer import Mailer
+from quartblog.delivery.options import MailingOptions, MailOptions
+from quartblog.delivery.outbox import Outbox
+from quartblog.delivery.postman import Postman
+outbox = Outbox(Path(sys.argv[1]))
+mail = MailOptions(server="127.0.0.1", port=int(sys.argv[2]), sender="blog@example.org", admins=("ada@example.org",))
+mailer = Mailer(outbox, Postman(outbox, mail, MailingOptions(batch_seconds=0.0, retry_min=0.1, retry_max=0.1)))
+mailer.start()
+mailer.drain(5)
+print(mailer.leading, flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[MailOptions], Mailer]]:
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    box = Outbox(tmp_path / "outbox.sqlite3")
+    yield box
+    box.close()
+
+
+@pytest.fixture
+def start(outbox: Outbox) -> Iterator[Start]:
     """Start a mailer; it is stopped at the end."""
     started: list[Mailer] = []
 
-    def begin(options: MailOptions) -> Mailer:
-        mailer = Mailer(options)
+    def begin(mail: MailOptions | None, *, clock: Callable[[], float] = time.time, **figures: Any) -> Mailer:
+        postman = Postman(outbox, mail, MailingOptions(), clock=clock, chance=lambda: 1.0)
+        mailer = Mailer(outbox, postman, **figures)
         mailer.start()
         started.append(mailer)
         return mailer
 
     yield begin
     for mailer in started:
-        mailer.stop(0)
+        mailer.stop()
 
 
-def message(options: MailOptions, subject: str = "subject") -> EmailMessage:
-    return new_message(options, subject, "text")
+@pytest.fixture
+def worker(outbox: Outbox) -> Iterator[Callable[[Peer], subprocess.Popen[str]]]:
+    """Start a process with a mailer of its own; it has looked once when this returns."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(peer: Peer) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(outbox.path), str(peer.port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
-def test_posted_mails_arrive_in_their_order(
-    accepting_server: Peer,
-    mail_to: Callable[..., MailOptions],
-    start: Callable[[MailOptions], Mailer],
+def leads(process: subprocess.Popen[str]) -> bool:
+    assert process.stdout is not None
+    return process.stdout.readline() == "True\n"
+
+
+def eventually(happened: Callable[[], object], within: float = 5.0) -> bool:
+    """Ask again and again; False when it did not happen in time."""
+    pause = threading.Event()
+    deadline = time.monotonic() + within
+    while not happened():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(0.01)
+    return True
+
+
+def test_what_is_due_is_sent_by_the_time_a_drain_returns(
+    accepting_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
-    options = mail_to(accepting_server)
-    mailer = start(options)
+    mailer = start(mail_to(accepting_server))
     for number in range(3):
-        mailer.post(message(options, f"number {number}"))
+        outbox.post(new_message(mail_to(accepting_server), f"number {number}", "text"), ADMINS)
 
     assert mailer.drain(10)
-    assert [mail["Subject"] for mail in accepting_server.mails] == [
-        "number 0",
-        "number 1",
-        "number 2",
-    ]
+    assert [mail["Subject"] for mail in accepting_server.mails] == ["number 0", "number 1", "number 2"]
 
 
-@pytest.mark.parametrize(
-    ("which", "why"),
-    [
-        ("server_that_says_later", "451 come back later"),
-        ("server_that_says_never", "554 we do not want this"),
-        ("server_that_hangs_up", "hung up"),
-        ("silent_server", "did not finish within 0.3 s"),
-    ],
-)
-def test_a_failed_mail_is_one_line_in_the_log_and_on_stderr(
-    which: str,
-    why: str,
-    request: pytest.FixtureRequest,
-    mail_to: Callable[..., MailOptions],
-    start: Callable[[MailOptions], Mailer],
+def test_nobody_has_to_ask_for_a_mail_to_leave(
+    accepting_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
-    caplog: pytest.LogCaptureFixture = request.getfixturevalue("caplog")
-    capsys: pytest.CaptureFixture[str] = request.getfixturevalue("capsys")
-    options = mail_to(request.getfixturevalue(which), timeout=0.3)
-    mailer = start(options)
-    mailer.post(message(options, "the subject"))
-    assert mailer.drain(10)
+    start(mail_to(accepting_server))
+    outbox.record([an_event(time.time())])
 
-    told = [one for one in caplog.records if one.name.startswith("quartblog.delivery")]
-    assert len(told) == 1
-    assert told[0].levelno == logging.WARNING
-    assert "'the subject' was not sent" in told[0].getMessage()
-    assert why in told[0].getMessage()
-    assert capsys.readouterr().err.count(why) == 1
-    assert mailer.alive
+    assert eventually(lambda: accepting_server.mails)
 
 
-def test_a_refused_recipient_is_named_in_the_log(
-    server_without_grace: Peer,
-    mail_to: Callable[..., MailOptions],
-    start: Callable[[MailOptions], Mailer],
-    caplog: pytest.LogCaptureFixture,
+def test_time_may_belong_to_a_test(
+    moody_server: Moody, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
-    options = mail_to(server_without_grace)
-    mailer = start(options)
-    mailer.post(message(options))
+    clock = Clock()
+    clock.now = time.time()
+    moody_server.mood = "away"
+    outbox.post(new_message(mail_to(moody_server), "subject", "text"), ADMINS)
+    mailer = start(mail_to(moody_server), clock=clock)
+    assert mailer.drain(10)
+    moody_server.mood = "well"
+    assert mailer.drain(10)
+    assert moody_server.mails == []
+
+    clock.advance(3_600)
     assert mailer.drain(10)
 
-    assert "was refused for grace@example.org: 550 nobody of this name" in caplog.text
-    assert len(server_without_grace.mails) == 1
+    assert len(moody_server.mails) == 1
 
 
-def test_a_message_that_cannot_be_sent_at_all_does_not_end_the_thread(
+@pytest.mark.parametrize("which", ["silent_server", "slow_server"])
+def test_stop_does_not_wait_for_the_mail_server_and_the_mail_stays(
+    which: str, request: pytest.FixtureRequest, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+) -> None:
+    server: Peer = request.getfixturevalue(which)
+    mailer = start(mail_to(server, timeout=60.0))
+    number = outbox.post(new_message(mail_to(server), "subject", "text"), ADMINS)
+    mailer.wake()
+    assert server.connected.wait(5)
+    started = time.monotonic()
+
+    assert mailer.stop(5)
+    assert time.monotonic() - started < 3
+    assert not mailer.alive
+    assert mailer.stop(5)
+    assert [(mail.id, mail.tries) for mail in outbox.mails("waiting")] == [(number, 0)]
+    assert not mailer.drain(0.01)
+
+
+def test_stopping_right_after_the_start_is_harmless(
+    accepting_server: Peer, mail_to: Callable[..., MailOptions], start: Start
+) -> None:
+    assert start(mail_to(accepting_server)).stop(5)
+
+
+def test_the_heart_beats_while_the_mail_server_is_slow(
+    silent_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+) -> None:
+    beats: list[int] = []
+
+    def figures() -> dict[str, int]:
+        beats.append(1)
+        return {"beats": len(beats)}
+
+    outbox.post(new_message(mail_to(silent_server), "subject", "text"), ADMINS)
+    start(mail_to(silent_server, timeout=60.0), figures=figures)
+    assert silent_server.connected.wait(5)
+    before = len(beats)
+
+    assert eventually(lambda: len(beats) > before + 1)
+    [worker] = outbox.workers(0)
+    assert worker.leader
+    assert worker.name.endswith(f":{os.getpid()}")
+    assert worker.figures["beats"] > 1
+
+
+def test_without_a_mail_server_the_worker_still_tells_that_it_lives(outbox: Outbox, start: Start) -> None:
+    mailer = start(None)
+    outbox.record([an_event(time.time())])
+
+    assert mailer.drain(5)
+    assert eventually(lambda: outbox.workers(0))
+    assert outbox.workers(0)[0].figures == {"mailed": 0, "retried": 0, "dead": 0}
+    assert len(outbox.unreported()) == 1
+
+
+def test_a_bug_of_ours_is_told_once_and_ends_nothing(
     accepting_server: Peer,
     mail_to: Callable[..., MailOptions],
-    start: Callable[[MailOptions], Mailer],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    outbox: Outbox,
+    start: Start,
+    request: pytest.FixtureRequest,
 ) -> None:
-    options = mail_to(accepting_server)
-    mailer = start(options)
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    capsys: pytest.CaptureFixture[str] = request.getfixturevalue("capsys")
+    failed = threading.Semaphore(0)
 
-    async def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
+        failed.release()
         raise ZeroDivisionError("a bug of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr("quartblog.delivery.mailer.send", broken)
-        mailer.post(message(options))
-        assert mailer.drain(10)
-    mailer.post(message(options))
-    assert mailer.drain(10)
+        patch.setattr(outbox, "unreported", broken)
+        mailer = start(mail_to(accepting_server))
+        for _ in range(3):
+            mailer.wake()
+            assert failed.acquire(timeout=5)
+    outbox.record([an_event(time.time())])
 
-    assert "was not sent: ZeroDivisionError: a bug of ours" in caplog.text
+    assert mailer.drain(5)
+    assert len(accepting_server.mails) == 1
+    assert capsys.readouterr().err.count("a bug of ours") == 1
+
+
+def test_changed_options_hold_from_the_next_mail_on(
+    accepting_server: Peer, slow_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+) -> None:
+    mailer = start(None)
+    outbox.post(new_message(mail_to(accepting_server), "subject", "text"), ADMINS)
+    assert mailer.drain(5)
+    assert outbox.mails("waiting")
+
+    mailer.reconfigure(mail_to(accepting_server), MailingOptions())
+    assert mailer.drain(5)
+
     assert len(accepting_server.mails) == 1
 
 
-def test_mails_beyond_the_bound_are_refused_with_one_line(
-    slow_server: Peer,
-    mail_to: Callable[..., MailOptions],
-    start: Callable[[MailOptions], Mailer],
-    caplog: pytest.LogCaptureFixture,
+def test_of_two_mailers_one_sends_and_the_other_waits_for_it(
+    accepting_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
-    options = mail_to(slow_server, waiting=2)
-    mailer = start(options)
-    mailer.post(message(options))
-    assert slow_server.connected.wait(5)
-    for _ in range(10):
-        mailer.post(message(options))
+    first = start(mail_to(accepting_server))
+    assert first.drain(5)
+    second = start(mail_to(accepting_server))
+    outbox.record([an_event(time.time())])
 
-    assert caplog.text.count("2 mails wait for 127.0.0.1") == 1
+    assert second.drain(5)
+    assert (first.leading, second.leading) == (True, False)
+    assert len(accepting_server.mails) == 1
+
+
+def test_a_killed_leader_is_followed_within_seconds(
+    accepting_server: Peer, outbox: Outbox, worker: Callable[[Peer], subprocess.Popen[str]]
+) -> None:
+    leader, follower = worker(accepting_server), None
+    assert leads(leader)
+    follower = worker(accepting_server)
+    assert not leads(follower)
+
+    leader.send_signal(signal.SIGKILL)
+    leader.wait(5)
+    outbox.record([an_event(time.time())])
+
+    assert eventually(lambda: accepting_server.mails, within=5)
+    assert len(accepting_server.mails) == 1
+
+
+def test_a_leader_killed_while_it_sends_leaves_the_mail_and_its_message_id(
+    slow_server: Peer, outbox: Outbox, worker: Callable[[Peer], subprocess.Popen[str]]
+) -> None:
+    outbox.record([an_event(time.time())])
+    leader = worker(slow_server)
+    assert slow_server.connected.wait(10)
+    [begun] = outbox.mails("waiting")
+    leader.send_signal(signal.SIGKILL)
+    leader.wait(5)
     slow_server.release.set()
-    assert mailer.drain(10)
-    assert len(slow_server.mails) == 3
 
+    worker(slow_server)
 
-def test_stop_gives_up_on_a_slow_server_and_says_what_is_left(
-    slow_server: Peer,
-    mail_to: Callable[..., MailOptions],
-    start: Callable[[MailOptions], Mailer],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    options = mail_to(slow_server, timeout=60.0)
-    mailer = start(options)
-    for _ in range(3):
-        mailer.post(message(options))
-    assert slow_server.connected.wait(5)
-    started = time.monotonic()
-
-    assert mailer.stop(0.05)
-    assert time.monotonic() - started < 5
-    assert mailer.stop(0.05)
-    assert not mailer.alive
-    assert "3 mails were not sent before the stop" in caplog.text
-    assert mailer.drain(0.05)
+    assert eventually(lambda: outbox.mails("sent"), within=10)
+    assert {mail["Message-ID"] for mail in slow_server.mails} == {begun.message_id}
+    assert outbox.unreported() == []
