@@ -17,7 +17,7 @@ from sqlalchemy import Connection, DateTime, Dialect, MetaData, TypeDecorator, e
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session
 
 from quartblog.database_errors import hide_values, is_passing
 from quartblog.errors.exceptions import DatabaseUnavailable
@@ -58,12 +58,23 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class _ReadOnlySession(Session):
-    """Refuses to flush: a page that only reads would otherwise lose the write without a word."""
+    """Refuses to write: a page that only reads would otherwise lose it without a word."""
 
     def flush(self, objects: Any = None) -> None:
         if self.new or self.dirty or self.deleted:
-            raise RuntimeError("reading() never writes: use transaction()")
+            _refuse_to_write()
         super().flush(objects)
+
+
+@event.listens_for(_ReadOnlySession, "do_orm_execute")
+def _refuse_writing_statements(state: ORMExecuteState) -> None:
+    # Without a transaction such a statement would count at once, and half of two would stay.
+    if state.is_insert or state.is_update or state.is_delete:
+        _refuse_to_write()
+
+
+def _refuse_to_write() -> NoReturn:
+    raise RuntimeError("reading() never writes: use transaction()")
 
 
 class Database:
