@@ -1,0 +1,188 @@
+"""Which module may import which: DESIGN's arrows, held against the source."""
+
+import ast
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import quartblog
+
+ROOT = Path(quartblog.__file__).parent
+TOP = ROOT.parent
+NAME = "quartblog"
+
+# The most specific rule counts. A package may always import itself.
+ALLOWED = {
+    "": (),
+    "paths": (),
+    "database_errors": (),
+    "errors.exceptions": (),
+    "delivery": (),
+    "settings": ("errors.exceptions",),
+    "database": ("database_errors", "errors.exceptions"),
+    "models": ("database",),
+    "migrations": ("database", "errors.exceptions", "paths"),
+    "errors": ("delivery.ids", "web"),
+    "web": ("errors",),
+    "auth": ("database", "errors", "models", "web"),
+    "posts": ("auth", "database", "errors", "models", "web"),
+    "profile": ("auth", "database", "errors", "models", "posts", "web"),
+    "operations": ("auth", "database", "delivery", "errors", "models", "web"),
+}
+EVERYTHING = {"app", "cli"}
+LONGEST = 250
+TOP_LEVEL = {
+    "quartblog",
+    "tests",
+    "alembic",
+    "alembic.ini",
+    "config.toml",
+    "hypercorn.toml",
+    "pyproject.toml",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+}
+# What running the program and its tools leaves beside it.
+LEFT_BEHIND = {"instance", "logs", "build", "dist", "__pycache__"}
+
+
+def modules() -> dict[str, Path]:
+    """Each module by its name below the package; the package itself is ""."""
+    found = {}
+    for path in ROOT.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(module: str) -> set[str]:
+    """Every module named by an import, wherever in the file it stands, as an absolute name."""
+    path = MODULES[module]
+    package = [NAME, *path.relative_to(ROOT).parts[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*start, *([node.module] if node.module else [])])
+            found |= {_origin(origin, alias.name) for alias in node.names}
+    return found
+
+
+def _origin(module: str, name: str) -> str:
+    """The submodule where the name is one, else the module that has it."""
+    inside = f"{module}.{name}".removeprefix(f"{NAME}.")
+    return f"{NAME}.{inside}" if inside in MODULES and module.startswith(NAME) else module
+
+
+def own_imports(module: str) -> set[str]:
+    """What a module imports of this package, by names below it."""
+    found = {name for name in imports(module) if name.split(".")[0] == NAME}
+    return {name.removeprefix(NAME).removeprefix(".") for name in found}
+
+
+def foreign_imports(module: str) -> set[str]:
+    """The libraries a module imports."""
+    return {name.split(".")[0] for name in imports(module)} - {NAME} - set(sys.stdlib_module_names)
+
+
+def rule_of(module: str) -> str:
+    """The key of ALLOWED or EVERYTHING that counts for a module."""
+    parts = module.split(".")
+    candidates = [".".join(parts[:length]) for length in range(len(parts), 0, -1)] or [""]
+    return next((name for name in candidates if name in ALLOWED or name in EVERYTHING), "unknown")
+
+
+def lies_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def test_the_reader_of_imports_understands_every_form() -> None:
+    assert "delivery.ids" in own_imports("delivery.queue")
+    assert "delivery.group_rows" in own_imports("delivery.outbox")
+    assert {"migrations", "auth", ""} <= own_imports("app")
+    assert "errors.pages" in own_imports("app")
+    assert "quart_auth" in foreign_imports("auth.visitor")
+
+
+def test_a_module_imports_only_what_its_place_allows() -> None:
+    assert [module for module in MODULES if rule_of(module) == "unknown"] == [], "say in ALLOWED what it may import"
+    wrong = {
+        (module, name)
+        for module in MODULES
+        if (rule := rule_of(module)) not in EVERYTHING
+        for name in own_imports(module)
+        if not any(lies_in(name, place) for place in (rule, *ALLOWED[rule]) if place)
+    }
+
+    assert wrong == set()
+
+
+def test_nobody_but_app_and_command_imports_app_or_command() -> None:
+    users = {
+        module
+        for module in MODULES
+        for name in own_imports(module)
+        if (lies_in(name, "app") or lies_in(name, "cli")) and not lies_in(module, "cli")
+    }
+
+    assert users == set()
+
+
+def test_the_delivery_could_be_taken_as_it_is() -> None:
+    libraries = {name for module in MODULES if lies_in(module, "delivery") for name in foreign_imports(module)}
+
+    assert libraries == {"aiosmtplib", "concurrent_log_handler"}
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.endswith(".service")))
+def test_a_service_knows_neither_http_nor_commit(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text("utf-8"))
+    called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+    assert foreign_imports(module) <= {"sqlalchemy"}
+    assert not [name for name in own_imports(module) if name.endswith((".views", ".forms", ".visitor"))]
+    assert not [name for name in own_imports(module) if lies_in(name, "web")]
+    assert not called & {"commit", "rollback", "close"}
+
+
+def test_who_may_be_raised_by_everybody_imports_nothing() -> None:
+    assert imports("errors.exceptions") == set()
+    assert imports("") == set()
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    graph = {module: {name for name in own_imports(module) if name != module} for module in MODULES}
+    for module in MODULES:
+        # `from package import submodule` names the package only in passing.
+        graph[module] -= {name for name in graph[module] if lies_in(module, name)}
+
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_a_module_is_read_in_one_sitting() -> None:
+    lengths = {module: len(path.read_text("utf-8").splitlines()) for module, path in MODULES.items()}
+
+    assert {module: length for module, length in lengths.items() if length > LONGEST} == {}
+
+
+def test_a_module_says_what_it_is() -> None:
+    assert [name for name, path in MODULES.items() if not ast.get_docstring(ast.parse(path.read_text("utf-8")))] == []
+
+
+def test_the_top_level_holds_what_the_design_says_and_nothing_else() -> None:
+    visible = {path.name for path in TOP.iterdir() if not path.name.startswith(".")}
+    kept = {name for name in visible - LEFT_BEHIND if not name.endswith(".egg-info")}
+
+    assert kept == TOP_LEVEL
+
+
+def test_the_migrations_do_not_shadow_the_library() -> None:
+    assert not list((TOP / "alembic").rglob("__init__.py"))
