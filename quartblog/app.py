@@ -12,7 +12,15 @@ from quartblog import __version__, auth, migrations
 from quartblog.auth.views import blueprint as auth_blueprint
 from quartblog.database import EXTENSION as DATABASE
 from quartblog.database import Database
-from quartblog.delivery import Delivery, FileOptions, MailOptions, QueueOptions
+from quartblog.delivery import (
+    Delivery,
+    FileOptions,
+    MailingOptions,
+    MailOptions,
+    OutboxOptions,
+    QueueOptions,
+    Route,
+)
 from quartblog.errors import pages, rehearsal
 from quartblog.errors.context import record_context
 from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated
@@ -79,6 +87,21 @@ def mail_options(settings: Settings) -> MailOptions | None:
         admins=mail.admins,
         timeout=mail.timeout,
         site=settings.site.name,
+        allow_plain_login=mail.allow_plain_login,
+    )
+
+
+def mailing_options(settings: Settings) -> MailingOptions:
+    """When mails leave, how long they are tried and who else reads them."""
+    section = settings.delivery
+    return MailingOptions(
+        batch_seconds=section.batch_seconds,
+        window_seconds=section.window_seconds,
+        mails_per_hour=section.mails_per_hour,
+        retry_min=section.retry_min,
+        retry_max=section.retry_max,
+        retry_for=section.retry_for,
+        routes=tuple(Route(route.to, route.level, route.logger, route.path) for route in section.routes),
     )
 
 
@@ -123,6 +146,8 @@ def _delivery(settings: Settings, *, mail: bool) -> Delivery:
             compress=log.compress,
         ),
         mail=mail_options(settings) if mail else None,
+        outbox=OutboxOptions(settings.delivery.outbox),
+        mailing=mailing_options(settings),
         context=record_context,
     )
 

@@ -36,7 +36,8 @@ def _not_a_boolean(value: object) -> object:
     return value
 
 
-def _items(value: object) -> object:
+def items(value: object) -> object:
+    """A list from a variable's text: `a, b` or JSON."""
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith("["):
@@ -152,15 +153,20 @@ Secret = Annotated[
 ]
 
 Hosts = Annotated[
-    tuple[Host, ...], BeforeValidator(_items), Allowed('a list of host names such as ["blog.example.org"]')
+    tuple[Host, ...], BeforeValidator(items), Allowed('a list of host names such as ["blog.example.org"]')
 ]
 Addresses = Annotated[
-    tuple[Address, ...], BeforeValidator(_items), Allowed('a list of e-mail addresses such as ["ops@example.org"]')
+    tuple[Address, ...], BeforeValidator(items), Allowed('a list of e-mail addresses such as ["ops@example.org"]')
 ]
 Secrets = Annotated[
     tuple[Secret, ...],
-    BeforeValidator(_items),
+    BeforeValidator(items),
     Allowed(f"a list of secrets, each at least {SHORTEST_SECRET} characters"),
+]
+Prefix = Annotated[
+    str,
+    Field(pattern=r"^/[^\s?#]*$"),
+    Allowed('the beginning of a path such as "/user"'),
 ]
 OptionalSecret = Annotated[
     Secret | None, BeforeValidator(_unset), Allowed(f'at least {SHORTEST_SECRET} characters nobody can guess, or ""')

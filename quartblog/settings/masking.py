@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from quartblog.settings.sections import Settings
 
@@ -25,6 +25,8 @@ def plain(section: str, key: str, value: object) -> object:
         return "auto"
     if is_secret(section, key):
         return _without_secret(section, key, value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
     if isinstance(value, (list, tuple)):
         return [plain(section, key, item) for item in value]
     return str(value) if isinstance(value, Path) else value

@@ -46,12 +46,12 @@ def _sentence(detail: ErrorDetails, origins: dict[tuple[str, str], str]) -> str:
         return _unknown_section(section, detail["input"], origins)
     key = str(detail["loc"][1])
     place = _place(section, key, origins)
-    if detail["type"] == "extra_forbidden":
+    field = type(Settings.model_fields[section].default).model_fields.get(key)
+    if field is None:
         return f"{place}: unknown key; {_meant(section, key)}"
     value = shown(section, key, detail["input"])
     if detail["type"] == "value_error":
         return f"{place} = {value}: {detail['ctx']['error']}"
-    field = type(Settings.model_fields[section].default).model_fields[key]
     return f"{place} = {value}: must be {allowed(field)}"
 
 

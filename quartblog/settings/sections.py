@@ -8,12 +8,13 @@ that the message names a key and every broken rule is listed.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from quartblog.settings.kinds import (
     Addresses,
+    Allowed,
     Auto,
     Engine,
     FileName,
@@ -23,11 +24,13 @@ from quartblog.settings.kinds import (
     OptionalHost,
     OptionalSecret,
     Origin,
+    Prefix,
     Seconds,
     Secrets,
     Share,
     Whole,
     is_loopback,
+    items,
 )
 
 
@@ -77,6 +80,7 @@ class Mail(Section):
     server: OptionalHost = ""
     port: Whole = Field(default=25, ge=1, le=65535)
     tls: Literal["none", "starttls", "implicit"] = "none"
+    allow_plain_login: bool = False
     username: str = ""
     password: SecretStr = SecretStr("")
     admins: Addresses = ()
@@ -88,7 +92,8 @@ class Mail(Section):
     @classmethod
     def _no_password_in_the_clear(cls, username: str, others: ValidationInfo) -> str:
         server = others.data.get("server", "")
-        if username and server and others.data.get("tls") == "none" and not is_loopback(server):
+        in_the_clear = others.data.get("tls") == "none" and not others.data.get("allow_plain_login")
+        if username and server and in_the_clear and not is_loopback(server):
             raise ValueError(
                 f"would send the password to {server} in the clear; "
                 'set tls = "starttls" (usually port 587) or tls = "implicit" (usually port 465)'
@@ -121,6 +126,31 @@ class Logging(Section):
     compress: bool = False
 
 
+class Route(Section):
+    """[[delivery.routes]]: more readers for the errors that meet every condition given."""
+
+    to: Addresses
+    level: Literal["ERROR", "CRITICAL"] | None = None
+    logger: Line | None = None
+    path: Prefix | None = None
+
+    @field_validator("to")
+    @classmethod
+    def _leads_to_somebody(cls, to: tuple[str, ...]) -> tuple[str, ...]:
+        if not to:
+            raise ValueError('must each lead to somebody, as in to = ["ops@example.org"]')
+        return to
+
+
+Routes = Annotated[
+    tuple[Route, ...],
+    BeforeValidator(items),
+    Allowed(
+        'a list such as [{ to = ["ops@example.org"], level = "CRITICAL" }], with to and any of level, logger and path'
+    ),
+]
+
+
 class DeliverySection(Section):
     """[delivery]: how records travel from the request to the file and the inbox."""
 
@@ -135,6 +165,7 @@ class DeliverySection(Section):
     retry_min: Seconds = 5.0
     retry_max: Seconds = 300.0
     retry_for: Seconds = 259_200.0
+    routes: Routes = ()
     breadcrumbs: Whole = Field(default=20, ge=0, le=200)
     redact: bool = True
 

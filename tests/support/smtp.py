@@ -36,8 +36,10 @@ class Mail:
 
     @property
     def text(self) -> str:
-        """The body, decoded."""
-        return str(self.message.get_content()).replace("\r\n", "\n")
+        """The body as plain text, decoded."""
+        body = self.message.get_body(["plain"])
+        assert body is not None
+        return str(body.get_content()).replace("\r\n", "\n")
 
 
 class MailServer:
