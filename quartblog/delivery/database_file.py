@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import time
@@ -11,6 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .schema import Unusable, prepare
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # asked for below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,8 +24,8 @@ BUSY_SECONDS = 5.0
 WAL_BYTES = 4 * 1024 * 1024
 """Bytes the write-ahead log keeps on disk once it was written back."""
 
-DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-OUTAGE = {
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_OUTAGE = {
     sqlite3.SQLITE_AUTH,
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -105,24 +109,31 @@ def open_memory(next_id: Callable[[], int]) -> Database:
 
 def _connect_if_whole(path: Path, *, thoroughly: bool) -> Database | None:
     """None for a damaged file."""
+    database = None
     try:
         database = _connect(path)
+        if not thoroughly or database.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok":
+            return database
     except sqlite3.DatabaseError as error:
-        if error_code(error) in DAMAGE:
-            return None
-        raise
-    try:
-        whole = not thoroughly or database.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
-    except sqlite3.DatabaseError:
-        whole = False
-    if not whole:
+        if not is_damage(error):
+            raise
+    if database is not None:
         database.close()
-        return None
-    return database
+    return None
 
 
-def error_code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; 0 for what the Python module refused by itself."""
+def is_damage(error: Exception) -> bool:
+    """Whether the file itself is broken."""
+    return _code(error) in _DAMAGE
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the file may be in order, but cannot be used now."""
+    return isinstance(error, Unusable) or _code(error) in _OUTAGE
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 for what did not come from it."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
@@ -130,7 +141,7 @@ def _connect(path: Path) -> Database:
     # Mails hold links that reset a password: nobody else may read them. Never opened when it is
     # there already: closing it again would drop the locks of this process's other connections.
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     database = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Database
     )
@@ -170,19 +181,25 @@ def _move_aside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Open, migrate and replace the file in one process at a time."""
+    """Open, migrate and replace the file in one process at a time, where the system has locks for that."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(f"{path}.opening", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(f"{path}.opening", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Unusable("another process holds it while opening") from None
-                time.sleep(0.01)
+        if fcntl is not None:
+            _wait_for(lock)
         yield
     finally:
         os.close(lock)
+
+
+def _wait_for(lock: int) -> None:
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise Unusable("another process has been opening it for too long") from None
+            time.sleep(0.01)
+        else:
+            return

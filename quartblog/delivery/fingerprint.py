@@ -97,10 +97,9 @@ class KnownFailures:
 
     def _keep(self, key: tuple[object, ...], identity: Identity, parts: list[object]) -> None:
         with self._lock:
-            if key in self._known:
-                return
+            # Another thread may have examined the same failure meanwhile.
+            self._held += len(key) * (key not in self._known)
             self._known[key] = identity, parts
-            self._held += len(key)
             while self._held > self._bound:
                 gone, _ = self._known.popitem(last=False)
                 self._held -= len(gone)

@@ -37,9 +37,12 @@ def _after(*, child: bool) -> None:
         _paused.pop().resume(child=child)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before,
-        after_in_parent=lambda: _after(child=False),
-        after_in_child=lambda: _after(child=True),
-    )
+def _nothing(**_: object) -> None:
+    """Where there are no forks."""
+
+
+getattr(os, "register_at_fork", _nothing)(
+    before=_before,
+    after_in_parent=lambda: _after(child=False),
+    after_in_child=lambda: _after(child=True),
+)

@@ -106,14 +106,11 @@ def get(database: Database, group: int, samples: int) -> Group | None:
     return found[0] if found else None
 
 
-def resolve(database: Database, group: int, at: float) -> bool:
-    """False for a group that is not there; resolving twice changes nothing."""
-    found = database.execute("SELECT resolved FROM groups WHERE id = ?", (group,)).fetchone()
-    if found is None:
-        return False
-    if not found["resolved"]:
-        database.execute("UPDATE groups SET resolved = 1, reopened = 0, resolved_at = ? WHERE id = ?", (at, group))
-    return True
+def resolve(database: Database, group: int, at: float) -> None:
+    """Resolving twice changes nothing."""
+    database.execute(
+        "UPDATE groups SET resolved = 1, reopened = 0, resolved_at = ? WHERE id = ? AND NOT resolved", (at, group)
+    )
 
 
 def mark_reported(database: Database, group: int, count: int, at: float) -> None:

@@ -105,7 +105,9 @@ class Outbox(StoredMails):
 
         def settle(database: Database) -> bool:
             found = self._find(database, key)
-            return found is not None and group_rows.resolve(database, found, self._clock())
+            if found is not None:
+                group_rows.resolve(database, found, self._clock())
+            return found is not None
 
         return self._storage.write(settle, durable=True)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from . import forks
-from .database_file import DAMAGE, OUTAGE, Database, DatabaseFile, error_code, open_memory
+from .database_file import Database, DatabaseFile, is_damage, is_outage, open_memory
 from .merging import contents, merge
 from .queue import LOGGER_NAME
 from .schema import Unusable, check_version
@@ -136,13 +136,10 @@ class Storage:
                 break
             try:
                 return self._transact(database, work, begin, durable=durable)
-            except Unusable as error:
-                self._fall_back(error)
-            except sqlite3.Error as error:
-                code = error_code(error)
-                if code in DAMAGE:
+            except (sqlite3.Error, Unusable) as error:
+                if is_damage(error):
                     self._file.suspect()  # The next turn looks at it and begins a fresh one.
-                elif code in OUTAGE:
+                elif is_outage(error):
                     self._fall_back(error)
                 else:
                     raise
@@ -164,25 +161,28 @@ class Storage:
                 with contextlib.suppress(sqlite3.Error):
                     database.execute("PRAGMA synchronous = NORMAL")
 
-    def _database(self) -> Database:
+    def _database(self, *, again: bool = False) -> Database:
         if self._without_file:
             self._memory = self._memory or open_memory(self._next_memory_id)
             return self._memory
         if self._memory is not None and 0 <= self._clock() - self._tried < RETRY_SECONDS:
             return self._memory
         try:
-            database = self._file.connection()
-            if self._file.moved_aside:
-                self._told.append(
-                    f"{self._file.path} was damaged: it is now {self._file.moved_aside}, a fresh one is begun"
-                )
-                self._file.moved_aside = None
-            if self._memory is not None:
-                self._bring_back(self._memory, database)
+            return self._disk()
         except (sqlite3.Error, OSError, Unusable) as error:
-            if isinstance(error, sqlite3.Error) and error_code(error) in DAMAGE:
-                self._file.suspect()
-            return self._fall_back(error)
+            if again or not is_damage(error):
+                return self._fall_back(error)
+        self._file.suspect()
+        return self._database(again=True)
+
+    def _disk(self) -> Database:
+        """The file, with all that memory held."""
+        database = self._file.connection()
+        if (aside := self._file.moved_aside) is not None:
+            self._file.moved_aside = None
+            self._told.append(f"{self._file.path} was damaged: it is now {aside}, a fresh one is begun")
+        if self._memory is not None:
+            self._bring_back(self._memory, database)
         return database
 
     def _fall_back(self, error: Exception) -> Database:

@@ -197,6 +197,16 @@ def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Ou
     assert outbox.retry(99) == 0
 
 
+def test_a_word_about_a_mail_that_is_not_there_changes_nothing(outbox: Outbox) -> None:
+    outbox.begin_mail(mail(), {99: 1, -99: 1})
+
+    for number in (99, -99):
+        outbox.dead(number, "554")
+        assert outbox.retry(number) == 0
+
+    assert [mail.state for mail in outbox.mails()] == ["waiting"]
+
+
 def test_a_mail_that_is_over_does_not_come_back_by_a_late_word(outbox: Outbox) -> None:
     number = outbox.begin_mail(mail(), {})
     outbox.sent(number, "250", START)

@@ -149,6 +149,36 @@ def test_damage_in_the_middle_of_a_file_in_use_is_found_when_it_matters(
     assert len(aside(path)) == len(told()) == 1
 
 
+def test_damage_that_is_met_on_the_way_back_from_memory_does_not_keep_the_outbox_there(
+    outbox: Outbox, path: Path, disk: Disk, clock: Clock
+) -> None:
+    outbox.record([big(f"{number:016x}") for number in range(50)])
+    disk.fill()
+    outbox.record([big(A)])
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+    disk.empty()
+    clock.turn(RETRY_SECONDS)
+
+    assert counts(outbox) == {A: 1}
+    assert outbox.healthy
+    assert len(aside(path)) == 1
+
+
+def test_damage_that_no_check_finds_ends_in_memory(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
+    def work(database: database_file.Database) -> str:
+        if database.in_memory:
+            return "done"
+        error = sqlite3.DatabaseError("malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    assert outbox._storage.write(work) == "done"
+    assert "damaged again and again" in "".join(told())
+    assert aside(path) == []
+
+
 def test_a_file_is_moved_aside_once_however_many_notice(path: Path, clock: Clock) -> None:
     users = [Outbox(path, clock=clock) for _ in range(3)]
     for user in users:
@@ -570,6 +600,14 @@ def test_opening_waits_for_a_process_that_opens(
     clock.turn(RETRY_SECONDS)
 
     assert counts(outbox) == {A: 1}
+    assert outbox.healthy
+
+
+def test_a_system_without_file_locks_has_an_outbox_too(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_file, "fcntl", None)
+
+    outbox.record([event(A)])
+
     assert outbox.healthy
 
 
