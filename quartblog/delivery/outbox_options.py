@@ -6,6 +6,8 @@ from pathlib import Path
 MAX_AGE = 30 * 86_400.0
 MAX_BYTES = 50 * 1024 * 1024
 SAMPLES = 10
+LEAST_BYTES = 1024 * 1024
+"""Bytes an outbox needs to keep one group with its samples and some mails, whatever their texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +22,12 @@ class OutboxOptions:
     """Bytes the file has at most, beside a log of about 4 MB; old samples and the texts of sent mails leave first."""
     samples: int = SAMPLES
     """Latest events of a group that are kept whole."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for values with which nothing could be kept."""
+        if self.max_age <= 0:
+            raise ValueError(f"max_age is more than 0 seconds, not {self.max_age}")
+        if self.max_bytes < LEAST_BYTES:
+            raise ValueError(f"max_bytes is at least {LEAST_BYTES}, not {self.max_bytes}")
+        if self.samples < 1:
+            raise ValueError(f"samples is at least 1, not {self.samples}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -292,6 +292,12 @@ def test_the_options_are_used(tmp_path: Path, clock: Clock) -> None:
 
     assert outbox.groups() == []
     outbox.close()
+
+
+@pytest.mark.parametrize("wrong", [{"max_age": 0.0}, {"max_bytes": 1_000}, {"samples": 0}])
+def test_options_with_which_nothing_could_be_kept_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} is .*, not {next(iter(wrong.values()))}$"):
+        OutboxOptions(**wrong)
 
 
 def test_nobody_else_may_read_the_file(outbox: Outbox, tmp_path: Path) -> None:
