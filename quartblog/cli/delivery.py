@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from quartblog.cli import mails
+from quartblog.cli import mails, rehearse
 from quartblog.cli import status as state
+from quartblog.cli.invocation import Finite
 from quartblog.cli.output import as_json, count
 from quartblog.cli.site_outbox import anybody_mails, opened
 from quartblog.delivery.escaping import json_safe
@@ -47,8 +48,8 @@ def group() -> None:
 def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
     """Show all workers, and what they share.
 
-    queue: records that wait, of how many can; peak: the most there were; refused: by a full queue. The times are
-    median / p99: what a log call costs, from there to the file, from the outbox to the mail server.
+    queue: records that wait, of how many can; peak: the most there were; refused: by a full queue, for each level;
+    grouped: errors in the outbox; retried: tries of mails that had failed before. Times are median / p99.
 
     Exits 1 where there is no outbox yet. With --watch and --json each look is one line.
 
@@ -126,7 +127,7 @@ def retry(invocation: Invocation, number: int | None) -> None:
 @group.command()
 @click.option("--dead", is_flag=True, help="Remove dead mails; they were never delivered.")
 @click.option("--sent", is_flag=True, help="Remove sent mails; what is removed where neither is named.")
-@click.option("--older-than", "days", type=click.FloatRange(min=0), help="Only those that ended so many days ago.")
+@click.option("--older-than", "days", type=Finite(min=0), help="Only those that ended so many days ago.")
 @click.option("--yes", is_flag=True, help="Remove dead mails without being asked again.")
 @click.pass_obj
 def purge(invocation: Invocation, days: float | None, *, dead: bool, sent: bool, yes: bool) -> None:
@@ -147,6 +148,9 @@ def purge(invocation: Invocation, days: float | None, *, dead: bool, sent: bool,
         removed = outbox.purge(before=before, dead=dead, sent=sent or not dead)
     kinds = " and ".join(name for name, wanted in (("dead", dead), ("sent", sent or not dead)) if wanted)
     click.echo(f"{count(removed, f'{kinds} mail was', f'{kinds} mails were')} removed")
+
+
+group.add_command(rehearse.command)
 
 
 def pause(seconds: float) -> None:

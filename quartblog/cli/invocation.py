@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,17 @@ class Invocation:
         """Let the processes started from here read the same file."""
         if self.config_path is not None:
             os.environ[CONFIG_VARIABLE] = str(self.config_path.resolve())
+
+
+class Finite(click.FloatRange):
+    """A number in a range; "nan" and "inf" are none, though Python reads them as such."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse them as any other text."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a valid number.", param, ctx)
+        return number
 
 
 class Explaining(click.Group):

@@ -1,0 +1,50 @@
+"""Numbers over time -> a picture in the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_HALVES = " .#"
+HEIGHT = 8
+"""Lines of the picture, without its foot."""
+
+
+def plot(samples: Sequence[tuple[float, int]], width: int, *, ascii_only: bool = False) -> str:
+    """Draw (seconds, number) samples, in order, in at most `width` cells; a column shows the highest of its time."""
+    end = samples[-1][0] if samples else 0.0
+    top = max((number for _, number in samples), default=0)
+    label = len(f"{top:,}")
+    columns = peaks(samples, max(10, width - label - 2))
+    steps = _HALVES if ascii_only else _EIGHTHS
+    heights = [_steps(number, top, HEIGHT * (len(steps) - 1)) for number in columns]
+    edge = "|" if ascii_only else "│"
+    lines = []
+    for level in reversed(range(HEIGHT)):
+        bars = "".join(steps[min(max(height - level * (len(steps) - 1), 0), len(steps) - 1)] for height in heights)
+        mark = f"{top:,}" if level == HEIGHT - 1 else "0" if level == 0 else ""
+        lines.append(f"{mark:>{label}} {edge}{bars}".rstrip())
+    last = f"{end:.1f} s"
+    lines.append(f"{'':>{label}}  0{last:>{len(columns) - 1}}")
+    return "\n".join(lines)
+
+
+def peaks(samples: Sequence[tuple[float, int]], wanted: int) -> list[int]:
+    """The highest number of each of so many slices of time; a slice without a sample has that of the one before."""
+    end = samples[-1][0] if samples else 0.0
+    columns = [-1] * wanted
+    for at, number in samples:
+        place = min(int(at / end * wanted), wanted - 1) if end else 0
+        columns[place] = max(columns[place], number)
+    before = 0
+    for place, number in enumerate(columns):
+        before = columns[place] = before if number < 0 else number
+    return columns
+
+
+def _steps(number: int, top: int, steps: int) -> int:
+    """How many steps high a number is; never nothing for something."""
+    return max(round(number / top * steps), 1) if number else 0

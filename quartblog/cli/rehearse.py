@@ -1,0 +1,154 @@
+"""`quartblog delivery rehearse`: a storm of failures, to see what the settings make of it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quartblog.app import mail_options
+from quartblog.cli.delivery_options import file_options, mailing_options, queue_options
+from quartblog.cli.invocation import Finite
+from quartblog.cli.output import as_json, count, table
+from quartblog.cli.plot import peaks, plot
+from quartblog.delivery import MailOptions
+from quartblog.delivery.rehearsal import Stage, rehearse
+from quartblog.delivery.rehearsal_report import AT_RISK, Plan, suggestions
+from quartblog.delivery.rehearsal_storm import FRAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quartblog.cli.invocation import Invocation
+    from quartblog.delivery.rehearsal_report import Percentiles, Rehearsed, Suggestion
+    from quartblog.settings import Settings
+
+_NOBODY = MailOptions(server="localhost", sender="rehearsal@localhost", admins=("rehearsal@localhost",))
+_TIMES = ("call", "to_file", "to_mail")
+_SLICES = 100
+_UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
+
+
+@click.command("rehearse")
+@click.option("--rate", type=Finite(1, 100_000), default=100, show_default=True, help="Failures a second.")
+@click.option("--distinct", type=click.IntRange(1, 200), default=5, show_default=True, help="Kinds of failure.")
+@click.option("--seconds", type=Finite(0.1, 3600), default=5, show_default=True, help="How long it fails.")
+@click.option(
+    "--smtp-delay",
+    type=Finite(0, 600),
+    default=0.5,
+    show_default=True,
+    help="Seconds the server takes a mail.",
+)
+@click.option("--smtp-down", type=Finite(0, 600), default=0, show_default=True, help="Seconds it is away at first.")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with plain characters; so does a pipe.")
+@click.option("--json", "as_data", is_flag=True, help="Print JSON instead.")
+@click.pass_obj
+def command(invocation: Invocation, /, *, ascii_only: bool, as_data: bool, **storm: Any) -> None:
+    """Let failures rain on the real pipeline, with the settings in use, and tell what to change.
+
+    Each failing request logs an INFO line and an ERROR with a traceback, in an event loop. Log file and outbox are
+    temporary and the mail server is a private one: nothing real is written, and nobody gets a mail. It runs in one
+    process, so it is one worker's share.
+
+    Exits 0 also where records were refused: finding that out is what it is for.
+
+    \b
+    Example:
+      quartblog delivery rehearse --rate 500 --distinct 20 --seconds 10
+      quartblog delivery rehearse --smtp-delay 2 --smtp-down 30
+      QUARTBLOG_DELIVERY__QUEUE_SIZE=1000 quartblog delivery rehearse --rate 5000
+    """
+    stage = _stage(invocation.settings())
+    plan = Plan(**storm)
+    if not as_data:
+        click.echo(f"Rehearsing for about {plan.seconds:g} s; what is said meanwhile is part of it", err=True)
+    try:
+        rehearsed = rehearse(stage, plan)
+    except OSError as error:
+        raise click.ClickException(f"the rehearsal cannot be set up: {error}") from error
+    advice = list(suggestions(rehearsed, stage.queue, stage.mail, stage.mailing))
+    if as_data:
+        click.echo(as_json(_data(rehearsed, advice)))
+    else:
+        click.echo("\n".join(_told(rehearsed, advice, ascii_only=ascii_only or not sys.stdout.isatty())))
+
+
+def _stage(settings: Settings) -> Stage:
+    return Stage(
+        queue=queue_options(settings),
+        file=file_options(settings),
+        mail=mail_options(settings) or _NOBODY,
+        mailing=mailing_options(settings),
+    )
+
+
+def _told(done: Rehearsed, advice: list[Suggestion], *, ascii_only: bool) -> Iterator[str]:
+    plan = done.plan
+    yield (
+        f"{count(done.offered.get('ERROR', 0), 'failure')} of {count(plan.distinct, 'kind')} in {done.lasted:.1f} s:"
+        f" {done.failures_per_second:,.0f} of {plan.rate:,.0f} a second that were asked for"
+    )
+    away = f", away for the first {plan.smtp_down:g} s" if plan.smtp_down else ""
+    yield f"Mail server: takes {plan.smtp_delay:g} s a mail{away}\n"
+    levels = [*done.offered, *(level for level in done.refused if level not in done.offered)]
+    rows = (("offered", done.offered), ("accepted", done.accepted), ("refused", done.refused))
+    cells = [(name, *(f"{numbers.get(level, 0):,}" for level in levels)) for name, numbers in rows]
+    yield table([("", *levels), *cells], right=frozenset(range(1, len(levels) + 1)))
+    yield ""
+    yield table(list(_facts(done)))
+    yield "\nRecords in the queue over time:"
+    yield plot(done.depths, shutil.get_terminal_size().columns, ascii_only=ascii_only)
+    yield "\nNo setting is too small for this." if not advice else "\nToo small for this, in config.toml:"
+    for section in dict.fromkeys(found.section for found in advice):
+        yield f"  [{section}]"
+        yield from (f"  {found.key} = {found.value}  # {found.why}" for found in advice if found.section == section)
+
+
+def _facts(done: Rehearsed) -> Iterator[tuple[str, str]]:
+    yield "queue peak", f"{done.high_water:,} of {done.size:,} ({done.high_water / done.size:.1%})"
+    yield "log call", f"{_shown(done.call)}: what a request pays for an ERROR with {FRAMES} frames"
+    yield "to the file", f"{_shown(done.to_file)}: until file and outbox have a record"
+    yield (
+        "to a mail",
+        f"{_shown(done.to_mail)}: until the inbox has the first of a kind ({done.told} of {done.plan.distinct} kinds)",
+    )
+    accepted = done.accepted.get("ERROR", 0)
+    agrees = "all" if done.counted == accepted else f"{done.counted:,} of"
+    left = [
+        (done.held, "errors held back by mails_per_hour"),
+        (done.waiting, "mails waiting"),
+        (done.dead, "mails dead"),
+    ]
+    more = "".join(f"; {number:,} {what}" for number, what in left if number)
+    yield "mails", f"{done.mails:,} in {count(done.tries, 'try', 'tries')}, counting {agrees} {accepted:,} errors{more}"
+    longest = max(AT_RISK, done.to_file.p99 if done.to_file else 0.0)
+    yield (
+        "worst case",
+        f"kill -9 loses what was accepted in the last {_time(longest)}: up to {done.at_risk:,} of these records",
+    )
+
+
+def _shown(found: Percentiles | None) -> str:
+    return "never" if found is None else f"median {_time(found.median)}, p99 {_time(found.p99)}"
+
+
+def _time(seconds: float) -> str:
+    _, factor, unit = next(step for step in _UNITS if seconds < step[0])
+    return f"{seconds * factor:.3g} {unit}"
+
+
+def _data(done: Rehearsed, advice: list[Suggestion]) -> dict[str, Any]:
+    """Every figure under its own name; times in seconds."""
+    values = asdict(done) | {name: found and found._asdict() for name in _TIMES for found in [getattr(done, name)]}
+    return values | {
+        "depths": {"slice": done.depths[-1][0] / _SLICES, "peaks": peaks(done.depths, _SLICES)},
+        "offered": dict(done.offered),
+        "accepted": done.accepted,
+        "failures_per_second": done.failures_per_second,
+        "at_risk": done.at_risk,
+        "suggestions": [found._asdict() for found in advice],
+    }

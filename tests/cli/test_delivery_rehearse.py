@@ -1,0 +1,103 @@
+"""`quartblog delivery rehearse`, with the real pipeline for a fraction of a second."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Command = Callable[..., Result]
+SHORT = ("--seconds", "0.2", "--smtp-delay", "0")
+
+
+def test_a_rehearsal_tells_what_an_operator_needs_and_touches_nothing_real(
+    quartblog: Command, folder: Path, config: Callable[..., None]
+) -> None:
+    config(delivery={"batch_seconds": 0.05}, mail={"server": "mail.invalid", "admins": ["ada@example.org"]})
+
+    result = quartblog("delivery", "rehearse", "--rate", "50", "--distinct", "2", *SHORT)
+
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].endswith("of 50 a second that were asked for")
+    table = {line.split("  ")[0]: line for line in lines if "  " in line}
+    offered = table["offered"].split()[1:]
+    assert table["accepted"].split()[1:] == offered
+    assert table["refused"].split()[1:] == ["0", "0"]
+    assert " of 10,000 (" in table["queue peak"]
+    for name in ("log call", "to the file", "to a mail"):
+        assert " median " in table[name]
+        assert ", p99 " in table[name]
+    assert f"counting all {offered[1]} errors" in table["mails"]
+    assert "kill -9 loses what was accepted in the last" in table["worst case"]
+    assert lines[-1] == "No setting is too small for this."
+    assert result.stdout.isascii() is ("µ" not in result.stdout)
+    assert [path.name for path in folder.iterdir()] == ["config.toml"]
+
+
+def test_the_settings_in_use_are_rehearsed(quartblog: Command) -> None:
+    result = quartblog(
+        *("delivery", "rehearse", "--rate", "20000", "--distinct", "1", *SHORT),
+        QUARTBLOG_DELIVERY__QUEUE_SIZE="10",
+        QUARTBLOG_DELIVERY__BATCH_SECONDS="0.05",
+    )
+
+    assert result.exit_code == 0
+    assert " of 10 (" in result.stdout
+    advice = result.stdout.partition("Too small for this, in config.toml:\n")[2].splitlines()
+    assert advice[0] == "  [delivery]"
+    assert advice[1].startswith("  queue_size = ")
+    assert " records were refused" in advice[1]
+
+
+def test_a_level_above_errors_leaves_nothing_to_mail(quartblog: Command) -> None:
+    result = quartblog("delivery", "rehearse", *SHORT, QUARTBLOG_LOGGING__LEVEL="CRITICAL")
+
+    assert result.exit_code == 0
+    assert "to a mail    never" in result.stdout
+
+
+def test_the_figures_as_json_are_numbers_in_seconds(quartblog: Command) -> None:
+    result = quartblog(
+        *("delivery", "rehearse", "--rate", "50", "--distinct", "1", "--json", *SHORT),
+        QUARTBLOG_DELIVERY__BATCH_SECONDS="0.05",
+    )
+
+    done = json.loads(result.stdout)
+    assert result.stderr == ""
+    assert done["plan"] == {"rate": 50.0, "distinct": 1, "seconds": 0.2, "smtp_delay": 0.0, "smtp_down": 0.0}
+    assert done["accepted"]["ERROR"] == done["counted"] == done["grouped"] > 0
+    assert 0 < done["call"]["median"] <= done["call"]["p99"]
+    assert len(done["depths"]["peaks"]) == 100
+    assert max(done["depths"]["peaks"]) == done["high_water"]
+    assert done["suggestions"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--rate", "0"),
+        ("--distinct", "0"),
+        ("--seconds", "0"),
+        ("--smtp-delay", "-1"),
+        ("--rate", "nan"),
+        ("--seconds", "inf"),
+    ],
+)
+def test_a_storm_that_cannot_be_is_a_usage_error(quartblog: Command, arguments: tuple[str, ...]) -> None:
+    assert quartblog("delivery", "rehearse", *arguments).exit_code == 2
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(quartblog: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
+
+    result = quartblog("delivery", "rehearse", *SHORT)
+
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "Error: the rehearsal cannot be set up: [Errno 28] No space left on device"
+    )
