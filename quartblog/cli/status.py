@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from quartblog.cli.output import count, iso, span, table
 from quartblog.cli.site_outbox import ALIVE
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MANY = 10_000
 """Groups, and mails of a kind, that are counted at most."""
+_PERCENTILES = ("median_ms", "p99_ms")
 
 
 class Totals(NamedTuple):
@@ -102,7 +103,11 @@ def _head(snapshot: Snapshot) -> list[tuple[str, str]]:
 def _workers(snapshot: Snapshot) -> str:
     if not snapshot.workers:
         return f"No worker is running (no heartbeat within {ALIVE:g} s)"
-    columns = [column for column in _COLUMNS if any(column.cell(worker.figures) for worker in snapshot.workers)]
+    times = dict.fromkeys(
+        key for worker in snapshot.workers for key in worker.figures if _are_percentiles(worker.figures[key])
+    )
+    known = [*_COLUMNS, *(_Column(f"{key.replace('_', ' ')} ms", _percentiles(key)) for key in times)]
+    columns = [column for column in known if any(column.cell(worker.figures) for worker in snapshot.workers)]
     head = ("worker", "", "beat", *(column.title for column in columns))
     rows = [
         (
@@ -138,22 +143,21 @@ def _refused(figures: Figures) -> str:
     return ", ".join(f"{level} {_shown(number)}" for level, number in levels.items() if number) or "0"
 
 
-def _percentiles(key: str, factor: float) -> Callable[[Figures], str]:
-    """Median and p99, which the heartbeat has in seconds."""
-
+def _percentiles(key: str) -> Callable[[Figures], str]:
     def cell(figures: Figures) -> str:
-        values = figures.get(key)
-        if not isinstance(values, dict):
-            return ""
-        found = [values.get(name) for name in ("p50", "p99")]
-        return " / ".join(_shown(None if value is None else value * factor) or "-" for value in found)
+        found = figures.get(key)
+        return " / ".join(_shown(found[name]) for name in _PERCENTILES) if _are_percentiles(found) else ""
 
     return cell
 
 
+def _are_percentiles(value: object) -> TypeGuard[Figures]:
+    return isinstance(value, dict) and set(_PERCENTILES) <= set(value)
+
+
 def _shown(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+        return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -167,7 +171,4 @@ _COLUMNS = (
     _Column("mailed", _number("mailed")),
     _Column("retried", _number("retried")),
     _Column("dead", _number("dead")),
-    _Column("log call µs", _percentiles("enqueue", 1e6)),
-    _Column("to file ms", _percentiles("delay", 1e3)),
-    _Column("to mail s", _percentiles("mail_delay", 1)),
 )
