@@ -36,14 +36,10 @@ def test_one_failure_has_one_id_in_page_header_file_and_mail(servers: Servers, m
     assert mail_server.mails == [mail], "one failure is one mail"
     assert mail.recipients == ("ada@example.org", "grace@example.org")
     assert "博客异常" in mail.subject
-    assert error_id in mail.subject
     assert parsedate_to_datetime(mail.message["Date"]).tzinfo is not None
     assert re.fullmatch(r"<\S+@example\.org>", mail.message["Message-ID"])
-    said = dict(re.findall(r"^([A-Z][\w ]+):\s+(.*)$", mail.text, re.MULTILINE))
-    assert said["Method"] == "PATCH"
-    assert said["Route"] == "/errors/rehearsal/<path:below>"
-    assert said["User id"] == "1"
-    assert said["Error id"] == error_id
+    assert error_id in mail.text
+    assert "PATCH /errors/rehearsal/<path:below>, user 1\n" in mail.text
     assert "Traceback (most recent call last):" in mail.text
     assert "quartblog.errors.rehearsal.Rehearsal: " in mail.text
     [line] = [line for line in server.log.splitlines() if error_id in line]
@@ -66,10 +62,9 @@ def test_a_mail_server_that_takes_its_time_delays_no_answer(servers: Servers) ->
         assert (failed.status, failed_again.status) == (500, 500)
         assert others == [200] * 20
         mail_server.release()
-        mails = mail_server.wait_for(2)
-        assert [
-            page.headers["X-Error-Id"] in mail.subject for page, mail in zip((failed, failed_again), mails, strict=True)
-        ]
+        first, second = mail_server.wait_for(2)
+        assert failed.headers["X-Error-Id"] in first.text
+        assert failed_again.headers["X-Error-Id"] in second.text
 
 
 @pytest.mark.parametrize(
