@@ -197,6 +197,21 @@ def test_a_file_is_moved_aside_once_however_many_notice(path: Path, clock: Clock
     assert len(aside(path)) == 1
 
 
+def test_a_log_that_others_hold_open_stays_with_its_file(path: Path) -> None:
+    path.parent.mkdir()
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(f"{path.name}{suffix}").write_text(f"content{suffix}")
+
+    old = database_file._move_aside(path)
+
+    assert [found.name for found in path.parent.iterdir() if not found.name.startswith(old.name)] == []
+    assert [old.with_name(f"{old.name}{suffix}").read_text() for suffix in ("", "-wal", "-shm")] == [
+        "content",
+        "content-wal",
+        "content-shm",
+    ]
+
+
 def test_two_files_moved_aside_in_one_second_are_both_kept(outbox: Outbox, path: Path) -> None:
     path.parent.mkdir()
     for content in (b"first" * 100, b"second" * 100):
@@ -466,6 +481,19 @@ def test_a_mail_in_flight_when_the_disk_fills_is_not_sent_twice(outbox: Outbox, 
     assert [group.fingerprint for group in outbox.unreported()] == [B]
 
 
+def test_what_could_not_be_said_in_an_outage_is_said_once(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+    outbox.record([event(A)])
+    number = outbox.begin_mail(mail(), {})
+    for said in (True, False):
+        disk.fill()
+        outbox.record([big(A)])
+        if said:
+            outbox.failed(number, "451", clock.now)
+        disk.empty()
+        clock.turn(RETRY_SECONDS)
+        assert [mail.tries for mail in outbox.mails()] == [1]
+
+
 def test_what_is_said_of_a_mail_that_moved_reaches_it_in_a_second_outage(
     outbox: Outbox, disk: Disk, clock: Clock
 ) -> None:
@@ -498,6 +526,7 @@ def test_counts_told_by_mail_add_up_when_the_disk_comes_back_in_between(
     outbox.record([big(A)] * 3)
     [in_memory] = outbox.unreported()
     assert in_memory.count == 3
+    outbox.begin_mail(mail(), {in_memory.id: 1})
     disk.empty()
     clock.turn(RETRY_SECONDS)
 
