@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import platform
+import time
 from typing import TYPE_CHECKING
 
 import click
 
 from quartblog.app import mail_options
-from quartblog.delivery import MailFailed, new_message, send
+from quartblog.cli.delivery_options import mailing_options
+from quartblog.cli.site_outbox import exists
+from quartblog.delivery import new_message
+from quartblog.delivery.leader import Leadership
+from quartblog.delivery.options import bare_address
+from quartblog.delivery.outbox import Outbox
+from quartblog.delivery.postman import Postman
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
+    from quartblog.delivery import MailOptions
+    from quartblog.delivery.stored import StoredMail
+
+LOOK = 0.1
+"""Seconds between two looks whether another process has sent it."""
+MARGIN = 5.0
+"""Seconds the process that mails may take besides the session with the server: it may be busy with others."""
 
 
 @click.group("mail")
@@ -28,7 +44,10 @@ def group() -> None:
 @group.command("test")
 @click.pass_obj
 def send_test(invocation: Invocation) -> None:
-    """Send one mail to every address in mail.admins and print what the server said.
+    """Send one mail to every address in mail.admins the way reports go, and print what the server said.
+
+    It goes through the outbox: where the site runs, its own worker sends it; else this command does, with
+    whatever else is due. Before the first start there is no outbox, and nothing is left behind.
 
     Exits 1 and says why where it was not accepted for all of them.
 
@@ -36,17 +55,67 @@ def send_test(invocation: Invocation) -> None:
     Example:
       quartblog mail test
     """
-    options = mail_options(invocation.settings())
+    settings = invocation.settings()
+    options = mail_options(settings)
     if options is None:
         raise click.ClickException("[mail] server: none is set, so there is nothing to test")
+    if options.problem is not None:
+        raise click.ClickException(f"[mail] {options.problem}")
+    path = settings.delivery.outbox
+    outbox = Outbox(path if exists(path) else None)
+    try:
+        # What the delivery tells stderr on the way is told here, once and in full.
+        with contextlib.redirect_stderr(io.StringIO()):
+            mails = asyncio.run(_go(outbox, Postman(outbox, options, mailing_options(settings)), options))
+        kept = not outbox.in_memory
+        if not outbox.healthy:
+            click.echo(f"Warning: {path} cannot be used, so this went without it", err=True)
+        _tell(mails, options, reason=None if mails else _behind(outbox), kept=kept)
+    finally:
+        outbox.close()
+
+
+async def _go(outbox: Outbox, postman: Postman, options: MailOptions) -> list[StoredMail]:
+    """Post it and see to its first try; what became of it, a part for each fate. Nothing, if it was not tried."""
     subject = f"[{options.site}] a test: this mail was asked for"
     text = f"Somebody ran `quartblog mail test` on {platform.node()}. Error reports will reach you like this one."
+    message = new_message(options, subject, text)
+    outbox.post(message, [*map(bare_address, options.admins)])
+    leadership = Leadership(outbox.path.with_name(f"{outbox.path.name}.leader")) if outbox.path else None
+    deadline = time.monotonic() + options.timeout + MARGIN
     try:
-        receipt = asyncio.run(send(new_message(options, subject, text), options))
-    except MailFailed as error:
-        raise click.ClickException(str(error)) from error
-    accepted = [address for address in options.admins if address not in receipt.refused]
-    click.echo(f"{options.server}:{options.port} took it for {', '.join(accepted)}: {receipt.answer}")
-    if receipt.refused:
-        refusals = "; ".join(f"{address}: {said}" for address, said in receipt.refused.items())
-        raise click.ClickException(f"the server refused {refusals}")
+        while True:
+            leading = leadership is None or outbox.in_memory or leadership.take()
+            if leading:
+                await postman.work()
+            parts = [mail for mail in outbox.mails() if mail.message_id == message["Message-ID"] and mail.tries]
+            if parts or leading or time.monotonic() > deadline:
+                return parts
+            await asyncio.sleep(LOOK)
+    finally:
+        if leadership is not None:
+            leadership.release()
+
+
+def _tell(mails: list[StoredMail], options: MailOptions, *, reason: str | None, kept: bool) -> None:
+    """Print what was taken. Raise ClickException for what was not."""
+    for mail in mails:
+        if mail.state == "sent":
+            said = f": {mail.last_error}" if mail.last_error else ""
+            click.echo(f"{options.server}:{options.port} took it for {', '.join(mail.recipients)}{said}")
+    problems = [mail.last_error for mail in mails if mail.state != "sent"]
+    if reason is not None:
+        problems.append(reason)
+    if not problems:
+        return
+    waits = kept and (not mails or any(mail.state == "waiting" for mail in mails))
+    later = "; it stays in the outbox and is tried again" if waits else ""
+    raise click.ClickException(f"{'; '.join(problems)}{later}")
+
+
+def _behind(outbox: Outbox) -> str:
+    """Why it was not even tried."""
+    others = [mail for mail in outbox.mails("waiting") if mail.tries]
+    if others:
+        return f"the mail server is left alone for a while, since another mail was not sent: {others[0].last_error}"
+    return "the worker that mails for this host did not come to it in time"

@@ -1,25 +1,72 @@
-"""`quartblog mail test`, against a real SMTP server."""
+"""`quartblog mail test`, against real SMTP servers and real outboxes."""
 
-from collections.abc import Callable
-from email.message import EmailMessage
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
-from quartblog.delivery import MailOptions, Receipt
+from quartblog.delivery import MailingOptions, MailOptions
+from quartblog.delivery.leader import Leadership
+from quartblog.delivery.mailer import Mailer
+from quartblog.delivery.outbox import Outbox
+from quartblog.delivery.postman import Postman
+from tests.cli.failures import new_mail
 from tests.support.smtp import MailServer, dead_server
 
 Command = Callable[..., Result]
 
 
-def test_one_mail_reaches_every_admin_and_the_servers_words_are_printed(quartblog: Command) -> None:
+class WithoutGrace(MailServer):
+    """Serves everybody else."""
+
+    answer = "550 nobody of this name"
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, server: object, session: object, envelope: Any, address: str, options: object
+    ) -> str:
+        """Called by aiosmtpd for each recipient."""
+        if address.startswith("grace"):
+            return self.answer
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+
+class GraceLater(WithoutGrace):
+    """Has no room for grace now."""
+
+    answer = "452 mailbox full"
+
+
+@pytest.fixture
+def outbox(folder: Path) -> Iterator[Outbox]:
+    """The outbox of a site that has run."""
+    outbox = Outbox(folder / "instance/outbox.sqlite3")
+    outbox.earliest_try()
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def leadership(folder: Path, outbox: Outbox) -> Iterator[Leadership]:
+    """What the process that mails for the host holds."""
+    leadership = Leadership(folder / "instance/outbox.sqlite3.leader")
+    assert leadership.take()
+    yield leadership
+    leadership.release()
+
+
+def variables(port: int, admins: str = "ada@example.org") -> dict[str, str]:
+    return {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(port), "MAIL_ADMINS": admins}
+
+
+def test_one_mail_reaches_every_admin_and_the_servers_words_are_printed(quartblog: Command, folder: Path) -> None:
     with MailServer() as server:
         result = quartblog(
             "mail",
             "test",
-            MAIL_SERVER="127.0.0.1",
-            MAIL_PORT=str(server.port),
-            MAIL_ADMINS="ada@example.org,grace@example.org",
+            **variables(server.port, "ada@example.org,grace@example.org"),
             QUARTBLOG_SITE__NAME="我的微博",
         )
 
@@ -30,30 +77,112 @@ def test_one_mail_reaches_every_admin_and_the_servers_words_are_printed(quartblo
     assert mail.message["From"] == "ada@example.org"
     assert "我的微博" in mail.subject
     assert "quartblog mail test" in mail.text
+    assert list(folder.iterdir()) == [], "before the first start nothing is left behind"
 
 
-def test_an_admin_the_server_refuses_is_told_though_the_others_get_the_mail(
-    quartblog: Command, monkeypatch: pytest.MonkeyPatch
+def test_where_no_server_runs_the_command_sends_from_the_outbox_itself(quartblog: Command, outbox: Outbox) -> None:
+    earlier = outbox.begin_mail(new_mail("what was waiting"), {})
+
+    with MailServer() as server:
+        result = quartblog("mail", "test", **variables(server.port))
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert len(server.mails) == 2
+    assert {mail.id: mail.state for mail in outbox.mails()} == {earlier: "sent", earlier + 1: "sent"}
+
+
+def test_where_a_worker_mails_the_command_waits_for_it(
+    quartblog: Command, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def send(_message: EmailMessage, _options: MailOptions) -> Receipt:
-        return Receipt("taken", {"grace@example.org": "550 nobody of this name"})
+    monkeypatch.setattr("quartblog.cli.mail.LOOK", 0.01)
+    with MailServer() as server:
+        options = MailOptions("127.0.0.1", "worker@example.org", ("ada@example.org",), port=server.port)
+        mailer = Mailer(outbox, Postman(outbox, options, MailingOptions()))
+        mailer.start()
+        assert mailer.drain(10)
+        assert mailer.leading
+        monkeypatch.setattr("quartblog.cli.mail.Postman", lambda *_: None)
+        try:
+            result = quartblog("mail", "test", **variables(server.port))
+        finally:
+            mailer.stop(10)
 
-    monkeypatch.setattr("quartblog.cli.mail.send", send)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"127.0.0.1:{server.port} took it for ada@example.org: taken\n"
+    assert len(server.mails) == 1
 
-    result = quartblog("mail", "test", MAIL_SERVER="127.0.0.1", MAIL_ADMINS="ada@example.org,grace@example.org")
+
+def test_a_worker_that_does_not_come_to_it_is_told(
+    quartblog: Command, leadership: Leadership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quartblog.cli.mail.MARGIN", 0)
+
+    result = quartblog("mail", "test", **variables(25), QUARTBLOG_MAIL__TIMEOUT="0.1")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "Error: the worker that mails for this host did not come to it in time;"
+        " it stays in the outbox and is tried again\n"
+    )
+
+
+def test_an_admin_the_server_refuses_is_told_though_the_others_get_the_mail(quartblog: Command) -> None:
+    with WithoutGrace() as server:
+        result = quartblog("mail", "test", **variables(server.port, "ada@example.org,grace@example.org"))
 
     assert result.exit_code == 1
-    assert result.stdout == "127.0.0.1:25 took it for ada@example.org: taken\n"
-    assert result.stderr == "Error: the server refused grace@example.org: 550 nobody of this name\n"
+    assert result.stdout.startswith(f"127.0.0.1:{server.port} took it for ada@example.org")
+    assert "grace" not in result.stdout
+    assert result.stderr == "Error: grace@example.org: 550 nobody of this name\n"
+
+
+def test_an_admin_who_is_to_wait_is_told(quartblog: Command, outbox: Outbox) -> None:
+    with GraceLater() as server:
+        result = quartblog("mail", "test", **variables(server.port, "ada@example.org,grace@example.org"))
+
+    assert result.exit_code == 1
+    assert result.stderr == ("Error: grace@example.org: 452 mailbox full; it stays in the outbox and is tried again\n")
 
 
 def test_a_server_that_is_not_there_is_one_clear_line(quartblog: Command) -> None:
     with dead_server() as port:
-        result = quartblog("mail", "test", MAIL_SERVER="127.0.0.1", MAIL_PORT=str(port), MAIL_ADMINS="ada@example.org")
+        result = quartblog("mail", "test", **variables(port))
 
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: 127.0.0.1:{port} refused the connection")
     assert result.stderr.count("\n") == 1
+    assert "outbox" not in result.stderr
+
+
+def test_a_test_that_failed_stays_in_the_outbox(quartblog: Command, outbox: Outbox) -> None:
+    with dead_server() as port:
+        result = quartblog("mail", "test", **variables(port))
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith("; it stays in the outbox and is tried again\n")
+    [mail] = outbox.mails("waiting")
+    assert mail.tries == 1
+
+
+def test_a_test_behind_a_mail_that_failed_tells_that_failure(quartblog: Command, outbox: Outbox) -> None:
+    outbox.begin_mail(new_mail("what was waiting"), {})
+
+    with dead_server() as port:
+        result = quartblog("mail", "test", **variables(port))
+
+    assert result.exit_code == 1
+    assert f"since another mail was not sent: 127.0.0.1:{port} refused the connection" in result.stderr
+
+
+def test_an_outbox_that_cannot_be_used_is_told_and_gone_without(quartblog: Command, folder: Path) -> None:
+    (folder / "instance/outbox.sqlite3").mkdir(parents=True)
+
+    with MailServer() as server:
+        result = quartblog("mail", "test", **variables(server.port))
+
+    assert result.exit_code == 0
+    assert len(server.mails) == 1
+    assert result.stderr == "Warning: instance/outbox.sqlite3 cannot be used, so this went without it\n"
 
 
 def test_without_a_server_there_is_nothing_to_test(quartblog: Command) -> None:
