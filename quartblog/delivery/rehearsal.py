@@ -25,7 +25,7 @@ from .outbox_options import OutboxOptions
 from .pipeline import Delivery
 from .postman import Postman
 from .queue import BoundedQueueHandler
-from .rehearsal_report import Percentiles, Rehearsed
+from .rehearsal_report import Peaks, Percentiles, Rehearsed
 from .rehearsal_server import RehearsalServer
 from .rehearsal_storm import TICK, Storm, kinds_in
 
@@ -103,7 +103,7 @@ class _Rehearsal:
         )
         self._storm = Storm(plan)
         self._ways: list[float] = []
-        self._depths: list[tuple[float, int]] = []
+        self._depths = Peaks(TICK)
 
     def run(self) -> Rehearsed:
         self._outbox.earliest_try()  # Makes the file: a site that runs has it already.
@@ -115,7 +115,7 @@ class _Rehearsal:
                 asyncio.run(self._storm.rage(self._look))
                 emptied = self._delivery.drain(DRAINING)
                 drained = time.perf_counter() - begun
-            self._depths.append((drained, 0))
+            self._depths.note(drained, 0)
             refused = self._delivery.refused
             self._wait_for_mail()
         finally:
@@ -125,14 +125,9 @@ class _Rehearsal:
         return self._report(refused, drained if emptied else None, in_time)
 
     def _look(self, at: float) -> None:
-        """Keep the highest depth of each tick."""
         # The marks of those who wait for a drain are in the queue as well.
         depth = max((handler.records.qsize() for handler in _queue_handlers()), default=0)
-        depth = min(depth, self._stage.queue.size)
-        if self._depths and at - self._depths[-1][0] < TICK:
-            begun, before = self._depths.pop()
-            at, depth = begun, max(before, depth)
-        self._depths.append((at, depth))
+        self._depths.note(at, min(depth, self._stage.queue.size))
 
     def _wait_for_mail(self) -> None:
         """Until every kind was told of and no mail waits, for as long as the plan makes likely."""
@@ -167,8 +162,8 @@ class _Rehearsal:
             offered=storm.offered,
             refused=refused,
             size=self._stage.queue.size,
-            high_water=max(depth for _, depth in self._depths),
-            depths=tuple(self._depths),
+            high_water=max(depth for _, depth in self._depths.samples),
+            depths=tuple(self._depths.samples),
             call=Percentiles.of(storm.costs),
             to_file=Percentiles.of(self._ways),
             to_mail=Percentiles.of(ways_to_mail),

@@ -49,6 +49,23 @@ class Percentiles(NamedTuple):
         return cls(ordered[len(ordered) // 2], ordered[min(len(ordered) * 99 // 100, len(ordered) - 1)])
 
 
+class Peaks:
+    """A number over time, as the highest of each slice."""
+
+    def __init__(self, slice_seconds: float) -> None:
+        """A slice begins with its first number."""
+        self.samples: list[tuple[float, int]] = []
+        """(seconds, number), in order."""
+        self._slice = slice_seconds
+
+    def note(self, at: float, number: int) -> None:
+        """Take a number in; `at` never goes back."""
+        if self.samples and at - self.samples[-1][0] < self._slice:
+            at, before = self.samples.pop()
+            number = max(before, number)
+        self.samples.append((at, number))
+
+
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
     """What came of it."""
@@ -98,7 +115,9 @@ class Rehearsed:
     @property
     def failures_per_second(self) -> float:
         """What the machine really offered."""
-        return self.offered.get("ERROR", 0) / self.lasted if self.lasted else 0.0
+        failures = self.offered.get("ERROR", 0)
+        # The storm lasted to its last failure, which has a share of the time behind it as well.
+        return min(self.plan.rate, failures / self.lasted) if self.lasted else 0.0
 
     @property
     def written_per_second(self) -> float:

@@ -48,7 +48,8 @@ class RehearsalServer:
     def open(self) -> None:
         """Take connections from now on, or once the time is over during which it is down."""
         listening = threading.Event()
-        asyncio.run_coroutine_threadsafe(self._serve(listening), self._loop)
+        serving = asyncio.run_coroutine_threadsafe(self._serve(listening), self._loop)
+        serving.add_done_callback(lambda _: listening.set())
         if not self._down:
             listening.wait()
 

@@ -51,6 +51,15 @@ def test_the_settings_in_use_are_rehearsed(quartblog: Command) -> None:
     assert " records were refused" in advice[1]
 
 
+def test_the_settings_of_mail_are_in_use_as_well(quartblog: Command) -> None:
+    result = quartblog(
+        *("delivery", "rehearse", "--rate", "10", "--distinct", "1", "--seconds", "0.2", "--smtp-delay", "0.2"),
+        QUARTBLOG_DELIVERY__BATCH_SECONDS="0.05",
+    )
+
+    assert "  [delivery]\n  batch_seconds = 1  # the server takes 0.2 s for a mail" in result.stdout
+
+
 def test_a_level_above_errors_leaves_nothing_to_mail(quartblog: Command) -> None:
     result = quartblog("delivery", "rehearse", *SHORT, QUARTBLOG_LOGGING__LEVEL="CRITICAL")
 

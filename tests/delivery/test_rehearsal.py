@@ -11,7 +11,7 @@ import pytest
 
 from quartblog.delivery.options import FileOptions, MailingOptions, MailOptions, QueueOptions, Route
 from quartblog.delivery.rehearsal import Stage, rehearse
-from quartblog.delivery.rehearsal_report import Percentiles, Plan, Rehearsed, Suggestion, suggestions
+from quartblog.delivery.rehearsal_report import Peaks, Percentiles, Plan, Rehearsed, Suggestion, suggestions
 from quartblog.delivery.rehearsal_storm import FRAMES, Storm, kinds_in
 
 MAIL = MailOptions(
@@ -183,7 +183,7 @@ def test_a_mail_server_that_is_away_delays_mail_and_loses_none(stage: Stage, cap
 def test_the_cap_holds_errors_back_and_a_better_one_is_named(stage: Stage) -> None:
     mailing = replace(QUICK, mails_per_hour=1, routes=(Route(("grace@example.org",)),))
 
-    done = rehearse(replace(stage, mailing=mailing), Plan(rate=50, distinct=1, seconds=0.4))
+    done = rehearse(replace(stage, mailing=mailing), Plan(rate=50, distinct=1, seconds=1.0))
 
     assert done.mails == 1
     assert done.held > 0
@@ -246,7 +246,20 @@ def test_what_is_at_risk_is_what_was_accepted_in_the_last_tenth_of_a_second(rehe
     assert replace(rehearsed, to_file=Percentiles(0.1, 1.0)).at_risk == 200
 
 
+def test_the_last_failure_ends_the_storm_and_not_its_rate(rehearsed: Rehearsed) -> None:
+    assert replace(rehearsed, lasted=4.9).failures_per_second == 100
+    assert replace(rehearsed, lasted=10.0).failures_per_second == 50
+
+
 def test_percentiles_of_nothing_are_nothing() -> None:
     assert Percentiles.of([]) is None
     assert Percentiles.of([3.0]) == (3.0, 3.0)
     assert Percentiles.of([number / 100 for number in range(1, 101)]) == (0.51, 1.0)
+
+
+def test_the_highest_number_of_each_slice_is_kept() -> None:
+    peaks = Peaks(1.0)
+    for at, number in ((0.0, 3), (0.4, 9), (0.9, 1), (1.0, 2), (5.0, 4)):
+        peaks.note(at, number)
+
+    assert peaks.samples == [(0.0, 9), (1.0, 2), (5.0, 4)]
