@@ -81,6 +81,7 @@ async def test_an_endless_body_takes_little_memory(app: Quart) -> None:
 
 @pytest.mark.parametrize("headers", [[URLENCODED], [MULTIPART], [(b"content-length", b"400"), URLENCODED]])
 async def test_a_body_that_never_ends_is_given_up(app: Quart, headers: RawHeaders, log: LogFile) -> None:
+    assert app.config["BODY_TIMEOUT"] == 15
     app.config["BODY_TIMEOUT"] = 0.01
 
     page = await ask(app, "/login", method="POST", headers=headers, body=[b"a"], complete=False)
