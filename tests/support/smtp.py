@@ -1,11 +1,16 @@
-"""A real SMTP server in a thread of the test: what it took can be read, and it can be as slow as the test wants."""
+"""A real SMTP server in a thread of the test: what it took can be read, and it can be as slow as the test wants.
+
+`python -m tests.support.smtp 8025` prints what arrives on that port of this machine, until Ctrl-C.
+"""
 
 import asyncio
+import itertools
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -43,13 +48,13 @@ class Mail:
 
 
 class MailServer:
-    """Takes mail on a free port of 127.0.0.1 while the block runs.
+    """Takes mail on a port of 127.0.0.1, a free one where 0 is given, while the block runs.
 
     `holding`: a mail that has come in whole is not acknowledged before `release()`, like a server that takes long.
     """
 
-    def __init__(self, *, holding: bool = False) -> None:
-        self.port = 0
+    def __init__(self, port: int = 0, *, holding: bool = False) -> None:
+        self.port = port
         self._mails: list[Mail] = []
         self._changed = threading.Condition()
         self._holding = holding
@@ -82,10 +87,10 @@ class MailServer:
         """The [mail] section that leads here."""
         return {"server": "127.0.0.1", "port": self.port, "admins": ["ada@example.org", "grace@example.org"]}
 
-    def wait_for(self, count: int) -> list[Mail]:
+    def wait_for(self, count: int, *, patience: float | None = PATIENCE) -> list[Mail]:
         """Wait until so many mails have been taken; return all there are."""
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self._mails) >= count, PATIENCE), f"{len(self._mails)} mails"
+            assert self._changed.wait_for(lambda: len(self._mails) >= count, patience), f"{len(self._mails)} mails"
             return list(self._mails)
 
     def wait_until_held(self) -> None:
@@ -117,7 +122,7 @@ class MailServer:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(
-            self._loop.create_server(lambda: SMTP(self, hostname="localhost", loop=self._loop), "127.0.0.1", 0)
+            self._loop.create_server(lambda: SMTP(self, hostname="localhost", loop=self._loop), "127.0.0.1", self.port)
         )
         self.port = server.sockets[0].getsockname()[1]
         self._listening.set()
@@ -142,3 +147,17 @@ def dead_server() -> Iterator[int]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
+
+
+def print_mails(port: int) -> None:
+    """Print each mail as a reader would see it."""
+    with MailServer(port) as server:
+        print(f"Mail for 127.0.0.1:{server.port} is shown here (Ctrl-C ends it)", flush=True)
+        for count in itertools.count(1):
+            mail = server.wait_for(count, patience=None)[count - 1]
+            print(f"\nTo: {', '.join(mail.recipients)}\nSubject: {mail.subject}\n\n{mail.text}", flush=True)
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        print_mails(int(sys.argv[1]))
