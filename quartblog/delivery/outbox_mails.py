@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import group_rows, mail_rows
 from .mail import wire_form
+from .options import bare_address
 from .stored import NewMail, State, StoredMail
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class StoredMails:
     def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
         """Store a product mail; returns its id when it is safe on disk, or a negative one while only memory works.
 
-        Raises what the standard library raises for a message that cannot be written as bytes.
+        The recipients may have display names: what is stored is the envelope. Raises what
+        the standard library raises for a message that cannot be written as bytes.
         """
         if "Date" not in message:
             message["Date"] = email.utils.localtime()
@@ -58,7 +60,7 @@ class StoredMails:
             message_id=str(message["Message-ID"]),
             subject=str(message.get("Subject", "")),
             data=wire_form(message),
-            recipients=tuple(recipients),
+            recipients=tuple(map(bare_address, recipients)),
             kind="post",
         )
         return self._storage.write(lambda database: mail_rows.add(database, mail, self._clock()), durable=True)

@@ -128,6 +128,21 @@ def test_nobody_has_to_ask_for_a_mail_to_leave(
     assert eventually(lambda: accepting_server.mails)
 
 
+def test_who_asks_is_served_at_once(
+    accepting_server: Peer,
+    mail_to: Callable[..., MailOptions],
+    outbox: Outbox,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("quartblog.delivery.mailer.LOOK", 60.0)
+    mailer = start(mail_to(accepting_server))
+    for number in range(3):
+        outbox.post(new_message(mail_to(accepting_server), f"number {number}", "text"), ADMINS)
+        mailer.wake()
+        assert eventually(lambda: len(accepting_server.mails) > number)  # noqa: B023  asked before the next
+
+
 def test_time_may_belong_to_a_test(
     moody_server: Moody, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:

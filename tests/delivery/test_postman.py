@@ -181,7 +181,7 @@ async def test_product_mail_is_not_capped(office: Office) -> None:
 
 
 async def test_a_route_gets_a_digest_with_only_its_groups(office: Office) -> None:
-    man = office.postman(mails_per_hour=1, routes=(Route(("Eve <eve@example.org>",), logger="shop"),))
+    man = office.postman(mails_per_hour=1, routes=(Route(("Eve <eve@example.org>", ADMINS[0]), logger="shop"),))
     office.fail(2)
     office.fail(5, TWO, logger="shop.cart")
     await man.work()
@@ -388,6 +388,17 @@ async def test_a_recipient_that_is_put_off_gets_the_same_mail_later_and_alone(of
     assert office.server.recipients == [["ada@example.org", "linus@example.org"], ["grace@example.org"]]
     assert len({mail["Message-ID"] for mail in office.server.mails}) == 1
     assert office.outbox.mails("waiting") == office.outbox.mails("dead") == []
+
+
+async def test_a_posted_mails_readers_may_have_names(office: Office) -> None:
+    readers = ["Eve <eve@example.org>", "Bob <bob@example.org>"]
+    office.outbox.post(new_message(office.mail_to(office.server), "news", "text", to=readers), readers)
+    office.server.refusing = {"eve@example.org": "550 nobody of this name"}
+    await office.postman().work()
+
+    assert office.server.recipients == [["bob@example.org"]]
+    assert [mail.recipients for mail in office.outbox.mails("sent")] == [("bob@example.org",)]
+    assert [mail.recipients for mail in office.outbox.mails("dead")] == [("eve@example.org",)]
 
 
 async def test_where_all_are_refused_each_goes_its_own_way(office: Office) -> None:
