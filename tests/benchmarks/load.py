@@ -1,0 +1,216 @@
+"""Visitors on one thread -> requests over raw sockets -> how many were answered, and how late.
+
+The same few lines ask every peer. They parse no more of an answer than tells its end, which takes a few percent of a
+core where a load generator with a real HTTP client would compete with the servers for it.
+"""
+
+from __future__ import annotations
+
+import re
+import selectors
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Seconds for the answers that are still on their way at the end, and for a server that hangs.
+PATIENCE = 60.0
+# Seconds between two connections: made at once, they would all be accepted by the one worker that wakes first.
+STAGGER = 0.002
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_LAST = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """What one kind of visitor asks for."""
+
+    path: str
+    status: int
+    """The only status that counts as an answer."""
+    connections: int
+    rate: float | None = None
+    """Requests a second, however late the answers; None: each connection asks again once it is answered."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of it."""
+
+    seconds: float
+    delays: list[float] = field(default_factory=list)
+    """Seconds from the moment a request was due to the end of its answer."""
+    answered: int = 0
+    """All answers, those too that came after the time was over."""
+    unexpected: list[bytes] = field(default_factory=list)
+
+    @property
+    def per_second(self) -> float:
+        """Answers a second."""
+        return len(self.delays) / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """Seconds that this share of the answers took at most."""
+        ordered = sorted(self.delays)
+        return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+
+def visit(port: int, kinds: Sequence[Visits], seconds: float) -> list[Outcome]:
+    """Let all kinds ask at the same time, for so long; only what is answered within it counts.
+
+    Raise AssertionError for another status than expected, and when an answer does not come at all.
+    """
+    with selectors.EpollSelector() as selector:
+        crowds = [_Crowd(kind, port, seconds, selector) for kind in kinds]
+        try:
+            _ask_all(crowds, selector, seconds)
+        finally:
+            for crowd in crowds:
+                crowd.close()
+    for crowd in crowds:
+        wrong = crowd.outcome.unexpected
+        assert not wrong, f"{len(wrong)} other answers of {crowd.kind.path}: {wrong[0]!r}"
+    return [crowd.outcome for crowd in crowds]
+
+
+def _ask_all(crowds: list[_Crowd], selector: selectors.BaseSelector, seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    for crowd in crowds:
+        crowd.begin(end)
+    while True:
+        now = time.perf_counter()
+        if now >= end and not any(crowd.asking for crowd in crowds):
+            return
+        assert now < end + PATIENCE, "some requests were never answered"
+        wake = min((crowd.ask_what_is_due(now) for crowd in crowds), default=end)
+        for key, _ in selector.select(max(0.0, wake - time.perf_counter())):
+            connection: _Connection = key.data
+            connection.crowd.read(connection)
+
+
+class _Connection:
+    """One connection, opened when it is first needed and again after the server has closed it."""
+
+    __slots__ = ("asked", "crowd", "received", "socket")
+
+    def __init__(self, crowd: _Crowd) -> None:
+        self.crowd = crowd
+        self.socket: socket.socket | None = None
+        self.received = b""
+        self.asked = 0.0
+
+
+class _Crowd:
+    """All visitors of one kind."""
+
+    def __init__(self, kind: Visits, port: int, seconds: float, selector: selectors.BaseSelector) -> None:
+        self.kind = kind
+        self.outcome = Outcome(seconds)
+        self.asking = 0
+        self._port = port
+        self._selector = selector
+        self._request = f"GET {kind.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n".encode()
+        self._idle = deque(_Connection(self) for _ in range(kind.connections))
+        self._late: deque[float] = deque()
+        self._due = self._end = 0.0
+        for connection in self._idle:
+            self._open(connection)
+            time.sleep(STAGGER)
+
+    def begin(self, end: float) -> None:
+        """Ask from now on until `end`."""
+        self._due, self._end = time.perf_counter(), end
+        if self.kind.rate is None:
+            while self._idle:
+                self._ask(self._idle.popleft(), time.perf_counter())
+
+    def ask_what_is_due(self, now: float) -> float:
+        """Send what is due, and return when to come again."""
+        if self.kind.rate is None or now >= self._end:
+            return self._end if now < self._end else now + PATIENCE
+        while self._due <= now:
+            self._late.append(self._due)
+            self._due += 1 / self.kind.rate
+        while self._late and self._idle:
+            self._ask(self._idle.popleft(), self._late.popleft())
+        return self._due
+
+    def read(self, connection: _Connection) -> None:
+        """Take what has come in."""
+        assert connection.socket is not None
+        try:
+            data = connection.socket.recv(65_536)
+        except ConnectionResetError:
+            data = b""
+        connection.received += data
+        head, separator, body = connection.received.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if not data:
+            self._closed(connection, complete=bool(separator) and length is None)
+        elif separator and length is not None and len(body) >= int(length[1]):
+            if _LAST.search(head):
+                self._hang_up(connection)
+            self._answered(connection, head)
+
+    def close(self) -> None:
+        """Hang up."""
+        for connection in self._idle:
+            self._hang_up(connection)
+
+    def _ask(self, connection: _Connection, due: float) -> None:
+        self.asking += 1
+        connection.asked = due
+        self._send(connection)
+
+    def _send(self, connection: _Connection) -> None:
+        connection.received = b""
+        if connection.socket is None:
+            self._open(connection)
+        assert connection.socket is not None
+        try:
+            connection.socket.sendall(self._request)
+        except (BrokenPipeError, ConnectionResetError):
+            self._hang_up(connection)
+            self._open(connection)
+            connection.socket.sendall(self._request)
+
+    def _answered(self, connection: _Connection, head: bytes) -> None:
+        now = time.perf_counter()
+        self.asking -= 1
+        self.outcome.answered += 1
+        if not head.startswith(b"HTTP/1.1 %d " % self.kind.status):
+            self.outcome.unexpected.append(head)
+        elif now <= self._end or self.kind.rate is not None:
+            self.outcome.delays.append(now - connection.asked)
+        if self._late:
+            self._ask(connection, self._late.popleft())
+        elif self.kind.rate is None and now < self._end:
+            self._ask(connection, now)
+        else:
+            self._idle.append(connection)
+
+    def _closed(self, connection: _Connection, *, complete: bool) -> None:
+        waiting = connection not in self._idle
+        received = connection.received
+        self._hang_up(connection)
+        if waiting and complete:
+            self._answered(connection, received)
+        elif waiting:
+            # It was closed as idle while the request was on its way: any browser asks again.
+            assert not received, f"the answer was cut off: {received!r}"
+            self._send(connection)
+
+    def _open(self, connection: _Connection) -> None:
+        connection.socket = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+
+    def _hang_up(self, connection: _Connection) -> None:
+        if connection.socket is not None:
+            self._selector.unregister(connection.socket)
+            connection.socket.close()
+            connection.socket = None

@@ -1,0 +1,94 @@
+"""A mail server that is down, and a million errors: what the process holds on to.
+
+Run by tests.benchmarks.delivery in a process of its own, whose resident memory is then the delivery's alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from quartblog.delivery import Delivery, FileOptions, MailOptions, OutboxOptions, QueueOptions
+from tests.benchmarks.failures import failure
+from tests.benchmarks.table import Row, significant
+from tests.support.processes import ROOT, environment
+
+ERRORS = 1_000_000
+ALLOWED = 30.0
+# Errors logged before the first look: the queue was full once, and every cache has seen its tracebacks.
+WARM_UP = 20_000
+DEPTHS = range(10, 40)
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+
+logger = logging.getLogger("tests.benchmarks.memory")
+
+
+def memory_row(errors: int) -> Row:
+    """Run it, once: a bound needs no median."""
+    command = [sys.executable, "-m", "tests.benchmarks.memory", str(errors)]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), check=True, stdout=subprocess.PIPE)
+    found = json.loads(done.stdout)
+    return Row(
+        "memory",
+        f"memory grown by {errors:,} errors, mail server down, {found['per_second']:,.0f} accepted/s",
+        f"{significant(found['grown'])} MB",
+        f"{significant(found['before'])} MB before",
+        "",
+        f"<= {ALLOWED:g} MB",
+        found["grown"] <= ALLOWED,
+    )
+
+
+def main() -> None:
+    """Log so many errors, and print what was seen as JSON: seconds and megabytes."""
+    errors = int(sys.argv[1])
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as bound:
+        # Bound, and not listening: nobody else gets the port, and who connects is refused.
+        bound.bind(("127.0.0.1", 0))
+        print(json.dumps(measure(Path(folder), bound.getsockname()[1], errors)))
+
+
+def measure(folder: Path, port: int, errors: int) -> dict[str, float]:
+    """The largest growth seen at any time."""
+    delivery = Delivery(
+        # Blocking: every error is accepted, however fast this thread is. Else most would be refused at the door.
+        queue=QueueOptions(overflow="block", block_ms=60_000),
+        file=FileOptions(path=folder / "microblog.log"),
+        mail=MailOptions(server="127.0.0.1", port=port, sender="blog@example.org", admins=("ada@example.org",)),
+        outbox=OutboxOptions(path=folder / "outbox.sqlite3"),
+    )
+    with delivery:
+        log(WARM_UP)
+        before = most = resident()
+        started = time.perf_counter()
+        for _ in range(100):
+            log(errors // 100)
+            most = max(most, resident())
+        seconds = time.perf_counter() - started
+        assert not delivery.refused, f"refused: {delivery.refused}"
+        delivery.drain(600)
+        most = max(most, resident())
+    return {"before": before, "grown": most - before, "per_second": errors / seconds}
+
+
+def log(errors: int) -> None:
+    """Log failures with different tracebacks, each raised anew."""
+    for number in range(errors):
+        error = failure(DEPTHS[number % len(DEPTHS)])
+        logger.error("Request %d failed", number, exc_info=error)
+
+
+def resident() -> float:
+    """Megabytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_SIZE / 1_000_000
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The servers that are measured: each with two workers, in a folder of its own, on 127.0.0.1."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quartblog.delivery.outbox import Outbox
+from tests.support.processes import ROOT, Server, Servers, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+WORKERS = 2
+FAILING = "/errors/rehearsal"
+PEERS = "tests.benchmarks.peers"
+# Without a "propagate": uvicorn's own configuration would write each traceback to stderr as well.
+UVICORN_LOGGING = '{"version": 1, "disable_existing_loggers": false}'
+UVLOOP = find_spec("uvloop") is not None
+HTTPTOOLS = find_spec("httptools") is not None
+
+
+@dataclass(slots=True)
+class Site:
+    """A running server."""
+
+    server: Server
+    port: int
+    errors: int = 0
+    """How many failures it has answered."""
+
+    def counted(self) -> int:
+        """How many failures its outbox tells of."""
+        outbox = Outbox(self.server.folder / "instance/outbox.sqlite3")
+        try:
+            return sum(group.count for group in outbox.groups())
+        finally:
+            outbox.close()
+
+    def settle(self, patience: float = 30.0) -> None:
+        """Wait until it is idle: what one run left behind must not slow the next one of somebody else."""
+        deadline = time.monotonic() + patience
+        before = self._cpu_seconds()
+        while time.monotonic() < deadline:
+            time.sleep(0.25)
+            now = self._cpu_seconds()
+            if now - before <= 0.03:
+                return
+            before = now
+
+    def _cpu_seconds(self) -> float:
+        spent = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[2]) == self.server.process.pid:
+                spent += int(fields[11]) + int(fields[12])
+        return spent / 100
+
+
+class Sites:
+    """Starts each server when it is first asked for."""
+
+    def __init__(self, servers: Servers, mail_port: int) -> None:
+        self._servers = servers
+        self._mail = {"server": "127.0.0.1", "port": mail_port, "admins": ["ada@example.org"]}
+        self._started: dict[str, Site] = {}
+
+    def __iter__(self) -> Iterator[tuple[str, Site]]:
+        """What was started, with its name."""
+        return iter(self._started.items())
+
+    def get(self, name: str) -> Site:
+        """The blog as "ours" and without any handler as "bare", or the peers "flask" and "starlette"."""
+        if name not in self._started:
+            self._started[name] = getattr(self, f"_{name}")()
+        return self._started[name]
+
+    def _ours(self) -> Site:
+        return self._blog("ours", "quartblog.app:create_app()")
+
+    def _bare(self) -> Site:
+        return self._blog("bare", f"{PEERS}.bare:create_app()")
+
+    def _blog(self, name: str, factory: str) -> Site:
+        folder = self._servers.site(name, mail=self._mail, security={"limits": False}, errors={"rehearsal_route": True})
+        upgrade = [sys.executable, "-m", "quartblog.cli", "db", "upgrade"]
+        own_code = environment() | {"PYTHONPATH": str(ROOT)}
+        subprocess.run(upgrade, cwd=folder, env=own_code, check=True, stdout=subprocess.DEVNULL)
+        shutil.copy(ROOT / "hypercorn.toml", folder)
+        options = ["--config", "hypercorn.toml", f"--workers={WORKERS}"]
+        # As `quartblog run` does.
+        options += ["--worker-class", "uvloop"] if UVLOOP else []
+        return self._start(folder, "hypercorn", [*options, "--bind", "fd://{fd}", factory], "/healthz")
+
+    def _flask(self) -> Site:
+        folder = self._servers.site("flask", mail=self._mail)
+        options = [f"--workers={WORKERS}", "--bind=fd://{fd}", "--log-level=error", f"{PEERS}.flask_smtp:app"]
+        return self._start(folder, "gunicorn", options, "/")
+
+    def _starlette(self) -> Site:
+        folder = self._servers.site("starlette", mail=self._mail)
+        (folder / "logging.json").write_text(UVICORN_LOGGING)
+        options = [f"--workers={WORKERS}", "--fd={fd}", "--no-access-log", "--log-config=logging.json"]
+        options += ["--log-level=error", f"{PEERS}.starlette_queue:app"]
+        return self._start(folder, "uvicorn", options, "/")
+
+    def _start(self, folder: Path, module: str, options: Sequence[str], until: str) -> Site:
+        with socket.create_server(("127.0.0.1", 0), backlog=512) as bound:
+            command = [sys.executable, "-m", module, *(option.format(fd=bound.fileno()) for option in options)]
+            server = self._servers.start(command, folder, pass_fds=[bound.fileno()])
+            port = bound.getsockname()[1]
+        server.url = f"http://127.0.0.1:{port}"
+        return Site(server.wait_until(until), port)
+
+
+@contextmanager
+def mail_server(delay: float) -> Iterator[int]:
+    """Run a mail server that acknowledges each mail after `delay` seconds, in its own process; gives its port."""
+    command = [sys.executable, "-m", f"{PEERS}.mail_server", str(delay)]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()

@@ -1,0 +1,56 @@
+"""Rows -> one table that fits a terminal."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+HEAD = ("row", "figure", "ours", "peer", "ratio", "must be", "met")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    figure: str
+    ours: str
+    peer: str
+    ratio: str
+    must_be: str
+    met: bool
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As they are printed."""
+        return (self.name, self.figure, self.ours, self.peer, self.ratio, self.must_be, "yes" if self.met else "NO")
+
+
+def median_ratio(of: Sequence[float], to: Sequence[float]) -> float:
+    """The median of the ratios run by run: what slows the machine for a while slows both sides of a run."""
+    return statistics.median(one / other for one, other in zip(of, to, strict=True))
+
+
+def significant(number: float) -> str:
+    """Three digits are what a noisy machine can tell."""
+    if abs(number) >= 100:
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
+
+
+def text(rows: Iterable[Row]) -> str:
+    """The table."""
+    lines = [HEAD, *(row.cells for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    # Words to the left, numbers to the right.
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if number < 2 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in lines
+    )
