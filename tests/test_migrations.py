@@ -14,7 +14,7 @@ from sqlalchemy import Connection, create_engine
 
 from quartblog import migrations
 from quartblog.app import create_app
-from quartblog.database import Base, Database
+from quartblog.database import EXTENSION, Base, Database
 from quartblog.errors.exceptions import SchemaOutdated
 from quartblog.settings import Settings
 from tests.support.browsing import Configuration
@@ -163,9 +163,10 @@ def test_another_revision_stops_the_start_and_says_what_to_do(
     connection.close()
     settings = Settings.model_validate(configuration | {"database": {"url": url(file)}})
     log = settings.logging.directory / settings.logging.filename
+    app = create_app(settings)
 
     async def start() -> None:
-        async with create_app(settings).test_app():
+        async with app.test_app():
             raise AssertionError("it starts")
 
     with pytest.raises(Exception, match="run `quartblog db upgrade`"):
@@ -175,6 +176,7 @@ def test_another_revision_stops_the_start_and_says_what_to_do(
     assert " CRITICAL: Stopped at the start" in text
     assert f"SchemaOutdated: the database is at revision {found or 'none'}, this version needs" in text
     assert "微博已启动" not in text
+    assert app.extensions[EXTENSION].engine.pool.checkedin() == 0, "a connection stays open"
 
 
 async def test_the_check_passes_at_the_head_and_fails_elsewhere(file: Path) -> None:
