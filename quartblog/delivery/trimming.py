@@ -55,7 +55,8 @@ def by_age(database: Database, now: float, max_age: float) -> None:
     oldest = {"oldest": now - max_age}
     database.execute("DELETE FROM samples WHERE created < :oldest", oldest)
     database.execute("DELETE FROM groups WHERE last_seen < :oldest", oldest)
-    database.execute("DELETE FROM mails WHERE state != 'waiting' AND finished < :oldest", oldest)
+    # A waiting mail is not finished, and stays.
+    database.execute("DELETE FROM mails WHERE finished < :oldest", oldest)
     database.execute("DELETE FROM digests WHERE left < ?", (now - DAY,))
     database.execute("DELETE FROM workers WHERE at < ?", (now - DAY,))
 

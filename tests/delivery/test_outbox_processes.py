@@ -156,12 +156,17 @@ if child:
     outbox.close()
     os.write(from_parent, b"closed")
     assert os.waitpid(child, 0)[1] == 0
+    os.close(to_child)
+    os.close(from_parent)
 else:
     # Who closes a file last removes its log: the parent must not take itself for the last.
     os.read(to_child, 6)
 outbox.record([event(1)])
 assert outbox.healthy
-outbox.close()
+if child:
+    outbox.close()
+else:
+    os._exit(0)  # Without closing, as when it is killed.
 """
     )
     finished(program(source, path, "w", 0, 1))

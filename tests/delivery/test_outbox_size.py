@@ -76,6 +76,13 @@ def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: O
     assert len(group.samples) == 9  # What the mails gave was enough.
 
 
+def test_no_more_room_is_made_than_is_needed(outbox: Outbox) -> None:
+    for number in range(12):
+        outbox.record([event(key(1), traceback="t" * 60_000, created=START + number)])
+
+    assert BOUND * 0.6 < used(outbox) <= BOUND
+
+
 def test_when_nothing_else_is_left_the_oldest_reported_groups_go(tmp_path: Path, clock: Clock) -> None:
     outbox = Outbox(tmp_path / "small.sqlite3", max_bytes=200_000, clock=clock)
     long = "p" * 400
