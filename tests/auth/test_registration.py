@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from quart import Quart
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
 from quartblog.auth import service
 from quartblog.database import Database
@@ -140,3 +141,12 @@ async def test_the_address_is_kept_in_lower_case(visitor: Visitor, database: Dat
         user = await service.by_username(session, "lin")
     assert user is not None
     assert user.email == "lin@example.com"
+
+
+async def test_a_broken_rule_that_is_not_the_visitors_is_a_failure(database: Database) -> None:
+    async def register_without_a_hash() -> None:
+        async with database.transaction() as session:
+            await service.register(session, "lin", "lin@example.com", None)  # type: ignore[arg-type]
+
+    with pytest.raises(IntegrityError):
+        await register_without_a_hash()

@@ -2,6 +2,7 @@
 
 from quart import Quart
 
+from quartblog.auth.visitor import required_user
 from quartblog.web.csrf import SAFE_METHODS
 from tests.support.browsing import Visitor
 
@@ -44,3 +45,11 @@ async def test_a_client_that_wants_json_is_told_401(visitor: Visitor) -> None:
 
     assert answer.status == 401
     assert "请登录后访问此页面" in answer.text
+
+
+async def test_a_view_that_needs_somebody_sends_to_sign_in_by_itself(app: Quart, visitor: Visitor) -> None:
+    @app.get("/mine")
+    async def mine() -> str:
+        return (await required_user()).username
+
+    assert (await visitor.get("/mine")).location == "/login?next=/mine"
