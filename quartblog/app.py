@@ -22,7 +22,6 @@ from quartblog.delivery import (
     Route,
 )
 from quartblog.errors import pages, rehearsal
-from quartblog.errors.context import record_context
 from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated
 from quartblog.operations import health
 from quartblog.posts.views import blueprint as posts_blueprint
@@ -30,6 +29,7 @@ from quartblog.profile.avatar import avatar
 from quartblog.profile.views import blueprint as profile_blueprint
 from quartblog.settings import Settings, load_settings, secret_key
 from quartblog.web import csrf, headers, hosts, i18n, last_resort, limits
+from quartblog.web.application import Application
 
 # Seconds a browser may show a static file without asking: a year, its address changes with the release.
 STATIC_MAX_AGE = 365 * 24 * 60 * 60
@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     Nothing runs yet: log delivery and database open and close with the server's lifespan. Raise SettingsError.
     """
     settings = settings or load_settings()
-    app = Quart("quartblog")
+    app = Application("quartblog")
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.url_defaults(_version_static)
     app.secret_key = secret_key(settings)
@@ -148,7 +148,6 @@ def _delivery(settings: Settings, *, mail: bool) -> Delivery:
         mail=mail_options(settings) if mail else None,
         outbox=OutboxOptions(settings.delivery.outbox),
         mailing=mailing_options(settings),
-        context=record_context,
     )
 
 

@@ -9,7 +9,7 @@ from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_us
 
 from quartblog.auth import service
 from quartblog.database import reading, transaction
-from quartblog.errors.context import current_request
+from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import DatabaseUnavailable
 from quartblog.models import User
 
@@ -36,11 +36,15 @@ class Visitor(AuthUser):
         return cast("User | None", g.user)
 
     async def _load(self, token: str) -> User | None:
+        scope = current_scope()
+        if scope is not None:
+            # The cookie holds it signed, so it is no value of the request as it was sent.
+            scope.hide(lambda: [token])
         async with reading() as database:
             user = await service.by_token(database, token)
         if user is not None:
-            if context := current_request():
-                context.user_id = user.id
+            if scope is not None:
+                scope.user_id = user.id
             if datetime.now(UTC) - user.last_seen > LAST_SEEN_EVERY:
                 await self._note_seen(user)
         return user

@@ -22,6 +22,7 @@ Works in any asyncio program, or in none:
     asyncio.run(main())
 """
 
+from .context import Scope, current_scope, scope
 from .ids import new_error_id
 from .mail import new_message
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, Route
@@ -39,7 +40,10 @@ __all__ = [
     "QueueOptions",
     "Receipt",
     "Route",
+    "Scope",
+    "current_scope",
     "new_error_id",
     "new_message",
+    "scope",
     "send",
 ]

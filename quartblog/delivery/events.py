@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from .escaping import one_line, shortened
+from .escaping import shortened
 from .fingerprint import identify
 from .formatting import exception_text
 from .ids import new_error_id
@@ -69,7 +68,7 @@ class Event:
             route=_text(attributes.get("route")),
             user_id=user_id if type(user_id) is int else _text(user_id),
             traceback=shortened(exception_text(record), TRACEBACK_LIMIT),
-            breadcrumbs=tuple([_crumb(crumb) for crumb in attributes.get("breadcrumbs") or ()]),
+            breadcrumbs=tuple([_text(crumb) or "" for crumb in attributes.get("breadcrumbs") or ()]),
             process=record.process or 0,
         )
 
@@ -105,10 +104,3 @@ def _message(record: logging.LogRecord) -> str:
         return str.__str__(record.getMessage())
     except Exception as error:  # noqa: BLE001  the same
         return f"(the message could not be built: {describe(error)})"
-
-
-def _crumb(crumb: object) -> str:
-    if not isinstance(crumb, logging.LogRecord):
-        return _text(crumb) or ""
-    moment = time.strftime("%H:%M:%S", time.localtime(crumb.created))
-    return one_line(f"{moment} {crumb.levelname} {crumb.name}: {_message(crumb)}")

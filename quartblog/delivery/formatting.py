@@ -9,11 +9,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .escaping import block, json_safe, one_line
-from .stderr import describe
-from .tracebacks import STACKS
+from .failures import Failure, failure_of, type_name
 
 if TYPE_CHECKING:
-    from .tracebacks import ExcInfo
+    from .failures import ExcInfo
 
 LINE = "%(asctime)s %(levelname)s: %(message)s [in %(pathname)s:%(lineno)d]"
 
@@ -25,15 +24,8 @@ def exception_text(record: logging.LogRecord) -> str:
     """The record's traceback as the standard Formatter writes it, or "" when it has none."""
     if record.exc_text:
         return record.exc_text
-    info = record.exc_info
-    # A record made by hand may hold True or a bare exception here.
-    if not isinstance(info, tuple):
-        return ""
-    try:
-        return STACKS.format_exception(info)
-    except Exception as error:  # noqa: BLE001  an exception may raise from __bool__, __notes__ …
-        kind = getattr(info[0], "__qualname__", "an exception")
-        return f"(the traceback of {kind} could not be formatted: {describe(error)})"
+    failure = failure_of(record)
+    return failure.text if failure is not None else ""
 
 
 class TextFormatter(logging.Formatter):
@@ -57,14 +49,16 @@ class TextFormatter(logging.Formatter):
         if error_id := getattr(record, "error_id", None):
             line += f" [error {error_id}]"
         parts = [one_line(line)]
-        for text in (exception_text(record), record.stack_info):
-            if text:
-                parts.append(_FORGED.sub("\n  ", block(text)))  # noqa: PERF401  two short lines
+        for raw in (exception_text(record), record.stack_info):
+            if raw:
+                text = block(raw)
+                # Far cheaper than the search, for the one text in a record that is long.
+                parts.append(_FORGED.sub("\n  ", text) if "\n2" in text else text)
         return "\n".join(parts)
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
         """The traceback, byte-identical to the standard Formatter's."""
-        return STACKS.format_exception(ei)
+        return Failure(ei).text
 
 
 class JsonFormatter(logging.Formatter):
@@ -97,29 +91,16 @@ class JsonFormatter(logging.Formatter):
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
         """The traceback, byte-identical to the standard Formatter's."""
-        return STACKS.format_exception(ei)
+        return Failure(ei).text
 
     @staticmethod
     def _exception(record: logging.LogRecord) -> dict[str, str | None] | None:
         text = exception_text(record)
         if not text:
             return None
-        error = failure(record)
+        failure = failure_of(record)
         return {
-            "type": type_name(error),
-            "message": None if error is None else describe(error).partition(": ")[2],
+            "type": type_name(failure.kind) if failure else None,
+            "message": failure.said if failure else None,
             "traceback": text,
         }
-
-
-def failure(record: logging.LogRecord) -> BaseException | None:
-    """The exception the record carries, if it carries one."""
-    return record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-
-
-def type_name(error: BaseException | None) -> str | None:
-    """The exception's class as `module.Class`, builtins without their module."""
-    if error is None:
-        return None
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from .listener import Listener
-from .queue import Counter
+from .statistics import Counter
 from .stderr import report
 
 WAITING = 1_000

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from .settling import instead_of
 from .stderr import describe, report
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Iterable
 
 
-PAUSE = 0.05
-"""Seconds of uninterrupted records after which `on_pause` is called nevertheless."""
+PAUSE = 0.02
+"""Seconds after a record at which `on_pause` is called."""
 
 
 class _Mark:
@@ -30,23 +31,27 @@ class Listener:
     """One daemon thread that hands each record to each sink whose level it has.
 
     A sink that raises is reported on stderr once, until it succeeds again; the thread and the
-    other sinks go on. `on_taken` is called after each record and may return one more to write.
-    `on_pause` is called when nothing waits, before a drain or stop returns, and every 50 ms in a
-    storm: the moment for what is better done for many records at once. It must not raise.
+    other sinks go on. `settle` completes each record before any sink has it. `on_taken` is called
+    after each record and may return one more to write. `on_pause` is called 20 ms after the first
+    record since the last time, and before a drain or stop returns: the moment for what is better
+    done for many records at once. It must not raise.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  keywords only, each hooks into one moment
         self,
         records: SimpleQueue[Any],
         sinks: Iterable[logging.Handler],
         *,
         name: str = "quartblog-delivery",
+        settle: Callable[[logging.LogRecord], None] | None = None,
         on_taken: Callable[[], logging.LogRecord | None] | None = None,
         on_pause: Callable[[], None] | None = None,
     ) -> None:
         """The queue is read by this listener alone."""
         self._records = records
         self._sinks = tuple(sinks)
+        self.settle = settle
+        """May be replaced at any time."""
         self._on_taken = on_taken
         self._on_pause = on_pause
         self._failing: set[logging.Handler] = set()
@@ -94,25 +99,34 @@ class Listener:
 
     def _run(self) -> None:
         stopping = False
-        paused = time.monotonic()
+        pause_at: float | None = None
         while True:
-            if self._on_pause is not None and (self._records.empty() or time.monotonic() - paused >= PAUSE):
-                self._on_pause()
-                paused = time.monotonic()
-            try:
-                item = self._records.get(block=not stopping)
-            except Empty:
-                return
-            if isinstance(item, _Mark):
+            item = self._next(stopping=stopping, until=pause_at)
+            if isinstance(item, logging.LogRecord):
+                self._take(item)
+                pause_at = pause_at or time.monotonic() + PAUSE
+            ends = item is None and stopping
+            if pause_at is not None and (ends or isinstance(item, _Mark) or time.monotonic() >= pause_at):
+                pause_at = None
                 if self._on_pause is not None:
                     self._on_pause()
+            if ends:
+                return
+            if isinstance(item, _Mark):
                 item.reached.set()
                 # Records may still arrive behind the last mark: they are handled before the end.
                 stopping = stopping or item.last
-            else:
-                self._take(item)
             # The thread may now wait for long: it must not keep a traceback's frames alive.
             del item
+
+    def _next(self, *, stopping: bool, until: float | None) -> logging.LogRecord | _Mark | None:
+        """What comes next; None at the given time, or at once where nothing more will come."""
+        wait = None if until is None else max(0.0, until - time.monotonic())
+        try:
+            item: logging.LogRecord | _Mark = self._records.get(block=not stopping, timeout=wait)
+        except Empty:
+            return None
+        return item
 
     def _take(self, record: logging.LogRecord) -> None:
         self._hand_on(record)
@@ -121,6 +135,11 @@ class Listener:
             self._hand_on(more)
 
     def _hand_on(self, record: logging.LogRecord) -> None:
+        if self.settle is not None:
+            try:
+                self.settle(record)
+            except Exception as error:  # noqa: BLE001  a record may misbehave in a hundred ways
+                record = instead_of(record, f"this record could not be completed: {type(error).__name__}")
         for sink in self._sinks:
             if record.levelno < sink.level:
                 continue

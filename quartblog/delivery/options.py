@@ -23,6 +23,12 @@ class QueueOptions:
     """What a full queue does: refuse at once, or let a plain thread wait. Event loops never wait."""
     block_ms: int = 50
     """Milliseconds a thread waits at most with overflow "block"."""
+    whole: int = 500
+    """Records that wait with all their frames and locals; behind so many, exceptions wait as what is told of them."""
+    breadcrumbs: int = 20
+    """Earlier records of the same piece of work that ride along with its error; 0 for none."""
+    redact: bool = True
+    """Whether what a visitor sent, and e-mail addresses, are taken out of every text."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a size below 1 or a reserve outside of 0 to 1."""
@@ -30,6 +36,8 @@ class QueueOptions:
             raise ValueError(f"the queue holds at least 1 record, not {self.size}")
         if not 0 <= self.reserve < 1:
             raise ValueError(f"reserve is from 0 to below 1, not {self.reserve}")
+        if min(self.whole, self.breadcrumbs) < 0:
+            raise ValueError(f"whole and breadcrumbs are not below 0: {self.whole}, {self.breadcrumbs}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,67 +1,49 @@
-"""Everything put together: root logger -> bounded queue -> listener thread -> file, outbox, extra sinks.
-
-The outbox is emptied by a thread of its own: outbox -> mailer thread -> mail server.
-"""
+"""Everything put together: root logger -> intake (queue, listener, file) -> posting (outbox, mailer)."""
 
 from __future__ import annotations
 
+import atexit
 import logging
-import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+import threading
+from typing import TYPE_CHECKING, Any, Self
 
-from .files import RotatingFile
-from .lanes import Lane
-from .listener import Listener
-from .mailer import Mailer
-from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, bare_address
-from .outbox import Outbox
-from .outbox_options import SAMPLES, OutboxOptions
-from .outbox_sink import OutboxSink
-from .postman import Postman
-from .queue import LOGGER_NAME, BoundedQueueHandler, Context
-from .stderr import report
+from . import forks
+from .configuration import Configuration
+from .options import FileOptions, MailingOptions, MailOptions, QueueOptions
+from .queue import LOGGER_NAME
+from .running import Running
+from .uncaught import logger as uncaught
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from email.message import EmailMessage
     from types import TracebackType
 
-MAIL_AT_STOP = 2.0
-"""Seconds a stop waits for the mail server at most, and only where the outbox ends with the process."""
+    from .outbox_options import OutboxOptions
+
+AT_EXIT = 2.0
+"""Seconds the end of a program that never stopped its delivery may take."""
 
 logger = logging.getLogger(LOGGER_NAME)
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """All that can be configured."""
-
-    queue: QueueOptions = field(default_factory=QueueOptions)
-    file: FileOptions = field(default_factory=FileOptions)
-    mail: MailOptions | None = None
-    outbox: OutboxOptions | None = None
-    mailing: MailingOptions = field(default_factory=MailingOptions)
-
-    @property
-    def usable_mail(self) -> MailOptions | None:
-        """The mail options if mail can be sent with them."""
-        return self.mail if self.mail is not None and self.mail.problem is None else None
 
 
 class Delivery:
     """Takes every record that reaches the root logger off the thread that logged it.
 
-    `context` is called for each record on the thread that logs it, and gives it attributes: the
-    log line, JSON and mail know `error_id`, `method`, `route` and `user_id`. `extra_sinks` are any
-    standard handlers; each gets a thread of its own, and is closed by its owner, not here.
+    `with scope(...)` tells which request or job a record belongs to: the log line, JSON and mail
+    know `error_id`, `method`, `route` and `user_id`, and an error takes the earlier records of its
+    scope along. `extra_sinks` are any standard handlers; each gets a thread of its own, and is
+    closed by its owner, not here.
 
     Errors are grouped and mailed as digests. With `outbox` they and the mails survive the process,
     and all processes that name the same file share groups, cap and one leader that mails; without it
     this process has its own in memory.
 
-    Warnings are not captured: what the process does with them is not a library's decision. After
-    `logging.captureWarnings(True)` they arrive here like every record.
+    While it runs, exceptions that reach no logger are logged as well: of threads, of finalizers, and
+    the one that ends the program. Warnings are not captured: what the process does with them is not a
+    library's decision. After `logging.captureWarnings(True)` they arrive here like every record.
+
+    A forked child has a delivery of its own, which starts with the first record that is logged there.
     """
 
     def __init__(  # noqa: PLR0913  keywords only, each configures one part
@@ -72,23 +54,25 @@ class Delivery:
         mail: MailOptions | None = None,
         outbox: OutboxOptions | None = None,
         mailing: MailingOptions | None = None,
-        context: Context | None = None,
         extra_sinks: Iterable[logging.Handler] = (),
     ) -> None:
         """Nothing is opened or started yet. Without `mail`, no mail is sent."""
         self._configuration = Configuration(
             queue or QueueOptions(), file or FileOptions(), mail, outbox, mailing or MailingOptions()
         )
-        self._context = context
         self._extra_sinks = tuple(extra_sinks)
-        self._running: _Running | None = None
+        self._running: Running | None = None
+        self._changing = threading.RLock()
 
     def start(self) -> None:
         """Start the threads and attach to the root logger. Starting twice changes nothing."""
         if self._running is not None:
             return
-        self._running = running = _Running(self._configuration, self._context, self._extra_sinks)
+        self._running = running = Running(self._configuration, self._extra_sinks)
         running.begin()
+        running.attach()
+        forks.watch(self)
+        atexit.register(self._at_exit)
         mail = self._configuration.mail
         problem = mail.problem if mail else None
         if mail is None:
@@ -103,8 +87,28 @@ class Delivery:
         in memory, and 2 seconds at most. False when a sink did not return in time. From any thread;
         stopping twice changes nothing.
         """
-        running, self._running = self._running, None
-        return running is None or running.end(timeout)
+        return self._stop(timeout, mail=True)
+
+    def reconfigure(
+        self,
+        *,
+        queue: QueueOptions | None = None,
+        file: FileOptions | None = None,
+        mail: MailOptions | None = None,
+        outbox: OutboxOptions | None = None,
+        mailing: MailingOptions | None = None,
+    ) -> None:
+        """Use these options, all of them, from the next record on; no record is lost or written twice.
+
+        Raise ValueError or OSError for a change that cannot work; then everything stays as it was. This
+        waits for the disk: in an event loop, use `asyncio.to_thread`.
+        """
+        new = Configuration(queue or QueueOptions(), file or FileOptions(), mail, outbox, mailing or MailingOptions())
+        with self._changing:
+            if self._running is not None:
+                new.check(self._configuration)
+                self._running.reconfigure(self._configuration, new)
+            self._configuration = new
 
     def drain(self, timeout: float = 5.0, *, mail: bool = False) -> bool:
         """Wait until all sinks have handled what was logged before this call; False when late.
@@ -127,12 +131,32 @@ class Delivery:
     @property
     def healthy(self) -> bool:
         """Whether it runs, its listener is alive and the last record reached the file."""
-        return self._running is not None and self._running.healthy
+        return self._running is not None and self._running.intake.healthy
 
     @property
     def refused(self) -> dict[str, int]:
         """Records a full queue has refused since the start, by the name of their level."""
-        return self._running.handler.refused() if self._running is not None else {}
+        return self._running.intake.handler.refused() if self._running is not None else {}
+
+    def figures(self) -> dict[str, Any]:
+        """What the heartbeat of this process tells, by name; empty while it does not run."""
+        return self._running.figures() if self._running is not None else {}
+
+    def pause(self) -> None:
+        """Before a fork: hold the log file still, so that the child inherits no half-written line."""
+        if self._running is not None:
+            self._running.intake.journal.before_fork()
+
+    def resume(self, *, child: bool) -> None:
+        """After a fork: the child begins anew, without what its parent has queued."""
+        if (before := self._running) is None:
+            return
+        if not child:
+            before.intake.journal.after_fork()
+        else:
+            self._changing = threading.RLock()
+            self._running = Running(self._configuration, self._extra_sinks)
+            self._running.take_over(before)
 
     def __enter__(self) -> Self:
         """Start."""
@@ -145,89 +169,17 @@ class Delivery:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop."""
+        """Stop; an exception that leaves the block is recorded first."""
+        if isinstance(error, Exception):
+            uncaught.critical("The program is left by an exception", exc_info=error)
         self.stop()
 
+    def _stop(self, timeout: float, *, mail: bool) -> bool:
+        with self._changing:
+            running, self._running = self._running, None
+        atexit.unregister(self._at_exit)
+        return running is None or running.end(timeout, mail=mail)
 
-class _Running:
-    """What exists between start and stop."""
-
-    def __init__(
-        self, configuration: Configuration, context: Context | None, extra_sinks: Iterable[logging.Handler]
-    ) -> None:
-        file, outbox = configuration.file, configuration.outbox
-        self.handler = BoundedQueueHandler(configuration.queue, context)
-        self._level = logging.getLevelNamesMapping()[file.level]
-        self._level_before = logging.root.level
-        self._file = RotatingFile(file)
-        self._lanes = [Lane(sink) for sink in extra_sinks]
-        self._outbox = Outbox(None) if outbox is None else Outbox.of(outbox)
-        self._mailer = Mailer(self._outbox, Postman(self._outbox, configuration.usable_mail, configuration.mailing))
-        self._collected = OutboxSink(self._outbox, outbox.samples if outbox else SAMPLES)
-        self._listener = Listener(
-            self.handler.records,
-            [self._file, self._collected, *self._lanes],
-            on_taken=self.handler.taken,
-            on_pause=self._collected.flush,
-        )
-
-    @property
-    def healthy(self) -> bool:
-        return self._listener.alive and self._file.writable
-
-    def begin(self) -> None:
-        self._listener.start()
-        for lane in self._lanes:
-            lane.start()
-        self.handler.reader = self._listener.ident
-        logging.root.addHandler(self.handler)
-        logging.root.setLevel(self._level)
-        self._mailer.start()
-
-    def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
-        number = self._outbox.post(message, [*map(bare_address, recipients)])
-        self._mailer.wake()
-        return number
-
-    def drain(self, timeout: float, *, mail: bool) -> bool:
-        deadline = time.monotonic() + timeout
-        done = self._listener.drain(timeout)
-        for lane in self._lanes:
-            done = lane.drain(_left(deadline)) and done
-        if mail:
-            done = self._mailer.drain(_left(deadline)) and done
-            # A failed mail has logged a line by now: that is to be handled as well.
-            done = self._listener.drain(_left(deadline)) and done
-        return done
-
-    def end(self, timeout: float) -> bool:
-        deadline = time.monotonic() + timeout
-        # The mailer first: what it could not send is a record, and records are still accepted.
-        done = self._listener.drain(timeout)
-        self._end_mail(deadline)
-        logging.root.removeHandler(self.handler)
-        if logging.root.level == self._level:
-            logging.root.setLevel(self._level_before)
-        ended = self._listener.stop(_left(deadline))
-        if ended:
-            self._file.close()
-            self._collected.close()
-            self._outbox.close()
-        done = ended and done
-        for lane in self._lanes:
-            done = lane.stop(_left(deadline)) and done
-        self.handler.close()
-        return done
-
-    def _end_mail(self, deadline: float) -> None:
-        if self._outbox.in_memory:
-            self._mailer.finish(min(MAIL_AT_STOP, _left(deadline)))
-        self._mailer.stop(max(0.2, _left(deadline)))
-        if self._outbox.path is None and (left := len(self._outbox.mails("waiting"))):
-            text = f"Mails that were not sent before the stop: {left}; the log file has what they tell"
-            report(text)
-            logger.warning("%s", text)
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())
+    def _at_exit(self) -> None:
+        # No thread may look up a host any more: mail waits for the next start.
+        self._stop(AT_EXIT, mail=False)

@@ -1,51 +1,41 @@
-"""Thread that logs -> bounded queue: the message frozen, the context stamped, nothing formatted."""
+"""Thread that logs -> bounded queue: the message frozen, the scope stamped, nothing formatted."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import contextlib
 import logging
 import logging.handlers
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from .context import current_scope
 from .escaping import shortened
+from .failures import Failure
 from .ids import new_error_id
-from .stderr import describe, report
+from .settling import CRUMBS, SCOPE
+from .statistics import Counter, Latency
+from .stderr import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .context import Scope
     from .options import QueueOptions
 
 LOGGER_NAME = "quartblog.delivery"
 MESSAGE_LIMIT = 65_536
 """Characters of one message that are kept: the queue is bounded in records, so a record must be too."""
 
+CRUMB_LIMIT = 1_000
+"""Characters of a breadcrumb's message that are kept."""
+SAMPLED = 16
+"""Every so many records one tells how long the call took."""
+
 _MARK = "_queued_by"
-
-Context = Callable[[], Mapping[str, object]]
-
-
-class Counter:
-    """Counts without a lock, so a signal handler may count while its own thread is counting."""
-
-    def __init__(self) -> None:
-        """Begin at zero."""
-        self._steps = itertools.count()
-        self._reads = itertools.count()
-        self._reading = threading.Lock()
-
-    def add(self) -> None:
-        """Count one. Atomic: the step happens inside the interpreter."""
-        next(self._steps)
-
-    def value(self) -> int:
-        """The count. Reading takes a step as well, which the second counter takes off again."""
-        with self._reading:
-            return next(self._steps) - next(self._reads)
 
 
 class BoundedQueueHandler(logging.handlers.QueueHandler):
@@ -55,22 +45,36 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
     changes nothing; `exc_info` is kept, so the reader can format, group and send it.
     """
 
-    def __init__(self, options: QueueOptions, context: Context | None = None) -> None:
-        """`context` gives attributes for the record, such as error_id, method, route and user_id."""
+    def __init__(self, options: QueueOptions) -> None:
+        """Nobody reads the queue yet."""
         # SimpleQueue, because Queue.put deadlocks under a signal handler that logs.
         self.records: SimpleQueue[Any] = SimpleQueue()
         super().__init__(self.records)
-        self._limit = options.size
-        self._ordinary_limit = max(1, int(options.size * (1 - options.reserve)))
-        self._wait = options.block_ms / 1000 if options.overflow == "block" else 0.0
-        self._context = context
-        self._context_fails = False
+        self.reconfigure(options)
+        self.accepted = Counter()
+        self.high_water = 0
+        """Most records that ever waited."""
+        self.latency = Latency()
+        """Of the calls that log, on the thread that logs."""
         self._refused: dict[int, Counter] = {}
         self._reported: dict[int, int] = {}
         self._unreported = False
         self._waiting: deque[threading.Lock] = deque()
+        self._beginnings: list[Callable[[], None]] = []
         self.reader: int | None = None
         """Identifier of the thread that empties the queue: it must never wait for room."""
+
+    def reconfigure(self, options: QueueOptions) -> None:
+        """Use these from the next record on; what waits already stays."""
+        self.limit = options.size
+        self._ordinary_limit = max(1, int(options.size * (1 - options.reserve)))
+        self._wait = options.block_ms / 1000 if options.overflow == "block" else 0.0
+        self._whole = options.whole
+        self._breadcrumbs = options.breadcrumbs
+
+    def on_first(self, begin: Callable[[], None]) -> None:
+        """Call this before the next record is queued, once."""
+        self._beginnings.append(begin)
 
     def handle(self, record: logging.LogRecord) -> bool:
         """As the base class, without its lock: who waits for room must not hold up an event loop."""
@@ -85,32 +89,65 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
         if record.__dict__.get(_MARK) == id(self):
             return
         record.__dict__[_MARK] = id(self)
+        began = time.perf_counter()
         try:
-            if self._has_room(record.levelno):
-                self.enqueue(self.prepare(record))
+            if self._beginnings:
+                self._begin()
+            depth = self.records.qsize()
+            if self._has_room(record.levelno, depth):
+                self.enqueue(self.prepare(record, depth))
+                if depth >= self.high_water:
+                    self.high_water = depth + 1
+                if self.accepted.add() % SAMPLED == 0:
+                    self.latency.note(time.perf_counter() - began)
             else:
                 self._refused.setdefault(record.levelno, Counter()).add()
                 self._unreported = True
         except Exception:  # noqa: BLE001  logging must never raise into the code that logs
             self.handleError(record)
 
+    def _begin(self) -> None:
+        # One step takes it off: two threads may log their first records at once.
+        with contextlib.suppress(IndexError):
+            self._beginnings.pop()()
+
     def enqueue(self, record: logging.LogRecord) -> None:
         """Put the record on the queue; SimpleQueue never blocks here."""
         self.records.put(record)
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """A copy with its message frozen and its context stamped; other handlers keep the original."""
+    def prepare(self, record: logging.LogRecord, depth: int = 0) -> logging.LogRecord:
+        """A copy with its message frozen and its scope stamped; other handlers keep the original."""
         frozen: logging.LogRecord = object.__new__(type(record))
         attributes = frozen.__dict__
         attributes.update(record.__dict__)
-        attributes["msg"] = attributes["message"] = _final_message(record)
+        attributes["template"] = record.msg if isinstance(record.msg, str) else None
+        attributes["msg"] = attributes["message"] = message = _final_message(record)
         attributes["args"] = None
-        if self._context is not None:
-            for name, value in self._stamps().items():
-                attributes.setdefault(name, value)
+        if (scope := current_scope()) is not None:
+            self._stamp(frozen, scope, message)
         if record.levelno >= logging.ERROR and not attributes.get("error_id"):
             attributes["error_id"] = new_error_id()
+        if depth >= self._whole and isinstance(record.exc_info, tuple):
+            # Frames keep all their locals alive, and too many wait already.
+            attributes["failure"] = Failure(record.exc_info)
+            attributes["exc_info"] = None
         return frozen
+
+    def _stamp(self, frozen: logging.LogRecord, scope: Scope, message: str) -> None:
+        attributes = frozen.__dict__
+        attributes.setdefault("error_id", scope.error_id)
+        attributes.setdefault("method", scope.method)
+        attributes.setdefault("route", scope.route)
+        attributes.setdefault("user_id", scope.user_id)
+        attributes[SCOPE] = scope
+        if self._breadcrumbs:
+            crumbs = scope.breadcrumbs
+            if frozen.levelno >= logging.ERROR:
+                attributes[CRUMBS] = tuple(crumbs)
+                return
+            crumbs.append((frozen.created, frozen.levelname, frozen.name, message[:CRUMB_LIMIT]))
+            while len(crumbs) > self._breadcrumbs:
+                crumbs.popleft()
 
     def taken(self) -> logging.LogRecord | None:
         """For the reader, after each record: wake who waits, and return the report that is due."""
@@ -123,9 +160,9 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
         """How many records were refused so far, by the name of their level."""
         return {logging.getLevelName(level): counter.value() for level, counter in sorted(self._refused.copy().items())}
 
-    def _has_room(self, level: int) -> bool:
-        limit = self._limit if level >= logging.ERROR else self._ordinary_limit
-        if self.records.qsize() < limit:
+    def _has_room(self, level: int, depth: int) -> bool:
+        limit = self.limit if level >= logging.ERROR else self._ordinary_limit
+        if depth < limit:
             return True
         return self._wait > 0 and self._may_wait() and self._wait_for_room(limit)
 
@@ -164,15 +201,6 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
             self._waiting.popleft().release()
         except IndexError:
             return
-
-    def _stamps(self) -> Mapping[str, object]:
-        try:
-            return self._context() if self._context is not None else {}
-        except Exception as error:  # noqa: BLE001  a record without its context beats a lost record
-            if not self._context_fails:
-                self._context_fails = True
-                report(f"records go without their request: {describe(error)}")
-            return {}
 
     def _refusal_report(self) -> logging.LogRecord | None:
         self._unreported = False

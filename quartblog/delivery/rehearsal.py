@@ -99,7 +99,6 @@ class _Rehearsal:
             mail=stage.mail,
             mailing=stage.mailing,
             outbox=OutboxOptions(path=outbox.path or Path()),
-            context=lambda: {"method": "GET", "route": "/rehearsal"},
         )
         self._storm = Storm(plan)
         self._ways: list[float] = []

@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from .context import scope
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -63,6 +65,10 @@ class Storm:
             await self._sleep(TICK)
 
     def _fail(self, kind: int) -> None:
+        with scope(method="GET", route="/rehearsal"):
+            self._log_failure(kind)
+
+    def _log_failure(self, kind: int) -> None:
         self._offer(logging.INFO)
         logger.info("Looking for what rehearsed failure %d is about", kind)
         try:

@@ -14,7 +14,7 @@ from quart.typing import ResponseReturnValue
 from quart_auth import Unauthorized
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, NotFound, ServiceUnavailable
 
-from quartblog.errors.context import current_request
+from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import DatabaseUnavailable, NoSuchUser, StaleForm
 from quartblog.web.i18n import N_, _
 
@@ -58,9 +58,11 @@ def init_app(app: Quart) -> None:
 
 
 async def note_route() -> None:
-    """Let records tell the route's rule: unlike the path, it holds nothing the visitor wrote."""
-    if (context := current_request()) and request.url_rule is not None:
-        context.route = request.url_rule.rule
+    """Let records tell the route's rule, and hide what the visitor wrote in its places."""
+    if (scope := current_scope()) and request.url_rule is not None:
+        scope.route = request.url_rule.rule
+        if written := request.view_args:
+            scope.hide(lambda: [value for value in written.values() if isinstance(value, str)])
 
 
 async def http_error(error: HTTPException) -> ResponseReturnValue:
@@ -106,8 +108,8 @@ async def _answer(error: HTTPException, explanation: Explanation | None = None) 
     status = error.code or InternalServerError.code
     explanation = explanation or EXPLANATIONS.get(status) or EXPLANATIONS[400 if status < 500 else 500]
     title, hint = _(explanation.title), _(explanation.hint) if explanation.hint else None
-    context = current_request()
-    error_id = context.error_id if context is not None and _is_failure(error) else None
+    scope = current_scope()
+    error_id = scope.error_id if scope is not None and _is_failure(error) else None
     if _wants_json():
         body = problem(status, title, hint, error_id)
         response = Response(body, status, content_type="application/problem+json")

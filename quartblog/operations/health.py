@@ -6,8 +6,7 @@ from quart import Blueprint, current_app, jsonify
 from quart.typing import ResponseReturnValue
 
 from quartblog.database import database
-from quartblog.delivery import Delivery
-from quartblog.errors.context import record_context
+from quartblog.delivery import Delivery, current_scope
 from quartblog.errors.exceptions import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
@@ -32,7 +31,8 @@ async def ready() -> ResponseReturnValue:
     body = {name: "ok" if answers else "unavailable" for name, answers in parts.items()}
     if all(parts.values()):
         return jsonify(status="ok", **body)
-    return jsonify(status="unavailable", **body, error_id=record_context().get("error_id")), 503
+    scope = current_scope()
+    return jsonify(status="unavailable", **body, error_id=scope.error_id if scope else None), 503
 
 
 async def _database_answers() -> bool:

@@ -13,6 +13,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from quart import Quart, current_app, request, session
 
 from quartblog.errors.exceptions import StaleForm
+from quartblog.web.sent import hide_form
 
 FIELD = "csrf_token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -47,7 +48,9 @@ async def require_token() -> None:
         return
     if getattr(current_app.view_functions.get(request.endpoint), "csrf_exempt", False):
         return
-    token = (await request.form).get(FIELD, "")
+    form = await request.form
+    hide_form(form)
+    token = form.get(FIELD, "")
     try:
         secret = _serializer().loads(token, max_age=MAX_AGE)
     except BadSignature as error:

@@ -1,8 +1,8 @@
 """Proxy headers -> our hosts -> the app, and around it all the layer that always has an answer.
 
 Whatever fails inside, the visitor gets a page and the operator a record: an error page that fails itself, a library
-that raises around the handlers. The outermost layer also opens the request's context, and completes every answer
-with the headers it must not lack.
+that raises around the handlers. The outermost layer also opens the scope of the request's records, and completes every
+answer with the headers it must not lack.
 """
 
 import logging
@@ -15,7 +15,8 @@ from hypercorn.middleware import ProxyFixMiddleware
 from quart import Quart
 from werkzeug.exceptions import BadHost
 
-from quartblog.errors.context import RequestContext, opened
+from quartblog.delivery import context
+from quartblog.web import sent
 from quartblog.web.fixed_answer import ASGIApp, FixedAnswer, Receive, Scope, Send
 from quartblog.web.hosts import REFUSAL
 from quartblog.web.i18n import N_, Language
@@ -47,11 +48,12 @@ class LastResort:
         self.headers = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection; its request context lasts as long."""
+        """Answer one connection; the scope of its records lasts as long."""
         match scope["type"]:
             case "http":
-                with opened(RequestContext(scope["method"])) as context:
-                    await self._answer(_readable(scope), receive, send, context)
+                with context.scope(scope["method"]) as work:
+                    work.hide(lambda: sent.in_request_line_and_headers(scope))
+                    await self._answer(_readable(scope), receive, send, work.error_id)
             case "websocket":
                 # There are none here, and Quart would refuse them by an error page, which only a request can have.
                 await receive()
@@ -59,14 +61,14 @@ class LastResort:
             case _:
                 await self.app(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, error_id: str) -> None:
         started = False
 
         async def complete_and_send(message: dict[str, Any]) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message = message | {"headers": self._completed(message, context.error_id)}
+                message = message | {"headers": self._completed(message, error_id)}
             await send(message)
 
         try:
@@ -78,7 +80,7 @@ class LastResort:
             logger.exception("Nothing else answered this request")
             if not started:
                 text = N_("发生意外错误, 已通知管理员，给您带来的不便，请多多原谅")
-                await FixedAnswer(500, text, context.error_id).send(scope, complete_and_send, self.language)
+                await FixedAnswer(500, text, error_id).send(scope, complete_and_send, self.language)
 
     def _completed(self, start: Mapping[str, Any], error_id: str) -> list[tuple[bytes, bytes]]:
         required = self.headers

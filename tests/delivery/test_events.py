@@ -114,14 +114,6 @@ def test_long_texts_are_shortened() -> None:
     assert TRACEBACK_LIMIT <= len(event.traceback) < TRACEBACK_LIMIT + 100
 
 
-def test_breadcrumbs_that_are_records_become_lines() -> None:
-    crumb = logging.LogRecord("app.sql", logging.INFO, "/srv/a.py", 3, "asked\nfor %s", ("ada",), None)
-
-    [line] = Event.from_record(record(breadcrumbs=(crumb,))).breadcrumbs
-
-    assert line.endswith(r" INFO app.sql: asked\nfor ada")
-
-
 def test_a_hostile_record_still_becomes_an_event_that_can_be_stored() -> None:
     class Unspeakable_Error(Exception):  # noqa: N801
         __module__ = Unspeakable()  # type: ignore[assignment]

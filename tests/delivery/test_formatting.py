@@ -85,7 +85,9 @@ def test_a_record_made_by_hand_with_odd_exc_info_is_a_line(exc_info: Any) -> Non
 
 
 def test_a_traceback_that_cannot_be_formatted_becomes_a_line_that_says_why() -> None:
-    text = TextFormatter().format(record(exc_info=of(Unformattable())))
+    error = Unformattable()
+    error.__cause__ = ValueError()
+    text = TextFormatter().format(record(exc_info=of(error)))
 
     assert "it failed" in text
     assert "the traceback of Unformattable could not be formatted: RuntimeError" in text

@@ -21,6 +21,7 @@ from quartblog.delivery import (
     OutboxOptions,
     QueueOptions,
     new_message,
+    scope,
 )
 from quartblog.delivery.queue import BoundedQueueHandler
 
@@ -56,7 +57,7 @@ def deliver(path: Path) -> Iterator[Callable[..., Delivery]]:
 @pytest.fixture
 def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop does not wait two seconds for the mail server, for this test's sake."""
-    monkeypatch.setattr("quartblog.delivery.pipeline.MAIL_AT_STOP", 0.05)
+    monkeypatch.setattr("quartblog.delivery.posting.MAIL_AT_STOP", 0.05)
 
 
 def told(mail: EmailMessage) -> str:
@@ -83,9 +84,10 @@ def test_one_failure_carries_one_id_to_the_file_and_to_the_mail(
     app_logger: logging.Logger,
     path: Path,
 ) -> None:
-    request = {"error_id": "0123456789ab", "method": "POST", "route": "/edit", "user_id": 7}
-    delivery = deliver(mail=mail_to(accepting_server), context=lambda: request)
-    fail(app_logger)
+    delivery = deliver(mail=mail_to(accepting_server))
+    with scope(method="POST", route="/edit") as work:
+        work.error_id, work.user_id = "0123456789ab", 7
+        fail(app_logger)
     assert delivery.drain(mail=True)
 
     [mail] = accepting_server.mails
@@ -355,7 +357,7 @@ def test_a_burst_that_was_refused_is_reported_in_the_file(path: Path, app_logger
     delivery = Delivery(queue=QueueOptions(size=10), file=FileOptions(path=path))
     delivery.start()
     assert delivery._running is not None
-    delivery._running._file.addFilter(hold)
+    delivery._running.intake.journal.addFilter(hold)
     app_logger.error("held")
     assert entered.wait(5)
     for _ in range(30):
@@ -400,7 +402,7 @@ def test_it_is_healthy_while_the_listener_lives_and_the_file_can_be_written(
     assert delivery.drain()
     assert delivery.healthy
     assert delivery._running is not None
-    delivery._running._listener.stop()
+    delivery._running.intake.listener.stop()
     assert not delivery.healthy
 
     other = Delivery(file=FileOptions(path=path / "below" / "a" / "file.log"))

@@ -7,13 +7,19 @@ import logging
 import signal
 import threading
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quartblog.delivery.context import scope
+from quartblog.delivery.fingerprint import identify
+from quartblog.delivery.formatting import exception_text
 from quartblog.delivery.options import QueueOptions
-from quartblog.delivery.queue import MESSAGE_LIMIT, BoundedQueueHandler, Counter
+from quartblog.delivery.queue import MESSAGE_LIMIT, BoundedQueueHandler
+from quartblog.delivery.settling import CRUMBS
+from quartblog.delivery.statistics import Counter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,9 +55,10 @@ def test_a_later_change_of_an_argument_does_not_change_the_log() -> None:
 
 
 def test_other_handlers_keep_the_record_as_it_was_logged() -> None:
-    handler = BoundedQueueHandler(QueueOptions(), lambda: {"route": "/x"})
+    handler = BoundedQueueHandler(QueueOptions())
     record = logging.LogRecord("app", logging.ERROR, "a.py", 1, "bought %s", ("apple",), None)
-    handler.handle(record)
+    with scope(route="/x"):
+        handler.handle(record)
 
     assert record.msg == "bought %s"
     assert record.args == ("apple",)
@@ -69,47 +76,97 @@ def test_the_exception_travels_unformatted(failure: BaseException) -> None:
     assert record.getMessage() == "failed"
 
 
-def test_the_context_is_stamped_on_the_record_and_an_explicit_extra_wins() -> None:
-    handler = BoundedQueueHandler(QueueOptions(), lambda: {"error_id": "abc", "method": "GET", "msg": "forged"})
-    logger_with(handler).error("failed", extra={"method": "POST"})
+def test_the_scope_is_stamped_on_the_record_and_an_explicit_extra_wins() -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    with scope(method="GET", route="/edit") as work:
+        work.user_id = 7
+        logger_with(handler).error("failed", extra={"method": "POST"})
 
     [record] = queued(handler)
+    told = vars(record)
 
-    assert vars(record)["error_id"] == "abc"
-    assert vars(record)["method"] == "POST"
-    assert record.getMessage() == "failed"
-
-
-def test_an_error_outside_of_a_request_gets_an_id_of_its_own() -> None:
-    handler = BoundedQueueHandler(QueueOptions(), lambda: {"error_id": None})
-    handler_without_context = BoundedQueueHandler(QueueOptions())
-    for one in (handler, handler_without_context):
-        logger_with(one).error("failed")
-        logger_with(one).warning("odd")
-
-        error, warning = queued(one)
-        if one is handler_without_context:
-            assert len(vars(error)["error_id"]) == 12
-        assert not getattr(warning, "error_id", None)
+    assert told["error_id"] == work.error_id
+    assert (told["method"], told["route"], told["user_id"]) == ("POST", "/edit", 7)
 
 
-def test_a_context_that_is_there_but_empty_still_gets_an_id() -> None:
-    handler = BoundedQueueHandler(QueueOptions(), lambda: {"error_id": None})
+def test_an_error_outside_of_a_scope_gets_an_id_of_its_own() -> None:
+    handler = BoundedQueueHandler(QueueOptions())
     logger_with(handler).error("failed")
+    logger_with(handler).warning("odd")
 
-    assert len(vars(queued(handler)[0])["error_id"]) == 12
+    error, warning = queued(handler)
+    assert len(vars(error)["error_id"]) == 12
+    assert not hasattr(warning, "error_id")
 
 
-def test_a_context_that_raises_loses_no_record(capsys: pytest.CaptureFixture[str]) -> None:
-    def broken() -> dict[str, object]:
-        raise LookupError("no request here")
+def test_an_error_takes_the_newest_earlier_records_of_its_scope_along() -> None:
+    handler = BoundedQueueHandler(QueueOptions(breadcrumbs=2))
+    logger = logger_with(handler)
+    logger.info("elsewhere")
+    with scope():
+        for number in range(4):
+            logger.info("step %s", number)
+        logger.error("failed")
+    with scope():
+        logger.error("failed as well")
 
-    handler = BoundedQueueHandler(QueueOptions(), broken)
-    logger_with(handler).error("first")
-    logger_with(handler).error("second")
+    *_, first, second = queued(handler)
 
-    assert [record.getMessage() for record in queued(handler)] == ["first", "second"]
-    assert capsys.readouterr().err.count("no request here") == 1
+    assert [message for _, _, _, message in vars(first)[CRUMBS]] == ["step 2", "step 3"]
+    assert vars(second)[CRUMBS] == ()
+
+
+def test_no_breadcrumbs_are_kept_where_none_are_wanted() -> None:
+    handler = BoundedQueueHandler(QueueOptions(breadcrumbs=0))
+    with scope() as work:
+        logger_with(handler).info("a step")
+
+    assert not work.breadcrumbs
+
+
+def test_beyond_the_mark_an_exception_waits_without_its_frames_and_tells_the_same(failure: BaseException) -> None:
+    handler = BoundedQueueHandler(QueueOptions(whole=1))
+    for _ in range(2):
+        logger_with(handler).error("failed", exc_info=failure)
+
+    whole, compact = queued(handler)
+
+    assert whole.exc_info is not None
+    assert compact.exc_info is None
+    assert exception_text(compact) == exception_text(whole)
+    assert identify(compact) == identify(whole)
+
+
+def test_beyond_the_mark_the_locals_of_a_failure_are_let_go() -> None:
+    class Heavy:
+        pass
+
+    def fail() -> None:
+        heavy = Heavy()
+        held.append(weakref.ref(heavy))
+        raise ValueError
+
+    handler = BoundedQueueHandler(QueueOptions(whole=1))
+    held: list[weakref.ref[Heavy]] = []
+    for _ in range(3):
+        try:
+            fail()
+        except ValueError:
+            logger_with(handler).exception("failed")
+
+    assert [reference() is None for reference in held] == [False, True, True]
+
+
+def test_the_handler_tells_how_much_it_took_and_how_much_waited_at_most() -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    for _ in range(40):
+        logger_with(handler).info("news")
+    queued(handler)
+    logger_with(handler).info("more")
+
+    assert handler.accepted.value() == 41
+    assert handler.high_water == 40
+    assert handler.latency.percentiles()["median_ms"] > 0
 
 
 class Hostile:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.tracebacks import StackCache
+from quartblog.delivery.failures import Failure
+from quartblog.delivery.stacks import StackCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +30,10 @@ def assert_same(error: BaseException, cache: StackCache | None = None) -> None:
     cache = StackCache() if cache is None else cache
     expected = STANDARD.formatException(info(error))
 
-    assert cache.format_exception(info(error)) == expected
-    assert cache.format_exception(info(error)) == expected
+    assert Failure(info(error), cache).text == expected
+    assert Failure(info(error), cache).text == expected
     bare: Any = (type(error), error, None)
-    assert cache.format_exception(bare) == STANDARD.formatException(bare)
+    assert Failure(bare, cache).text == STANDARD.formatException(bare)
 
 
 def caught(action: Callable[[], Any]) -> BaseException:
@@ -262,7 +263,7 @@ def test_a_falsy_exception_is_formatted_as_the_standard_does() -> None:
 def test_no_exception_at_all_is_formatted_as_the_standard_does() -> None:
     nothing: Any = (None, None, None)
 
-    assert StackCache().format_exception(nothing) == STANDARD.formatException(nothing)
+    assert Failure(nothing).text == STANDARD.formatException(nothing)
 
 
 def run_file(path: Path) -> BaseException:
@@ -297,11 +298,11 @@ def test_a_known_stack_is_not_read_from_disk_again(tmp_path: Path) -> None:
     path = tmp_path / "edited.py"
     path.write_text("1 / 0  # as it ran\n")
     error, cache = run_file(path), StackCache()
-    before = cache.format_exception(info(error))
+    before = Failure(info(error), cache).text
     path.write_text("# edited\n\n\n")
 
     assert "as it ran" in before
-    assert cache.format_exception(info(error)) == before
+    assert Failure(info(error), cache).text == before
 
 
 def test_a_traceback_made_by_hand_keeps_its_lines() -> None:
@@ -317,7 +318,7 @@ def test_a_traceback_made_by_hand_keeps_its_lines() -> None:
 
 def test_the_limit_the_interpreter_sets_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     error, cache = caught(recursion), StackCache()
-    cache.format_exception(info(error))
+    Failure(info(error), cache)
     monkeypatch.setattr(sys, "tracebacklimit", 2, raising=False)
     assert_same(error, cache)
 
@@ -336,26 +337,12 @@ def test_the_cache_is_bounded_and_forgets_what_was_not_used_for_longest() -> Non
     cache = StackCache(frames=6)
     errors = numbered(4)
     for error in (*errors[:3], errors[0], errors[3]):
-        cache.format_exception(info(error))
+        Failure(info(error), cache)
 
     assert len(cache) == 3
-    kept = {text.partition("\n")[0] for text, _ in cache._stacks.values()}
-    assert len(kept) == 1  # Each begins in `caught`.
-    names = "".join(text for text, _ in cache._stacks.values())
+    names = "".join(stack.text for stack in cache.known())
     assert '"0.py"' in names
     assert '"1.py"' not in names
-
-
-def test_two_threads_that_format_one_stack_at_once_count_it_once() -> None:
-    cache = StackCache(frames=6)
-    errors = numbered(3)
-    for error in errors:
-        cache.format_exception(info(error))
-    key, (text, codes) = next(iter(cache._stacks.items()))
-    cache._keep(key, text, codes)
-
-    assert len(cache) == 3
-    assert cache._held == 6
 
 
 def test_a_stack_beyond_the_bound_is_formatted_but_not_kept() -> None:
@@ -369,6 +356,6 @@ def test_a_stack_beyond_the_bound_is_formatted_but_not_kept() -> None:
 def test_a_repeated_failure_is_formatted_once() -> None:
     cache = StackCache()
     for _ in range(5):
-        cache.format_exception(info(caught(lambda: int("x"))))
+        Failure(info(caught(lambda: int("x"))), cache)
 
     assert len(cache) == 1

@@ -1,0 +1,132 @@
+"""What exists between a delivery's start and its stop: the threads, and their places among logging's handlers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from .intake import Intake, left
+from .outbox_options import SAMPLES
+from .outbox_sink import OutboxSink
+from .posting import Posting
+from .uncaught import Hooks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from email.message import EmailMessage
+
+    from .configuration import Configuration
+
+
+class Running:
+    """An intake and a posting that work together."""
+
+    def __init__(self, configuration: Configuration, extra_sinks: Iterable[logging.Handler]) -> None:
+        """Nothing runs yet."""
+        self.posting = self._posting(configuration)
+        self._errors = OutboxSink(self.posting.outbox, _samples(configuration))
+        self.intake = Intake(
+            configuration.queue, configuration.file, configuration.own_addresses, self._errors, extra_sinks
+        )
+        self._hooks = Hooks()
+        self._level = configuration.level
+        self._level_before = logging.root.level
+        self._beginning = threading.RLock()
+        self._begun = False
+
+    def attach(self) -> None:
+        """Take every record from now on."""
+        logging.root.addHandler(self.intake.handler)
+        logging.root.setLevel(self._level)
+        self._hooks.install()
+
+    def begin(self) -> None:
+        """Start the threads, once."""
+        with self._beginning:
+            if self._begun:
+                return
+            self._begun = True
+            self.intake.start()
+            self.posting.mailer.start()
+
+    def take_over(self, before: Running) -> None:
+        """In a forked child: stand where the parent's stood, and begin with the first record."""
+        before.intake.abandon()
+        self._hooks, self._level_before = before._hooks, before._level_before
+        self.intake.handler.on_first(self._begin_in_child)
+        handlers = logging.root.handlers
+        with contextlib.suppress(ValueError):
+            handlers[handlers.index(before.intake.handler)] = self.intake.handler
+
+    def post(self, message: EmailMessage, recipients: Iterable[str]) -> int:
+        """As Delivery.post."""
+        self.begin()
+        return self.posting.post(message, [*recipients])
+
+    def reconfigure(self, before: Configuration, new: Configuration) -> None:
+        """Change what differs."""
+        if new.outbox != before.outbox:
+            self._change_outbox(new)
+        else:
+            self.posting.reconfigure(new.mail, new.mailing)
+        self.intake.reconfigure(new.queue, new.file if new.file != before.file else None, new.own_addresses)
+        if logging.root.level == self._level:
+            logging.root.setLevel(new.level)
+        self._level = new.level
+
+    def drain(self, timeout: float, *, mail: bool) -> bool:
+        """As Delivery.drain."""
+        deadline = time.monotonic() + timeout
+        done = self.intake.drain(timeout)
+        if mail:
+            done = self.posting.mailer.drain(left(deadline)) and done
+            # A failed mail has logged a line by now: that is to be handled as well.
+            done = self.intake.drain(left(deadline)) and done
+        return done
+
+    def end(self, timeout: float, *, mail: bool) -> bool:
+        """As Delivery.stop; without `mail` the mail server is never waited for."""
+        deadline = time.monotonic() + timeout
+        # The mailer first: what it could not send is a record, and records are still accepted.
+        done = self.intake.drain(timeout)
+        self.posting.stop(deadline, mail=mail)
+        self._hooks.remove()
+        logging.root.removeHandler(self.intake.handler)
+        if logging.root.level == self._level:
+            logging.root.setLevel(self._level_before)
+        done = self.intake.stop(left(deadline)) and done
+        if not self.intake.stores:
+            self.posting.outbox.close()
+        return done
+
+    def figures(self) -> dict[str, Any]:
+        """As Delivery.figures."""
+        return self.intake.figures() | self.posting.figures()
+
+    def _posting(self, configuration: Configuration) -> Posting:
+        return Posting(configuration.outbox, configuration.mail, configuration.mailing, self.figures)
+
+    def _change_outbox(self, new: Configuration) -> None:
+        before, self.posting = self.posting, self._posting(new)
+        self._errors.change(self.posting.outbox, _samples(new))
+        before.stop(time.monotonic() + CHANGING)
+        before.outbox.close()
+        self.posting.mailer.start()
+
+    def _begin_in_child(self) -> None:
+        self.begin()
+        # A child of multiprocessing ends without running what atexit knows.
+        if (util := sys.modules.get("multiprocessing.util")) is not None:
+            util.Finalize(None, self.drain, kwargs={"timeout": CHANGING, "mail": False}, exitpriority=0)
+
+
+CHANGING = 5.0
+"""Seconds that the end of a child, or the change to another outbox, waits for what is under way."""
+
+
+def _samples(configuration: Configuration) -> int:
+    return configuration.outbox.samples if configuration.outbox else SAMPLES

@@ -1,0 +1,72 @@
+"""Exceptions that reach no logger -> the log: of threads, of finalizers, of the program itself."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+logger = logging.getLogger("uncaught")
+
+
+class Hooks:
+    """Puts itself before the hooks that are there: each is still called, with whatever it prints."""
+
+    def __init__(self) -> None:
+        """Nothing is hooked yet."""
+        self._active = False
+        self._before: list[tuple[Any, str, Callable[..., Any], Callable[..., Any]]] = []
+
+    def install(self) -> None:
+        """Log from now on."""
+        self._active = True
+        self._put(sys, "excepthook", self._program)
+        self._put(sys, "unraisablehook", self._unraisable)
+        self._put(threading, "excepthook", self._thread)
+
+    def remove(self) -> None:
+        """Leave everything as it was; a hook that somebody has put before ours meanwhile stays, and ours is silent."""
+        self._active = False
+        for module, name, ours, theirs in self._before:
+            if getattr(module, name) is ours:
+                setattr(module, name, theirs)
+        self._before.clear()
+
+    def _put(self, module: Any, name: str, log: Callable[..., None]) -> None:
+        theirs = getattr(module, name)
+
+        def hook(*what: Any) -> None:
+            if self._active:
+                log(*what)
+            theirs(*what)
+
+        self._before.append((module, name, hook, theirs))
+        setattr(module, name, hook)
+
+    @staticmethod
+    def _program(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, Exception):
+            logger.critical("The program ends by an exception", exc_info=(kind, error, trace))
+
+    @staticmethod
+    def _unraisable(what: sys.UnraisableHookArgs) -> None:
+        if what.exc_value is not None:
+            words = what.err_msg or "Exception ignored in"
+            logger.error(
+                "%s %s", words, type(what.object).__name__, exc_info=(what.exc_type, what.exc_value, what.exc_traceback)
+            )
+
+    @staticmethod
+    def _thread(what: threading.ExceptHookArgs) -> None:
+        if what.exc_value is not None and not issubclass(what.exc_type, SystemExit):
+            name = what.thread.name if what.thread is not None else "a thread that is gone"
+            logger.error(
+                "The thread %s ended by an exception",
+                name,
+                exc_info=(what.exc_type, what.exc_value, what.exc_traceback),
+            )
