@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quartblog.app import mail_options
-from quartblog.cli.delivery_options import mailing_options
+from quartblog.app import mail_options, mailing_options
 from quartblog.cli.site_outbox import exists
 from quartblog.delivery import new_message
 from quartblog.delivery.leader import Leadership

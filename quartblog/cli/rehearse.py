@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quartblog.app import mail_options
-from quartblog.cli.delivery_options import file_options, mailing_options, queue_options
+from quartblog.app import file_options, mail_options, mailing_options, queue_options
 from quartblog.cli.invocation import Finite
 from quartblog.cli.output import as_json, count, table
 from quartblog.cli.plot import peaks, plot
