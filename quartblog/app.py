@@ -41,7 +41,6 @@ def create_app(settings: Settings | None = None) -> Quart:
 
     Nothing runs yet: log delivery and database open and close with the server's lifespan. Raise SettingsError.
     """
-    watched = config_file() if settings is None else None
     settings = settings or load_settings()
     app = Application("quartblog")
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
@@ -61,9 +60,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.jinja_env.globals.update(
         avatar=avatar, site_name=settings.site.name, registration_open=settings.site.registration
     )
-    delivery = Delivery(**delivery_options(settings, mail=not app.debug))
-    watcher = Watcher(watched, settings, lambda new: _change(delivery, new, mail=not app.debug)) if watched else None
-    _serve_with(app, _database(settings), delivery, watcher)
+    _serve_with(app, _database(settings), _delivery(settings, mail=not app.debug))
     hosts.init_app(app, settings.security.allowed_hosts, any_host=health.PATHS, language=settings.site.language)
     last_resort.init_app(
         app,
@@ -89,43 +86,6 @@ def queue_options(settings: Settings) -> QueueOptions:
 
 def file_options(settings: Settings) -> FileOptions:
     """The log file."""
-    section = settings.logging
-    return FileOptions(
-        path=section.directory / section.filename,
-        max_bytes=section.max_bytes,
-        backup_count=section.backup_count,
-        level=section.level,
-        format=section.format,
-        compress=section.compress,
-    )
-
-
-def delivery_options(settings: Settings, *, mail: bool) -> dict[str, Any]:
-    """All that Delivery takes; without `mail`, none is sent."""
-    return {
-        "queue": queue_options(settings),
-        "file": file_options(settings),
-        "mail": mail_options(settings) if mail else None,
-        "outbox": OutboxOptions(settings.delivery.outbox),
-        "mailing": mailing_options(settings),
-    }
-
-
-def queue_options(settings: Settings) -> QueueOptions:
-    """How records wait, and what of them is told."""
-    section = settings.delivery
-    return QueueOptions(
-        size=section.queue_size,
-        reserve=section.reserve,
-        overflow=section.overflow,
-        block_ms=section.block_ms,
-        breadcrumbs=section.breadcrumbs,
-        redact=section.redact,
-    )
-
-
-def file_options(settings: Settings) -> FileOptions:
-    """Where the log file is, and what it looks like."""
     section = settings.logging
     return FileOptions(
         path=section.directory / section.filename,
@@ -198,11 +158,17 @@ def _database(settings: Settings) -> Database:
     return Database(database.url.get_secret_value(), pool_size=database.pool_size, pool_timeout=database.pool_timeout)
 
 
-def _change(delivery: Delivery, settings: Settings, *, mail: bool) -> None:
-    delivery.reconfigure(**delivery_options(settings, mail=mail))
+def _delivery(settings: Settings, *, mail: bool) -> Delivery:
+    return Delivery(
+        queue=queue_options(settings),
+        file=file_options(settings),
+        mail=mail_options(settings) if mail else None,
+        outbox=OutboxOptions(settings.delivery.outbox),
+        mailing=mailing_options(settings),
+    )
 
 
-def _serve_with(app: Quart, database: Database, delivery: Delivery, watcher: Watcher | None) -> None:
+def _serve_with(app: Quart, database: Database, delivery: Delivery) -> None:
     """Open the delivery first and close it last, so that it hears of everything between."""
     app.extensions[DATABASE] = database
     app.extensions[health.DELIVERY] = delivery
@@ -214,21 +180,8 @@ def _serve_with(app: Quart, database: Database, delivery: Delivery, watcher: Wat
             stack.push_async_callback(asyncio.to_thread, delivery.stop)
             stack.push_async_callback(database.close)
             await _check_schema(database)
-            if watcher is not None:
-                await stack.enter_async_context(_in_background(watcher.watch()))
             logger.info("微博已启动")
             yield
-
-
-@asynccontextmanager
-async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _check_schema(database: Database) -> None:
