@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 from quart import Quart
 
@@ -23,10 +24,11 @@ from quartblog.delivery import (
 from quartblog.errors import pages, rehearsal
 from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated
 from quartblog.operations import health
+from quartblog.operations.reload import Watcher
 from quartblog.posts.views import blueprint as posts_blueprint
 from quartblog.profile.avatar import avatar
 from quartblog.profile.views import blueprint as profile_blueprint
-from quartblog.settings import Settings, load_settings, secret_key
+from quartblog.settings import Settings, config_file, load_settings, secret_key
 from quartblog.web import csrf, headers, hosts, i18n, last_resort, limits
 from quartblog.web.application import Application
 
@@ -41,6 +43,7 @@ def create_app(settings: Settings | None = None) -> Quart:
 
     Nothing runs yet: log delivery and database open and close with the server's lifespan. Raise SettingsError.
     """
+    watched = config_file() if settings is None else None
     settings = settings or load_settings()
     app = Application("quartblog")
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
@@ -60,7 +63,9 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.jinja_env.globals.update(
         avatar=avatar, site_name=settings.site.name, registration_open=settings.site.registration
     )
-    _serve_with(app, _database(settings), _delivery(settings, mail=not app.debug))
+    delivery = Delivery(**delivery_options(settings, mail=not app.debug))
+    watcher = Watcher(watched, settings, lambda new: _change(delivery, new, mail=not app.debug)) if watched else None
+    _serve_with(app, _database(settings), delivery, watcher)
     hosts.init_app(app, settings.security.allowed_hosts, any_host=health.PATHS, language=settings.site.language)
     last_resort.init_app(
         app,
@@ -95,6 +100,17 @@ def file_options(settings: Settings) -> FileOptions:
         format=section.format,
         compress=section.compress,
     )
+
+
+def delivery_options(settings: Settings, *, mail: bool) -> dict[str, Any]:
+    """All that Delivery takes; without `mail`, none is sent."""
+    return {
+        "queue": queue_options(settings),
+        "file": file_options(settings),
+        "mail": mail_options(settings) if mail else None,
+        "outbox": OutboxOptions(settings.delivery.outbox),
+        "mailing": mailing_options(settings),
+    }
 
 
 def mail_options(settings: Settings) -> MailOptions | None:
@@ -158,17 +174,11 @@ def _database(settings: Settings) -> Database:
     return Database(database.url.get_secret_value(), pool_size=database.pool_size, pool_timeout=database.pool_timeout)
 
 
-def _delivery(settings: Settings, *, mail: bool) -> Delivery:
-    return Delivery(
-        queue=queue_options(settings),
-        file=file_options(settings),
-        mail=mail_options(settings) if mail else None,
-        outbox=OutboxOptions(settings.delivery.outbox),
-        mailing=mailing_options(settings),
-    )
+def _change(delivery: Delivery, settings: Settings, *, mail: bool) -> None:
+    delivery.reconfigure(**delivery_options(settings, mail=mail))
 
 
-def _serve_with(app: Quart, database: Database, delivery: Delivery) -> None:
+def _serve_with(app: Quart, database: Database, delivery: Delivery, watcher: Watcher | None) -> None:
     """Open the delivery first and close it last, so that it hears of everything between."""
     app.extensions[DATABASE] = database
     app.extensions[health.DELIVERY] = delivery
@@ -180,8 +190,21 @@ def _serve_with(app: Quart, database: Database, delivery: Delivery) -> None:
             stack.push_async_callback(asyncio.to_thread, delivery.stop)
             stack.push_async_callback(database.close)
             await _check_schema(database)
+            if watcher is not None:
+                await stack.enter_async_context(_in_background(watcher.watch()))
             logger.info("微博已启动")
             yield
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def _check_schema(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,14 @@ class Posting:
         self.outbox = Outbox(None) if options is None else Outbox.of(options)
         self.postman = Postman(self.outbox, usable(mail), mailing)
         self.mailer = Mailer(self.outbox, self.postman, figures=figures)
+
+    def start(self) -> None:
+        """Start the mailer."""
+        if self.outbox.path is not None:
+            # The leader's lock stands beside the outbox, and is wanted first.
+            with contextlib.suppress(OSError):
+                self.outbox.path.parent.mkdir(parents=True, exist_ok=True)
+        self.mailer.start()
 
     def figures(self) -> dict[str, Any]:
         """What the heartbeat tells of the mail."""

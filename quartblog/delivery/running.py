@@ -51,7 +51,7 @@ class Running:
                 return
             self._begun = True
             self.intake.start()
-            self.posting.mailer.start()
+            self.posting.start()
 
     def take_over(self, before: Running) -> None:
         """In a forked child: stand where the parent's stood, and begin with the first record."""
@@ -115,7 +115,7 @@ class Running:
         self._errors.change(self.posting.outbox, _samples(new))
         before.stop(time.monotonic() + CHANGING)
         before.outbox.close()
-        self.posting.mailer.start()
+        self.posting.start()
 
     def _begin_in_child(self) -> None:
         self.begin()

@@ -64,11 +64,15 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
     return Loaded(settings, origins)
 
 
+def config_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """The file that is read where none is named: what QUARTBLOG_CONFIG says, else ./config.toml, there or not."""
+    return Path(environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)
+
+
 def _file(path: Path | None, environ: Mapping[str, str]) -> Source:
-    named = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
-    if named is None and not DEFAULT_FILE.exists():
-        return Source({}, {}, [])
-    return from_file(named or DEFAULT_FILE)
+    named = path or environ.get(CONFIG_VARIABLE)
+    file = path or config_file(environ)
+    return from_file(file) if named or file.exists() else Source({}, {}, [])
 
 
 def _merged(strongest_first: list[Source]) -> Settings:

@@ -1,0 +1,83 @@
+"""config.toml changes on disk -> the running delivery changes with it, in every worker, or the change is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from quartblog.errors.exceptions import SettingsError
+from quartblog.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    State = tuple[int, int, int]
+
+logger = logging.getLogger(__name__)
+
+EVERY = 1.0
+"""Seconds between two looks at the file; a change takes effect once two looks have seen the same."""
+LIVE = ("delivery", "mail", "logging")
+"""The sections that take effect at once. All others need a start: cookies, routes and pools are made of them."""
+
+
+class Watcher:
+    """Watches one file for one process."""
+
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings,
+        apply: Callable[[Settings], None],
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        """`settings` are in effect now. `apply` may block, and raises ValueError or OSError for what cannot work."""
+        self._path = path
+        self._settings = settings
+        self._apply = apply
+        self._environ = environ
+        self._seen = self._done = _state(path)
+
+    async def watch(self) -> None:
+        """Look for ever."""
+        while True:
+            await asyncio.sleep(EVERY)
+            await self.look()
+
+    async def look(self) -> None:
+        """Take a change over if there is one that is finished: an editor may be in the middle of writing."""
+        before, self._seen = self._seen, await asyncio.to_thread(_state, self._path)
+        if self._seen in {self._done, None} or self._seen != before:
+            return
+        self._done = self._seen
+        try:
+            await self._take_over(await asyncio.to_thread(load_settings, self._path, self._environ))
+        except (SettingsError, ValueError, OSError) as error:
+            logger.error("%s has changed and is refused, all stays as it was: %s", self._path, error)  # noqa: TRY400
+
+    async def _take_over(self, found: Settings) -> None:
+        changed = [name for name in Settings.model_fields if getattr(found, name) != getattr(self._settings, name)]
+        live = {name: getattr(found, name) for name in changed if name in LIVE}
+        if live:
+            settings = self._settings.model_copy(update=live)
+            await asyncio.to_thread(self._apply, settings)
+            self._settings = settings
+            logger.info("%s has changed: %s is in effect now", self._path, _named(live))
+        if waiting := [name for name in changed if name not in LIVE]:
+            logger.warning("%s has changed: %s takes effect with the next start", self._path, _named(waiting))
+
+
+def _state(path: Path) -> State | None:
+    """What differs after a change; None while the file cannot be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _named(sections: Iterable[str]) -> str:
+    return ", ".join(f"[{name}]" for name in sections)

@@ -1,0 +1,196 @@
+"""config.toml is edited while the site runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quartblog.app import create_app, delivery_options
+from quartblog.delivery import Delivery, QueueOptions
+from quartblog.operations import reload
+from quartblog.operations.reload import Watcher
+from quartblog.settings import load_settings
+from tests.support.smtp import MailServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quartblog.settings import Settings
+
+logger = logging.getLogger("tests.operations.reload")
+
+CONFIG = Path("config.toml")
+
+
+class Site:
+    """A delivery, its config.toml, and what watches that."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        self.config = CONFIG
+        settings = load_settings(None, environ)
+        self.delivery = Delivery(**delivery_options(settings, mail=True))
+        self.watcher = Watcher(self.config, settings, self._apply, environ)
+
+    def _apply(self, settings: Settings) -> None:
+        self.delivery.reconfigure(**delivery_options(settings, mail=True))
+
+    async def write(self, config: str) -> None:
+        """Edit the file, and let two looks go by."""
+        self.config.write_text(config, "utf-8")
+        await self.watcher.look()
+        await self.watcher.look()
+
+    def log(self, name: str = "logs/microblog.log") -> str:
+        assert self.delivery.drain()
+        return Path(name).read_text("utf-8")
+
+
+@pytest.fixture
+def environ() -> dict[str, str]:
+    """The variables the site was started with."""
+    return {}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]) -> Iterator[Site]:
+    monkeypatch.chdir(tmp_path)
+    CONFIG.write_text("", "utf-8")
+    site = Site(environ)
+    with site.delivery:
+        yield site
+
+
+async def test_a_changed_log_file_takes_effect_and_no_record_is_lost(site: Site) -> None:
+    logger.error("before")
+    await site.write('[logging]\ndirectory = "elsewhere"\nformat = "json"\n')
+    logger.error("after")
+
+    assert '"message": "after"' in site.log("elsewhere/microblog.log")
+    assert "ERROR: before" in site.log()
+    assert "after" not in site.log()
+    assert "config.toml has changed: [logging] is in effect now" in site.log("elsewhere/microblog.log")
+
+
+async def test_a_changed_level_takes_effect(site: Site) -> None:
+    logger.debug("too much")
+    await site.write('[logging]\nlevel = "DEBUG"\n')
+    logger.debug("welcome")
+
+    assert "welcome" in site.log()
+    assert "too much" not in site.log()
+
+
+async def test_a_mail_server_that_is_set_later_gets_what_was_not_mailed(site: Site) -> None:
+    logger.error("nobody knew of this")
+    with MailServer() as server:
+        await site.write(f'[mail]\nserver = "127.0.0.1"\nport = {server.port}\nadmins = ["ops@example.org"]\n')
+        assert await asyncio.to_thread(site.delivery.drain, mail=True)
+
+        assert "nobody knew of this" in server.mails[0].text
+
+
+async def test_the_queue_is_resized_while_it_runs(site: Site) -> None:
+    await site.write("[delivery]\nqueue_size = 20\n")
+
+    assert site.delivery.figures()["limit"] == 20
+
+
+async def test_a_new_outbox_gets_what_comes_next(site: Site) -> None:
+    logger.error("to the first")
+    await site.write('[delivery]\noutbox = "second.sqlite3"\n')
+    logger.error("to the second")
+    assert site.delivery.drain()
+
+    assert "second.sqlite3" in os.listdir()
+    assert site.delivery.figures()["grouped"] == 2
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ("[delivery]\nqueue_size = 1\n", "[delivery] queue_size"),
+        ("[delivery]\nqeue_size = 100\n", "queue_size"),
+        ("[logging\n", "is not TOML"),
+        ('[logging]\ndirectory = "config.toml"\n', "config.toml"),
+    ],
+)
+async def test_a_bad_change_is_refused_with_a_record_and_the_old_one_stays(site: Site, config: str, named: str) -> None:
+    await site.write("[delivery]\nqueue_size = 50\n")
+    await site.write(config)
+    logger.error("still there")
+
+    [refusal] = [line for line in site.log().splitlines() if "is refused" in line]
+    assert " ERROR: config.toml has changed and is refused, all stays as it was: " in refusal
+    assert named in refusal
+    assert "still there" in site.log()
+    assert site.delivery.figures()["limit"] == 50
+
+
+async def test_a_bad_change_is_told_once_and_a_good_one_after_it_is_taken(site: Site) -> None:
+    await site.write("[delivery]\nqueue_size = 1\n")
+    for _ in range(3):
+        await site.watcher.look()
+    await site.write("[delivery]\nqueue_size = 30\n")
+
+    assert site.log().count("is refused") == 1
+    assert site.delivery.figures()["limit"] == 30
+
+
+async def test_a_file_that_is_still_being_written_is_left_alone(site: Site) -> None:
+    site.config.write_text("[deliv")
+    await site.watcher.look()
+    await site.write("[delivery]\nqueue_size = 30\n")
+
+    assert "is refused" not in site.log()
+    assert site.delivery.figures()["limit"] == 30
+
+
+async def test_a_file_that_is_gone_changes_nothing(site: Site) -> None:
+    await site.write("[delivery]\nqueue_size = 30\n")
+    site.config.unlink()
+    for _ in range(3):
+        await site.watcher.look()
+
+    assert site.delivery.figures()["limit"] == 30
+
+
+@pytest.mark.parametrize("environ", [{"QUARTBLOG_DELIVERY__QUEUE_SIZE": "40"}])
+async def test_what_the_environment_says_stays(site: Site) -> None:
+    await site.write("[delivery]\nqueue_size = 30\nreserve = 0.5\n")
+
+    assert site.delivery.figures()["limit"] == 40
+
+
+async def test_other_sections_wait_for_the_next_start_and_it_is_said(site: Site) -> None:
+    await site.write('[site]\nname = "other"\n[delivery]\nqueue_size = 30\n')
+
+    assert "config.toml has changed: [delivery] is in effect now" in site.log()
+    assert "WARNING: config.toml has changed: [site] takes effect with the next start" in site.log()
+
+
+async def test_a_file_that_was_touched_only_is_no_change(site: Site) -> None:
+    await site.write("# a comment\n")
+
+    assert "has changed" not in site.log()
+
+
+async def test_an_app_that_reads_its_settings_watches_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reload, "EVERY", 0.001)
+    monkeypatch.setenv("QUARTBLOG_DATABASE__URL", database_url)
+    loop, changes = asyncio.get_running_loop(), asyncio.Queue[QueueOptions]()
+    monkeypatch.setattr(
+        Delivery, "reconfigure", lambda _, queue, **others: loop.call_soon_threadsafe(changes.put_nowait, queue)
+    )
+    app = create_app()
+    async with app.test_app():
+        await asyncio.to_thread(CONFIG.write_text, "[delivery]\nqueue_size = 30\n", "utf-8")
+        async with asyncio.timeout(10):
+            assert (await changes.get()).size == 30
