@@ -206,7 +206,7 @@ def _members(group: BaseExceptionGroup[BaseException]) -> str:
 
 
 def _rewrite_part(part: Any, change: Callable[[str], str]) -> None:
-    for name in ("_str", "text", "msg"):
+    for name in ("_str", "text", "msg", "filename"):
         if isinstance(words := getattr(part, name, None), str):
             setattr(part, name, change(words))
     notes = part.__notes__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +43,9 @@ class Site:
         self.config.write_text(config, "utf-8")
         await self.watcher.look()
         await self.watcher.look()
+
+    def has(self, name: str) -> bool:
+        return Path(name).exists()
 
     def log(self, name: str = "logs/microblog.log") -> str:
         assert self.delivery.drain()
@@ -106,7 +108,7 @@ async def test_a_new_outbox_gets_what_comes_next(site: Site) -> None:
     logger.error("to the second")
     assert site.delivery.drain()
 
-    assert "second.sqlite3" in os.listdir()
+    assert site.has("second.sqlite3")
     assert site.delivery.figures()["grouped"] == 2
 
 
