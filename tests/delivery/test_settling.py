@@ -1,0 +1,202 @@
+"""What every sink may see of a record, and what none may."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quartblog.delivery import QueueOptions, scope
+from quartblog.delivery.events import Event
+from quartblog.delivery.formatting import JsonFormatter
+from quartblog.delivery.queue import BoundedQueueHandler
+from quartblog.delivery.redaction import REDACTED, Redactor
+from quartblog.delivery.settling import Settler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECRET = "hunter-2000"
+
+
+class Desk:
+    """A logger whose records are settled as the listener does it."""
+
+    def __init__(self, redactor: Redactor | None) -> None:
+        self.handler = BoundedQueueHandler(QueueOptions())
+        self.logger = logging.Logger("tests.delivery.settling")  # noqa: LOG001  nobody else shall have it
+        self.logger.addHandler(self.handler)
+        self._settler = Settler(redactor)
+
+    def settled(self) -> logging.LogRecord:
+        """The newest record."""
+        record: logging.LogRecord
+        while self.handler.records.qsize():
+            record = self.handler.records.get_nowait()
+        self._settler.settle(record)
+        return record
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(Redactor(keep=["ops@example.org"]))
+
+
+def failing(error: BaseException) -> BaseException:
+    try:
+        raise error  # noqa: TRY301  it is to have a traceback
+    except BaseException as caught:  # noqa: BLE001  whatever it is
+        return caught
+
+
+def hiding(desk: Desk, log: Callable[[], Any], *values: str) -> logging.LogRecord:
+    """The record of `log` in a scope that hides the values."""
+    with scope() as work:
+        work.hide(lambda: values)
+        log()
+    return desk.settled()
+
+
+def test_a_value_is_hidden_in_message_and_template(desk: Desk) -> None:
+    record = hiding(desk, lambda: desk.logger.error(f"no {SECRET}"), SECRET)  # noqa: G004  as people write it
+
+    assert record.getMessage() == f"no {REDACTED}"
+    assert vars(record)["message"] == f"no {REDACTED}"
+    assert SECRET not in str(vars(record))
+    assert Event.from_record(record).title == f"no {REDACTED}"
+
+
+def test_what_one_visitor_sent_does_not_make_a_failure_look_like_another(desk: Desk) -> None:
+    one = hiding(desk, lambda: desk.logger.error("the stock is empty"), "stock")
+    other = hiding(desk, lambda: desk.logger.error("the stock is empty"), "empty")
+
+    assert Event.from_record(one).fingerprint == Event.from_record(other).fingerprint
+
+
+def test_who_formats_by_himself_gets_no_exception_that_tells_a_hidden_value(desk: Desk) -> None:
+    record = hiding(desk, lambda: desk.logger.error("failed", exc_info=failing(ValueError(SECRET))), SECRET)
+
+    assert record.exc_info is None
+    assert logging.Formatter().format(record).endswith(f"ValueError: {REDACTED}")
+
+
+def test_an_exception_without_a_hidden_value_stays_whole(desk: Desk) -> None:
+    error = failing(ValueError("twelve"))
+    record = hiding(desk, lambda: desk.logger.error("failed", exc_info=error), SECRET)
+
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+def test_the_exceptions_message_is_hidden_in_json_too(desk: Desk) -> None:
+    record = hiding(desk, lambda: desk.logger.error("failed", exc_info=failing(ValueError(SECRET))), SECRET)
+
+    assert SECRET not in JsonFormatter().format(record)
+
+
+def test_a_text_that_another_handler_has_put_on_the_record_is_not_believed(desk: Desk) -> None:
+    other = logging.StreamHandler()
+    desk.logger.handlers.insert(0, other)
+    record = hiding(desk, lambda: desk.logger.error("failed", exc_info=failing(ValueError(SECRET))), SECRET)
+
+    assert SECRET not in str(record.exc_text)
+
+
+def test_a_traceback_from_another_process_is_redacted_as_a_whole(desk: Desk) -> None:
+    made = logging.LogRecord("app", logging.ERROR, "a.py", 1, "failed", None, None)
+    made.exc_text = f"ValueError: {SECRET}"
+    record = hiding(desk, lambda: desk.handler.handle(made), SECRET)
+
+    assert record.exc_text == f"ValueError: {REDACTED}"
+
+
+def test_breadcrumbs_are_lines_without_hidden_values(desk: Desk) -> None:
+    def log() -> None:
+        desk.logger.info("asked\nfor %s", SECRET)
+        desk.logger.error("failed")
+
+    [line] = vars(hiding(desk, log, SECRET))["breadcrumbs"]
+
+    assert line[8:] == rf" INFO tests.delivery.settling: asked\nfor {REDACTED}"
+    assert time.strptime(line[:8], "%H:%M:%S")
+
+
+def test_values_of_three_characters_and_less_stay() -> None:
+    desk = Desk(Redactor())
+
+    assert hiding(desk, lambda: desk.logger.error("an old error"), "old", "e", "").getMessage() == "an old error"
+
+
+def test_a_value_that_holds_another_is_hidden_as_a_whole(desk: Desk) -> None:
+    record = hiding(desk, lambda: desk.logger.error("it was longer-value"), "longer", "longer-value")
+
+    assert record.getMessage() == f"it was {REDACTED}"
+
+
+def test_values_that_cannot_be_told_leave_no_word_of_the_record(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> list[str]:
+        raise LookupError("gone")
+
+    for _ in range(2):
+        with scope() as work:
+            work.hide(broken)
+            desk.logger.error("no %s", SECRET, exc_info=failing(ValueError(SECRET)))
+        record = desk.settled()
+
+        assert record.getMessage() == REDACTED
+        assert str(record.exc_text).endswith(f"ValueError: {REDACTED}")
+    assert capsys.readouterr().err.count("LookupError: gone") == 1
+
+
+def test_without_redaction_everything_is_told() -> None:
+    desk = Desk(None)
+    record = hiding(
+        desk, lambda: desk.logger.error("for ada@example.com", exc_info=failing(ValueError(SECRET))), SECRET
+    )
+
+    assert record.getMessage() == "for ada@example.com"
+    assert SECRET in str(record.exc_text)
+    assert record.exc_info is not None
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("to ada@example.com.", f"to {REDACTED}."),
+        ("<ada@example.com>, <ops@example.org>", f"<{REDACTED}>, <ops@example.org>"),
+        ("'ada@example.com'", f"'{REDACTED}'"),
+        ("OPS@Example.ORG", "OPS@Example.ORG"),
+        ("first.last+tag@mail.example.co.uk", REDACTED),
+        ("名字@例子.公司", REDACTED),
+        ("a@b and @decorator @ all", "a@b and @decorator @ all"),
+        (f"{'x' * 300}@example.com", REDACTED),
+    ],
+)
+def test_addresses_are_hidden_except_the_operators_own(desk: Desk, written: str, shown: str) -> None:
+    desk.logger.error(written)
+
+    assert desk.settled().getMessage() == shown
+
+
+@pytest.mark.parametrize("text", ["a" * 60_000 + "@", "a@" * 30_000, "a@b." * 15_000, "@" * 60_000, "a.b@c.d" * 9_000])
+def test_no_text_takes_long_to_look_through(text: str) -> None:
+    hide = Redactor().for_scope(None)
+    began = time.process_time()
+    hide(text)
+
+    assert time.process_time() - began < 1.0
+
+
+@given(st.lists(st.text(min_size=4, max_size=30), min_size=1, max_size=5), st.text(max_size=20), st.text(max_size=20))
+def test_no_value_is_left_in_any_text(values: list[str], before: str, after: str) -> None:
+    with scope() as work:
+        work.hide(lambda: values)
+        hide = Redactor().for_scope(work)
+    for value in values:
+        shown = hide(f"{before}{value}{after}")
+
+        assert value not in shown.replace(REDACTED, "\0")
