@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 REDRAW = 1.0
 """Seconds between two looks of `status --watch`: workers beat once a second."""
 DAY = 86_400
+pause = time.sleep
+"""Waits for the next look."""
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 json_option = click.option("--json", "as_data", is_flag=True, help="Print JSON instead of a table.")
@@ -49,7 +51,8 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
     """Show all workers, and what they share.
 
     queue: records that wait, of how many can; peak: the most there were; refused: by a full queue, for each level;
-    grouped: errors in the outbox; retried: tries of mails that had failed before. Times are median / p99.
+    grouped: errors in the outbox; retried: tries of mails that had failed before; passed by: records that a slow sink
+    did not get. Times are median / p99.
 
     Exits 1 where there is no outbox yet. With --watch and --json each look is one line.
 
@@ -153,17 +156,12 @@ def purge(invocation: Invocation, days: float | None, *, dead: bool, sent: bool,
 group.add_command(rehearse.command)
 
 
-def pause(seconds: float) -> None:
-    """Wait for the next look."""
-    time.sleep(seconds)
-
-
 def _redraw(snapshot: state.Snapshot, *, as_data: bool) -> None:
     if as_data:
         click.echo(json_safe(json.dumps(state.as_data(snapshot), ensure_ascii=False)))
         return
     if sys.stdout.isatty():
-        click.echo(_HOME_AND_CLEAR, nl=False)
+        click.echo(_HOME_AND_CLEAR, nl=False, color=True)
     click.echo(f"{state.as_text(snapshot)}\n")
 
 

@@ -146,7 +146,7 @@ def _told(found: Group, event: Event | None) -> Iterator[str]:
     now = time.time()
     facts = [
         ("state", _state(found)),
-        ("count", f"{found.count:,}, {found.count - found.reported:,} of them not mailed yet"),
+        ("count", f"{found.count:,}, {found.count - found.reported:,} of them in no mail yet"),
         ("first", f"{moment(found.first_seen)} ({span(now - found.first_seen)} ago)"),
         ("last", f"{moment(found.last_seen)} ({span(now - found.last_seen)} ago)"),
         ("level", f"{logging.getLevelName(found.level)} of {found.logger}"),
@@ -184,10 +184,10 @@ def _summary(found: Group) -> dict[str, Any]:
         "route": found.route,
         "state": _state(found),
         "count": found.count,
-        "mailed": found.reported,
+        "reported": found.reported,
         "first_seen": iso(found.first_seen),
         "last_seen": iso(found.last_seen),
-        "last_mailed": iso(found.last_reported),
+        "last_reported": iso(found.last_reported),
         "resolved_at": iso(found.resolved_at),
         "latest_error_id": found.samples[0].error_id if found.samples else None,
     }

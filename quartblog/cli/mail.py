@@ -58,8 +58,6 @@ def send_test(invocation: Invocation) -> None:
     options = mail_options(settings)
     if options is None:
         raise click.ClickException("[mail] server: none is set, so there is nothing to test")
-    if options.problem is not None:
-        raise click.ClickException(f"[mail] {options.problem}")
     path = settings.delivery.outbox
     outbox = Outbox(path if exists(path) else None)
     try:

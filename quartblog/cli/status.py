@@ -95,7 +95,7 @@ def _head(snapshot: Snapshot) -> list[tuple[str, str]]:
     groups = count(totals.open_groups, "open group")
     return [
         ("outbox", f"{snapshot.path} ({'on disk' if snapshot.usable else 'cannot be used'})"),
-        ("errors", f"{groups}, {count(totals.errors, 'error')}, {totals.to_mail:,} not mailed yet"),
+        ("errors", f"{groups}, {count(totals.errors, 'error')}, {totals.to_mail:,} in no mail yet"),
         ("mails", f"{waiting}, {totals.dead:,} dead"),
     ]
 
@@ -129,6 +129,11 @@ class _Column(NamedTuple):
 
 def _number(key: str) -> Callable[[Figures], str]:
     return lambda figures: _shown(figures.get(key))
+
+
+def _trouble(key: str) -> Callable[[Figures], str]:
+    """What takes room only where it happened."""
+    return lambda figures: _shown(figures.get(key) or None)
 
 
 def _queue(figures: Figures) -> str:
@@ -171,4 +176,6 @@ _COLUMNS = (
     _Column("mailed", _number("mailed")),
     _Column("retried", _number("retried")),
     _Column("dead", _number("dead")),
+    _Column("lost for the file", _trouble("file_lost")),
+    _Column("passed by", _trouble("passed_by")),
 )

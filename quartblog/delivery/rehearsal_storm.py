@@ -91,13 +91,11 @@ def kinds_in(text: str) -> set[int]:
 
 
 def _descend(kind: type[Exception], number: int, frames: int) -> None:
-    """Raise below so many frames, of two functions in turn: a traceback folds what repeats."""
-    if frames > 1:
-        _descend_further(kind, number, frames - 1)
-    raise kind(f"rehearsed failure {number}")
+    """Raise below so many frames, an odd number, of two functions in turn: a traceback folds what repeats."""
+    if frames <= 1:
+        raise kind(f"rehearsed failure {number}")
+    _descend_further(kind, number, frames - 1)
 
 
 def _descend_further(kind: type[Exception], number: int, frames: int) -> None:
-    if frames > 1:
-        _descend(kind, number, frames - 1)
-    raise kind(f"rehearsed failure {number}")
+    _descend(kind, number, frames - 1)

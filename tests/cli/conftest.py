@@ -48,6 +48,12 @@ def quartblog(folder: Path) -> Command:
 
 
 @pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command believe that a person looks at its output."""
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _stream: True)
+
+
+@pytest.fixture
 def config(folder: Path) -> Callable[..., None]:
     """Write config.toml from sections given by name."""
 

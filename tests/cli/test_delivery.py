@@ -220,6 +220,13 @@ def test_nothing_dead_needs_no_yes(quartblog: Command, dead: int) -> None:
     assert (result.exit_code, result.stdout) == (0, "0 dead mails were removed\n")
 
 
+def test_an_outbox_that_cannot_be_looked_at_is_one_clear_line(quartblog: Command) -> None:
+    result = quartblog("delivery", "outbox", QUARTBLOG_DELIVERY__OUTBOX="x" * 300)
+
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {'x' * 300}: cannot be looked at: File name too long\n"
+
+
 @pytest.mark.parametrize("arguments", [("outbox",), ("retry",), ("purge",), ("status",)], ids=" ".join)
 def test_without_an_outbox_every_command_says_how_it_comes_to_be(
     quartblog: Command, folder: Path, arguments: tuple[str, ...]

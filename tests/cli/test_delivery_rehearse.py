@@ -36,6 +36,17 @@ def test_a_rehearsal_tells_what_an_operator_needs_and_touches_nothing_real(
     assert [path.name for path in folder.iterdir()] == ["config.toml"]
 
 
+def test_a_terminal_gets_the_finer_picture_unless_plain_characters_are_asked_for(
+    quartblog: Command, terminal: None
+) -> None:
+    storm = ("--rate", "50", "--distinct", "1", *SHORT)
+
+    assert "│" in quartblog("delivery", "rehearse", *storm, QUARTBLOG_DELIVERY__BATCH_SECONDS="0.05").stdout
+    plain = quartblog("delivery", "rehearse", "--ascii", *storm, QUARTBLOG_DELIVERY__BATCH_SECONDS="0.05").stdout
+    assert "│" not in plain
+    assert "0 |" in plain
+
+
 def test_the_settings_in_use_are_rehearsed(quartblog: Command) -> None:
     result = quartblog(
         *("delivery", "rehearse", "--rate", "20000", "--distinct", "1", *SHORT),

@@ -70,6 +70,16 @@ def test_figures_that_no_worker_gives_take_no_room(quartblog: Command, outbox: O
     assert head.split() == ["worker", "beat", "accepted"]
 
 
+def test_losses_take_room_only_where_there_are_some(quartblog: Command, outbox: Outbox) -> None:
+    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 0, "passed_by": 0}, at=time.time())
+    assert quartblog("delivery", "status").stdout.splitlines()[-2].split() == ["worker", "beat", "written"]
+
+    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 7, "passed_by": 9}, at=time.time())
+    head, worker = quartblog("delivery", "status").stdout.splitlines()[-2:]
+    assert head.endswith("  lost for the file  passed by")
+    assert worker.split()[-2:] == ["7", "9"]
+
+
 def test_a_queue_that_refused_nothing_says_so(quartblog: Command, outbox: Outbox) -> None:
     outbox.beat("host:11", leader=False, figures={"refused": {}}, at=time.time())
 
@@ -86,7 +96,7 @@ def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Ou
     lines = quartblog("delivery", "status").stdout.splitlines()
 
     assert lines[0] == "outbox  instance/outbox.sqlite3 (on disk)"
-    assert lines[1] == "errors  2 open groups, 1,205 errors, 205 not mailed yet"
+    assert lines[1] == "errors  2 open groups, 1,205 errors, 205 in no mail yet"
     assert re.fullmatch(r"mails   1 waiting \(next try in (2 h( 1 s)?|1 h 59 min)\), 1 dead", lines[2])
 
 
@@ -141,6 +151,18 @@ def test_watching_draws_every_second_until_it_is_interrupted(
     before, after = result.stdout.split("outbox ")[1:]
     assert "No worker is running" in before
     assert "host:11" in after
+
+
+def test_a_terminal_is_redrawn_in_place(
+    quartblog: Command, outbox: Outbox, terminal: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pause(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("quartblog.cli.delivery.pause", pause)
+
+    assert quartblog("delivery", "status", "--watch").stdout.startswith("\x1b[H\x1b[Joutbox ")
+    assert "\x1b" not in quartblog("delivery", "status").stdout
 
 
 def test_watching_as_json_is_one_line_a_look(

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_the_list_as_json_has_what_a_script_needs(quartblog: Command, outbox: Ou
     assert group["id"] == 1
     assert group["what"] == "ValueError: invalid literal for int() with base 10: 'twelve'"
     assert (group["level"], group["logger"], group["route"]) == ("ERROR", "quartblog.posts", "/posts/<id>")
-    assert (group["count"], group["mailed"], group["state"]) == (3, 0, "open")
+    assert (group["count"], group["reported"], group["state"]) == (3, 0, "open")
     assert group["first_seen"] == "2027-01-15T08:00:00.000+00:00"
     assert group["last_seen"] == "2027-01-15T08:00:02.000+00:00"
     assert group["latest_error_id"] == "012345000002"
@@ -93,7 +94,7 @@ def test_a_group_is_shown_by_its_number_an_error_id_or_its_fingerprint(
     assert result.exit_code == 0
     assert result.stdout.startswith("1: ValueError: invalid literal for int() with base 10: 'twelve'\n")
     assert "012345000002 012345000001 012345000000" in result.stdout
-    assert "3, 3 of them not mailed yet" in result.stdout
+    assert "3, 3 of them in no mail yet" in result.stdout
     assert "POST /posts/<id>" in result.stdout
     assert FAILURE.traceback in result.stdout
     assert "\n  12:00:00 INFO quartblog: looked up a post\n  12:00:00 WARNING quartblog: found none" in result.stdout
@@ -135,6 +136,29 @@ def test_nothing_a_stranger_typed_steers_the_terminal(quartblog: Command, outbox
     for arguments in (["list"], ["show", "1"], ["list", "--json"], ["show", "1", "--json"], ["show", evil[:4]]):
         result = quartblog("errors", *arguments)
         assert not set("\x1b\x9b\u202e\ud800") & set(result.output)
+
+
+def test_a_failure_outside_of_a_request_has_neither_route_nor_user(quartblog: Command, outbox: Outbox) -> None:
+    alone = replace(FAILURE, method=None, route=None, user_id=None, traceback="", breadcrumbs=())
+    outbox.record([replace(alone, message="the disk is full")])
+
+    lines = quartblog("errors", "show", "1").stdout.splitlines()
+
+    assert lines[0] == "1: ERROR: the disk is full"
+    assert [line.split() for line in lines[-4:]] == [
+        ["request", "-", "-"],
+        ["user", "-"],
+        ["process", "4711"],
+        ["message", "the", "disk", "is", "full"],
+    ]
+
+
+def test_a_long_message_is_cut_to_its_column_in_cells_and_not_in_characters(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(1, message="发生意外错误" * 20, traceback=""))
+
+    line = quartblog("errors", "list").stdout.splitlines()[1]
+
+    assert f"ERROR: {('发生意外错误' * 20)[:26]}…  blog/views.py:7" in line
 
 
 def test_an_unknown_group_is_one_clear_line(quartblog: Command, outbox: Outbox) -> None:

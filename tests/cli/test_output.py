@@ -1,0 +1,42 @@
+"""How commands print times, numbers and long texts."""
+
+import pytest
+
+from quartblog.cli.output import clipped, count, span, table
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-3, "0.0 s"),
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (45.2, "45 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (3600, "1 h"),
+        (3630, "1 h"),
+        (93_784, "1 d 2 h"),
+    ],
+)
+def test_a_span_has_its_two_largest_units(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+def test_one_thing_is_not_many() -> None:
+    assert (count(1, "mail"), count(0, "mail"), count(1204, "mail")) == ("1 mail", "0 mails", "1,204 mails")
+    assert count(2, "try", "tries") == "2 tries"
+
+
+def test_wide_characters_keep_the_columns_straight() -> None:
+    assert table([("名字", "x"), ("name", "y")]) == "名字  x\nname  y"
+
+
+def test_numbers_end_at_the_same_place() -> None:
+    assert table([("a", "1"), ("b", "200")], right=frozenset({1})) == "a    1\nb  200"
+
+
+def test_a_text_is_cut_between_two_cells() -> None:
+    assert clipped("abcdef", 6) == "abcdef"
+    assert clipped("abcdef", 5) == "abcd…"
+    assert clipped("发生意外", 6) == "发生…"
