@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 
 from .ids import new_error_id
 
@@ -16,21 +15,29 @@ Breadcrumb = tuple[float, str, str, str]
 """When (epoch seconds), level name, logger, message: a record below ERROR that came before an error."""
 
 
-@dataclass(slots=True, eq=False)
 class Scope:
     """What may be told of a piece of work: never a body, a query string, a cookie or an address."""
 
-    method: str | None = None
-    """The HTTP method; None for what is no request."""
-    route: str | None = None
-    """The rule that matched, such as /user/<name>, or the name of a job: nothing a visitor wrote."""
-    user_id: int | str | None = None
-    """Who asked, as a key and not as a name."""
-    error_id: str = field(default_factory=new_error_id)
-    """Shared by every record of this piece of work, and shown to the visitor."""
-    breadcrumbs: deque[Breadcrumb] = field(default_factory=deque)
-    """The newest records below ERROR; the queue handler bounds them."""
-    _sent: list[Callable[[], Iterable[str]]] = field(default_factory=list)
+    __slots__ = ("_ids", "_sent", "breadcrumbs", "method", "route", "user_id")
+
+    def __init__(self, method: str | None = None, route: str | None = None) -> None:
+        """Begin without a user."""
+        self.method = method
+        """The HTTP method; None for what is no request."""
+        self.route = route
+        """The rule that matched, such as /user/<name>, or the name of a job: nothing a visitor wrote."""
+        self.user_id: int | str | None = None
+        """Who asked, as a key and not as a name."""
+        self.breadcrumbs: deque[Breadcrumb] = deque()
+        """The newest records below ERROR; the queue handler bounds them."""
+        self._ids: dict[str, str] = {}
+        self._sent: list[Callable[[], Iterable[str]]] = []
+
+    @property
+    def error_id(self) -> str:
+        """Shared by every record of this piece of work, and shown to the visitor; made when it is first asked for."""
+        # Two threads of one request may ask at once: setdefault lets one of them win.
+        return self._ids.get("error") or self._ids.setdefault("error", new_error_id())
 
     def hide(self, values: Callable[[], Iterable[str]]) -> None:
         """Name values that no record may show. Called on the listener's thread, for each record."""

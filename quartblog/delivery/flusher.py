@@ -21,9 +21,10 @@ _LAST = threading.Event()
 class Flusher:
     """Calls `flush` on a thread of its own whenever it is rung, once for however many rings came meanwhile."""
 
-    def __init__(self, flush: Callable[[], None], name: str) -> None:
-        """`name` is what it writes, for the operator."""
+    def __init__(self, flush: Callable[[], None], name: str, close: Callable[[], None] = lambda: None) -> None:
+        """`name` is what it writes, for the operator; `close` ends that, on the thread, whenever it returns."""
         self._flush = flush
+        self._close = close
         self._name = name
         self._orders: SimpleQueue[threading.Event | None] = SimpleQueue()
         self._rung = False
@@ -82,17 +83,18 @@ class Flusher:
             while not self._orders.empty():
                 orders.append(self._orders.get())
             self._rung = False
-            self._write()
+            self._do(self._flush)
             for order in orders:
                 if order is _LAST:
                     stopping = True
                 elif order is not None:
                     order.set()
+        self._do(self._close)
 
-    def _write(self) -> None:
+    def _do(self, work: Callable[[], None]) -> None:
         self._since = time.monotonic()
         try:
-            self._flush()
+            work()
         except BaseException as error:  # noqa: BLE001  also SystemExit would end the thread
             if not self._failing:
                 self._failing = True

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import logging
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from .escaping import block, json_safe, one_line
@@ -39,6 +40,7 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         """The line is a contract: it takes no format string."""
         super().__init__(LINE)
+        self._second: tuple[int, str] = (-1, "")
 
     def format(self, record: logging.LogRecord) -> str:
         """The finished text; unlike the standard Formatter it leaves nothing on the record."""
@@ -55,6 +57,15 @@ class TextFormatter(logging.Formatter):
                 # Far cheaper than the search, for the one text in a record that is long.
                 parts.append(_FORGED.sub("\n  ", text) if "\n2" in text else text)
         return "\n".join(parts)
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  the same
+        """As the standard Formatter, but a second is written once for all its records."""
+        second = int(record.created)
+        known, text = self._second
+        if second != known:
+            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._second = second, text
+        return f"{text},{int(record.msecs):03d}"
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
         """The traceback, byte-identical to the standard Formatter's."""

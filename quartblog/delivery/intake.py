@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from .outbox_sink import OutboxSink
 
 
+MOMENT = 0.2
+"""Seconds each sink has to end, however late it is."""
+
+
 class Intake:
     """The threads that no caller waits for; the log file and the outbox have one each, for disks may hang."""
 
@@ -38,7 +42,7 @@ class Intake:
         self.journal = Journal(RotatingFile(file), lambda: self._file.hangs)
         self.errors = errors
         errors.hangs = lambda: self._outbox.hangs
-        self._file = Flusher(self.journal.flush, "the log file")
+        self._file = Flusher(self.journal.flush, "the log file", close=self.journal.close_file)
         self._outbox = Flusher(errors.flush, "the outbox")
         self._lanes = [Lane(sink) for sink in extra_sinks]
         self._threads: tuple[Flusher | Lane, ...] = (self._file, self._outbox, *self._lanes)
@@ -82,9 +86,8 @@ class Intake:
         deadline = time.monotonic() + timeout
         done = self.listener.stop(timeout)
         for part in self._threads:
-            done = part.stop(left(deadline)) and done
-        if not self._file.alive:
-            self.journal.file.close()
+            # A moment even where another sink has used up the time: a file that can be written shall be.
+            done = part.stop(max(MOMENT, left(deadline))) and done
         for handler in (self.journal, self.errors, self.handler):
             handler.close()
         return done

@@ -80,6 +80,10 @@ class Journal(logging.Handler):
             self.file, before = file, self.file
         before.close()
 
+    def close_file(self) -> None:
+        """Close the file; nothing may be written after it."""
+        self.file.close()
+
     def before_fork(self) -> None:
         """Before a fork: wait for the write that is under way, but not for a disk that hangs."""
         self._held = self._writing.acquire(timeout=FORKING)
