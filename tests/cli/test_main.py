@@ -38,6 +38,14 @@ def test_the_commands_of_the_contract_are_there() -> None:
         "user admin",
         "user password",
         "mail test",
+        "delivery status",
+        "delivery outbox",
+        "delivery retry",
+        "delivery purge",
+        "delivery rehearse",
+        "errors list",
+        "errors show",
+        "errors resolve",
     }
 
 
@@ -47,7 +55,16 @@ def test_the_version_is_told(quartblog: Command) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [("config", "check"), ("db", "upgrade"), ("user", "admin", "ada"), ("mail", "test"), ("run",)],
+    [
+        ("config", "check"),
+        ("db", "upgrade"),
+        ("user", "admin", "ada"),
+        ("mail", "test"),
+        ("delivery", "status"),
+        ("delivery", "rehearse"),
+        ("errors", "list"),
+        ("run",),
+    ],
     ids=" ".join,
 )
 def test_settings_that_cannot_be_used_stop_every_command(quartblog: Command, command: tuple[str, ...]) -> None:
