@@ -43,6 +43,11 @@ class Batch:
         """How many records were added."""
         return self._length
 
+    @property
+    def groups(self) -> int:
+        """Of how many failures they are."""
+        return len(self._piles)
+
     def add(self, record: logging.LogRecord) -> None:
         """Count the record."""
         key = identify(record).fingerprint

@@ -26,6 +26,7 @@ class Flusher:
         self._flush = flush
         self._close = close
         self._name = name
+        self._done = threading.Event()
         self._orders: SimpleQueue[threading.Event | None] = SimpleQueue()
         self._rung = False
         self._since: float | None = None
@@ -57,6 +58,17 @@ class Flusher:
         if not self._rung:
             self._rung = True
             self._orders.put(None)
+
+    def make_room(self, enough: Callable[[], bool]) -> bool:
+        """For whoever collects: flush until there is enough room; False when the thread hangs or does not run."""
+        while not enough():
+            if self.hangs or not self.alive:
+                return False
+            self._done.clear()
+            self.ring()
+            # Not for ever: it may begin to hang.
+            self._done.wait(0.25)
+        return True
 
     def drain(self, timeout: float) -> bool:
         """Wait until what was collected before this call is written; False when late."""
@@ -102,6 +114,7 @@ class Flusher:
         else:
             self._failing = False
         self._since = None
+        self._done.set()
         if self._hung:
             self._hung = False
             report(f"writing {self._name} goes on")

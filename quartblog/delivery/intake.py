@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .files import RotatingFile
-from .flusher import Flusher
 from .journal import Journal
 from .lanes import Lane
 from .listener import Listener
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Iterable
 
+    from .flusher import Flusher
     from .options import FileOptions, QueueOptions
     from .outbox_sink import OutboxSink
 
@@ -39,17 +39,14 @@ class Intake:
     ) -> None:
         """Nothing runs yet. `own_addresses` are the e-mail addresses that records may show."""
         self.handler = BoundedQueueHandler(queue)
-        self.journal = Journal(RotatingFile(file), lambda: self._file.hangs)
+        self.journal = Journal(RotatingFile(file))
         self.errors = errors
-        errors.hangs = lambda: self._outbox.hangs
-        self._file = Flusher(self.journal.flush, "the log file", close=self.journal.close_file)
-        self._outbox = Flusher(errors.flush, "the outbox")
         self._lanes = [Lane(sink) for sink in extra_sinks]
-        self._threads: tuple[Flusher | Lane, ...] = (self._file, self._outbox, *self._lanes)
+        self._threads: tuple[Flusher | Lane, ...] = (self.journal.flusher, errors.flusher, *self._lanes)
         self.listener = Listener(
             self.handler.records,
             [self.journal, errors, *self._lanes],
-            settle=_settler(queue, own_addresses).settle,
+            settle=self._settler(queue, own_addresses).settle,
             on_taken=self.handler.taken,
             on_pause=self._ring,
         )
@@ -57,7 +54,7 @@ class Intake:
     @property
     def healthy(self) -> bool:
         """Whether the listener lives and the last record reached the file."""
-        return self.listener.alive and self.journal.file.writable and not self._file.hangs
+        return self.listener.alive and self.journal.file.writable and not self.journal.flusher.hangs
 
     def start(self) -> None:
         """Start the threads; once in an intake's life."""
@@ -69,7 +66,7 @@ class Intake:
     def reconfigure(self, queue: QueueOptions, file: FileOptions | None, own_addresses: Iterable[str]) -> None:
         """Use these from the next record on; without `file` it stays."""
         self.handler.reconfigure(queue)
-        self.listener.settle = _settler(queue, own_addresses).settle
+        self.listener.settle = self._settler(queue, own_addresses).settle
         if file is not None:
             self.journal.change(RotatingFile(file))
 
@@ -100,7 +97,7 @@ class Intake:
     @property
     def stores(self) -> bool:
         """Whether a write to the outbox is still under way."""
-        return self._outbox.alive
+        return self.errors.flusher.alive
 
     def figures(self) -> dict[str, Any]:
         """What the heartbeat tells; latencies in milliseconds."""
@@ -119,15 +116,15 @@ class Intake:
             "to_file": journal.latency.percentiles(),
         }
 
+    def _settler(self, queue: QueueOptions, own_addresses: Iterable[str]) -> Settler:
+        # Our own sinks need no frames, only somebody's extra sink may.
+        return Settler(Redactor(own_addresses) if queue.redact else None, frames=bool(self._lanes))
+
     def _ring(self) -> None:
-        self._file.ring()
-        self._outbox.ring()
+        self.journal.flusher.ring()
+        self.errors.flusher.ring()
 
 
 def left(deadline: float) -> float:
     """Seconds until a moment of the monotonic clock."""
     return max(0.0, deadline - time.monotonic())
-
-
-def _settler(queue: QueueOptions, own_addresses: Iterable[str]) -> Settler:
-    return Settler(Redactor(own_addresses) if queue.redact else None)

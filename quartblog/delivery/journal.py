@@ -1,4 +1,4 @@
-"""The listener's records -> lines that are ready -> the log file, many at a time, on the thread that flushes."""
+"""The listener's records -> lines that are ready -> the log file, many at a time, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from .flusher import Flusher
 from .statistics import Latency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .files import RotatingFile
 
-ROOM = 8 * 1024 * 1024
-"""Characters that wait for a disk that hangs; more pass it by."""
-
-
+ROOM = 1024 * 1024
+"""Characters that wait for the disk at most: the listener waits as well then, unless the disk hangs."""
 FORKING = 1.0
 """Seconds a fork waits for a write."""
 
@@ -25,20 +22,21 @@ FORKING = 1.0
 class Journal(logging.Handler):
     """Formats at once, which frees the record and its frames, and writes with `flush`."""
 
-    def __init__(self, file: RotatingFile, hangs: Callable[[], bool] = lambda: False) -> None:
-        """`hangs` tells whether whoever flushes has not returned for long."""
+    def __init__(self, file: RotatingFile) -> None:
+        """Nothing is written before the flusher is started and rung, or `flush` is called."""
         super().__init__()
         self.file = file
+        self.flusher = Flusher(self.flush, "the log file", close=self._close_file)
         self.written = 0
         """Records in the file."""
         self.passed_by = 0
         """Records there was no room for while the disk hung."""
         self.latency = Latency()
         """From the call that logged to the file."""
-        self._hangs = hangs
         self._texts: list[str] = []
         self._times: list[float] = []
         self._size = 0
+        self._collecting = threading.Lock()
         self._writing = threading.Lock()
         self._held = False
 
@@ -47,22 +45,30 @@ class Journal(logging.Handler):
         """Records that are not in the file: the disk was full, gone or hung."""
         return self.file.lost + self.passed_by
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As the base class, without its lock: who waits for the disk must not hold up who writes."""
+        accepted = bool(self.filter(record))
+        if accepted:
+            self.emit(record)
+        return accepted
+
     def emit(self, record: logging.LogRecord) -> None:
         """Format the record; it is written with the next flush."""
         text = self.file.line(record)
-        if self._size > ROOM and self._hangs():
+        if self._size > ROOM and not self.flusher.make_room(lambda: self._size <= ROOM):
             self.passed_by += 1
             return
-        self._texts.append(text)
-        self._times.append(record.created)
-        self._size += len(text)
+        with self._collecting:
+            self._texts.append(text)
+            self._times.append(record.created)
+            self._size += len(text)
 
     def flush(self) -> None:
         """Write what was collected; from any thread, for logging flushes all handlers at exit."""
-        if self._hangs():
+        if self.flusher.hangs:
             return
         with self._writing:
-            with self.lock:  # type: ignore[union-attr]  # logging made it, and holds it around emit
+            with self._collecting:
                 texts, self._texts = self._texts, []
                 times, self._times = self._times, []
                 self._size = 0
@@ -80,21 +86,21 @@ class Journal(logging.Handler):
             self.file, before = file, self.file
         before.close()
 
-    def close_file(self) -> None:
-        """Close the file; nothing may be written after it."""
-        self.file.close()
-
     def before_fork(self) -> None:
-        """Before a fork: wait for the write that is under way, but not for a disk that hangs."""
+        """Wait for the write that is under way, but not for a disk that hangs."""
         self._held = self._writing.acquire(timeout=FORKING)
 
     def after_fork(self) -> None:
-        """After a fork, in the parent."""
+        """In the parent: write again."""
         if self._held:
             self._held = False
             self._writing.release()
 
     def abandon(self) -> None:
-        """After a fork, in the child: what was collected is the parent's to write."""
+        """In a forked child: what was collected is the parent's to write."""
         self._texts, self._times = [], []
         self._writing = threading.Lock()
+        self._collecting = threading.Lock()
+
+    def _close_file(self) -> None:
+        self.file.close()

@@ -3,53 +3,60 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from .batches import Batch
+from .flusher import Flusher
 from .mailer import MAILER_THREAD
 from .outbox_options import SAMPLES
 from .queue import LOGGER_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .outbox import Outbox
 
 
-ROOM = 10_000
-"""Errors that wait for a disk that hangs; more pass it by."""
+ROOM = 1_000
+"""Groups that wait for the disk at most: the listener waits as well then, unless the disk hangs."""
 
 
 class OutboxSink(logging.Handler):
     """Collects what is to be mailed: ERROR and above, except for the delivery's own records."""
 
-    def __init__(self, outbox: Outbox, samples: int = SAMPLES, hangs: Callable[[], bool] = lambda: False) -> None:
-        """`samples` are kept whole of one group in a batch; `hangs` tells whether a flush does not return."""
+    def __init__(self, outbox: Outbox, samples: int = SAMPLES) -> None:
+        """`samples` of one group are kept in a batch. Nothing is stored before the flusher is started and rung."""
         super().__init__(logging.ERROR)
+        self.flusher = Flusher(self.flush, "the outbox")
         self.grouped = 0
         """Errors that are in the outbox."""
         self.passed_by = 0
         """Errors there was no room for while the disk hung."""
         self._outbox = outbox
         self._samples = samples
-        self.hangs = hangs
-        """Whether a flush does not return; whoever flushes knows."""
+        self._collecting = threading.Lock()
         self._batch = Batch(samples)
         self.addFilter(is_foreign)
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As the base class, without its lock: who waits for the disk must not hold up who writes."""
+        accepted = bool(self.filter(record))
+        if accepted:
+            self.emit(record)
+        return accepted
+
     def emit(self, record: logging.LogRecord) -> None:
         """Count the record; it is stored with the next flush."""
-        if len(self._batch) >= ROOM and self.hangs():
+        if self._batch.groups >= ROOM and not self.flusher.make_room(lambda: self._batch.groups < ROOM):
             self.passed_by += 1
             return
-        self._batch.add(record)
+        with self._collecting:
+            self._batch.add(record)
 
     def flush(self) -> None:
         """Store what was collected; from any thread, for logging flushes all handlers at exit."""
-        if self.hangs():
+        if self.flusher.hangs:
             return
-        # logging created the lock and holds it around emit.
-        with self.lock:  # type: ignore[union-attr]
+        with self._collecting:
             if not len(self._batch):
                 return
             batch, self._batch = self._batch, Batch(self._samples)
@@ -60,12 +67,13 @@ class OutboxSink(logging.Handler):
     def change(self, outbox: Outbox, samples: int) -> None:
         """Store in another outbox from the next flush on; what was collected goes to the one before."""
         self.flush()
-        with self.lock:  # type: ignore[union-attr]  # the same
+        with self._collecting:
             self._outbox, self._samples = outbox, samples
 
     def abandon(self) -> None:
         """After a fork, in the child: what was collected is the parent's to store."""
         self._batch = Batch(self._samples)
+        self._collecting = threading.Lock()
 
 
 def is_foreign(record: logging.LogRecord) -> bool:

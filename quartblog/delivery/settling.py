@@ -28,9 +28,10 @@ CRUMBS = "_crumbs"
 class Settler:
     """Completes records, and redacts them where there is a redactor."""
 
-    def __init__(self, redactor: Redactor | None) -> None:
-        """Without a redactor everything is told as it is."""
+    def __init__(self, redactor: Redactor | None, *, frames: bool = True) -> None:
+        """Without a redactor everything is told as it is; without `frames`, they are let go with all their locals."""
         self._redactor = redactor
+        self._frames = frames
 
     def settle(self, record: logging.LogRecord) -> None:
         """Change the record, which belongs to the queue alone, into its final form."""
@@ -49,6 +50,8 @@ class Settler:
             attributes["breadcrumbs"] = tuple(_line(crumb, hide) for crumb in crumbs)
         if failure is not None:
             record.exc_text = failure.text
+            if not self._frames:
+                record.exc_info = None
 
 
 def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:

@@ -1,0 +1,238 @@
+"""Many records at a time reach the file, and a disk that hangs holds nobody up."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quartblog.delivery import Delivery, FileOptions, OutboxOptions, flusher, journal
+from quartblog.delivery.files import RotatingFile
+from quartblog.delivery.flusher import Flusher
+from quartblog.delivery.journal import Journal
+from quartblog.delivery.outbox import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("app", logging.ERROR, "/srv/app.py", 12, text, None, None)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "site.log"
+
+
+def messages(path: Path) -> list[str]:
+    return re.findall(r"ERROR: (.*?) \[in", path.read_text())
+
+
+class Gate:
+    """A disk that hangs until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.open = threading.Event()
+
+    def hold(self) -> None:
+        self.entered.set()
+        assert self.open.wait(30)
+
+    def before(self, file: RotatingFile) -> None:
+        """Let this file hang."""
+        write = file.write
+
+        def hang_and_write(texts: Sequence[str]) -> int:
+            self.hold()
+            return write(texts)
+
+        file.write = hang_and_write  # type: ignore[method-assign]  # a disk as it is
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+@pytest.fixture
+def wait_no_longer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """What is under way counts as hanging now, not after five seconds."""
+    return lambda: monkeypatch.setattr(flusher, "HANGING", -1.0)
+
+
+def test_a_batch_is_rotated_as_if_each_record_came_alone(tmp_path: Path) -> None:
+    files = []
+    for name in ("alone", "together"):
+        path = tmp_path / name / "site.log"
+        sink = RotatingFile(FileOptions(path=path, max_bytes=2_000, backup_count=50))
+        sink.line = lambda record: record.getMessage()  # type: ignore[method-assign]  # no times, which differ
+        lines = [f"{number} {'ä' * (number * 37 % 400)}" for number in range(300)]
+        if name == "alone":
+            for line in lines:
+                sink.handle(record(line))
+        else:
+            assert sink.write(lines[:170]) == 170
+            assert sink.write(lines[170:]) == 130
+        sink.close()
+        files.append({file.name: file.read_bytes() for file in path.parent.glob("site.log*")})
+
+    assert files[0] == files[1]
+    assert len(files[0]) > 20
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_batch_keeps_what_was_written(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink = RotatingFile(FileOptions(path=path))
+    real = sink.do_write
+
+    def full_after_two(text: str) -> None:
+        real("\n".join(text.split("\n")[:2]) + "\nhalf")
+        raise OSError("no space left")
+
+    sink.do_write = full_after_two  # type: ignore[method-assign]  # a disk as it is
+    written = sink.write(["one", "two", "three", "four"])
+    sink.do_write = real  # type: ignore[method-assign]  # there is space again
+    assert not sink.writable
+    assert sink.write(["five"]) == 1
+
+    assert written == 2
+    assert sink.lost == 2
+    assert path.read_text().splitlines()[-1] == "five"
+    assert "2 records were lost" in capsys.readouterr().err
+    sink.close()
+
+
+def test_nothing_is_written_before_the_flush_and_all_of_it_then(path: Path) -> None:
+    book = Journal(RotatingFile(FileOptions(path=path)))
+    for number in range(3):
+        book.handle(record(str(number)))
+    assert not path.exists()
+    book.flush()
+
+    assert messages(path) == ["0", "1", "2"]
+    assert book.written == 3
+    assert 0 <= book.latency.percentiles()["median_ms"] < 60_000
+    book.file.close()
+
+
+def test_a_fast_writer_waits_for_a_slow_disk_and_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "ROOM", 500)
+    book = Journal(RotatingFile(FileOptions(path=path, max_bytes=10_000_000)))
+    book.flusher.start()
+    most = 0
+    for number in range(500):
+        book.handle(record(str(number)))
+        most = max(most, book._size)
+    assert book.flusher.stop(10)
+
+    assert messages(path) == [str(number) for number in range(500)]
+    assert most < 1_000
+    assert book.lost == 0
+
+
+def test_a_disk_that_hangs_is_passed_by_and_told(
+    path: Path,
+    gate: Gate,
+    wait_no_longer: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(journal, "ROOM", 100)
+    book = Journal(RotatingFile(FileOptions(path=path)))
+    gate.before(book.file)
+    book.handle(record("first"))
+    book.flusher.start()
+    book.flusher.ring()
+    assert gate.entered.wait(5)
+    wait_no_longer()
+    for number in range(50):
+        book.handle(record(f"number {number}"))
+    assert book.lost > 40
+    assert capsys.readouterr().err.count("writing the log file has not returned") == 1
+
+    monkeypatch.setattr(flusher, "HANGING", 60.0)
+    gate.open.set()
+    assert book.flusher.stop(10)
+    assert len(messages(path)) == 51 - book.lost
+    assert "writing the log file goes on" in capsys.readouterr().err
+
+
+def test_a_log_file_that_hangs_keeps_neither_outbox_nor_stop_waiting(
+    path: Path, tmp_path: Path, gate: Gate, wait_no_longer: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    delivery = Delivery(file=FileOptions(path=path), outbox=OutboxOptions(path=tmp_path / "outbox.sqlite3"))
+    delivery.start()
+    assert delivery._running is not None
+    book = delivery._running.intake.journal
+    gate.before(book.file)
+    logging.getLogger("tests.delivery.app").error("the disk is gone")
+    assert gate.entered.wait(5)
+    wait_no_longer()
+    assert not delivery.healthy
+    assert not delivery.drain(0.5)
+    assert not delivery.stop(0.5)
+    box = Outbox(tmp_path / "outbox.sqlite3")
+
+    assert [group.title for group in box.groups()] == ["the disk is gone"]
+    assert "writing the log file did not return in time" in capsys.readouterr().err
+    box.close()
+    gate.open.set()
+    book.flusher._thread.join(10)
+
+
+def test_a_flush_that_fails_is_told_once_and_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
+    calls: SimpleQueue[int] = SimpleQueue()
+
+    def fail() -> None:
+        calls.put(1)
+        if calls.qsize() < 3:
+            raise SystemExit("no")
+
+    thread = Flusher(fail, "the test")
+    thread.start()
+    for _ in range(3):
+        assert thread.drain(5)
+    assert thread.stop(5)
+    assert thread.stop(5)
+
+    assert calls.qsize() == 4  # The last one at the stop.
+    assert capsys.readouterr().err.count("writing the test failed") == 1
+
+
+def test_rings_during_a_flush_are_one_more_flush(gate: Gate) -> None:
+    flushes: list[int] = []
+
+    def flush() -> None:
+        flushes.append(1)
+        if len(flushes) == 1:
+            gate.hold()
+
+    thread = Flusher(flush, "the test")
+    thread.start()
+    thread.ring()
+    assert gate.entered.wait(5)
+    for _ in range(100):
+        thread.ring()
+    gate.open.set()
+    assert thread.drain(5)
+
+    assert len(flushes) <= 3
+    assert thread.stop(5)
+
+
+def test_what_does_not_run_needs_no_waiting_for() -> None:
+    thread = Flusher(lambda: None, "the test")
+
+    assert thread.drain(0)
+    assert thread.stop(0)
+    assert not thread.make_room(lambda: False)
