@@ -7,7 +7,7 @@ core where a load generator with a real HTTP client would compete with the serve
 from __future__ import annotations
 
 import re
-import selectors
+import select
 import socket
 import time
 from collections import deque
@@ -64,10 +64,12 @@ def visit(port: int, kinds: Sequence[Visits], seconds: float) -> list[Outcome]:
 
     Raise AssertionError for another status than expected, and when an answer does not come at all.
     """
-    with selectors.EpollSelector() as selector:
-        crowds = [_Crowd(kind, port, seconds, selector) for kind in kinds]
+    with select.epoll() as poll:
+        # Not the module selectors: its objects for each event cost as much as the rest of an answer.
+        listening: dict[int, _Connection] = {}
+        crowds = [_Crowd(kind, port, seconds, poll, listening) for kind in kinds]
         try:
-            _ask_all(crowds, selector, seconds)
+            _ask_all(crowds, poll, listening, seconds)
         finally:
             for crowd in crowds:
                 crowd.close()
@@ -77,7 +79,7 @@ def visit(port: int, kinds: Sequence[Visits], seconds: float) -> list[Outcome]:
     return [crowd.outcome for crowd in crowds]
 
 
-def _ask_all(crowds: list[_Crowd], selector: selectors.BaseSelector, seconds: float) -> None:
+def _ask_all(crowds: list[_Crowd], poll: select.epoll, listening: dict[int, _Connection], seconds: float) -> None:
     end = time.perf_counter() + seconds
     for crowd in crowds:
         crowd.begin(end)
@@ -87,8 +89,8 @@ def _ask_all(crowds: list[_Crowd], selector: selectors.BaseSelector, seconds: fl
             return
         assert now < end + PATIENCE, "some requests were never answered"
         wake = min((crowd.ask_what_is_due(now) for crowd in crowds), default=end)
-        for key, _ in selector.select(max(0.0, wake - time.perf_counter())):
-            connection: _Connection = key.data
+        for number, _ in poll.poll(max(0.0, wake - time.perf_counter())):
+            connection = listening[number]
             connection.crowd.read(connection)
 
 
@@ -107,12 +109,15 @@ class _Connection:
 class _Crowd:
     """All visitors of one kind."""
 
-    def __init__(self, kind: Visits, port: int, seconds: float, selector: selectors.BaseSelector) -> None:
+    def __init__(
+        self, kind: Visits, port: int, seconds: float, poll: select.epoll, listening: dict[int, _Connection]
+    ) -> None:
         self.kind = kind
         self.outcome = Outcome(seconds)
         self.asking = 0
         self._port = port
-        self._selector = selector
+        self._poll = poll
+        self._listening = listening
         self._request = f"GET {kind.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n".encode()
         self._idle = deque(_Connection(self) for _ in range(kind.connections))
         self._late: deque[float] = deque()
@@ -207,10 +212,12 @@ class _Crowd:
     def _open(self, connection: _Connection) -> None:
         connection.socket = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+        self._listening[connection.socket.fileno()] = connection
+        self._poll.register(connection.socket, select.EPOLLIN)
 
     def _hang_up(self, connection: _Connection) -> None:
         if connection.socket is not None:
-            self._selector.unregister(connection.socket)
+            self._poll.unregister(connection.socket)
+            del self._listening[connection.socket.fileno()]
             connection.socket.close()
             connection.socket = None

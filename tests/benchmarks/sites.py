@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,11 +39,8 @@ class Site:
 
     def counted(self) -> int:
         """How many failures its outbox tells of."""
-        outbox = Outbox(self.server.folder / "instance/outbox.sqlite3")
-        try:
+        with closing(Outbox(self.server.folder / "instance/outbox.sqlite3")) as outbox:
             return sum(group.count for group in outbox.groups())
-        finally:
-            outbox.close()
 
     def settle(self, patience: float = 30.0) -> None:
         """Wait until it is idle: what one run left behind must not slow the next one of somebody else."""
