@@ -4,7 +4,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from quart import Quart
+from quart import Quart, request
 
 from quartblog.web.limits import MAX_BODY
 from tests.support.asgi import RawHeaders, ask
@@ -44,6 +44,23 @@ async def test_a_body_that_grows_too_large_is_refused(
     chunks = [first, *[b"a" * size] * (MAX_BODY // size + 1)]
 
     assert_too_much(await ask(app, "/login", method="POST", headers=[kind], body=chunks))
+
+
+@pytest.mark.parametrize("path", ["/whole", "/pieces"])
+async def test_what_is_cut_off_is_never_taken_for_the_whole(app: Quart, path: str) -> None:
+    @app.get("/whole")
+    async def whole() -> str:
+        return str(len(await request.get_data()))
+
+    @app.get("/pieces")
+    async def pieces() -> str:
+        return str(sum([len(piece) async for piece in request.body]))
+
+    fits = await ask(app, path, body=[b"a" * 1024] * 64)
+    over = await ask(app, path, body=[*[b"a" * 1024] * 64, b"a"])
+
+    assert (fits.status, fits.text) == (200, str(MAX_BODY))
+    assert_too_much(over)
 
 
 async def test_many_small_parts_are_refused(app: Quart) -> None:
