@@ -8,19 +8,20 @@ from quart import Quart
 from quartblog.web.fixed_answer import ASGIApp, FixedAnswer, Receive, Scope, Send, header
 from quartblog.web.i18n import N_, Language
 
-# Also what is said to a Host header that cannot be a name at all.
 REFUSAL = FixedAnswer(400, N_("请求有误: 本站不使用这个域名"))
 
 
 def init_app(app: Quart, allowed_hosts: Sequence[str], *, any_host: Collection[str], language: Language) -> None:
     """Wrap the app. `allowed_hosts`: names without port, empty for any; `any_host`: paths they do not matter for."""
-    if allowed_hosts:
-        inner = cast("ASGIApp", app.asgi_app)
-        app.asgi_app = OurHosts(inner, allowed_hosts, any_host, language)  # type: ignore[assignment, method-assign]
+    inner = cast("ASGIApp", app.asgi_app)
+    app.asgi_app = OurHosts(inner, allowed_hosts, any_host, language)  # type: ignore[assignment, method-assign]
 
 
 class OurHosts:
-    """Refuses requests for host names that are not this site's, before anything builds a link from them."""
+    """Refuses requests for host names that are not this site's, before anything builds a link from them.
+
+    What cannot be a name at all is refused too: Quart could build no link, not even those of an error page.
+    """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str], any_host: Collection[str], language: Language) -> None:
         """`any_host`: paths that hold no link, which probes ask for by IP address."""
@@ -31,12 +32,25 @@ class OurHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 400 or pass on."""
-        if scope["type"] != "http" or scope["path"] in self.any_host or _name(header(scope, b"host")) in self.hosts:
+        if scope["type"] != "http" or self._answers(header(scope, b"host"), scope["path"]):
             await self.app(scope, receive, send)
         else:
             await REFUSAL.send(scope, send, self.language)
+
+    def _answers(self, host: str, path: str) -> bool:
+        ours = not self.hosts or _name(host) in self.hosts or path in self.any_host
+        return ours and _is_possible(host)
 
 
 def _name(host: str) -> str:
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     return name.rstrip(".").lower()
+
+
+def _is_possible(host: str) -> bool:
+    """Whether Werkzeug can route it, which encodes what stands before the first colon."""
+    try:
+        host.partition(":")[0].encode("idna")
+    except UnicodeError:
+        return False
+    return True

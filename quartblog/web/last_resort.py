@@ -13,12 +13,10 @@ from urllib.parse import quote, urlsplit
 
 from hypercorn.middleware import ProxyFixMiddleware
 from quart import Quart
-from werkzeug.exceptions import BadHost
 
 from quartblog.delivery import context
 from quartblog.web import sent
 from quartblog.web.fixed_answer import ASGIApp, FixedAnswer, Receive, Scope, Send
-from quartblog.web.hosts import REFUSAL
 from quartblog.web.i18n import N_, Language
 
 logger = logging.getLogger(__name__)
@@ -73,11 +71,8 @@ class LastResort:
 
         try:
             await self.app(scope, receive, complete_and_send)
-        except BadHost:
-            # Raised before Quart has a request that an error handler could answer.
-            await REFUSAL.send(scope, complete_and_send, self.language)
-        except Exception:
-            logger.exception("Nothing else answered this request")
+        except Exception as error:
+            logger.exception("Nothing else answered this request", exc_info=_alone(error))
             if not started:
                 text = N_("发生意外错误, 已通知管理员，给您带来的不便，请多多原谅")
                 await FixedAnswer(500, text, error_id).send(scope, complete_and_send, self.language)
@@ -87,6 +82,13 @@ class LastResort:
         if start["status"] >= 500:
             required = [*required, (b"x-error-id", error_id.encode("ascii"))]
         return [*start["headers"], *required]
+
+
+def _alone(error: Exception) -> Exception:
+    """What failed: Quart 0.23 runs each request in a task group, which wraps it."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _readable(scope: Scope) -> Scope:

@@ -124,6 +124,17 @@ async def test_the_fixed_answer_to_a_program_is_a_problem(app: Quart, visitor: V
     assert page.headers["X-Error-Id"] in log.failure()
 
 
+async def test_the_record_is_about_what_failed_and_no_wrapping_of_it(
+    app: Quart, visitor: Visitor, log: LogFile
+) -> None:
+    break_sessions(app)
+
+    await visitor.get("/")
+
+    assert "OSError: out of everything" in log.text
+    assert "ExceptionGroup" not in log.text
+
+
 async def test_an_answer_that_breaks_off_is_recorded(app: Quart, log: LogFile) -> None:
     @app.get("/long")
     async def long() -> Response:

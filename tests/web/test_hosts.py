@@ -48,6 +48,7 @@ async def test_our_names_are_answered(serve: Serve, host: str) -> None:
         "[",
         "\xff",
         "blog.example.org, evil.example",
+        "blog.example.org..",
     ],
 )
 async def test_other_names_are_refused(serve: Serve, host: str) -> None:
@@ -80,13 +81,21 @@ async def test_without_a_list_every_name_is_answered(app: Quart, host: str) -> N
     assert (await ask_as(app, host)).status == 200
 
 
-@pytest.mark.parametrize("host", ["a..b", ".", "x" * 64, "x" * 64 + ".example"])
-async def test_what_cannot_be_a_name_is_refused_without_a_record(app: Quart, log: LogFile, host: str) -> None:
-    page = await ask_as(app, host)
+@pytest.mark.parametrize("host", ["a..b", "a..", ".", ".:5000", "x" * 64, "x" * 64 + ".example"])
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/healthz"])
+async def test_what_cannot_be_a_name_is_refused_without_a_record(
+    app: Quart, log: LogFile, host: str, path: str
+) -> None:
+    page = await ask_as(app, host, path)
 
     assert page.status == 400
-    assert page.text
+    assert "本站不使用这个域名" in page.text
     assert log.failures == []
+
+
+@pytest.mark.parametrize("host", ["x" * 63 + ".example:65535", ":5000", "b\xfccher.example"])
+async def test_what_is_hardly_a_name_is_answered(app: Quart, host: str) -> None:
+    assert (await ask_as(app, host)).status == 200
 
 
 FORWARDED = [
