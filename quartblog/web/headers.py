@@ -1,6 +1,9 @@
 """The headers every answer carries."""
 
+from typing import Any
+
 from quart import Quart, Response, request
+from quart.sessions import SecureCookieSessionInterface, SessionMixin
 
 # No script, nothing from another host, no framing: there is nothing here that needs more.
 CONTENT_SECURITY_POLICY = (
@@ -30,6 +33,18 @@ def security_headers(*, secure: bool, debug: bool) -> dict[str, str]:
     return headers
 
 
+class OnlyChangedSessions(SecureCookieSessionInterface):
+    """Leaves an answer alone where there is nothing to save.
+
+    Quart 0.23 looks at each session itself, and would tell caches that even a static file varies by who asks.
+    """
+
+    async def save_session(self, app: Quart, session: SessionMixin, response: Any) -> None:
+        """Set the cookie of a changed session."""
+        if session.modified:
+            await super().save_session(app, session, response)
+
+
 def init_app(app: Quart) -> None:
     """Tell caches whose a page is. Static files are anybody's; a page in their place is not."""
 
@@ -40,3 +55,4 @@ def init_app(app: Quart) -> None:
         return response
 
     app.after_request(note_whose)
+    app.session_interface = OnlyChangedSessions()
