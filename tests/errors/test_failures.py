@@ -177,7 +177,9 @@ async def test_the_page_asks_neither_database_nor_visitor(
     assert page.headers["X-Error-Id"] in log.failure()
 
 
-async def test_300_visitors_who_leave_cost_no_connection(ada: User, sign_in: SignIn, database: Database) -> None:
+async def test_300_visitors_who_leave_cost_no_connection(
+    ada: User, sign_in: SignIn, database: Database, log: LogFile
+) -> None:
     visitor = await sign_in(ada)
     token = (await visitor.get("/")).csrf_token
     cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in visitor.client.cookie_jar or ())
@@ -204,6 +206,7 @@ async def test_300_visitors_who_leave_cost_no_connection(ada: User, sign_in: Sig
     assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     assert (await visitor.submit("/", body="still here")).status == 302
     assert "still here" in (await visitor.get("/")).text
+    assert log.failures == []
 
 
 async def test_a_failing_background_task_is_recorded_under_its_request(
