@@ -14,12 +14,12 @@ from quartblog.cli import status as state
 from quartblog.cli.invocation import Finite
 from quartblog.cli.output import as_json, count
 from quartblog.cli.site_outbox import anybody_mails, opened
-from quartblog.delivery.escaping import json_safe
-from quartblog.delivery.stored import State
+from quartblog.delivery.outbox.stored import State
+from quartblog.delivery.text.escaping import json_safe
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
-    from quartblog.delivery.outbox import Outbox
+    from quartblog.delivery.outbox.outbox import Outbox
 
 REDRAW = 1.0
 """Seconds between two looks of `status --watch`: workers beat once a second."""

@@ -14,15 +14,15 @@ import click
 from quartblog.app import mail_options, mailing_options
 from quartblog.cli.site_outbox import exists
 from quartblog.delivery import new_message
-from quartblog.delivery.leader import Leadership
+from quartblog.delivery.mail.leader import Leadership
+from quartblog.delivery.mail.postman import Postman
 from quartblog.delivery.options import bare_address
-from quartblog.delivery.outbox import Outbox
-from quartblog.delivery.postman import Postman
+from quartblog.delivery.outbox.outbox import Outbox
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
     from quartblog.delivery import MailOptions
-    from quartblog.delivery.stored import StoredMail
+    from quartblog.delivery.outbox.stored import StoredMail
 
 LOOK = 0.1
 """Seconds between two looks whether another process has sent it."""

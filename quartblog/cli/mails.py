@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from quartblog.cli.output import clipped, iso, span, table
-from quartblog.delivery.escaping import one_line
+from quartblog.delivery.text.escaping import one_line
 
 if TYPE_CHECKING:
-    from quartblog.delivery.stored import StoredMail
+    from quartblog.delivery.outbox.stored import StoredMail
 
 _SUBJECT, _REASON = 50, 80
 _ADDRESS = re.compile(r"""([^\s<>@,;:"'()])[^\s<>@,;:"'()]*@([^\s<>@,;:"'()]+)""")

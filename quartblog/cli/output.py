@@ -8,7 +8,7 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from quartblog.delivery.escaping import json_safe, one_line
+from quartblog.delivery.text.escaping import json_safe, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

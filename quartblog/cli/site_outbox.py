@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quartblog.delivery.database_file import DatabaseFile
-from quartblog.delivery.outbox import Outbox
-from quartblog.delivery.schema import Unusable
+from quartblog.delivery.outbox.file import DatabaseFile
+from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.outbox.schema import Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

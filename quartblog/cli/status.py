@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from quartblog.delivery.outbox import Outbox
-    from quartblog.delivery.stored import Worker
+    from quartblog.delivery.outbox.outbox import Outbox
+    from quartblog.delivery.outbox.stored import Worker
 
     Figures = Mapping[str, Any]
 

@@ -20,15 +20,24 @@ Works in any asyncio program, or in none:
                 logging.getLogger("site").exception("the division failed")
 
     asyncio.run(main())
+
+Where to look:
+
+    pipeline    Delivery: start, stop, drain, reconfigure      intake/     the queue, the listener, the log file
+    context     scope(): whose record it is                    text/       tracebacks, escaping, redaction
+    options     what an operator may turn                      grouping/   when two failures are the same one
+    statistics  counters and latencies                         outbox/     the SQLite file of a host
+    uncaught    exceptions that reach no logger                mail/       digests, the leader, SMTP
+    forks       a child's own delivery                         rehearsal/  a storm on the real pipeline, on purpose
 """
 
 from .context import Scope, current_scope, scope
 from .ids import new_error_id
-from .mail import new_message
+from .mail.message import new_message
+from .mail.smtp import MailFailed, Receipt, send
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, Route
-from .outbox_options import OutboxOptions
+from .outbox.options import OutboxOptions
 from .pipeline import Delivery
-from .smtp import MailFailed, Receipt, send
 
 __all__ = [
     "Delivery",

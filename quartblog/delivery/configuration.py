@@ -6,11 +6,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .files import RotatingFile
+from .intake.files import RotatingFile
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, bare_address
 
 if TYPE_CHECKING:
-    from .outbox_options import OutboxOptions
+    from .outbox.options import OutboxOptions
 
 
 @dataclass(frozen=True, slots=True)

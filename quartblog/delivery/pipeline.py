@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 from . import forks
 from .configuration import Configuration
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions
-from .queue import LOGGER_NAME
 from .running import Running
+from .stderr import LOGGER_NAME
 from .uncaught import logger as uncaught
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
     from types import TracebackType
 
-    from .outbox_options import OutboxOptions
+    from .outbox.options import OutboxOptions
 
 AT_EXIT = 2.0
 """Seconds the end of a program that never stopped its delivery may take."""

@@ -9,10 +9,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from .intake import Intake, left
-from .outbox_options import SAMPLES
-from .outbox_sink import OutboxSink
-from .posting import Posting
+from .intake.intake import Intake, left
+from .intake.outbox_sink import OutboxSink
+from .mail.posting import Posting
+from .outbox.options import SAMPLES
 from .uncaught import Hooks
 
 if TYPE_CHECKING:

@@ -1,9 +1,12 @@
-"""The last channel: what delivery cannot deliver is said on stderr."""
+"""The delivery's own voice: its logger, and stderr for what it cannot deliver."""
 
 import contextlib
 import sys
 
-from .escaping import one_line
+from .text.escaping import one_line
+
+LOGGER_NAME = "quartblog.delivery"
+"""The logger of the delivery's own records: they reach the file, and never a mail."""
 
 
 def report(text: str) -> None:

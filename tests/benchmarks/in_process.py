@@ -12,10 +12,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from quartblog.delivery.context import scope
-from quartblog.delivery.files import RotatingFile
-from quartblog.delivery.journal import Journal
+from quartblog.delivery.intake.files import RotatingFile
+from quartblog.delivery.intake.journal import Journal
+from quartblog.delivery.intake.queue import BoundedQueueHandler
 from quartblog.delivery.options import FileOptions, QueueOptions
-from quartblog.delivery.queue import BoundedQueueHandler
 from tests.benchmarks.failures import FRAMES, failure
 from tests.benchmarks.sites import mail_server
 from tests.benchmarks.table import Row, median_ratio, significant

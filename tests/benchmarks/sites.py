@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quartblog.delivery.outbox import Outbox
+from quartblog.delivery.outbox.outbox import Outbox
 from tests.support.processes import ROOT, Server, Servers, environment
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import pytest
 from click.testing import Result
 
 from quartblog.delivery import MailingOptions, MailOptions
-from quartblog.delivery.leader import Leadership
-from quartblog.delivery.mailer import Mailer
-from quartblog.delivery.outbox import Outbox
-from quartblog.delivery.postman import Postman
+from quartblog.delivery.mail.leader import Leadership
+from quartblog.delivery.mail.mailer import Mailer
+from quartblog.delivery.mail.postman import Postman
+from quartblog.delivery.outbox.outbox import Outbox
 from tests.cli.failures import new_mail
 from tests.support.smtp import MailServer, dead_server
 

@@ -10,8 +10,8 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-from quartblog.delivery.events import Event
-from quartblog.delivery.outbox import NewMail
+from quartblog.delivery.grouping.events import Event
+from quartblog.delivery.outbox.outbox import NewMail
 
 ROOT = Path(__file__).parents[2]
 START = 1_700_000_000.0

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.digest import DETAILED, LISTED, Digest
-from quartblog.delivery.mail import wire_form
+from quartblog.delivery.mail.digest import DETAILED, LISTED, Digest
+from quartblog.delivery.mail.message import wire_form
 from quartblog.delivery.options import MailOptions
 
 from .post_office import NOON, TRACE, a_group, an_event

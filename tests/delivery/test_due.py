@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quartblog.delivery.due import is_due, next_power_of_two, pause
+from quartblog.delivery.mail.due import is_due, next_power_of_two, pause
 from quartblog.delivery.options import MailingOptions, Route
 
 from .post_office import NOON, a_group

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quartblog.delivery.events import MESSAGE_LIMIT, TRACEBACK_LIMIT, Event
+from quartblog.delivery.grouping.events import MESSAGE_LIMIT, TRACEBACK_LIMIT, Event
 from quartblog.delivery.ids import LENGTH
 
 hostile = st.text(st.characters(codec=None, categories=None), max_size=80)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.failures import Failure
-from quartblog.delivery.stacks import StackCache
+from quartblog.delivery.text.failures import Failure
+from quartblog.delivery.text.stacks import StackCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable

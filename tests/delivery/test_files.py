@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.files import RotatingFile
+from quartblog.delivery.intake.files import RotatingFile
 from quartblog.delivery.options import FileOptions
 
 if TYPE_CHECKING:

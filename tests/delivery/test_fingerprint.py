@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quartblog.delivery import fingerprint as module
-from quartblog.delivery.code_places import is_own, relative_path
-from quartblog.delivery.failures import failure_of
-from quartblog.delivery.fingerprint import KnownFailures, fingerprint, identify
-from quartblog.delivery.templates import normalised
+from quartblog.delivery.grouping import fingerprint as module
+from quartblog.delivery.grouping.code_places import is_own, relative_path
+from quartblog.delivery.grouping.fingerprint import KnownFailures, fingerprint, identify
+from quartblog.delivery.text.failures import failure_of
+from quartblog.delivery.text.templates import normalised
 
 from .outboxes import finished, program
 
@@ -263,7 +263,7 @@ def test_two_hosts_and_two_processes_agree(tmp_path: Path) -> None:
 import json, logging, sys
 sys.path.insert(0, sys.argv[1])
 from blog.views import show
-from quartblog.delivery.fingerprint import identify
+from quartblog.delivery.grouping.fingerprint import identify
 try:
     show()
 except Exception:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.escaping import block, json_safe, one_line, shortened
-from quartblog.delivery.formatting import JsonFormatter, TextFormatter
+from quartblog.delivery.text.escaping import block, json_safe, one_line, shortened
+from quartblog.delivery.text.formatting import JsonFormatter, TextFormatter
 
 HOSTILE = st.sampled_from("\r\n\t\v\f\0\x1b\x1c\x7f\x85\x9b\u2028\u2029\u202e\ud800\udfff")
 ANYTHING = st.text(st.characters() | HOSTILE, max_size=60)

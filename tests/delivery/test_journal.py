@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery import Delivery, FileOptions, OutboxOptions, flusher, journal
-from quartblog.delivery.files import RotatingFile
-from quartblog.delivery.flusher import Flusher
-from quartblog.delivery.journal import Journal
-from quartblog.delivery.outbox import Outbox
+from quartblog.delivery import Delivery, FileOptions, OutboxOptions
+from quartblog.delivery.intake import flusher, journal
+from quartblog.delivery.intake.files import RotatingFile
+from quartblog.delivery.intake.flusher import Flusher
+from quartblog.delivery.intake.journal import Journal
+from quartblog.delivery.outbox.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -95,8 +96,8 @@ def test_a_disk_that_is_full_in_the_middle_of_a_batch_keeps_what_was_written(
     sink = RotatingFile(FileOptions(path=path))
     real = sink.do_write
 
-    def full_after_two(text: str) -> None:
-        real("\n".join(text.split("\n")[:2]) + "\nhalf")
+    def full_after_two(msg: str) -> None:
+        real("\n".join(msg.split("\n")[:2]) + "\nhalf")
         raise OSError("no space left")
 
     sink.do_write = full_after_two  # type: ignore[method-assign]  # a disk as it is

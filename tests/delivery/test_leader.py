@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery import leader
-from quartblog.delivery.leader import Leadership
+from quartblog.delivery.mail import leader
+from quartblog.delivery.mail.leader import Leadership
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LEADS_UNTIL_KILLED = """
 import sys, threading
 from pathlib import Path
-from quartblog.delivery.leader import Leadership
+from quartblog.delivery.mail.leader import Leadership
 lead = Leadership(Path(sys.argv[1]))
 print(lead.take(), flush=True)
 threading.Event().wait()

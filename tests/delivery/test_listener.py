@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery import lanes
-from quartblog.delivery.lanes import Lane
-from quartblog.delivery.listener import Listener
+from quartblog.delivery.intake import lanes
+from quartblog.delivery.intake.lanes import Lane
+from quartblog.delivery.intake.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

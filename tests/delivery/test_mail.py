@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.mail import new_message
+from quartblog.delivery.mail.message import new_message
 from quartblog.delivery.options import MailOptions
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import MailOptions, new_message
-from quartblog.delivery.mailer import Mailer
+from quartblog.delivery.mail.mailer import Mailer
+from quartblog.delivery.mail.postman import Postman
 from quartblog.delivery.options import MailingOptions
-from quartblog.delivery.outbox import Outbox
-from quartblog.delivery.postman import Postman
+from quartblog.delivery.outbox.outbox import Outbox
 
 from .conftest import ADMINS
 from .post_office import Clock, an_event
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 WORKER = """
 import sys
 from pathlib import Path
-from quartblog.delivery.mailer import Mailer
+from quartblog.delivery.mail.mailer import Mailer
 from quartblog.delivery.options import MailingOptions, MailOptions
-from quartblog.delivery.outbox import Outbox
-from quartblog.delivery.postman import Postman
+from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.mail.postman import Postman
 outbox = Outbox(Path(sys.argv[1]))
 mail = MailOptions(server="127.0.0.1", port=int(sys.argv[2]), sender="blog@example.org", admins=("ada@example.org",))
 mailer = Mailer(outbox, Postman(outbox, mail, MailingOptions(batch_seconds=0.0, retry_min=0.1, retry_max=0.1)))
@@ -135,7 +135,7 @@ def test_who_asks_is_served_at_once(
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("quartblog.delivery.mailer.LOOK", 60.0)
+    monkeypatch.setattr("quartblog.delivery.mail.mailer.LOOK", 60.0)
     mailer = start(mail_to(accepting_server))
     for number in range(3):
         outbox.post(new_message(mail_to(accepting_server), f"number {number}", "text"), ADMINS)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery import database_file, schema
-from quartblog.delivery.outbox import MEMORY_BYTES, Outbox
-from quartblog.delivery.storage import RETRY_SECONDS
+from quartblog.delivery.outbox import file as database_file
+from quartblog.delivery.outbox import schema
+from quartblog.delivery.outbox.outbox import MEMORY_BYTES, Outbox
+from quartblog.delivery.outbox.storage import RETRY_SECONDS
 
 from .outboxes import START, Clock, event, finished, mail, message, program
 
@@ -377,7 +378,7 @@ import logging, resource, sys
 from dataclasses import replace
 from pathlib import Path
 from tests.delivery.outboxes import EVENT, event
-from quartblog.delivery.outbox import Outbox
+from quartblog.delivery.outbox.outbox import Outbox
 logging.disable(logging.CRITICAL)
 now = [0.0]
 outbox = Outbox(Path(sys.argv[1]), clock=lambda: now[0])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.outbox import Outbox
+from quartblog.delivery.outbox.outbox import Outbox
 
 from .outboxes import event, finished, program
 
@@ -21,8 +21,8 @@ HEAD = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, os.environ["PYTHONPATH"])
-from quartblog.delivery.events import Event
-from quartblog.delivery.outbox import Batch, Outbox
+from quartblog.delivery.grouping.events import Event
+from quartblog.delivery.outbox.outbox import Batch, Outbox
 path, name, amount, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 def event(number):
     key = "00000000000000aa" if number % 5 else "00000000000000bb"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery.listener import Listener
-from quartblog.delivery.outbox import Outbox
-from quartblog.delivery.outbox_sink import OutboxSink
+from quartblog.delivery.intake.listener import Listener
+from quartblog.delivery.intake.outbox_sink import OutboxSink
+from quartblog.delivery.outbox.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.outbox import Outbox
-from quartblog.delivery.trimming import used_bytes
+from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.outbox.trimming import used_bytes
 
 from .outboxes import START, Clock, event, mail
 

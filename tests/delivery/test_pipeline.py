@@ -23,7 +23,7 @@ from quartblog.delivery import (
     new_message,
     scope,
 )
-from quartblog.delivery.queue import BoundedQueueHandler
+from quartblog.delivery.intake.queue import BoundedQueueHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def deliver(path: Path) -> Iterator[Callable[..., Delivery]]:
 @pytest.fixture
 def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop does not wait two seconds for the mail server, for this test's sake."""
-    monkeypatch.setattr("quartblog.delivery.posting.MAIL_AT_STOP", 0.05)
+    monkeypatch.setattr("quartblog.delivery.mail.posting.MAIL_AT_STOP", 0.05)
 
 
 def told(mail: EmailMessage) -> str:

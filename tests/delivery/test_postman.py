@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import MailOptions, new_message
+from quartblog.delivery.mail.postman import Postman
 from quartblog.delivery.options import MailingOptions, Route
-from quartblog.delivery.outbox import Outbox
-from quartblog.delivery.postman import Postman
+from quartblog.delivery.outbox.outbox import Outbox
 
 from .conftest import ADMINS
 from .post_office import Clock, an_event
@@ -460,7 +460,7 @@ async def test_a_bug_while_sending_is_one_more_reason_to_try_again(
     man = office.postman()
     office.fail()
     with monkeypatch.context() as patch:
-        patch.setattr("quartblog.delivery.postman.send", broken)
+        patch.setattr("quartblog.delivery.mail.postman.send", broken)
         await man.work()
     assert waiting(office.outbox) == [(1, "ZeroDivisionError: a bug of ours")]
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery.context import scope
-from quartblog.delivery.fingerprint import identify
-from quartblog.delivery.formatting import exception_text
+from quartblog.delivery.grouping.fingerprint import identify
+from quartblog.delivery.intake.queue import MESSAGE_LIMIT, BoundedQueueHandler
+from quartblog.delivery.intake.settling import CRUMBS
 from quartblog.delivery.options import QueueOptions
-from quartblog.delivery.queue import MESSAGE_LIMIT, BoundedQueueHandler
-from quartblog.delivery.settling import CRUMBS
 from quartblog.delivery.statistics import Counter
+from quartblog.delivery.text.formatting import exception_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

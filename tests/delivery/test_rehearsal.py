@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from quartblog.delivery.options import FileOptions, MailingOptions, MailOptions, QueueOptions, Route
-from quartblog.delivery.rehearsal import Stage, rehearse
-from quartblog.delivery.rehearsal_report import Peaks, Percentiles, Plan, Rehearsed, Suggestion, suggestions
-from quartblog.delivery.rehearsal_storm import FRAMES, Storm, kinds_in
+from quartblog.delivery.rehearsal.rehearsal import Stage, rehearse
+from quartblog.delivery.rehearsal.report import Peaks, Percentiles, Plan, Rehearsed, Suggestion, suggestions
+from quartblog.delivery.rehearsal.storm import FRAMES, Storm, kinds_in
 
 MAIL = MailOptions(
     server="mail.invalid", sender="blog@example.org", admins=("ada@example.org",), username="ada", password="secret"

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from quartblog.delivery.mail.routes import matches, readers
 from quartblog.delivery.options import Route
-from quartblog.delivery.routes import matches, readers
 
 from .post_office import a_group
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quartblog.delivery import QueueOptions, scope
-from quartblog.delivery.events import Event
-from quartblog.delivery.formatting import JsonFormatter
-from quartblog.delivery.queue import BoundedQueueHandler
-from quartblog.delivery.redaction import REDACTED, Redactor
-from quartblog.delivery.settling import Settler
+from quartblog.delivery.grouping.events import Event
+from quartblog.delivery.intake.queue import BoundedQueueHandler
+from quartblog.delivery.intake.settling import Settler
+from quartblog.delivery.text.formatting import JsonFormatter
+from quartblog.delivery.text.redaction import REDACTED, Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

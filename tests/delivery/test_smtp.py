@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import MailFailed, MailOptions, new_message, send
-from quartblog.delivery.mail import wire_form
+from quartblog.delivery.mail.message import wire_form
 
 from .conftest import ADMINS
 

@@ -1,0 +1,1 @@
+"""Record -> event -> fingerprint: when two failures are the same one."""

@@ -1,0 +1,130 @@
+"""Logging call -> bounded queue -> listener thread -> log file, errors for the outbox, extra sinks."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..text.redaction import Redactor
+from .files import RotatingFile
+from .journal import Journal
+from .lanes import Lane
+from .listener import Listener
+from .queue import BoundedQueueHandler
+from .settling import Settler
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterable
+
+    from ..options import FileOptions, QueueOptions
+    from .flusher import Flusher
+    from .outbox_sink import OutboxSink
+
+
+MOMENT = 0.2
+"""Seconds each sink has to end, however late it is."""
+
+
+class Intake:
+    """The threads that no caller waits for; the log file and the outbox have one each, for disks may hang."""
+
+    def __init__(
+        self,
+        queue: QueueOptions,
+        file: FileOptions,
+        own_addresses: Iterable[str],
+        errors: OutboxSink,
+        extra_sinks: Iterable[logging.Handler],
+    ) -> None:
+        """Nothing runs yet. `own_addresses` are the e-mail addresses that records may show."""
+        self.handler = BoundedQueueHandler(queue)
+        self.journal = Journal(RotatingFile(file))
+        self.errors = errors
+        self._lanes = [Lane(sink) for sink in extra_sinks]
+        self._threads: tuple[Flusher | Lane, ...] = (self.journal.flusher, errors.flusher, *self._lanes)
+        self.listener = Listener(
+            self.handler.records,
+            [self.journal, errors, *self._lanes],
+            settle=self._settler(queue, own_addresses).settle,
+            on_taken=self.handler.taken,
+            on_pause=self._ring,
+        )
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the listener lives and the last record reached the file."""
+        return self.listener.alive and self.journal.file.writable and not self.journal.flusher.hangs
+
+    def start(self) -> None:
+        """Start the threads; once in an intake's life."""
+        self.listener.start()
+        self.handler.reader = self.listener.ident
+        for part in self._threads:
+            part.start()
+
+    def reconfigure(self, queue: QueueOptions, file: FileOptions | None, own_addresses: Iterable[str]) -> None:
+        """Use these from the next record on; without `file` it stays."""
+        self.handler.reconfigure(queue)
+        self.listener.settle = self._settler(queue, own_addresses).settle
+        if file is not None:
+            self.journal.change(RotatingFile(file))
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until what was logged before is in the file, the outbox and the extra sinks; False when late."""
+        deadline = time.monotonic() + timeout
+        done = self.listener.drain(timeout)
+        for part in self._threads:
+            done = part.drain(left(deadline)) and done
+        return done
+
+    def stop(self, timeout: float) -> bool:
+        """Write what is queued and end the threads; False when a sink held one of them for longer."""
+        deadline = time.monotonic() + timeout
+        done = self.listener.stop(timeout)
+        for part in self._threads:
+            # A moment even where another sink has used up the time: a file that can be written shall be.
+            done = part.stop(max(MOMENT, left(deadline))) and done
+        for handler in (self.journal, self.errors, self.handler):
+            handler.close()
+        return done
+
+    def abandon(self) -> None:
+        """After a fork, in the child: the parent has the threads, and all that is queued is its own to write."""
+        self.journal.abandon()
+        self.errors.abandon()
+
+    @property
+    def stores(self) -> bool:
+        """Whether a write to the outbox is still under way."""
+        return self.errors.flusher.alive
+
+    def figures(self) -> dict[str, Any]:
+        """What the heartbeat tells; latencies in milliseconds."""
+        handler, journal = self.handler, self.journal
+        return {
+            "depth": handler.records.qsize(),
+            "limit": handler.limit,
+            "high_water": handler.high_water,
+            "accepted": handler.accepted.value(),
+            "refused": handler.refused(),
+            "written": journal.written,
+            "file_lost": journal.lost,
+            "grouped": self.errors.grouped,
+            "passed_by": self.errors.passed_by + sum(lane.passed_by for lane in self._lanes),
+            "enqueue": handler.latency.percentiles(),
+            "to_file": journal.latency.percentiles(),
+        }
+
+    def _settler(self, queue: QueueOptions, own_addresses: Iterable[str]) -> Settler:
+        # Our own sinks need no frames, only somebody's extra sink may.
+        return Settler(Redactor(own_addresses) if queue.redact else None, frames=bool(self._lanes))
+
+    def _ring(self) -> None:
+        self.journal.flusher.ring()
+        self.errors.flusher.ring()
+
+
+def left(deadline: float) -> float:
+    """Seconds until a moment of the monotonic clock."""
+    return max(0.0, deadline - time.monotonic())

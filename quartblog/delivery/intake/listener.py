@@ -1,0 +1,153 @@
+"""Bounded queue -> one thread -> every sink, each on its own risk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from ..stderr import describe, report
+from .settling import instead_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+PAUSE = 0.02
+"""Seconds after a record at which `on_pause` is called."""
+
+
+class _Mark:
+    """Travels through the queue behind what was accepted before it."""
+
+    def __init__(self, *, last: bool = False) -> None:
+        self.reached = threading.Event()
+        self.last = last
+
+
+class Listener:
+    """One daemon thread that hands each record to each sink whose level it has.
+
+    A sink that raises is reported on stderr once, until it succeeds again; the thread and the
+    other sinks go on. `settle` completes each record before any sink has it. `on_taken` is called
+    after each record and may return one more to write. `on_pause` is called 20 ms after the first
+    record since the last time, and before a drain or stop returns: the moment for what is better
+    done for many records at once. It must not raise.
+    """
+
+    def __init__(  # noqa: PLR0913  keywords only, each hooks into one moment
+        self,
+        records: SimpleQueue[Any],
+        sinks: Iterable[logging.Handler],
+        *,
+        name: str = "quartblog-delivery",
+        settle: Callable[[logging.LogRecord], None] | None = None,
+        on_taken: Callable[[], logging.LogRecord | None] | None = None,
+        on_pause: Callable[[], None] | None = None,
+    ) -> None:
+        """The queue is read by this listener alone."""
+        self._records = records
+        self._sinks = tuple(sinks)
+        self.settle = settle
+        """May be replaced at any time."""
+        self._on_taken = on_taken
+        self._on_pause = on_pause
+        self._failing: set[logging.Handler] = set()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def ident(self) -> int | None:
+        """The thread's identifier once it has started."""
+        return self._thread.ident
+
+    def start(self) -> None:
+        """Start the thread; once in a listener's life."""
+        self._thread.start()
+
+    def drain(self, timeout: float = 5.0) -> bool:
+        """Wait until what was queued before this call has been through every sink.
+
+        False when that took longer than `timeout` seconds, or when a sink itself asks.
+        """
+        if not self.alive:
+            return self._records.empty()
+        if threading.get_ident() == self.ident:
+            return False
+        mark = _Mark()
+        self._records.put(mark)
+        return mark.reached.wait(timeout)
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """Handle what is queued, then end the thread; from any thread, any number of times.
+
+        False when a sink held the thread for longer than `timeout` seconds: it is left behind.
+        """
+        if not self.alive:
+            return True
+        self._records.put(_Mark(last=True))
+        if threading.get_ident() == self.ident:
+            return False
+        self._thread.join(timeout)
+        return not self.alive
+
+    def _run(self) -> None:
+        stopping = False
+        pause_at: float | None = None
+        while True:
+            item = self._next(stopping=stopping, until=pause_at)
+            if isinstance(item, logging.LogRecord):
+                self._take(item)
+                pause_at = pause_at or time.monotonic() + PAUSE
+            ends = item is None and stopping
+            if pause_at is not None and (ends or isinstance(item, _Mark) or time.monotonic() >= pause_at):
+                pause_at = None
+                if self._on_pause is not None:
+                    self._on_pause()
+            if ends:
+                return
+            if isinstance(item, _Mark):
+                item.reached.set()
+                # Records may still arrive behind the last mark: they are handled before the end.
+                stopping = stopping or item.last
+            # The thread may now wait for long: it must not keep a traceback's frames alive.
+            del item
+
+    def _next(self, *, stopping: bool, until: float | None) -> logging.LogRecord | _Mark | None:
+        """What comes next; None at the given time, or at once where nothing more will come."""
+        wait = None if until is None else max(0.0, until - time.monotonic())
+        try:
+            item: logging.LogRecord | _Mark = self._records.get(block=not stopping, timeout=wait)
+        except Empty:
+            return None
+        return item
+
+    def _take(self, record: logging.LogRecord) -> None:
+        self._hand_on(record)
+        more = self._on_taken() if self._on_taken is not None else None
+        if more is not None:
+            self._hand_on(more)
+
+    def _hand_on(self, record: logging.LogRecord) -> None:
+        if self.settle is not None:
+            try:
+                self.settle(record)
+            except Exception as error:  # noqa: BLE001  a record may misbehave in a hundred ways
+                record = instead_of(record, f"this record could not be completed: {type(error).__name__}")
+        for sink in self._sinks:
+            if record.levelno < sink.level:
+                continue
+            try:
+                sink.handle(record)
+            except BaseException as error:  # noqa: BLE001  also SystemExit would end the thread
+                if sink not in self._failing:
+                    self._failing.add(sink)
+                    report(f"the sink {sink!r} failed, the others go on: {describe(error)}")
+            else:
+                self._failing.discard(sink)

@@ -1,0 +1,231 @@
+"""Thread that logs -> bounded queue: the message frozen, the scope stamped, nothing formatted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import threading
+import time
+from collections import deque
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from ..context import current_scope
+from ..ids import new_error_id
+from ..statistics import Counter, Latency
+from ..stderr import LOGGER_NAME, describe
+from ..text.escaping import shortened
+from ..text.failures import Failure
+from .settling import CRUMBS, SCOPE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..context import Scope
+    from ..options import QueueOptions
+
+MESSAGE_LIMIT = 65_536
+"""Characters of one message that are kept: the queue is bounded in records, so a record must be too."""
+
+CRUMB_LIMIT = 1_000
+"""Characters of a breadcrumb's message that are kept."""
+SAMPLED = 16
+"""Every so many records one tells how long the call took."""
+
+_MARK = "_queued_by"
+
+
+class BoundedQueueHandler(logging.handlers.QueueHandler):
+    """Puts records on a bounded queue as they are, in about 10 µs, from any thread or signal handler.
+
+    The record that is queued is a copy whose message is final, so a later change of an argument
+    changes nothing; `exc_info` is kept, so the reader can format, group and send it.
+    """
+
+    def __init__(self, options: QueueOptions) -> None:
+        """Nobody reads the queue yet."""
+        # SimpleQueue, because Queue.put deadlocks under a signal handler that logs.
+        self.records: SimpleQueue[Any] = SimpleQueue()
+        super().__init__(self.records)
+        self.reconfigure(options)
+        self.accepted = Counter()
+        self.high_water = 0
+        """Most records that ever waited."""
+        self.latency = Latency()
+        """Of the calls that log, on the thread that logs."""
+        self._refused: dict[int, Counter] = {}
+        self._reported: dict[int, int] = {}
+        self._unreported = False
+        self._waiting: deque[threading.Lock] = deque()
+        self._beginnings: list[Callable[[], None]] = []
+        self.reader: int | None = None
+        """Identifier of the thread that empties the queue: it must never wait for room."""
+
+    def reconfigure(self, options: QueueOptions) -> None:
+        """Use these from the next record on; what waits already stays."""
+        self.limit = options.size
+        self._ordinary_limit = max(1, int(options.size * (1 - options.reserve)))
+        self._wait = options.block_ms / 1000 if options.overflow == "block" else 0.0
+        self._whole = options.whole
+        self._breadcrumbs = options.breadcrumbs
+
+    def on_first(self, begin: Callable[[], None]) -> None:
+        """Call this before the next record is queued, once."""
+        self._beginnings.append(begin)
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As the base class, without its lock: who waits for room must not hold up an event loop."""
+        verdict: object = self.filter(record)
+        if not verdict:
+            return False
+        self.emit(verdict if isinstance(verdict, logging.LogRecord) else record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record once, however many loggers bring it here, or count its refusal."""
+        if record.__dict__.get(_MARK) == id(self):
+            return
+        record.__dict__[_MARK] = id(self)
+        began = time.perf_counter()
+        try:
+            if self._beginnings:
+                self._begin()
+            depth = self.records.qsize()
+            if self._has_room(record.levelno, depth):
+                self.enqueue(self.prepare(record, depth))
+                if depth >= self.high_water:
+                    self.high_water = depth + 1
+                if self.accepted.add() % SAMPLED == 0:
+                    self.latency.note(time.perf_counter() - began)
+            else:
+                self._refused.setdefault(record.levelno, Counter()).add()
+                self._unreported = True
+        except Exception:  # noqa: BLE001  logging must never raise into the code that logs
+            self.handleError(record)
+
+    def _begin(self) -> None:
+        # One step takes it off: two threads may log their first records at once.
+        with contextlib.suppress(IndexError):
+            self._beginnings.pop()()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put the record on the queue; SimpleQueue never blocks here."""
+        self.records.put(record)
+
+    def prepare(self, record: logging.LogRecord, depth: int = 0) -> logging.LogRecord:
+        """A copy with its message frozen and its scope stamped; other handlers keep the original."""
+        frozen: logging.LogRecord = object.__new__(type(record))
+        attributes = frozen.__dict__
+        attributes.update(record.__dict__)
+        attributes["template"] = record.msg if isinstance(record.msg, str) else None
+        attributes["msg"] = attributes["message"] = message = _final_message(record)
+        attributes["args"] = None
+        if (scope := current_scope()) is not None:
+            self._stamp(frozen, scope, message)
+        if record.levelno >= logging.ERROR and not attributes.get("error_id"):
+            attributes["error_id"] = new_error_id()
+        if depth >= self._whole and isinstance(record.exc_info, tuple):
+            # Frames keep all their locals alive, and too many wait already.
+            attributes["failure"] = Failure(record.exc_info)
+            attributes["exc_info"] = None
+        return frozen
+
+    def _stamp(self, frozen: logging.LogRecord, scope: Scope, message: str) -> None:
+        attributes = frozen.__dict__
+        attributes.setdefault("error_id", scope.error_id)
+        attributes.setdefault("method", scope.method)
+        attributes.setdefault("route", scope.route)
+        attributes.setdefault("user_id", scope.user_id)
+        attributes[SCOPE] = scope
+        if self._breadcrumbs:
+            crumbs = scope.breadcrumbs
+            if frozen.levelno >= logging.ERROR:
+                attributes[CRUMBS] = tuple(crumbs)
+                return
+            crumbs.append((frozen.created, frozen.levelname, frozen.name, message[:CRUMB_LIMIT]))
+            while len(crumbs) > self._breadcrumbs:
+                crumbs.popleft()
+
+    def taken(self) -> logging.LogRecord | None:
+        """For the reader, after each record: wake who waits, and return the report that is due."""
+        self._wake_one()
+        if self._unreported and self.records.qsize() <= self._ordinary_limit // 2:
+            return self._refusal_report()
+        return None
+
+    def refused(self) -> dict[str, int]:
+        """How many records were refused so far, by the name of their level."""
+        return {logging.getLevelName(level): counter.value() for level, counter in sorted(self._refused.copy().items())}
+
+    def _has_room(self, level: int, depth: int) -> bool:
+        limit = self.limit if level >= logging.ERROR else self._ordinary_limit
+        if depth < limit:
+            return True
+        return self._wait > 0 and self._may_wait() and self._wait_for_room(limit)
+
+    def _may_wait(self) -> bool:
+        if threading.get_ident() == self.reader:
+            return False
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return True
+        return False
+
+    def _wait_for_room(self, limit: int) -> bool:
+        deadline = time.monotonic() + self._wait
+        while True:
+            # A lock of one's own instead of a shared condition: nothing here can be found held by
+            # the very thread a signal handler has interrupted.
+            gate = threading.Lock()
+            gate.acquire()
+            self._waiting.append(gate)
+            left = deadline - time.monotonic()
+            free = self.records.qsize() < limit
+            woken = not free and left > 0 and gate.acquire(timeout=left)
+            if not woken:
+                self._leave(gate)
+                return free or self.records.qsize() < limit
+
+    def _leave(self, gate: threading.Lock) -> None:
+        try:
+            self._waiting.remove(gate)
+        except ValueError:
+            self._wake_one()  # Woken while leaving: the free place is for the next who waits.
+
+    def _wake_one(self) -> None:
+        try:
+            self._waiting.popleft().release()
+        except IndexError:
+            return
+
+    def _refusal_report(self) -> logging.LogRecord | None:
+        self._unreported = False
+        lost: dict[str, int] = {}
+        for level, counter in sorted(self._refused.copy().items()):
+            total = counter.value()
+            if news := total - self._reported.get(level, 0):
+                lost[logging.getLevelName(level)] = news
+            self._reported[level] = total
+        if not lost:
+            return None
+        text = (
+            f"The log queue was full: {sum(lost.values())} records were refused"
+            f" ({', '.join(f'{count} {level}' for level, count in lost.items())})"
+        )
+        return logging.LogRecord(LOGGER_NAME, logging.WARNING, __file__, 0, text, None, None)
+
+
+def _final_message(record: logging.LogRecord) -> str:
+    try:
+        text = record.getMessage()
+    except Exception as error:  # noqa: BLE001  any object may raise from its __str__
+        text = f"(the message could not be built: {describe(error)}; template: {_template(record)})"
+    # A subclass of str may bring its own formatting, and its own failures, to another thread.
+    return shortened(str.__str__(text), MESSAGE_LIMIT)
+
+
+def _template(record: logging.LogRecord) -> str:
+    return repr(record.msg) if isinstance(record.msg, str) else type(record.msg).__name__

@@ -1,0 +1,90 @@
+"""Frozen record -> what every sink may see: the traceback as text, breadcrumbs as lines, nothing a visitor sent.
+
+Runs on the listener's thread, once for each record, before any sink.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from ..grouping.fingerprint import identify, retitled
+from ..text.escaping import one_line
+from ..text.failures import failure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..context import Breadcrumb, Scope
+    from ..text.redaction import Redactor
+
+SCOPE = "_scope"
+"""The attribute by which a queued record refers to the piece of work it belongs to."""
+CRUMBS = "_crumbs"
+"""The attribute with that work's earlier records."""
+
+
+class Settler:
+    """Completes records, and redacts them where there is a redactor."""
+
+    def __init__(self, redactor: Redactor | None, *, frames: bool = True) -> None:
+        """Without a redactor everything is told as it is; without `frames`, they are let go with all their locals."""
+        self._redactor = redactor
+        self._frames = frames
+
+    def settle(self, record: logging.LogRecord) -> None:
+        """Change the record, which belongs to the queue alone, into its final form."""
+        attributes = record.__dict__
+        scope: Scope | None = attributes.pop(SCOPE, None)
+        failure = failure_of(record)
+        if failure is not None:
+            attributes["failure"] = failure
+        if record.levelno >= logging.ERROR:
+            # Before anything is hidden: what one visitor sent shall not make a failure look like another one.
+            attributes["identity"] = identify(record)
+        hide = self._redactor.for_scope(scope) if self._redactor is not None else None
+        if hide is not None:
+            _redact(record, hide)
+        if crumbs := attributes.pop(CRUMBS, None):
+            attributes["breadcrumbs"] = tuple(_line(crumb, hide) for crumb in crumbs)
+        if failure is not None:
+            record.exc_text = failure.text
+            if not self._frames:
+                record.exc_info = None
+
+
+def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
+    attributes = record.__dict__
+    before = attributes["msg"]
+    if (message := hide(before)) != before:
+        attributes["msg"] = attributes["message"] = message
+    template = attributes.get("template")
+    if isinstance(template, str) and (shown := hide(template)) != template:
+        attributes["template"] = shown
+        if "identity" in attributes and "failure" not in attributes:
+            attributes["identity"] = retitled(attributes["identity"], shown)
+    if (failure := attributes.get("failure")) is not None:
+        if failure.rewrite(hide):
+            # Whoever formats by himself would tell again what is hidden now.
+            record.exc_info = None
+    elif record.exc_text:
+        record.exc_text = hide(record.exc_text)
+
+
+def _line(crumb: Breadcrumb, hide: Callable[[str], str] | None) -> str:
+    moment, level, logger, message = crumb
+    if hide is not None:
+        message = hide(message)
+    return one_line(f"{time.strftime('%H:%M:%S', time.localtime(moment))} {level} {logger}: {message}")
+
+
+def instead_of(record: logging.LogRecord, why: str) -> logging.LogRecord:
+    """A line in the place of a record that nobody can show."""
+    told = logging.LogRecord(str(record.name), record.levelno, str(record.pathname), record.lineno, "", None, None)
+    told.msg = f"({why})"
+    told.created, told.msecs = record.created, record.msecs
+    for name in ("error_id", "method", "route", "user_id"):
+        if (value := record.__dict__.get(name)) is not None:
+            told.__dict__[name] = value
+    return told

@@ -1,0 +1,1 @@
+"""Groups that are due -> digest -> one leader a host -> the SMTP server."""

@@ -1,0 +1,1 @@
+"""One SQLite file a host: groups of errors, mails that wait, and the workers' heartbeats."""

@@ -1,0 +1,238 @@
+"""Exception -> what is told of it: its words, its stacks and its causes, without a frame or a local variable.
+
+What differs from one failure to the next (message, notes, groups, causes, suggestions, syntax errors) is the standard
+library's to say; only the stacks are put in ready-made. So the text is byte for byte what `logging.Formatter` writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..stderr import describe
+from .escaping import shortened
+from .stacks import STACKS, Stack, StackCache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+WORDS_LIMIT = 65_536
+"""Characters of one exception's own words that are kept: a record is bounded as a whole."""
+CHAIN_LIMIT = 10
+"""Causes of one exception that tell it from others, and members of one group."""
+
+_HEAD = "Traceback (most recent call last):\n"
+_STANDARD = logging.Formatter()
+# The standard library adds to what these say.
+_TALKATIVE = (SyntaxError, ImportError, NameError, AttributeError, BaseExceptionGroup)
+
+
+class Link(NamedTuple):
+    """One exception of a chain, as far as it tells failures apart."""
+
+    kind: type[BaseException]
+    stack: Stack | None
+    members: str
+    """The types in a group; "" for what is none."""
+
+
+class Failure:
+    """One exception with its causes; holds neither the exception nor its frames, and may wait for long."""
+
+    __slots__ = ("_parts", "_text", "_whole", "links", "said")
+
+    def __init__(self, info: ExcInfo, stacks: StackCache = STACKS) -> None:
+        """Never raises for what an exception may do, and formats no stack."""
+        _, error, trace = info
+        self.links: tuple[Link, ...] = ()
+        """The exception and its causes; empty where the record told of none."""
+        self.said = ""
+        """The exception's own words."""
+        self._parts: list[tuple[Any, Stack | None]] = []
+        self._whole: traceback.TracebackException | None = None
+        self._text: str | None = None
+        if error is None or hasattr(sys, "tracebacklimit"):
+            self._text = _as_the_standard(info)
+        # An exception may misbehave in a hundred ways; what it then looks like is not ours.
+        if error is not None:
+            with contextlib.suppress(Exception):
+                self._examine(error, trace, stacks)
+            if not self.links:
+                self.links = (Link(type(error), stacks.of(trace) if trace else None, ""),)
+                self._text = _as_the_standard(info)
+
+    @property
+    def kind(self) -> type[BaseException] | None:
+        """The exception's class."""
+        return self.links[0].kind if self.links else None
+
+    @property
+    def text(self) -> str:
+        """The traceback as the standard Formatter writes it."""
+        if self._text is None:
+            try:
+                self._text = self._composed().removesuffix("\n")
+            except Exception as error:  # noqa: BLE001  a class may misbehave as well as its instances
+                self._text = f"(the traceback could not be formatted: {describe(error)})"
+        return self._text
+
+    def rewrite(self, change: Callable[[str], str]) -> bool:
+        """Change what the exceptions themselves say, before anybody has read it. Whether that made a difference."""
+        differs = False
+
+        def watched(words: str) -> str:
+            nonlocal differs
+            changed = change(words)
+            differs = differs or changed != words
+            return changed
+
+        self.said = watched(self.said)
+        for part, _ in self._parts:
+            _rewrite_part(part, watched)
+        if self._text is not None:
+            self._text = watched(self._text)
+        return differs
+
+    def _examine(self, error: BaseException, trace: TracebackType | None, stacks: StackCache) -> None:
+        stack = stacks.of(trace) if trace is not None else None
+        if _stands_alone(error):
+            self.said = shortened(str.__str__(str(error)), WORDS_LIMIT)
+            self.links = (Link(type(error), stack, ""),)
+            return
+        # Without frames the standard library composes everything else, which is cheap.
+        whole = traceback.TracebackException(type(error), error, trace, limit=0, compact=True)
+        self._parts = list(_parts(whole, error, trace, stacks))
+        for part, _ in self._parts:
+            _freeze(part)
+        self.said = whole._str  # type: ignore[attr-defined]  # noqa: SLF001  the same
+        self.links = tuple(_links(error, stack, stacks))
+        self._whole = whole
+
+    def _composed(self) -> str:
+        if self._whole is None:
+            [(kind, stack, _)] = self.links
+            return f"{_HEAD}{stack.text}{_last_line(kind, self.said)}" if stack else _last_line(kind, self.said)
+        for part, stack in self._parts:
+            if stack is not None:
+                part.stack = _Ready([stack.text])  # type: ignore[list-item]  # see _Ready
+        return "".join(self._whole.format())
+
+
+class _Ready(traceback.StackSummary):
+    """A stack that is formatted already: its one item is the text."""
+
+    def format(self, **_: Any) -> list[str]:
+        return list(self)  # type: ignore[arg-type]  # texts, see above
+
+
+def failure_of(record: logging.LogRecord) -> Failure | None:
+    """What the record tells of an exception; taken once, and kept on it."""
+    known = record.__dict__.get("failure")
+    if isinstance(known, Failure):
+        return known
+    info = record.exc_info
+    # A record made by hand may hold True or a bare exception here.
+    return Failure(info) if isinstance(info, tuple) and info[1] is not None else None
+
+
+def type_name(kind: type[BaseException] | None) -> str | None:
+    """The exception's class as `module.Class`, builtins without their module."""
+    if kind is None:
+        return None
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _stands_alone(error: BaseException) -> bool:
+    return (
+        error.__cause__ is None
+        and (error.__context__ is None or error.__suppress_context__)
+        and not isinstance(error, _TALKATIVE)
+        and getattr(error, "__notes__", None) is None
+    )
+
+
+def _last_line(kind: type[BaseException], said: str) -> str:
+    module: object = kind.__module__
+    name = kind.__qualname__
+    if module not in ("__main__", "builtins"):
+        name = f"{module if isinstance(module, str) else '<unknown>'}.{name}"
+    return f"{name}: {said}\n" if said else f"{name}\n"
+
+
+def _parts(
+    whole: traceback.TracebackException, error: BaseException, trace: TracebackType | None, stacks: StackCache
+) -> Iterable[tuple[Any, Stack | None]]:
+    """Every exception of the tree with the stack it would have had."""
+    todo: list[tuple[Any, Any, TracebackType | None]] = [(whole, error, trace)]
+    while todo:
+        part, source, frames = todo.pop()
+        yield part, stacks.of(frames) if frames is not None else None
+        for name in ("__cause__", "__context__"):
+            if (child := getattr(part, name)) is not None:
+                origin = getattr(source, name)
+                todo.append((child, origin, origin.__traceback__))
+        if part.exceptions is not None:
+            for child, origin in zip(part.exceptions, source.exceptions, strict=True):
+                todo.append((child, origin, origin.__traceback__))
+
+
+def _links(error: BaseException, stack: Stack | None, stacks: StackCache) -> Iterable[Link]:
+    """The error and its causes; not more than the limit, so a circle ends too."""
+    for _ in range(CHAIN_LIMIT + 1):
+        yield Link(type(error), stack, _members(error) if isinstance(error, BaseExceptionGroup) else "")
+        cause = error.__cause__
+        if cause is None and not error.__suppress_context__:
+            cause = error.__context__
+        if cause is None:
+            return
+        error, trace = cause, cause.__traceback__
+        stack = stacks.of(trace) if trace is not None else None
+
+
+def _members(group: BaseExceptionGroup[BaseException]) -> str:
+    names: set[str] = set()
+    todo: list[BaseException] = list(group.exceptions[:CHAIN_LIMIT])
+    for error in todo:
+        names.add(str(type_name(type(error))))
+        if isinstance(error, BaseExceptionGroup) and len(todo) < CHAIN_LIMIT**2:
+            todo += error.exceptions[:CHAIN_LIMIT]
+    return " ".join(sorted(names))
+
+
+def _rewrite_part(part: Any, change: Callable[[str], str]) -> None:
+    for name in ("_str", "text", "msg", "filename"):
+        if isinstance(words := getattr(part, name, None), str):
+            setattr(part, name, change(words))
+    notes = part.__notes__
+    if isinstance(notes, list):
+        part.__notes__ = [change(note) for note in notes]
+    elif notes is not None and change(shown := _safe(notes, repr)) != shown:
+        part.__notes__ = [change(shown)]
+
+
+def _freeze(part: Any) -> None:
+    """Keep texts where the standard library keeps objects, and not more of them than a record may hold."""
+    part._str = shortened(str.__str__(part._str), WORDS_LIMIT)  # noqa: SLF001  there is no other door
+    if isinstance(part.__notes__, (list, tuple)):
+        part.__notes__ = [shortened(_safe(note, str), WORDS_LIMIT) for note in part.__notes__]
+
+
+def _safe(note: object, words: Callable[[object], str]) -> str:
+    try:
+        return str.__str__(words(note))
+    except Exception:  # noqa: BLE001  as the standard library shows it
+        return f"<note {words.__name__}() failed>"
+
+
+def _as_the_standard(info: ExcInfo) -> str:
+    try:
+        return _STANDARD.formatException(info)
+    except Exception as error:  # noqa: BLE001  an exception may raise from __bool__, __notes__ …
+        kind = getattr(info[0], "__qualname__", "an exception")
+        return f"(the traceback of {kind} could not be formatted: {describe(error)})"

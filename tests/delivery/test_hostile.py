@@ -1,0 +1,208 @@
+"""Whatever a record holds, it arrives as one record, or as one line that says why it does not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quartblog.delivery import Delivery, FileOptions, MailOptions, QueueOptions, scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from .conftest import Peer
+
+logger = logging.getLogger("tests.delivery.hostile")
+
+BEGINNING = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (?:INFO|ERROR): ", re.MULTILINE)
+FORGED = "2026-01-01 00:00:00,000 ERROR: forged [in x.py:1]"
+HEADERS = {
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "Auto-Submitted",
+}
+TEXTS = [
+    f"\n{FORGED}",
+    f"\r\n{FORGED}",
+    f"\u2028{FORGED}",
+    "\x1b[2J\x07\x00\x7f",
+    "lone \ud800 surrogate \udfff",
+    "Subject: forged\r\nBcc: everybody@example.com\r\n\r\nbody",
+    "\r\n.\r\nMAIL FROM:<x@example.com>",
+    "%s %d %(name)s %",
+    "{0} {name} {",
+    "\u202ereversed",
+    "",
+    "a" * 100_000,
+    "]\n" * 300,
+]
+
+
+class Raising:
+    def __str__(self) -> str:
+        raise RuntimeError("I will not be logged")
+
+    __repr__ = __str__
+
+
+class Lying(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return Lying("not what it seems\n")
+
+    def __len__(self) -> int:
+        raise RuntimeError
+
+
+class Untellable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("nor will I")
+
+
+class Deceiving(Exception):
+    __notes__: Any = property(lambda self: 1 / 0)
+    __cause__ = property(lambda self: 1 / 0)
+
+
+class Homeless(type):
+    """A class of classes that will not say where they are from."""
+
+    __module__: Any = property(lambda self: 1 / 0)
+
+
+class Anonymous(Exception, metaclass=Homeless):
+    pass
+
+
+ANYTHING: list[Any] = [*TEXTS, Raising(), Lying("x"), None, 10**400, object(), b"\xff\n", [Raising()], {"a": TEXTS[:8]}]
+ERRORS: list[Callable[[Any], BaseException]] = [
+    ValueError,
+    KeyError,
+    lambda _: Untellable(),
+    lambda _: Deceiving(),
+    lambda _: Anonymous(),
+    lambda what: ExceptionGroup("several\n", [ValueError(what), Untellable()]),
+    lambda what: SyntaxError(what, ("x.py\n", 3, 1, f"{FORGED}\n")),
+]
+
+
+def log(template: Any, argument: Any, error: BaseException | None) -> None:
+    """One record, and never an exception."""
+    with scope(method=str(template)[:20] if isinstance(template, str) else None) as work:
+        work.hide(lambda: [template] if isinstance(template, str) else [])
+        logger.info("before %s", argument)
+        logger.error(template, argument, exc_info=error)
+
+
+def caught(error: BaseException) -> BaseException:
+    try:
+        raise error  # noqa: TRY301  it is to have a traceback
+    except BaseException as raised:  # noqa: BLE001  whatever it is
+        return raised
+
+
+@contextmanager
+def running(path: Path, **options: Any) -> Iterator[Delivery]:
+    """A delivery whose callers wait, and nobody else who listens: pytest fails a test for a record it cannot format."""
+    file = FileOptions(path=path, max_bytes=10**9, format=options.pop("format", "text"))
+    others = logging.root.handlers[:]
+    logging.root.handlers.clear()
+    try:
+        with Delivery(queue=QueueOptions(overflow="block", block_ms=30_000), file=file, **options) as delivery:
+            yield delivery
+    finally:
+        logging.root.handlers[:] = others
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(ANYTHING) | st.text(max_size=50),
+            st.sampled_from(ANYTHING) | st.text(max_size=50) | st.integers(),
+            st.none()
+            | st.builds(lambda make, what: caught(make(what)), st.sampled_from(ERRORS), st.sampled_from(TEXTS)),
+        ),
+        min_size=1,
+        max_size=40,
+    )
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_any_record_arrives_as_one(tmp_path: Path, form: str, records: list[tuple[Any, Any, Any]]) -> None:
+    path = tmp_path / f"{form}.log"
+    path.unlink(missing_ok=True)
+    with running(path, format=form) as delivery:
+        for record in records:
+            log(*record)
+        assert delivery.drain(30)
+        figures = delivery.figures()
+
+    written = path.read_text("utf-8")
+    lines = (
+        [json.loads(line)["level"] for line in written.splitlines()] if form == "json" else BEGINNING.findall(written)
+    )
+    assert len(lines) == 2 * len(records) + 1
+    assert figures["grouped"] == len(records)
+    assert not figures["refused"]
+    assert figures["file_lost"] == 0
+
+
+def test_a_hundred_thousand_hostile_records_all_arrive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chance = random.Random(4711)
+    errors = [caught(make(text)) for make in ERRORS for text in TEXTS[:8]]
+    short = [one for one in ANYTHING if not isinstance(one, str) or type(one) is not str or len(one) < 1_000]
+    with running(tmp_path / "site.log") as delivery:
+        for _ in range(100_000):
+            logger.error(chance.choice(short), chance.choice(short), exc_info=chance.choice([None, *errors]))
+        assert delivery.drain(60)
+        figures = delivery.figures()
+
+    assert figures["grouped"] == figures["written"] - 1 == 100_000
+    assert len(BEGINNING.findall((tmp_path / "site.log").read_text("utf-8"))) == 100_001
+    assert "failed" not in capsys.readouterr().err
+
+
+def test_ten_megabytes_are_shortened_and_said_so(tmp_path: Path) -> None:
+    huge = "a" * 10_000_000
+    with running(tmp_path / "site.log") as delivery:
+        log("%s", huge, caught(ValueError(huge)))
+        assert delivery.drain(30)
+
+    text = (tmp_path / "site.log").read_text()
+    assert len(text) < 500_000
+    assert text.count("characters left out") == 3
+
+
+def test_no_mail_has_a_header_that_we_did_not_write(
+    tmp_path: Path, accepting_server: Peer, mail_to: Callable[..., MailOptions]
+) -> None:
+    with running(tmp_path / "site.log", mail=mail_to(accepting_server)) as delivery:
+        for text in TEXTS:
+            logger.error(text)
+            logger.error("%s", text, exc_info=caught(ValueError(text)))
+        assert delivery.drain(30, mail=True)
+
+    assert accepting_server.mails
+    for mail in accepting_server.mails:
+        assert set(mail.keys()) <= HEADERS
+        assert all(mail.get_all(name) == [mail[name]] for name in mail)
+        assert "\n" not in mail["Subject"]
+    assert all(
+        set(to) == {"ada@example.org", "grace@example.org", "linus@example.org"} for to in accepting_server.recipients
+    )
