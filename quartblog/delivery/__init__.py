@@ -5,6 +5,15 @@ nothing is formatted. The listener thread formats it, writes the rotating file a
 the outbox; the mailer sends digests of them from an event loop of its own, one process for the whole
 host. With `outbox=OutboxOptions(path=...)` errors and mails survive the process, however it ends.
 
+Where to look:
+
+    pipeline    Delivery: start, stop, drain, reconfigure      intake/     the queue, the listener, the log file
+    context     scope(): whose record it is                    text/       tracebacks, escaping, redaction
+    options     what an operator may turn                      grouping/   when two failures are the same one
+    statistics  counters and latencies                         outbox/     the SQLite file of a host
+    uncaught    exceptions that reach no logger                mail/       digests, the leader, SMTP
+    forks       a child's own delivery                         rehearsal/  a storm on the real pipeline, on purpose
+
 Works in any asyncio program, or in none:
 
     import asyncio, logging
@@ -20,15 +29,6 @@ Works in any asyncio program, or in none:
                 logging.getLogger("site").exception("the division failed")
 
     asyncio.run(main())
-
-Where to look:
-
-    pipeline    Delivery: start, stop, drain, reconfigure      intake/     the queue, the listener, the log file
-    context     scope(): whose record it is                    text/       tracebacks, escaping, redaction
-    options     what an operator may turn                      grouping/   when two failures are the same one
-    statistics  counters and latencies                         outbox/     the SQLite file of a host
-    uncaught    exceptions that reach no logger                mail/       digests, the leader, SMTP
-    forks       a child's own delivery                         rehearsal/  a storm on the real pipeline, on purpose
 """
 
 from .context import Scope, current_scope, scope
