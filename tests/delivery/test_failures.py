@@ -260,6 +260,16 @@ def test_a_falsy_exception_is_formatted_as_the_standard_does() -> None:
     assert_same(error)
 
 
+def test_a_class_that_will_not_say_where_it_is_from_becomes_a_line_that_says_why() -> None:
+    class Homeless(type):
+        __module__: Any = property(lambda self: 1 / 0)
+
+    class Anonymous(Exception, metaclass=Homeless):
+        pass
+
+    assert "could not be formatted: ZeroDivisionError" in Failure(info(Anonymous("x"))).text
+
+
 def test_no_exception_at_all_is_formatted_as_the_standard_does() -> None:
     nothing: Any = (None, None, None)
 

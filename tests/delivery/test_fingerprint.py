@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quartblog.delivery.grouping import fingerprint as module
@@ -224,6 +224,7 @@ def test_a_template_tells_more_than_the_finished_message() -> None:
     assert fingerprint(one)[1] == "%s is away"
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec=None, categories=None)))
 def test_any_message_has_a_short_title_on_one_line(text: str) -> None:
     number, title = fingerprint(said(text * 100))

@@ -136,6 +136,22 @@ with delivery():
     fail("parent")
 """)
 
+    def test_a_child_that_ends_writes_nothing_its_parent_has_collected(self, run: Run) -> None:
+        texts = run("""
+from quartblog.delivery.intake import listener
+listener.PAUSE = 1000
+with delivery() as running:
+    fail("parent")
+    journal = running._running.intake.journal
+    while not journal._texts:
+        pass
+    child = os.fork()
+    if child:
+        assert os.waitpid(child, 0)[1] == 0
+""")
+
+        assert texts == ["parent"]
+
     def test_a_child_can_stop_what_it_inherited(self, run: Run) -> None:
         texts = run("""
 with delivery() as running:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quartblog.delivery import QueueOptions, scope
@@ -191,6 +191,7 @@ def test_no_text_takes_long_to_look_through(text: str) -> None:
     assert time.process_time() - began < 1.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=4, max_size=30), min_size=1, max_size=5), st.text(max_size=20), st.text(max_size=20))
 def test_no_value_is_left_in_any_text(values: list[str], before: str, after: str) -> None:
     with scope() as work:

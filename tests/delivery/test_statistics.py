@@ -1,0 +1,83 @@
+"""What the operator is told of the delivery itself."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from quartblog.delivery import Delivery, FileOptions, OutboxOptions, QueueOptions
+from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.statistics import SAMPLES, Latency
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from quartblog.delivery import MailOptions
+
+    from .conftest import Peer
+
+
+def test_percentiles_are_of_the_newest_durations_in_milliseconds() -> None:
+    latency = Latency()
+    latency.note(1_000.0)
+    for number in range(SAMPLES):
+        latency.note(number / 1_000)
+
+    assert latency.percentiles() == {"median_ms": 512.0, "p99_ms": 1013.0}
+
+
+def test_without_a_duration_there_are_no_percentiles() -> None:
+    assert Latency().percentiles() == {}
+
+
+def test_one_duration_is_every_percentile() -> None:
+    latency = Latency()
+    latency.note(0.25)
+
+    assert latency.percentiles() == {"median_ms": 250.0, "p99_ms": 250.0}
+
+
+def test_the_figures_tell_the_whole_way_of_the_records(
+    tmp_path: Path, accepting_server: Peer, mail_to: Callable[..., MailOptions], app_logger: logging.Logger
+) -> None:
+    with Delivery(
+        queue=QueueOptions(size=1_000),
+        file=FileOptions(path=tmp_path / "site.log"),
+        outbox=OutboxOptions(path=tmp_path / "outbox"),
+        mail=mail_to(accepting_server),
+    ) as delivery:
+        for _ in range(100):
+            app_logger.error("failed")
+        app_logger.info("news")
+        assert delivery.drain(mail=True)
+        figures = delivery.figures()
+
+    assert figures["accepted"] >= 101
+    assert figures["written"] == figures["accepted"]
+    assert figures["grouped"] == 100
+    assert figures["mailed"] >= 1
+    assert (figures["retried"], figures["dead"], figures["refused"], figures["file_lost"]) == (0, 0, {}, 0)
+    assert figures["limit"] == 1_000
+    assert 1 <= figures["high_water"] <= 101
+    for way in ("enqueue", "to_file", "to_mail"):
+        assert 0 <= figures[way]["median_ms"] <= figures[way]["p99_ms"] < 60_000
+
+
+def test_the_heartbeat_tells_the_figures_to_everybody_on_the_host(tmp_path: Path, app_logger: logging.Logger) -> None:
+    with Delivery(
+        file=FileOptions(path=tmp_path / "site.log"), outbox=OutboxOptions(path=tmp_path / "outbox")
+    ) as delivery:
+        app_logger.error("failed")
+        assert delivery.drain()
+        names = set(delivery.figures())
+    box = Outbox(tmp_path / "outbox")
+    [worker] = box.workers(0)
+    box.close()
+
+    assert set(worker.figures) == names
+    assert worker.figures["limit"] == 10_000
+
+
+def test_what_does_not_run_has_no_figures() -> None:
+    assert Delivery().figures() == {}
