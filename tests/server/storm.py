@@ -222,8 +222,7 @@ class Host:
     @property
     def groups(self) -> list[Counted]:
         """What the outbox has counted; read past the product, which may not agree with its own mistakes."""
-        rows = self._query("SELECT title, count, reported FROM groups")
-        return [Counted(*row) for row in rows]
+        return [Counted(*row) for row in self._query("SELECT title, count, reported FROM groups")]
 
     @property
     def waiting(self) -> list[str]:
@@ -241,8 +240,12 @@ class Host:
         return all(group.reported == group.count for group in self.groups) and not self.waiting
 
     def _query(self, statement: str) -> list[tuple[Any, ...]]:
+        if not self._outbox.exists():
+            return []
         with closing(sqlite3.connect(self._outbox, timeout=PATIENCE)) as database:
-            return database.execute(statement).fetchall()
+            # A program that was killed early has not made the tables yet.
+            [tables] = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return database.execute(statement).fetchall() if tables else []
 
 
 def error_ids(records: Iterable[str]) -> list[str]:
