@@ -126,10 +126,10 @@ class Program:
             self.process.stdin.close()
         return self._gone()
 
-    def limit_files(self, size: int) -> None:
-        """Let no file it writes grow beyond so many bytes, as on a full disk; -1 for any size."""
+    def limit_files(self, size: int | None) -> None:
+        """Let no file it writes grow beyond so many bytes, as a full disk does; None takes the limit back."""
         _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, hard))
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
 
     def _gone(self) -> int:
         code = self.process.wait(PATIENCE)
