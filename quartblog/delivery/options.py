@@ -23,7 +23,7 @@ class QueueOptions:
     """What a full queue does: refuse at once, or let a plain thread wait. Event loops never wait."""
     block_ms: int = 50
     """Milliseconds a thread waits at most with overflow "block"."""
-    whole: int = 200
+    whole: int = 500
     """Records that wait with all their frames and locals; behind so many, exceptions wait as what is told of them."""
     breadcrumbs: int = 20
     """Earlier records of the same piece of work that ride along with its error; 0 for none."""

@@ -60,7 +60,10 @@ class Flusher:
             self._orders.put(None)
 
     def make_room(self, enough: Callable[[], bool]) -> bool:
-        """For whoever collects: flush until there is enough room; False when the thread hangs or does not run."""
+        """For whoever collects: flush until there is enough room; False when the thread hangs."""
+        if not self.alive:
+            self._flush()
+            return enough()
         while not enough():
             if self.hangs or not self.alive:
                 return False

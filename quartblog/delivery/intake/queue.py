@@ -77,30 +77,37 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """As the base class, without its lock: who waits for room must not hold up an event loop."""
-        verdict: object = self.filter(record)
-        if not verdict:
-            return False
-        self.emit(verdict if isinstance(verdict, logging.LogRecord) else record)
+        if self.filters:
+            verdict: object = self.filter(record)
+            if not verdict:
+                return False
+            if isinstance(verdict, logging.LogRecord):
+                record = verdict
+        self.emit(record)
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record once, however many loggers bring it here, or count its refusal."""
-        if record.__dict__.get(_MARK) == id(self):
+        # Every line from here to `put` is paid for by whoever logs.
+        given = record.__dict__
+        if given.get(_MARK) == id(self):
             return
-        record.__dict__[_MARK] = id(self)
+        given[_MARK] = id(self)
         began = time.perf_counter()
         try:
             if self._beginnings:
                 self._begin()
+            level = record.levelno
             depth = self.records.qsize()
-            if self._has_room(record.levelno, depth):
+            limit = self.limit if level >= logging.ERROR else self._ordinary_limit
+            if depth < limit or self._finds_room(limit):
                 self.enqueue(self.prepare(record, depth))
                 if depth >= self.high_water:
                     self.high_water = depth + 1
                 if self.accepted.add() % SAMPLED == 0:
                     self.latency.note(time.perf_counter() - began)
             else:
-                self._refused.setdefault(record.levelno, Counter()).add()
+                self._refused.setdefault(level, Counter()).add()
                 self._unreported = True
         except Exception:  # noqa: BLE001  logging must never raise into the code that logs
             self.handleError(record)
@@ -118,13 +125,24 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
         """A copy with its message frozen and its scope stamped; other handlers keep the original."""
         frozen: logging.LogRecord = object.__new__(type(record))
         attributes = frozen.__dict__
+        message = _final_message(record)
+        is_error = record.levelno >= logging.ERROR
+        if (scope := current_scope()) is not None:
+            # Before the record's own, so that an explicit extra wins.
+            attributes["error_id"] = scope.error_id
+            attributes["method"] = scope.method
+            attributes["route"] = scope.route
+            attributes["user_id"] = scope.user_id
+            attributes[SCOPE] = scope
+            if is_error:
+                attributes[CRUMBS] = tuple(scope.breadcrumbs)
+            elif self._breadcrumbs:
+                self._leave_crumb(record, scope, message)
         attributes.update(record.__dict__)
         attributes["template"] = record.msg if isinstance(record.msg, str) else None
-        attributes["msg"] = attributes["message"] = message = _final_message(record)
+        attributes["msg"] = attributes["message"] = message
         attributes["args"] = None
-        if (scope := current_scope()) is not None:
-            self._stamp(frozen, scope, message)
-        if record.levelno >= logging.ERROR and not attributes.get("error_id"):
+        if is_error and not attributes.get("error_id"):
             attributes["error_id"] = new_error_id()
         if depth >= self._whole and isinstance(record.exc_info, tuple):
             # Frames keep all their locals alive, and too many wait already.
@@ -132,21 +150,11 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
             attributes["exc_info"] = None
         return frozen
 
-    def _stamp(self, frozen: logging.LogRecord, scope: Scope, message: str) -> None:
-        attributes = frozen.__dict__
-        attributes.setdefault("error_id", scope.error_id)
-        attributes.setdefault("method", scope.method)
-        attributes.setdefault("route", scope.route)
-        attributes.setdefault("user_id", scope.user_id)
-        attributes[SCOPE] = scope
-        if self._breadcrumbs:
-            crumbs = scope.breadcrumbs
-            if frozen.levelno >= logging.ERROR:
-                attributes[CRUMBS] = tuple(crumbs)
-                return
-            crumbs.append((frozen.created, frozen.levelname, frozen.name, message[:CRUMB_LIMIT]))
-            while len(crumbs) > self._breadcrumbs:
-                crumbs.popleft()
+    def _leave_crumb(self, record: logging.LogRecord, scope: Scope, message: str) -> None:
+        crumbs = scope.breadcrumbs
+        crumbs.append((record.created, record.levelname, record.name, message[:CRUMB_LIMIT]))
+        while len(crumbs) > self._breadcrumbs:
+            crumbs.popleft()
 
     def taken(self) -> logging.LogRecord | None:
         """For the reader, after each record: wake who waits, and return the report that is due."""
@@ -159,10 +167,7 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
         """How many records were refused so far, by the name of their level."""
         return {logging.getLevelName(level): counter.value() for level, counter in sorted(self._refused.copy().items())}
 
-    def _has_room(self, level: int, depth: int) -> bool:
-        limit = self.limit if level >= logging.ERROR else self._ordinary_limit
-        if depth < limit:
-            return True
+    def _finds_room(self, limit: int) -> bool:
         return self._wait > 0 and self._may_wait() and self._wait_for_room(limit)
 
     def _may_wait(self) -> bool:
@@ -223,8 +228,10 @@ def _final_message(record: logging.LogRecord) -> str:
         text = record.getMessage()
     except Exception as error:  # noqa: BLE001  any object may raise from its __str__
         text = f"(the message could not be built: {describe(error)}; template: {_template(record)})"
-    # A subclass of str may bring its own formatting, and its own failures, to another thread.
-    return shortened(str.__str__(text), MESSAGE_LIMIT)
+    if type(text) is not str:
+        # A subclass of str may bring its own formatting, and its own failures, to another thread.
+        text = str.__str__(text)
+    return text if len(text) <= MESSAGE_LIMIT else shortened(text, MESSAGE_LIMIT)
 
 
 def _template(record: logging.LogRecord) -> str:
