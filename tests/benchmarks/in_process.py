@@ -74,13 +74,16 @@ def file_row(runs: int, records: int) -> Row:
         standard.setFormatter(logging.Formatter(LINE))
         rotating = RotatingFile(FileOptions(path=shared, max_bytes=ROTATE_AT, backup_count=2))
         journal = Journal(rotating)
+        journal.flusher.start()
         pairs: list[tuple[float, float]] = []
         for _ in range(runs):
             failed = [record_of(failure()) for _ in range(records)]
             # The standard formatter keeps its text on the record: each handler gets its own.
             again = [logging.makeLogRecord(record.__dict__) for record in failed]
             peer = 1e6 / per_item(standard.handle, failed)
-            pairs.append((1e6 / per_item(journal.handle, again, journal.flush), peer))
+            pairs.append((1e6 / per_item(journal.handle, again, lambda: journal.flusher.drain(60)), peer))
+        assert not journal.lost
+        journal.flusher.stop(60)
         standard.close()
         rotating.close()
         same = plain.read_bytes() == shared.read_bytes()

@@ -45,15 +45,16 @@ class Site:
     def settle(self, patience: float = 30.0) -> None:
         """Wait until it is idle: what one run left behind must not slow the next one of somebody else."""
         deadline = time.monotonic() + patience
-        before = self._cpu_seconds()
+        before = self.cpu_seconds()
         while time.monotonic() < deadline:
             time.sleep(0.25)
-            now = self._cpu_seconds()
+            now = self.cpu_seconds()
             if now - before <= 0.03:
                 return
             before = now
 
-    def _cpu_seconds(self) -> float:
+    def cpu_seconds(self) -> float:
+        """Processor time of all its processes so far."""
         spent = 0
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
