@@ -39,7 +39,9 @@ class Watcher:
         self._settings = settings
         self._apply = apply
         self._environ = environ
-        self._seen = self._done = _state(path)
+        # Read once more soon: it may have changed between the start's reading and now.
+        self._seen: State | None = None
+        self._done: State | None = None
 
     async def watch(self) -> None:
         """Look for ever."""
@@ -57,6 +59,9 @@ class Watcher:
             await self._take_over(await asyncio.to_thread(load_settings, self._path, self._environ))
         except (SettingsError, ValueError, OSError) as error:
             logger.error("%s has changed and is refused, all stays as it was: %s", self._path, error)  # noqa: TRY400
+        except Exception:
+            # The watch must go on: the next change may be the one that mends it.
+            logger.exception("%s has changed and could not be taken over", self._path)
 
     async def _take_over(self, found: Settings) -> None:
         changed = [name for name in Settings.model_fields if getattr(found, name) != getattr(self._settings, name)]

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,15 @@ def test_a_folder_that_cannot_be_made_is_reported_once_and_ends_by_itself(
     sink.handle(record("back"))
     assert "back" in path.read_text()
     assert "2 records were lost" in capsys.readouterr().err
+
+
+def test_a_folder_that_somebody_removes_is_made_again_and_nothing_is_lost(sink: RotatingFile, path: Path) -> None:
+    sink.handle(record("removed with its folder"))
+    shutil.rmtree(path.parent)
+    sink.handle(record("kept"))
+
+    assert "kept" in path.read_text()
+    assert sink.lost == 0
 
 
 def test_a_record_that_cannot_be_formatted_becomes_a_line_that_says_why(sink: RotatingFile, path: Path) -> None:

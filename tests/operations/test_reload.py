@@ -175,6 +175,15 @@ async def test_other_sections_wait_for_the_next_start_and_it_is_said(site: Site)
     assert "WARNING: config.toml has changed: [site] takes effect with the next start" in site.log()
 
 
+async def test_a_change_right_after_the_start_had_read_the_file_is_not_missed(site: Site) -> None:
+    site.config.write_text("[delivery]\nqueue_size = 30\n", "utf-8")
+    watcher = Watcher(site.config, load_settings(None, {"QUARTBLOG_CONFIG": "/dev/null"}), site._apply, {})
+    for _ in range(2):
+        await watcher.look()
+
+    assert site.delivery.figures()["limit"] == 30
+
+
 async def test_a_file_that_was_touched_only_is_no_change(site: Site) -> None:
     await site.write("# a comment\n")
 

@@ -83,28 +83,38 @@ class RotatingFile(ConcurrentRotatingFileHandler):
 
     def write(self, texts: Sequence[str]) -> int:
         """Append finished records under one lock, rotating between them as if each came alone; how many are in."""
-        written = end = 0
-        before: int | None = None
         # Not logging's own lock: at exit that would wait for a disk that hangs.
         with self._writing:
-            try:
-                self._do_lock()
-                try:
-                    self._check_stream()
-                    while written < len(texts):
-                        self._rotate_if_full()
-                        before = self._size()
-                        end = self._last_fitting(texts, written, before)
-                        self.do_write(self.terminator.join(texts[written:end]))
-                        written = end
-                finally:
-                    self._do_unlock()
-            except Exception as error:  # noqa: BLE001  a disk fails in many ways
-                self._let_go()
-                if before is not None and end > written:
-                    written += _whole_ones(texts[written:end], self._size() - before)
+            written, error = self._append(texts)
+            if isinstance(error, FileNotFoundError):  # Somebody removed the folder: it is made again.
+                more, error = self._append(texts[written:])
+                written += more
+            if error is not None:
                 self._tell_of(error, len(texts) - written)
         return written
+
+    def _append(self, texts: Sequence[str]) -> tuple[int, Exception | None]:
+        """How many are in the file, and why no more of them."""
+        written = end = 0
+        before: int | None = None
+        try:
+            self._do_lock()
+            try:
+                self._check_stream()
+                while written < len(texts):
+                    self._rotate_if_full()
+                    before = self._size()
+                    end = self._last_fitting(texts, written, before)
+                    self.do_write(self.terminator.join(texts[written:end]))
+                    written = end
+            finally:
+                self._do_unlock()
+        except Exception as error:  # noqa: BLE001  a disk fails in many ways
+            self._let_go()
+            if before is not None and end > written:
+                written += _whole_ones(texts[written:end], self._size() - before)
+            return written, error
+        return written, None
 
     def _rotate_if_full(self) -> None:
         # A rotation that fails leaves a file that is too long, and loses nothing.
@@ -146,11 +156,13 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         self.lost += lost
 
     def _let_go(self) -> None:
-        # The buffer holds half a record; flushed later it would land in the middle of the file.
-        stream, self.stream = self.stream, None
-        with contextlib.suppress(OSError, ValueError):
-            if stream is not None:
-                stream.close()
+        # The buffer holds half a record; flushed later it would land in the middle of the file. The lock's
+        # file goes too: its folder may be gone, and is made again with it.
+        for file in (self.stream, self.stream_lock):
+            with contextlib.suppress(OSError, ValueError):
+                if file is not None:
+                    file.close()
+        self.stream = self.stream_lock = None
 
 
 def _length(text: str) -> int:
