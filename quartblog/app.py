@@ -22,7 +22,7 @@ from quartblog.delivery import (
     Route,
 )
 from quartblog.errors import pages, rehearsal
-from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated
+from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated, SettingsError
 from quartblog.operations import health
 from quartblog.operations.reload import Watcher
 from quartblog.posts.views import blueprint as posts_blueprint
@@ -114,11 +114,11 @@ def delivery_options(settings: Settings, *, mail: bool) -> dict[str, Any]:
 
 
 def mail_options(settings: Settings) -> MailOptions | None:
-    """What the delivery needs to send mail, None where no mail server is set."""
+    """What the delivery needs to send mail, None where no mail server is set. Raise SettingsError where it cannot."""
     mail = settings.mail
     if not mail.server:
         return None
-    return MailOptions(
+    options = MailOptions(
         server=mail.server,
         port=mail.port,
         tls=mail.tls,
@@ -130,6 +130,9 @@ def mail_options(settings: Settings) -> MailOptions | None:
         site=settings.site.name,
         allow_plain_login=mail.allow_plain_login,
     )
+    if options.problem is not None:
+        raise SettingsError(f"[mail]: {options.problem}")
+    return options
 
 
 def mailing_options(settings: Settings) -> MailingOptions:

@@ -25,6 +25,8 @@ def upgrade(url: str, revision: str = "head") -> None:
     """
     if (file := sqlite_file(url)) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
+        # Addresses and password hashes: nobody else on this machine has to read them.
+        file.touch(mode=0o600)
     command.upgrade(_config(url), revision)
 
 

@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import shutil
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -207,3 +208,9 @@ def test_only_sqlite_has_a_file(address: str, path: Path | None) -> None:
 
 def test_starting_says_nothing_about_the_migrations_machinery() -> None:
     assert logging.getLogger("alembic.runtime.migration").level == logging.WARNING
+
+
+def test_the_file_of_the_accounts_is_for_its_owner_alone(tmp_path: Path) -> None:
+    migrations.upgrade(f"sqlite+aiosqlite:///{tmp_path}/site/blog.sqlite3")
+
+    assert stat.S_IMODE((tmp_path / "site" / "blog.sqlite3").stat().st_mode) == 0o600

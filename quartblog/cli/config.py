@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from quartblog.app import mail_options
 from quartblog.cli.output import table
 from quartblog.errors.exceptions import SettingsError
 from quartblog.settings import report
@@ -42,6 +43,8 @@ def check(invocation: Invocation, *, as_json: bool) -> None:
     """
     try:
         loaded = invocation.load()
+        # What the delivery refuses, the start refuses too: it belongs to the check.
+        mail_options(loaded.settings)
     except SettingsError as error:
         if as_json:
             click.echo(json.dumps({"problems": str(error).splitlines()}, ensure_ascii=False, indent=2))

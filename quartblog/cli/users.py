@@ -52,7 +52,7 @@ def group() -> None:
 @group.command()
 @click.argument("name")
 @click.option("--email", required=True, callback=_address, help="The account's e-mail address.")
-@click.option("--admin", is_flag=True, help="Let the account see the operator's pages.")
+@click.option("--admin", is_flag=True, help="Make the account an administrator.")
 @password_option
 @click.pass_obj
 def create(invocation: Invocation, name: str, email: str, *, admin: bool, password_stdin: bool) -> None:
@@ -73,7 +73,7 @@ def create(invocation: Invocation, name: str, email: str, *, admin: bool, passwo
 @click.option("--revoke", is_flag=True, help="Take the right away instead.")
 @click.pass_obj
 def admin(invocation: Invocation, name: str, *, revoke: bool) -> None:
-    """Let an account see the operator's pages.
+    """Make an account an administrator: reserved for the operator's pages of a later release.
 
     \b
     Example:

@@ -49,7 +49,7 @@ class EmailTaken(Refusal):
 
 
 class InvalidUsername(Refusal):
-    """The username breaks a rule; the argument is the visitor's explanation, not yet translated."""
+    """The username breaks a rule of `quartblog.auth.usernames`."""
 
 
 class WrongCredentials(Refusal):

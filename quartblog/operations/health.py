@@ -31,6 +31,9 @@ async def ready() -> ResponseReturnValue:
     body = {name: "ok" if answers else "unavailable" for name, answers in parts.items()}
     if all(parts.values()):
         return jsonify(status="ok", **body)
+    if not delivery.healthy:
+        # The file is tried again by a record alone, and a site taken out of service may have no other.
+        logger.info("Not ready: the last record did not reach the log file")
     scope = current_scope()
     return jsonify(status="unavailable", **body, error_id=scope.error_id if scope else None), 503
 

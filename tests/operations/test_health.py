@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import logging
+import shutil
 from pathlib import Path
 
+import pytest
 from quart import Quart
 
 from quartblog.database import Database
+from quartblog.delivery import Delivery
 from quartblog.operations.health import DELIVERY
 from tests.support.browsing import Visitor
 from tests.support.log_file import LogFile
@@ -65,3 +69,24 @@ async def test_a_probe_needs_no_account_and_gets_no_cookie(visitor: Visitor) -> 
         page = await visitor.get(path)
         assert "Set-Cookie" not in page.headers
         assert page.headers["Cache-Control"] == "private, no-cache"
+
+
+async def test_a_log_file_that_can_be_written_again_makes_it_ready_without_another_error(
+    app: Quart, visitor: Visitor, log: LogFile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    delivery: Delivery = app.extensions[DELIVERY]
+    await asyncio.to_thread(delivery.drain)
+    logs = tmp_path / "logs"
+    shutil.rmtree(logs)
+    logs.write_text("a file where the folder was")
+    logging.getLogger("test").info("this one is lost")
+    await asyncio.to_thread(delivery.drain)
+    assert (await visitor.get("/readyz")).status == 503
+    await asyncio.to_thread(delivery.drain)
+
+    logs.unlink()
+    await visitor.get("/readyz")
+    await asyncio.to_thread(delivery.drain)
+
+    assert (await visitor.get("/readyz")).status == 200
+    assert "cannot be written" in capfd.readouterr().err
