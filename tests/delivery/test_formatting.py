@@ -51,7 +51,9 @@ def test_a_record_without_an_id_ends_with_its_place(attributes: dict[str, Any]) 
 def test_the_line_is_the_standard_one_for_the_contract_format() -> None:
     contract = "%(asctime)s %(levelname)s: %(message)s [in %(pathname)s:%(lineno)d]"
 
-    assert TextFormatter().format(record()) == logging.Formatter(contract).format(record())
+    made = record()
+
+    assert TextFormatter().format(made) == logging.Formatter(contract).format(made)
 
 
 def test_the_traceback_follows_as_the_standard_writes_it(failure: BaseException) -> None:

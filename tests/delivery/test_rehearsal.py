@@ -157,12 +157,12 @@ def test_every_error_of_the_storm_is_written_grouped_and_mailed(stage: Stage, tm
 
 
 def test_a_queue_that_is_too_small_refuses_and_a_better_size_is_named(stage: Stage) -> None:
-    stage = replace(stage, queue=QueueOptions(size=10))
+    stage = replace(stage, queue=QueueOptions(size=2))
 
     done = rehearse(stage, Plan(rate=20_000, distinct=1, seconds=0.3))
 
     assert done.refused["INFO"] > 0
-    assert done.high_water >= 8
+    assert done.high_water >= 1
     assert done.accepted["ERROR"] == done.grouped == done.counted
     size = next(
         found for found in suggestions(done, stage.queue, stage.mail, stage.mailing) if found.key == "queue_size"
