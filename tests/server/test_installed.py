@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import Client
-from tests.support.processes import ROOT, Servers, environment
+from tests.support.processes import ROOT, Servers, environment, eventually
 
 pytestmark = pytest.mark.install
 
@@ -29,6 +29,8 @@ def test_the_wheel_alone_serves_from_an_empty_folder(servers: Servers, tmp_path:
     command = [str(environment_folder / "bin" / "quartblog"), "run", "--port=0"]
     server = servers.start(command, empty, installed=True).wait_for_address().wait_until("/readyz")
 
+    # The start-up line is written off the start-up's path, like every other.
+    eventually(lambda: "微博已启动" in server.log)
     assert sorted(path.name for path in empty.iterdir()) == ["instance", "logs"]
     visitor = server.client()
     visitor.register("ada")
