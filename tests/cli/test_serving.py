@@ -13,6 +13,8 @@ import pytest
 
 import quartblog
 
+pytestmark = pytest.mark.server
+
 CHECKOUT = Path(quartblog.__file__).parents[1]
 PATIENCE = 60
 """Seconds: a start takes one, on a busy machine several."""

@@ -113,7 +113,7 @@ with delivery() as running:
     threads = [threading.Thread(target=storm) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for number in range(20):
+    for number in range(10):
         child = os.fork()
         if not child:
             fail(f"child {number}")
@@ -124,7 +124,7 @@ with delivery() as running:
         thread.join()
 """)
 
-        assert sorted(text for text in texts if text != "storm") == sorted(f"child {number}" for number in range(20))
+        assert sorted(text for text in texts if text != "storm") == sorted(f"child {number}" for number in range(10))
 
     def test_a_child_that_logs_nothing_starts_nothing(self, run: Run) -> None:
         run("""
