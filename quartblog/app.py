@@ -8,7 +8,7 @@ from typing import Any
 
 from quart import Quart
 
-from quartblog import __version__, auth, migrations
+from quartblog import auth, migrations
 from quartblog.auth.views import blueprint as auth_blueprint
 from quartblog.database import EXTENSION as DATABASE
 from quartblog.database import Database
@@ -29,11 +29,8 @@ from quartblog.posts.views import blueprint as posts_blueprint
 from quartblog.profile.avatar import avatar
 from quartblog.profile.views import blueprint as profile_blueprint
 from quartblog.settings import Settings, config_file, load_settings, secret_key
-from quartblog.web import csrf, headers, hosts, i18n, last_resort, limits
+from quartblog.web import csrf, headers, hosts, i18n, last_resort, limits, static
 from quartblog.web.application import Application
-
-# Seconds a browser may show a static file without asking: a year, its address changes with the release.
-STATIC_MAX_AGE = 365 * 24 * 60 * 60
 
 logger = logging.getLogger("quartblog")
 
@@ -47,10 +44,10 @@ def create_app(settings: Settings | None = None) -> Quart:
     settings = settings or load_settings()
     app = Application("quartblog")
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
-    app.url_defaults(_version_static)
     app.secret_key = secret_key(settings)
     app.config.update(_config(settings))
     i18n.init_app(app, settings.site.language)
+    static.init_app(app)
     headers.init_app(app)
     pages.init_app(app)
     limits.init_app(app)
@@ -129,6 +126,7 @@ def mail_options(settings: Settings) -> MailOptions | None:
         timeout=mail.timeout,
         site=settings.site.name,
         allow_plain_login=mail.allow_plain_login,
+        command="quartblog",
     )
     if options.problem is not None:
         raise SettingsError(f"[mail]: {options.problem}")
@@ -149,12 +147,6 @@ def mailing_options(settings: Settings) -> MailingOptions:
     )
 
 
-def _version_static(endpoint: str, values: dict[str, object]) -> None:
-    """A new release is a new address: no browser shows yesterday's stylesheet around today's page."""
-    if endpoint == "static":
-        values["v"] = __version__
-
-
 def _config(settings: Settings) -> dict[str, object]:
     """What Quart and quart-auth read from app.config."""
     security = settings.security
@@ -168,7 +160,6 @@ def _config(settings: Settings) -> dict[str, object]:
         "QUART_AUTH_DURATION": security.session_days * 24 * 60 * 60,
         "SESSION_DAYS": security.session_days,
         "REGISTRATION": settings.site.registration,
-        "SEND_FILE_MAX_AGE_DEFAULT": STATIC_MAX_AGE,
     }
 
 

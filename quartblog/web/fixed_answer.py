@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from quartblog.errors.pages import problem
+from quartblog.web import static
 from quartblog.web.i18n import N_, Language, negotiate, translate
 
 Scope = dict[str, Any]
@@ -18,7 +19,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<link rel="stylesheet" href="/static/quartblog.css">
+<link rel="stylesheet" href="{stylesheet}">
 </head>
 <body>
 <main class="measure">
@@ -64,6 +65,7 @@ def _page(language: Language, title: str, error_id: str | None) -> str:
     return _PAGE.format(
         lang="zh-Hans" if language == "zh" else language,
         title=html.escape(title),
+        stylesheet=static.address("quartblog.css"),
         id_line=id_line,
         home=translate(N_("返回首页"), language),
     )
