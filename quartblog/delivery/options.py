@@ -89,8 +89,8 @@ class MailOptions:
     """What the subject calls a failure."""
     allow_plain_login: bool = False
     """Whether the password may travel to another host without TLS. Only for a network you trust as a whole."""
-    command: str = "quartblog"
-    """The command that shows and resolves a group, as a digest tells it; empty where there is none."""
+    command: str = ""
+    """The program whose `errors show` and `errors resolve` a digest tells of; empty where there is none."""
 
     @property
     def problem(self) -> str | None:

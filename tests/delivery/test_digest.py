@@ -27,6 +27,7 @@ OPTIONS = MailOptions(
     sender="微博 <blog@example.org>",
     admins=("ada@example.org", "Grace <grace@example.org>"),
     site="微博",
+    command="blog",
 )
 OWN_HEADERS = {
     *("Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted"),
@@ -105,8 +106,8 @@ def test_the_body_holds_what_an_operator_needs_to_know_and_do() -> None:
         "ERROR of blog.profile at app.py:12 in edit",
         "POST /user/edit, user 7",
         "ids id0 id1 id2",
-        "quartblog errors show 3",
-        "quartblog errors resolve 3",
+        "blog errors show 3",
+        "blog errors resolve 3",
         "the edit failed",
         "  12:00:00 INFO blog: signed in",
     ):
@@ -142,13 +143,13 @@ def test_a_digest_after_the_cap_says_that_mails_were_held_back_and_since_when() 
 
 
 def test_without_a_command_none_is_told() -> None:
-    options = MailOptions(server="localhost", sender="a@b.org", admins=("c@d.org",), command="")
+    options = MailOptions(server="localhost", sender="a@b.org", admins=("c@d.org",))
 
     assert "errors show" not in text_of(read(a_group(), options=options))
 
 
 def test_a_group_that_is_only_in_memory_is_named_by_what_stays() -> None:
-    assert "quartblog errors show 00000000000000aa" in text_of(read(a_group(id=-1)))
+    assert "blog errors show 00000000000000aa" in text_of(read(a_group(id=-1)))
 
 
 def test_a_group_whose_samples_are_gone_is_still_told() -> None:
@@ -165,7 +166,7 @@ def test_many_groups_with_huge_tracebacks_make_a_mail_of_bearable_size() -> None
     text = text_of(mail)
 
     assert len(mail.as_bytes()) < 2_000_000
-    assert text.count("quartblog errors show") == DETAILED
+    assert text.count("blog errors show") == DETAILED
     assert text.count("1 new, 1 altogether: ") == LISTED
     assert "and 7 more kinds" in text
     assert text.startswith(f"微博 on app1: {len(groups)} errors of {len(groups)} kinds")

@@ -85,6 +85,13 @@ def test_every_key_about_mail_reaches_the_delivery(load: Load) -> None:
     assert {key: getattr(options, key) for key in keys} == keys
 
 
+def test_a_digest_names_the_command_that_shows_its_groups(load: Load) -> None:
+    options = mail_options(load('[mail]\nserver = "localhost"\nadmins = ["ada@example.org"]\n'))
+
+    assert options is not None
+    assert options.command == "quartblog"
+
+
 def test_a_password_in_the_clear_has_to_be_asked_for(load: Load, problems: Problems) -> None:
     config = '[mail]\nserver = "mail.example.org"\nadmins = ["ada@example.org"]\nusername = "ada"\npassword = "x"\n'
     assert "in the clear" in problems(config)[0]
