@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.mail.message import new_message
+from quartblog.delivery.mail.message import new_message, wire_form
 from quartblog.delivery.options import MailOptions
 
 if TYPE_CHECKING:
@@ -73,6 +73,33 @@ def test_what_cannot_be_encoded_is_escaped_in_the_body() -> None:
     mail = over_the_wire(new_message(OPTIONS, "subject", "a\ud800b\x1b[31m\x00\n\tc"))
 
     assert mail.get_content() == "a\\ud800b\\x1b[31m\\x00\n\tc\n"
+
+
+@pytest.mark.parametrize("text", ["发生意外错误\nValueError: twelve\n", "ValueError: twelve\n" + "错" * 1_000])
+def test_what_is_ascii_stays_readable_on_the_wire(text: str) -> None:
+    data = wire_form(new_message(OPTIONS, "subject", text, html=f"<p>{text}</p>"))
+
+    assert data.count(b"ValueError: twelve") == 2
+    assert data.count(b"Content-Transfer-Encoding: quoted-printable") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("x" * 10_000_000, id="one long line"),
+        pytest.param("错" * 300_000, id="Chinese"),
+        pytest.param(" \ud800.\n" * 1_000, id="surrogates"),
+        pytest.param(".\n" * 1_000, id="dots"),
+        pytest.param("=\t " * 1_000, id="blanks"),
+    ],
+)
+def test_no_text_makes_a_line_that_a_server_refuses(text: str) -> None:
+    data = wire_form(new_message(OPTIONS, "subject", text))
+
+    assert data.isascii()
+    assert max(map(len, data.split(b"\r\n"))) <= 78
+    content = email.message_from_bytes(data, policy=email.policy.default).get_content().replace("\r\n", "\n")
+    assert content.rstrip("\n") == text.replace("\ud800", r"\ud800").rstrip("\n")
 
 
 def test_a_huge_subject_is_shortened() -> None:

@@ -41,9 +41,10 @@ def new_message(
     # The domain is given: make_msgid would look up this host's name, which can take seconds.
     message["Message-ID"] = email.utils.make_msgid(domain=sender.domain)
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(block(text), charset="utf-8")
+    # What is ASCII stays readable in the raw mail, which is what an operator has when all else fails.
+    message.set_content(block(text), charset="utf-8", cte="quoted-printable")
     if html is not None:
-        message.add_alternative(block(html), subtype="html", charset="utf-8")
+        message.add_alternative(block(html), subtype="html", charset="utf-8", cte="quoted-printable")
     return message
 
 
