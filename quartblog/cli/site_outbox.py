@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from quartblog.delivery import Outbox
 from quartblog.delivery.outbox.file import DatabaseFile
-from quartblog.delivery.outbox.outbox import Outbox
 from quartblog.delivery.outbox.schema import Unusable
 
 if TYPE_CHECKING:

@@ -12,28 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from quartblog.delivery.outbox.outbox import Outbox
-    from quartblog.delivery.outbox.stored import Worker
+    from quartblog.delivery import Outbox
+    from quartblog.delivery.outbox.stored import Totals, Worker
 
     Figures = Mapping[str, Any]
 
 MANY = 10_000
-"""Groups, and mails of a kind, that are counted at most."""
+"""Mails that are looked through at most before they are removed."""
 _PERCENTILES = ("median_ms", "p99_ms")
-
-
-class Totals(NamedTuple):
-    """What all workers of the host share."""
-
-    open_groups: int
-    errors: int
-    """Failures of the open groups."""
-    to_mail: int
-    """Those nobody was mailed."""
-    waiting: int
-    dead: int
-    next_try: float | None
-    """Epoch second at which the next waiting mail is due."""
 
 
 class Snapshot(NamedTuple):
@@ -44,21 +30,14 @@ class Snapshot(NamedTuple):
     usable: bool
     """Whether the file could be read; what is shown is empty otherwise."""
     totals: Totals
+    """What all workers of the host share."""
     workers: Sequence[Worker]
 
 
 def look(outbox: Outbox, clock: Callable[[], float] = time.time) -> Snapshot:
     """Read all of it; `clock` gives epoch seconds."""
     now = clock()
-    groups = outbox.groups(limit=MANY, samples=0)
-    totals = Totals(
-        open_groups=len(groups),
-        errors=sum(group.count for group in groups),
-        to_mail=sum(group.count - group.reported for group in groups),
-        waiting=len(outbox.mails("waiting", MANY)),
-        dead=len(outbox.mails("dead", MANY)),
-        next_try=outbox.earliest_try(),
-    )
+    totals = outbox.totals()
     return Snapshot(now, outbox.path, not outbox.in_memory, totals, outbox.workers(now - ALIVE))
 
 

@@ -37,6 +37,7 @@ from .mail.message import new_message
 from .mail.smtp import MailFailed, Receipt, send
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, Route
 from .outbox.options import OutboxOptions
+from .outbox.outbox import Outbox
 from .pipeline import Delivery
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "MailFailed",
     "MailOptions",
     "MailingOptions",
+    "Outbox",
     "OutboxOptions",
     "QueueOptions",
     "Receipt",

@@ -100,6 +100,16 @@ def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Ou
     assert re.fullmatch(r"mails   1 waiting \(next try in (2 h( 1 s)?|1 h 59 min)\), 1 dead", lines[2])
 
 
+def test_the_status_reads_no_mail_only_to_count_it(
+    quartblog: Command, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for loading in ("mails", "groups"):
+        monkeypatch.setattr(Outbox, loading, None)
+    outbox.begin_mail(new_mail(), {})
+
+    assert "mails   1 waiting (next try now), 0 dead" in quartblog("delivery", "status").stdout
+
+
 @pytest.mark.parametrize("beats", [[], [3600.0]])
 def test_a_host_without_a_live_worker_is_told(quartblog: Command, outbox: Outbox, beats: list[float]) -> None:
     for age in beats:

@@ -322,3 +322,20 @@ def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.Mon
     assert outbox.in_memory
     outbox.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_totals_count_what_is_open_waits_or_was_given_up(outbox: Outbox, clock: Clock) -> None:
+    assert outbox.totals() == (0, 0, 0, 0, 0, None)
+    outbox.record([*[event(A)] * 5, *[event(B)] * 3, event(C)])
+    assert outbox.resolve(C)
+    group = outbox.group(A)
+    assert group is not None
+    outbox.failed(outbox.begin_mail(mail("later"), {group.id: 4}), "away", clock.now + 30)
+    outbox.begin_mail(mail("now"), {})
+    outbox.dead(outbox.begin_mail(mail("dead"), {}), "550")
+    outbox.sent(outbox.begin_mail(mail("sent"), {}), "250", clock.now)
+
+    totals = outbox.totals()
+
+    assert (totals.open_groups, totals.errors, totals.to_mail) == (2, 8, 4)
+    assert (totals.waiting, totals.dead, totals.next_try) == (2, 1, clock.now)

@@ -17,7 +17,8 @@ from . import group_rows, trimming, worker_rows
 from .mails import StoredMails
 from .options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
 from .storage import Storage
-from .stored import Group, Kind, NewMail, State, StoredMail, Worker
+from .stored import Group, Kind, NewMail, State, StoredMail, Totals, Worker
+from .totals import totals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ..grouping.events import Event
     from .file import Database
 
-__all__ = ["Batch", "Group", "Kind", "NewMail", "Outbox", "OutboxOptions", "State", "StoredMail", "Worker"]
+__all__ = ["Batch", "Group", "Kind", "NewMail", "Outbox", "OutboxOptions", "State", "StoredMail", "Totals", "Worker"]
 
 MEMORY_BYTES = 8 * 1024 * 1024
 """Bytes that events and mails take at most while they are only in memory."""
@@ -115,6 +116,10 @@ class Outbox(StoredMails):
         """The unresolved groups with events nobody was mailed; `samples=0` is cheap in a storm."""
         wanted = self._samples if samples is None else samples
         return self._storage.read(lambda database: group_rows.unreported(database, wanted))
+
+    def totals(self) -> Totals:
+        """How much is open, waits or was given up; cheap, however much that is."""
+        return self._storage.read(totals)
 
     def changed(self) -> bool:
         """Whether anybody has changed anything since this was last asked; a few µs. For one asker an Outbox."""

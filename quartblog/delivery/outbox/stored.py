@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,3 +91,19 @@ class Worker:
     at: float
     """Epoch seconds."""
     figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Totals(NamedTuple):
+    """How much there is, in numbers alone."""
+
+    open_groups: int
+    errors: int
+    """Failures of the open groups."""
+    to_mail: int
+    """Those nobody was mailed."""
+    waiting: int
+    """Mails that are to be sent."""
+    dead: int
+    """Mails that were given up."""
+    next_try: float | None
+    """Epoch second at which the next waiting mail is due."""
