@@ -2,6 +2,7 @@
 
 from quart import Quart
 
+from quartblog.auth import last_seen
 from quartblog.auth.visitor import Auth, signed_in_user
 from quartblog.models import User
 
@@ -9,6 +10,7 @@ from quartblog.models import User
 def init_app(app: Quart) -> None:
     """Read the login cookie on each request, and tell the templates who is asking."""
     Auth(app)
+    last_seen.init_app(app)
 
     @app.context_processor
     async def visitor() -> dict[str, User | None]:

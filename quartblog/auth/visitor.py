@@ -1,22 +1,15 @@
 """Cookie -> token -> login row -> user: who is asking, looked up once a request, and only where it matters."""
 
-import logging
-from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from quart import g, session
 from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_user, logout_user
 
 from quartblog.auth import service
+from quartblog.auth.last_seen import note_seen
 from quartblog.database import reading, transaction
 from quartblog.delivery import current_scope
-from quartblog.errors.exceptions import DatabaseUnavailable
 from quartblog.models import User
-
-# "Last seen" is written when it is older than this: writing it on every request would make every page a write.
-LAST_SEEN_EVERY = timedelta(minutes=5)
-
-logger = logging.getLogger(__name__)
 
 
 class Visitor(AuthUser):
@@ -45,17 +38,8 @@ class Visitor(AuthUser):
         if user is not None:
             if scope is not None:
                 scope.user_id = user.id
-            if datetime.now(UTC) - user.last_seen > LAST_SEEN_EVERY:
-                await self._note_seen(user)
+            await note_seen(user)
         return user
-
-    async def _note_seen(self, user: User) -> None:
-        try:
-            async with transaction() as database:
-                await service.touch(database, user.id)
-        except DatabaseUnavailable:
-            # A page that can be read shall be read, even while nothing can be written.
-            logger.warning("Could not note when user %s was last seen", user.id, exc_info=True)
 
 
 class Auth(QuartAuth):
