@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .intake.files import RotatingFile
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, bare_address
+from .outbox import file as outbox_file
 
 if TYPE_CHECKING:
     from .outbox.options import OutboxOptions
@@ -41,3 +42,5 @@ class Configuration:
             raise ValueError(f"no mail can be sent: {self.mail.problem}")
         if self.file != before.file:
             RotatingFile.check(self.file)
+        if self.outbox is not None and self.outbox != before.outbox:
+            outbox_file.check(self.outbox.path)

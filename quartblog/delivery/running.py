@@ -113,9 +113,7 @@ class Running:
     def _change_outbox(self, new: Configuration) -> None:
         before, self.posting = self.posting, self._posting(new)
         self._errors.change(self.posting.outbox, _samples(new))
-        before.stop(time.monotonic() + CHANGING)
-        before.outbox.close()
-        self.posting.start()
+        self.posting.take_over(before, CHANGING)
 
     def _begin_in_child(self) -> None:
         self.begin()

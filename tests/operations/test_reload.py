@@ -119,6 +119,7 @@ async def test_a_new_outbox_gets_what_comes_next(site: Site) -> None:
         ("[delivery]\nqeue_size = 100\n", "queue_size"),
         ("[logging\n", "is not TOML"),
         ('[logging]\ndirectory = "config.toml"\n', "config.toml"),
+        ('[delivery]\noutbox = "config.toml"\n', "config.toml cannot be the outbox"),
     ],
 )
 async def test_a_bad_change_is_refused_with_a_record_and_the_old_one_stays(site: Site, config: str, named: str) -> None:

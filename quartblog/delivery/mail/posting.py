@@ -17,9 +17,11 @@ from .postman import Postman
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from email.message import EmailMessage
+    from pathlib import Path
 
     from ..options import MailingOptions, MailOptions
     from ..outbox.options import OutboxOptions
+    from ..outbox.stored import Totals
 
 MAIL_AT_STOP = 2.0
 """Seconds a stop waits for the mail server at most, and only where the outbox ends with the process."""
@@ -50,6 +52,21 @@ class Posting:
                 self.outbox.path.parent.mkdir(parents=True, exist_ok=True)
         self.mailer.start()
 
+    def take_over(self, before: Posting, timeout: float) -> None:
+        """Begin where another ends, which has `timeout` seconds for that.
+
+        What only its memory holds moves over. What waits in its file is told and stays: other processes may be
+        about to send it.
+        """
+        before.mailer.stop(timeout)
+        waiting = before.outbox.totals() if before.outbox.healthy else None
+        self.outbox.inherit(before.outbox)
+        path = before.outbox.path
+        if path is not None and not _is_same(path, self.outbox.path) and (left := _left(waiting)):
+            logger.warning("%s is no longer the outbox: %s", path, left)
+        before.outbox.close()
+        self.start()
+
     def figures(self) -> dict[str, Any]:
         """What the heartbeat tells of the mail."""
         done = self.postman.figures
@@ -74,6 +91,22 @@ class Posting:
             text = f"Mails that were not sent before the stop: {waiting}; the log file has what they tell"
             report(text)
             logger.warning("%s", text)
+
+
+def _is_same(path: Path, other: Path | None) -> bool:
+    return other is not None and path.resolve() == other.resolve()
+
+
+def _left(totals: Totals | None) -> str:
+    """What waits in a file that is used no longer, and what to do about it; empty for nothing."""
+    if totals is None:
+        return "whether anything waits there cannot be seen"
+    if not (totals.to_mail or totals.waiting):
+        return ""
+    return (
+        f"errors in no mail yet: {totals.to_mail}, waiting mails: {totals.waiting};"
+        " they stay there until it is the outbox once more"
+    )
 
 
 def usable(mail: MailOptions | None) -> MailOptions | None:

@@ -96,6 +96,16 @@ class DatabaseFile:
         return database
 
 
+def check(path: Path) -> None:
+    """Raise OSError where an outbox can neither be used nor made. What another program keeps there is not touched."""
+    try:
+        with _alone(path), contextlib.closing(_connect(path)) as database:
+            # What may only be read is opened without a complaint.
+            database.execute("BEGIN IMMEDIATE")
+    except (sqlite3.Error, OSError, Unusable) as error:
+        raise OSError(f"{path} cannot be the outbox: {error}") from error
+
+
 def open_memory(next_id: Callable[[], int]) -> Database:
     """The same tables in memory."""
     database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=Database)

@@ -145,6 +145,10 @@ class Outbox(StoredMails):
 
         self._storage.write(clean)
 
+    def inherit(self, before: Outbox) -> None:
+        """Take over what only the memory of the outbox before this one holds, if this file can be used."""
+        self._storage.inherit(before._storage)
+
     def close(self) -> None:
         """Close the file; a later use opens it again."""
         self._storage.close()

@@ -93,6 +93,14 @@ class Storage:
                 disk = None if self.in_memory else self._file.version()
             return (self._own_writes, self.in_memory, disk)
 
+    def inherit(self, other: Storage) -> None:
+        """Bring what only the memory of another one holds into this file; where that fails, it stays where it is."""
+        with self._lock, other._lock, contextlib.suppress(sqlite3.Error):
+            if other._memory is not None and not (database := self._database()).in_memory:
+                self._bring_back(other._memory, database)
+                other._memory = None
+        self._speak()
+
     def close(self) -> None:
         """Close the file; what is only in memory is tried once more and said to be lost otherwise."""
         with self._lock:
@@ -182,6 +190,8 @@ class Storage:
             self._told.append(f"{self._file.path} was damaged: it is now {aside}, a fresh one is begun")
         if self._memory is not None:
             self._bring_back(self._memory, database)
+            self._memory = None
+            self._told.append(f"{self._file.path} is used again; it got what memory held")
         return database
 
     def _fall_back(self, error: Exception) -> Database:
@@ -202,9 +212,7 @@ class Storage:
         self._moved |= moved
         self._owed.clear()
         memory.close()
-        self._memory = None
         self._own_writes += 1
-        self._told.append(f"{self._file.path} is used again; it got what memory held")
 
     def _next_memory_id(self) -> int:
         self._last_memory_id -= 1
