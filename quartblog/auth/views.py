@@ -100,7 +100,7 @@ async def _begin_login(credentials: Credentials) -> str:
 
 
 async def _login_page(form: LoginForm) -> str:
-    return await render_template("auth/login.html", form=form, next_path=safe_path(request.args.get("next")))
+    return await render_template("auth/login.html", form=form, next_path=_wanted_path())
 
 
 async def _register_page(form: RegistrationForm) -> str:
@@ -108,4 +108,9 @@ async def _register_page(form: RegistrationForm) -> str:
 
 
 def _next_address() -> str:
-    return safe_path(request.args.get("next")) or url_for("posts.home")
+    return _wanted_path() or url_for("posts.home")
+
+
+def _wanted_path() -> str | None:
+    # Whoever has just signed in does not want to be signed out.
+    return safe_path(request.args.get("next"), never=url_for("auth.logout"))

@@ -1,8 +1,11 @@
 """Where a visitor may be sent after signing in."""
 
+from posixpath import normpath
+from urllib.parse import unquote, urlsplit
 
-def safe_path(address: str | None) -> str | None:
-    """Give back `address` if it surely stays on this site, else None.
+
+def safe_path(address: str | None, *, never: str | None = None) -> str | None:
+    """Give back `address` if it surely stays on this site and does not lead to the path `never`, else None.
 
     One leading slash, no second slash or backslash behind it, no control characters or blanks: browsers read
     `/\\evil`, `//evil` and `/<tab>/evil` as another host.
@@ -11,4 +14,9 @@ def safe_path(address: str | None) -> str | None:
         return None
     if any(character <= " " or character == "\x7f" for character in address):
         return None
-    return address
+    return None if _destination(address) == never else address
+
+
+def _destination(address: str) -> str:
+    """The path that a browser asks for in the end, as the server decodes it."""
+    return normpath(unquote(urlsplit(address).path).replace("\\", "/"))

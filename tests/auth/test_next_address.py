@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quartblog.models import User
 from quartblog.web.redirects import safe_path
-from tests.support.browsing import PASSWORD, Visitor
+from tests.support.browsing import PASSWORD, SignIn, Visitor
 
 ELSEWHERE = [
     "//evil.example",
@@ -58,7 +58,37 @@ async def test_the_form_does_not_keep_an_address_elsewhere(visitor: Visitor) -> 
     assert "evil" not in page.text
 
 
-@pytest.mark.parametrize("address", ["/", "/user/edit", "/?before=20", "/user/info/李清照", "/%09/evil", "/a//b"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/logout",
+        "/logout?from=mail",
+        "/logout#here",
+        "/log%6fut",
+        "/./logout",
+        "/%2e/logout",
+        "/user/..//logout",
+        "/user\\..\\logout",
+        "/login?next=/logout",
+    ],
+)
+async def test_signing_in_never_ends_in_signing_out(ada: User, visitor: Visitor, address: str) -> None:
+    answer = await visitor.submit(f"/login?{urlencode({'next': address})}", username="ada", password=PASSWORD)
+    if answer.location.startswith("/login"):
+        answer = await visitor.get(answer.location)
+
+    assert (answer.status, answer.location) == (302, "/")
+
+
+async def test_who_is_signed_in_already_is_not_signed_out_either(ada: User, sign_in: SignIn) -> None:
+    answer = await (await sign_in(ada)).get("/login?next=/logout")
+
+    assert (answer.status, answer.location) == (302, "/")
+
+
+@pytest.mark.parametrize(
+    "address", ["/", "/user/edit", "/user/info/logout", "/?before=20", "/user/info/李清照", "/%09/evil", "/a//b"]
+)
 async def test_a_page_of_ours_is_followed(ada: User, visitor: Visitor, address: str) -> None:
     answer = await visitor.submit(f"/login?{urlencode({'next': address})}", username="ada", password=PASSWORD)
 
