@@ -138,8 +138,8 @@ def test_a_group_that_came_back_says_since_when() -> None:
 def test_a_digest_after_the_cap_says_that_mails_were_held_back_and_since_when() -> None:
     text = text_of(read(a_group(), cap=30, held_since=NOON))
 
-    assert re.search(r"^No mail left since 2.*, because 30 left within the hour before", text, re.MULTILINE)
-    assert "No mail left" not in text_of(read(a_group()))
+    assert re.search(r"^The cap held this back since 2.*: 30 digests had left within the hour", text, re.MULTILINE)
+    assert "The cap" not in text_of(read(a_group()))
 
 
 def test_without_a_command_none_is_told() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quartblog.delivery.mail.due import is_due, next_power_of_two, pause
+from quartblog.delivery.mail.due import HOUR, held_since, is_due, next_power_of_two, pause
 from quartblog.delivery.options import MailingOptions, Route
 
-from .post_office import NOON, a_group
+from .post_office import NOON, a_group, an_event
+
+if TYPE_CHECKING:
+    from quartblog.delivery.outbox.stored import Group
 
 OPTIONS = MailingOptions(window_seconds=900.0, retry_min=5.0, retry_max=300.0)
 
@@ -98,3 +101,35 @@ def test_bounds_that_cannot_hold_are_refused(changes: dict[str, Any]) -> None:
 def test_a_route_that_leads_nowhere_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         Route(**{"to": ("ops@example.org",), **changes})
+
+
+CAPPED = MailingOptions(mails_per_hour=3, batch_seconds=5.0, window_seconds=900.0)
+LEFT = [NOON, NOON - 10, NOON - 20]
+"""When the cap was reached at noon."""
+
+
+def test_what_failed_while_the_hour_was_full_was_held_since_then() -> None:
+    groups = [a_group(first_seen=NOON + 70), a_group(first_seen=NOON + 60), a_group(first_seen=NOON + HOUR)]
+
+    assert held_since(groups, LEFT, CAPPED) == NOON + 60
+
+
+def test_what_had_waited_already_when_the_hour_became_full_was_held_from_there_on() -> None:
+    assert held_since([a_group(first_seen=NOON - 1)], LEFT, CAPPED) == NOON
+
+
+@pytest.mark.parametrize(
+    ("group", "left"),
+    [
+        pytest.param(a_group(first_seen=NOON + 60), LEFT[:2], id="fewer than the cap"),
+        pytest.param(a_group(first_seen=NOON + 60), [NOON, NOON - 10, NOON - HOUR], id="within more than an hour"),
+        pytest.param(a_group(first_seen=NOON + 1), [NOON, NOON - 10, NOON - HOUR + 4], id="the batch held it longer"),
+        pytest.param(a_group(first_seen=NOON + HOUR - 20), LEFT, id="when the next could leave"),
+        pytest.param(a_group(first_seen=NOON - HOUR, reported=8, count=9, last_reported=NOON + HOUR - 500), LEFT,
+            id="not due before the next could leave"),
+        pytest.param(a_group(first_seen=NOON - HOUR, reported=1, count=2, last_reported=NOON, samples=(
+            an_event(NOON + HOUR), an_event(NOON))), LEFT, id="its new one came later"),
+    ],
+)  # fmt: skip
+def test_the_cap_held_nothing_that_did_not_wait_for_it(group: Group, left: list[float]) -> None:
+    assert held_since([group], left, CAPPED) is None

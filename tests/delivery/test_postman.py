@@ -65,6 +65,12 @@ def counts(peer: Peer) -> list[int]:
     return [sum(map(int, re.findall(r"^(\d+) new", body.get_content(), re.MULTILINE))) for body in bodies if body]
 
 
+def held(peer: Peer) -> list[bool]:
+    """Whether each mail says that the cap held it back."""
+    bodies = [mail.get_body(["plain"]) for mail in peer.mails]
+    return ["The cap held this back since" in body.get_content() for body in bodies if body]
+
+
 def waiting(outbox: Outbox) -> list[tuple[int, str]]:
     return [(mail.tries, mail.last_error) for mail in outbox.mails("waiting")]
 
@@ -165,8 +171,36 @@ async def test_the_cap_holds_digests_back_and_the_next_one_says_so(
     await man.work()
 
     assert counts(office.server) == [1, 1, 1, 17]
-    bodies = [mail.get_body(["plain"]) for mail in office.server.mails]
-    assert ["No mail left since" in body.get_content() for body in bodies if body] == [False, False, False, True]
+    assert held(office.server) == [False, False, False, True]
+
+
+async def test_a_new_leader_knows_that_the_cap_held_a_digest(office: Office) -> None:
+    man = office.postman(mails_per_hour=2, batch_seconds=0.0)
+    for number in range(4):
+        office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
+        await man.work()
+        office.clock.advance(60)
+    office.clock.advance(HOUR)
+
+    await office.postman(mails_per_hour=2).work()
+
+    assert counts(office.server) == [1, 1, 2]
+    assert held(office.server) == [False, False, True]
+
+
+@pytest.mark.parametrize("later", [10, HOUR - 60, 3 * HOUR])
+async def test_a_digest_that_waited_for_nothing_does_not_speak_of_the_cap(office: Office, later: float) -> None:
+    man = office.postman(mails_per_hour=2, batch_seconds=0.0)
+    for fingerprint in (ONE, TWO):
+        office.fail(fingerprint=fingerprint)
+        await man.work()
+        office.clock.advance(60)
+    office.clock.advance(HOUR - 60 + later)
+
+    office.fail(fingerprint="00000000000000cc")
+    await man.work()
+
+    assert held(office.server) == [False, False, False]
 
 
 async def test_product_mail_is_not_capped(office: Office) -> None:

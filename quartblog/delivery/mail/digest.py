@@ -74,8 +74,8 @@ class Digest:
         yield one_line(f"{options.site} on {self.host}: {_errors(self.errors)} of {kinds}")
         if self.held_since is not None:
             yield (
-                f"No mail left since {_moment(self.held_since)}, because {self.cap} left within the hour before:"
-                " the counts below hold what happened meanwhile."
+                f"The cap held this back since {_moment(self.held_since)}: {self.cap} digests had left within the hour."
+                " The counts below hold what happened meanwhile."
             )
 
 

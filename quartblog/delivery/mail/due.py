@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from ..options import MailingOptions
     from ..outbox.stored import Group
 
@@ -23,6 +25,29 @@ def is_due(group: Group, now: float, options: MailingOptions) -> bool:
         return True
     # A time that lies ahead was written before the clock was set back: it must not hold the group for hours.
     return not group.last_reported <= now < group.last_reported + options.window_seconds
+
+
+def held_since(groups: Iterable[Group], left: Sequence[float], options: MailingOptions) -> float | None:
+    """Since when the cap held these groups back, as far as the outbox can tell; None where it did not.
+
+    `left` are the times of the newest digests, the last one first, and no more than the cap allows an hour.
+    """
+    if len(left) < options.mails_per_hour:
+        return None
+    free = left[-1] + HOUR
+    if free <= left[0] + options.batch_seconds:
+        return None
+    held = [_first_new(group) for group in groups if is_due(group, free, options)]
+    first = min(held, default=free)
+    return max(first, left[0]) if first < free else None
+
+
+def _first_new(group: Group) -> float:
+    """When the first failure happened that no mail has told of; of those that are kept, where others were told."""
+    if group.reported == 0:
+        return group.first_seen
+    new = group.samples[: group.count - group.reported]
+    return min((sample.created for sample in new), default=group.last_seen)
 
 
 def next_power_of_two(count: int) -> int:

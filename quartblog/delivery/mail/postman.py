@@ -19,7 +19,7 @@ from ..options import bare_address
 from ..outbox.stored import NewMail
 from ..stderr import LOGGER_NAME, describe, report
 from .digest import Digest
-from .due import HOUR, is_due, pause
+from .due import HOUR, held_since, is_due, pause
 from .message import wire_form
 from .routes import readers
 from .smtp import MailFailed, Receipt, refused_for_good, send
@@ -76,7 +76,7 @@ class Postman:
         self._options = options
         self.clock = clock
         self._chance = chance
-        self._held_since: float | None = None
+        self._holding = False
         self._away: tuple[float, float] | None = None
         self._failures = 0
         self._accepted: dict[int, Receipt] = {}
@@ -120,10 +120,12 @@ class Postman:
         if not due:
             return
         if self._left_within(HOUR, now) >= options.mails_per_hour:
-            self._hold(now)
+            self._hold()
             return
         groups = [group for number in due if (group := self._outbox.group(number)) is not None]
-        digest = Digest(groups, socket.gethostname(), options.mails_per_hour, self._held_since)
+        # From the outbox, not from memory: the leader of then may be another process.
+        since = held_since(groups, self._outbox.latest_digests(options.mails_per_hour), options)
+        digest = Digest(groups, socket.gethostname(), options.mails_per_hour, since)
         self._outbox.begin_mail(
             _finished(digest, "digest", mail, mail.admins),
             {group.id: group.count for group in groups},
@@ -132,17 +134,17 @@ class Postman:
                 for to, some in readers(options.routes, groups, besides=mail.admins)
             ],
         )
-        if self._held_since is not None:
-            self._held_since = None
+        if self._holding:
+            self._holding = False
             logger.info("Digests leave again: fewer than %d left within the hour", options.mails_per_hour)
 
     def _left_within(self, seconds: float, now: float) -> int:
         """Digests that left less than so many seconds ago."""
         return self._outbox.digests_since(math.nextafter(now - seconds, math.inf))
 
-    def _hold(self, now: float) -> None:
-        if self._held_since is None:
-            self._held_since = now
+    def _hold(self) -> None:
+        if not self._holding:
+            self._holding = True
             _tell(f"The cap of {self._options.mails_per_hour} digests an hour is reached: groups go on counting")
 
     def _next(self) -> StoredMail | None:

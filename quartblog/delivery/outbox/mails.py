@@ -124,6 +124,11 @@ class StoredMails:
         query = "SELECT count(*) FROM digests WHERE left >= ?"
         return self._storage.read(lambda database: int(database.execute(query, (at,)).fetchone()[0]))
 
+    def latest_digests(self, limit: int) -> list[float]:
+        """When the last digests were begun, the latest first."""
+        query = "SELECT left FROM digests ORDER BY left DESC LIMIT ?"
+        return self._storage.read(lambda database: [at for [at] in database.execute(query, (limit,))])
+
     def earliest_try(self) -> float | None:
         """When the next waiting mail is due."""
         return self._storage.read(mail_rows.earliest_try)
