@@ -142,3 +142,21 @@ def test_what_is_over_is_forgotten_with_its_age(outbox: Outbox, clock: Clock) ->
     assert [group.count for group in outbox.groups()] == [2]
     assert [len(group.samples) for group in outbox.groups(samples=10)] == [1]
     assert [mail.subject for mail in outbox.mails()] == ["waiting"]
+
+
+def test_what_is_forgotten_before_anybody_was_mailed_is_told(
+    outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox.record([*[event(key(1))] * 5, *[event(key(2))] * 3, event(key(3)), event(key(4))])
+    ids = {group.fingerprint: group.id for group in outbox.groups()}
+    outbox.begin_mail(mail(), {ids[key(1)]: 2, ids[key(3)]: 1})
+    assert outbox.resolve(key(4))
+    clock.turn(29 * DAY)
+    outbox.housekeeping()
+    assert caplog.messages == []
+    clock.turn(2 * DAY)
+
+    for _ in range(2):
+        outbox.housekeeping()
+
+    assert caplog.messages == ["Errors forgotten after 30 days, of which no mail has told: 6"]

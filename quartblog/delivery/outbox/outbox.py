@@ -7,12 +7,13 @@ What is recorded survives the end of the process, mails survive a power cut as w
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..grouping.batches import Batch, tallies_of
-from ..stderr import describe, report
+from ..stderr import LOGGER_NAME, describe, report
 from . import group_rows, trimming, worker_rows
 from .mails import StoredMails
 from .options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from .file import Database
 
 __all__ = ["Batch", "Group", "Kind", "NewMail", "Outbox", "OutboxOptions", "State", "StoredMail", "Totals", "Worker"]
+
+logger = logging.getLogger(f"{LOGGER_NAME}.outbox")
 
 MEMORY_BYTES = 8 * 1024 * 1024
 """Bytes that events and mails take at most while they are only in memory."""
@@ -138,12 +141,15 @@ class Outbox(StoredMails):
     def housekeeping(self) -> None:
         """Forget what is too old and give the room back; about once a minute, by one process."""
 
-        def clean(database: Database) -> None:
-            trimming.by_age(database, self._clock(), self._max_age)
+        def clean(database: Database) -> int:
+            unreported = trimming.by_age(database, self._clock(), self._max_age)
             trimming.to_size(database, self._bound(database))
             trimming.give_back(database)
+            return unreported
 
-        self._storage.write(clean)
+        if unreported := self._storage.write(clean):
+            days = self._max_age / trimming.DAY
+            logger.warning("Errors forgotten after %g days, of which no mail has told: %d", days, unreported)
 
     def inherit(self, before: Outbox) -> None:
         """Take over what only the memory of the outbox before this one holds, if this file can be used."""

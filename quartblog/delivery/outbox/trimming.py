@@ -50,15 +50,19 @@ def to_size(database: Database, max_bytes: int) -> None:
             chunk = min(2 * chunk, _CHUNK)
 
 
-def by_age(database: Database, now: float, max_age: float) -> None:
-    """Forget what ended more than `max_age` seconds ago."""
+def by_age(database: Database, now: float, max_age: float) -> int:
+    """Forget what ended more than `max_age` seconds ago; returns how many errors of it nobody was mailed."""
     oldest = {"oldest": now - max_age}
+    [unreported] = database.execute(
+        "SELECT coalesce(sum(count - reported), 0) FROM groups WHERE last_seen < :oldest AND NOT resolved", oldest
+    ).fetchone()
     database.execute("DELETE FROM samples WHERE created < :oldest", oldest)
     database.execute("DELETE FROM groups WHERE last_seen < :oldest", oldest)
     # A waiting mail is not finished, and stays.
     database.execute("DELETE FROM mails WHERE finished < :oldest", oldest)
     database.execute("DELETE FROM digests WHERE left < ?", (now - DAY,))
     database.execute("DELETE FROM workers WHERE at < ?", (now - DAY,))
+    return int(unreported)
 
 
 def give_back(database: Database) -> None:
