@@ -1,12 +1,25 @@
-"""Quart, but its record of a failed request tells the route's rule: the path holds what a visitor wrote."""
+"""Quart, but its records of failed requests tell the route's rule, not the path, and none is left out.
+
+The path holds what a visitor wrote, and what Quart shows a developer itself it does not record.
+"""
 
 from typing import Any
 
-from quart import Quart, has_request_context, request
+from quart import Quart, Request, has_request_context, request
+from quart.typing import ResponseTypes
 
 
 class Application(Quart):
     """The class of our app."""
+
+    async def handle_request(self, request: Request) -> ResponseTypes:
+        """Answer, and record what Quart is about to show: with DEBUG or TESTING it raises before it would."""
+        try:
+            return await super().handle_request(request)
+        except Exception as error:
+            if self.debug or self.testing:
+                self._record(request, error)
+            raise
 
     def log_exception(self, *arguments: Any) -> None:
         """Record the exception that nothing in the app has handled; its information comes last.
@@ -14,8 +27,11 @@ class Application(Quart):
         From Quart 0.23 on the context comes before it.
         """
         if has_request_context():
-            route = request.url_rule.rule if request.url_rule is not None else "(no route)"
-            # The line tells the caller's place, in Quart, as it did before.
-            self.logger.error("Exception on request %s %s", request.method, route, exc_info=arguments[-1], stacklevel=2)
+            self._record(request, arguments[-1])
         else:
             super().log_exception(*arguments)
+
+    def _record(self, request: Request, exc_info: Any) -> None:
+        route = request.url_rule.rule if request.url_rule is not None else "(no route)"
+        # The line tells the caller's place, in Quart, as it did before.
+        self.logger.error("Exception on request %s %s", request.method, route, exc_info=exc_info, stacklevel=3)
