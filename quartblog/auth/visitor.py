@@ -21,7 +21,11 @@ class Visitor(AuthUser):
         return await self.user() is not None
 
     async def user(self) -> User | None:
-        """The signed-in user, None for an anonymous visitor."""
+        """The signed-in user, None for an anonymous visitor.
+
+        A record tells the user id only where somebody has asked here before: the cookie holds a random token, and
+        what fails is not the moment for a query to find whose it is.
+        """
         if self.auth_id is None:
             return None
         if "user" not in g:
