@@ -246,6 +246,26 @@ def test_a_bug_of_ours_is_told_once_and_ends_nothing(
     assert capsys.readouterr().err.count("a bug of ours") == 1
 
 
+@pytest.mark.filterwarnings("ignore:Exception in thread quartblog-mailer")
+def test_a_thread_that_ended_for_good_is_noticed(
+    accepting_server: Peer,
+    mail_to: Callable[..., MailOptions],
+    outbox: Outbox,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not Mailer(outbox, Postman(outbox, None, MailingOptions())).died  # It is still to be started.
+    assert not start(None).died
+
+    def leave(**_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(outbox, "unreported", leave)
+    mailer = start(mail_to(accepting_server))
+
+    assert eventually(lambda: mailer.died)
+
+
 def test_changed_options_hold_from_the_next_mail_on(
     accepting_server: Peer, slow_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:

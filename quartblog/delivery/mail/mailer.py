@@ -68,6 +68,11 @@ class Mailer:
         return self._thread.is_alive()
 
     @property
+    def died(self) -> bool:
+        """Whether the thread has ended. Nothing but a stop should do that to it."""
+        return self._thread.ident is not None and not self.alive
+
+    @property
     def leading(self) -> bool:
         """Whether this process mails for the host."""
         return self._leading

@@ -44,6 +44,11 @@ class Posting:
         self.postman = Postman(self.outbox, usable(mail), mailing)
         self.mailer = Mailer(self.outbox, self.postman, figures=figures)
 
+    @property
+    def healthy(self) -> bool:
+        """Whether its thread lives, or is still to be started; the mail server and the outbox may be away."""
+        return not self.mailer.died
+
     def start(self) -> None:
         """Start the mailer."""
         if self.outbox.path is not None:
