@@ -26,6 +26,11 @@ class Leadership:
     Where there is no such lock (Windows, some network file systems, a folder that cannot be written) every
     process leads, so that no failure goes untold: the same digest may then come from each of them. stderr
     and the log say so once.
+
+    The lock file is to be left alone: where somebody removes or replaces it in the middle of a session with the
+    mail server, the next process leads within a second and sends that one mail as well. It has the same Message-ID,
+    by which mail programs know it for the same. A mark on the mail would prevent this, but had to be told from the
+    mark of a leader that was killed, whose mail must not wait.
     """
 
     def __init__(self, path: Path) -> None:
