@@ -42,5 +42,5 @@ class Configuration:
             raise ValueError(f"no mail can be sent: {self.mail.problem}")
         if self.file != before.file:
             RotatingFile.check(self.file)
-        if self.outbox is not None and self.outbox != before.outbox:
+        if self.outbox is not None and (before.outbox is None or self.outbox.path != before.outbox.path):
             outbox_file.check(self.outbox.path)
