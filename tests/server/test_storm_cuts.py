@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.storm import Host, told
+from tests.server.host import Host, told
 from tests.support.processes import eventually
 from tests.support.smtp import MailServer
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.storm import Host, by_message_id, error_ids, told
+from tests.server.host import Host, by_message_id, error_ids, told
 from tests.support.processes import eventually
 from tests.support.smtp import MailServer
 
