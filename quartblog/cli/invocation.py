@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quartblog.cli import unexpected
+from quartblog.delivery import current_scope, scope
 from quartblog.errors.exceptions import QuartblogError
 from quartblog.settings import Loaded, Settings, load
 from quartblog.settings.sources import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from quartblog.delivery import Scope
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,48 @@ class Finite(click.FloatRange):
 
 
 class Explaining(click.Group):
-    """Says what this project's own errors mean on standard error and exits 1, without a traceback."""
+    """Says what went wrong on standard error in one line and exits 1, without a traceback.
+
+    This project's own errors are expected, and told as they are. Any other is recorded for the operator.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand. Raise ClickException for what is expected to go wrong."""
-        try:
-            return super().invoke(ctx)
-        except QuartblogError as error:
-            raise click.ClickException(explanation(error)) from error
+        """Run the subcommand. Raise ClickException, or the error itself where it could not be recorded."""
+        with scope() as work:
+            try:
+                with unexpected.breadcrumbs(work):
+                    return super().invoke(ctx)
+            except QuartblogError as error:
+                raise click.ClickException(explanation(error)) from error
+            except unexpected.EXPECTED:
+                raise
+            except Exception as error:
+                if (line := _recorded(error, work, ctx)) is None:
+                    raise
+                raise click.ClickException(line) from error
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the subcommand, and let records tell the whole name of the command."""
+        if (work := current_scope()) is not None:
+            work.route = " ".join(["quartblog", *_names(self, args)])
+        return super().resolve_command(ctx, args)
+
+
+def _recorded(error: Exception, work: Scope, ctx: click.Context) -> str | None:
+    invocation = ctx.find_object(Invocation)
+    try:
+        return None if invocation is None else unexpected.record(error, work, invocation.settings())
+    except Exception:  # noqa: BLE001 - what is to be shown is what failed first
+        return None
+
+
+def _names(command: click.Command, args: list[str]) -> Iterator[str]:
+    """The subcommands that the arguments begin with: what follows is typed, and may be anything."""
+    for word in args:
+        if not isinstance(command, click.Group) or word not in command.commands:
+            return
+        command = command.commands[word]
+        yield word
 
 
 def explanation(error: QuartblogError) -> str:

@@ -15,6 +15,7 @@ from quartblog.auth import service
 from quartblog.auth.forms import PASSWORD_MAX
 from quartblog.auth.passwords import hash_password
 from quartblog.database import Database
+from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import EmailTaken, InvalidUsername, NoSuchUser, SchemaOutdated, UsernameTaken
 
 if TYPE_CHECKING:
@@ -157,4 +158,6 @@ def _password(*, from_stdin: bool) -> str:
         typed = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     if not 0 < len(typed) <= PASSWORD_MAX:
         raise click.UsageError(f"the password must have 1 to {PASSWORD_MAX} characters")
+    if (work := current_scope()) is not None:
+        work.hide(lambda: [typed])
     return typed

@@ -1,0 +1,66 @@
+"""Command -> scope -> where it fails as nobody expected: a record in log file and outbox, and one line with its id.
+
+The delivery is started for that record only: a command that works opens no log file and never mails. What waits in
+the outbox is mailed by the site's own leader, or after its next start.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quartblog.app import delivery_options
+from quartblog.delivery import Delivery, current_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quartblog.delivery import Scope
+    from quartblog.settings import Settings
+
+EXPECTED = (click.ClickException, click.Abort, click.exceptions.Exit, EOFError, BrokenPipeError)
+"""What click itself answers."""
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def breadcrumbs(work: Scope) -> Iterator[None]:
+    """Keep what is logged below ERROR in the scope.
+
+    By the factory of records and not by a handler: with one, logging would show warnings on the terminal no more.
+    """
+    make, level = logging.getLogRecordFactory(), logging.root.level
+
+    def make_and_keep(*arguments: Any, **more: Any) -> logging.LogRecord:
+        record = make(*arguments, **more)
+        if record.levelno < logging.ERROR and current_scope() is work:
+            with suppress(Exception):  # A message that cannot be built is its handlers' business.
+                work.breadcrumbs.append((record.created, record.levelname, record.name, record.getMessage()))
+        return record
+
+    logging.setLogRecordFactory(make_and_keep)
+    logging.root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(make)
+        logging.root.setLevel(level)
+
+
+def record(error: Exception, work: Scope, settings: Settings) -> str | None:
+    """Record the failure in its scope; the line to show, None where the log file did not take it."""
+    options = delivery_options(settings, mail=False)
+    # The file is not told that a delivery begins and does not mail: that is so by design.
+    options["file"] = replace(options["file"], level="ERROR")
+    while len(work.breadcrumbs) > settings.delivery.breadcrumbs:
+        work.breadcrumbs.popleft()
+    with Delivery(**options) as delivery:
+        logger.error("Exception in the command %s", work.route, exc_info=error)
+        written = delivery.drain() and delivery.healthy
+    kind, path = type(error).__name__, options["file"].path
+    return f"{work.route} failed unexpectedly ({kind}): see error {work.error_id} in {path}" if written else None
