@@ -7,6 +7,7 @@ the outbox is mailed by the site's own leader, or after its next start.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 EXPECTED = (click.ClickException, click.Abort, click.exceptions.Exit, EOFError, BrokenPipeError)
 """What click itself answers."""
+MOST = 200
+"""Breadcrumbs that are kept until the settings say how many there shall be: no setting is higher."""
+LENGTH = 1_000
+"""Characters of a breadcrumb that are kept."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +40,14 @@ def breadcrumbs(work: Scope) -> Iterator[None]:
     By the factory of records and not by a handler: with one, logging would show warnings on the terminal no more.
     """
     make, level = logging.getLogRecordFactory(), logging.root.level
+    # `quartblog run` may run for years.
+    work.breadcrumbs = crumbs = deque(maxlen=MOST)
 
     def make_and_keep(*arguments: Any, **more: Any) -> logging.LogRecord:
         record = make(*arguments, **more)
         if record.levelno < logging.ERROR and current_scope() is work:
             with suppress(Exception):  # A message that cannot be built is its handlers' business.
-                work.breadcrumbs.append((record.created, record.levelname, record.name, record.getMessage()))
+                crumbs.append((record.created, record.levelname, record.name, record.getMessage()[:LENGTH]))
         return record
 
     logging.setLogRecordFactory(make_and_keep)

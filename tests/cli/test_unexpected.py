@@ -150,8 +150,18 @@ def test_a_failure_that_cannot_be_recorded_is_shown(quartblog: Command, folder: 
     assert "100 % wrong" in str(result.exception)
 
 
-@pytest.mark.usefixtures("broken")
-def test_breadcrumbs_are_as_many_as_the_settings_say(quartblog: Command) -> None:
-    told = error_id(quartblog(*CREATE, typed=PASSWORD, QUARTBLOG_DELIVERY__BREADCRUMBS="0"))
+@pytest.mark.parametrize("kept", [0, 3, 200])
+def test_breadcrumbs_are_the_latest_and_as_many_as_the_settings_say(
+    quartblog: Command, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    async def talk_and_fail(*_: object) -> NoReturn:
+        for number in range(300):
+            logging.getLogger("quartblog.auth").info("no. %s", number)
+        raise RuntimeError
 
-    assert json.loads(quartblog("errors", "show", told, "--json").stdout)["samples"][0]["breadcrumbs"] == []
+    monkeypatch.setattr(service, "by_username", talk_and_fail)
+
+    told = error_id(quartblog("user", "admin", "ada", QUARTBLOG_DELIVERY__BREADCRUMBS=str(kept)))
+
+    [sample] = json.loads(quartblog("errors", "show", told, "--json").stdout)["samples"]
+    assert [crumb.rpartition(" ")[2] for crumb in sample["breadcrumbs"]] == [*map(str, range(300 - kept, 300))]
