@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quartblog.delivery import Scope
+    from quartblog.delivery.context import Breadcrumb
     from quartblog.settings import Settings
 
 EXPECTED = (click.ClickException, click.Abort, click.exceptions.Exit, EOFError, BrokenPipeError)
@@ -41,7 +42,8 @@ def breadcrumbs(work: Scope) -> Iterator[None]:
     """
     make, level = logging.getLogRecordFactory(), logging.root.level
     # `quartblog run` may run for years.
-    work.breadcrumbs = crumbs = deque(maxlen=MOST)
+    crumbs: deque[Breadcrumb] = deque(maxlen=MOST)
+    work.breadcrumbs = crumbs
 
     def make_and_keep(*arguments: Any, **more: Any) -> logging.LogRecord:
         record = make(*arguments, **more)
