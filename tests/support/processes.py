@@ -141,9 +141,12 @@ class Servers:
         configure(folder, **sections)
         return folder
 
-    def quartblog(self, folder: Path, *options: str, workers: int = 2, until: str = "/readyz") -> Server:
-        """Start `quartblog run` on a free port, and wait until `until` is answered."""
+    def quartblog(
+        self, folder: Path, *options: str, workers: int = 2, until: str = "/readyz", within: Sequence[str] = ()
+    ) -> Server:
+        """Start `quartblog run` on a free port, behind the words of `within`, and wait until `until` is answered."""
         command = [sys.executable, "-m", "quartblog.cli", "run", "--port=0", f"--workers={workers}", *options]
+        command = [*within, *command]
         return self.start(command, folder).wait_for_address().wait_until(until)
 
     def hypercorn(self, folder: Path, *, workers: int = 2) -> Server:
