@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 from . import forks
 from .configuration import Configuration
+from .intake.intake import left
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions
 from .running import Running
 from .stderr import LOGGER_NAME
@@ -105,9 +107,9 @@ class Delivery:
         """
         new = Configuration(queue or QueueOptions(), file or FileOptions(), mail, outbox, mailing or MailingOptions())
         with self._changing:
-            if self._running is not None:
+            if (running := self._running) is not None:
                 new.check(self._configuration)
-                self._running.reconfigure(self._configuration, new)
+                running.reconfigure(self._configuration, new)
             self._configuration = new
 
     def drain(self, timeout: float = 5.0, *, mail: bool = False) -> bool:
@@ -175,10 +177,14 @@ class Delivery:
         self.stop()
 
     def _stop(self, timeout: float, *, mail: bool) -> bool:
-        with self._changing:
-            running, self._running = self._running, None
+        deadline = time.monotonic() + timeout
+        # A change that is under way may end first, but it may as well wait for a disk that hangs.
+        alone = self._changing.acquire(timeout=timeout / 2)
+        running, self._running = self._running, None
+        if alone:
+            self._changing.release()
         atexit.unregister(self._at_exit)
-        return running is None or running.end(timeout, mail=mail)
+        return running is None or running.end(left(deadline), mail=mail)
 
     def _at_exit(self) -> None:
         # No thread may look up a host any more: mail waits for the next start.

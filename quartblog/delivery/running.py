@@ -37,6 +37,7 @@ class Running:
         self._level_before = logging.root.level
         self._beginning = threading.RLock()
         self._begun = False
+        self._ended = False
 
     def attach(self) -> None:
         """Take every record from now on."""
@@ -68,7 +69,9 @@ class Running:
         return self.posting.post(message, [*recipients])
 
     def reconfigure(self, before: Configuration, new: Configuration) -> None:
-        """Change what differs."""
+        """Change what differs, unless it has ended while the caller waited for a disk."""
+        if self._ended:
+            return
         if new.outbox != before.outbox:
             self._change_outbox(new)
         else:
@@ -91,6 +94,7 @@ class Running:
     def end(self, timeout: float, *, mail: bool) -> bool:
         """As Delivery.stop; without `mail` the mail server is never waited for."""
         deadline = time.monotonic() + timeout
+        self._ended = True
         # The mailer first: what it could not send is a record, and records are still accepted.
         done = self.intake.drain(timeout)
         self.posting.stop(deadline, mail=mail)

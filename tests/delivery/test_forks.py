@@ -143,7 +143,7 @@ listener.PAUSE = 1000
 with delivery() as running:
     fail("parent")
     journal = running._running.intake.journal
-    while not journal._texts:
+    while not journal._pages[-1]._texts:
         pass
     child = os.fork()
     if child:

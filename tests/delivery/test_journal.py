@@ -7,11 +7,11 @@ import re
 import threading
 from contextlib import closing
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery import Delivery, FileOptions, OutboxOptions
+from quartblog.delivery import Delivery, FileOptions, OutboxOptions, QueueOptions
 from quartblog.delivery.intake import flusher, journal
 from quartblog.delivery.intake.files import RotatingFile
 from quartblog.delivery.intake.flusher import Flusher
@@ -134,7 +134,7 @@ def test_a_fast_writer_waits_for_a_slow_disk_and_loses_nothing(path: Path, monke
     most = 0
     for number in range(500):
         book.handle(record(str(number)))
-        most = max(most, book._size)
+        most = max(most, book._pages[-1]._size)
     assert book.flusher.stop(10)
 
     assert messages(path) == [str(number) for number in range(500)]
@@ -192,6 +192,140 @@ def test_a_log_file_that_hangs_keeps_neither_outbox_nor_stop_waiting(
 
     assert titles == ["the disk is gone"]
     assert "writing the log file did not return in time" in capsys.readouterr().err
+
+
+@pytest.fixture
+def left_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change waits for a moment only."""
+    monkeypatch.setattr(journal, "LEAVING", 0.05)
+
+
+@pytest.fixture
+def held(path: Path, tmp_path: Path, gate: Gate, left_soon: None) -> Iterator[Delivery]:
+    """A delivery whose file was changed while it held one record and did not return."""
+    delivery = Delivery(file=FileOptions(path=path))
+    delivery.start()
+    gate.before(journal_of(delivery).file)
+    logger = logging.getLogger("tests.delivery.app")
+    logger.error("into the first file")
+    assert gate.entered.wait(5)
+    delivery.reconfigure(file=FileOptions(path=tmp_path / "other.log"))
+    logger.error("into the other file")
+    yield delivery
+    delivery.stop(5)
+
+
+def journal_of(delivery: Delivery) -> Journal:
+    assert delivery._running is not None
+    return delivery._running.intake.journal
+
+
+def test_the_next_record_is_in_the_changed_file_though_the_one_before_hangs(
+    capsys: pytest.CaptureFixture[str], held: Delivery, path: Path, tmp_path: Path, gate: Gate
+) -> None:
+    book = journal_of(held)
+    before = book._pages[0].flusher
+    before._since = float("-inf")  # It has hung for long.
+
+    assert held.drain(5)
+    assert held.healthy
+    assert messages(tmp_path / "other.log") == ["into the other file"]
+    assert "writing the log file did not return in time and was left behind" in capsys.readouterr().err
+    assert held.stop(5)
+
+    gate.open.set()
+    before._thread.join(10)
+    assert messages(path) == ["into the first file"]
+    assert book.written == 3  # And one line of the delivery's own.
+
+
+def test_a_file_that_was_left_and_is_only_slow_is_waited_for(held: Delivery, path: Path, gate: Gate) -> None:
+    assert not held.drain(0.05)
+    gate.open.set()
+    assert held.drain(5)
+
+    assert messages(path) == ["into the first file"]
+
+
+def test_who_waits_for_room_in_a_file_that_is_left_goes_on_in_the_next(
+    path: Path, tmp_path: Path, gate: Gate, left_soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "ROOM", 0)
+    book = Journal(RotatingFile(FileOptions(path=path)))
+    before = book.flusher
+    gate.before(book.file)
+    before.start()
+    before.ring()
+    book.handle(record("first"))
+    before.ring()
+    assert gate.entered.wait(5)
+    book.handle(record("second"))
+    waiting = threading.Event()
+    make_room = before.make_room
+
+    def wait_for_room(enough: Callable[[], bool]) -> bool:
+        waiting.set()
+        return make_room(enough)
+
+    monkeypatch.setattr(before, "make_room", wait_for_room)
+    listener = threading.Thread(target=book.handle, args=(record("third"),))
+    listener.start()
+    assert waiting.wait(5)
+    book.change(RotatingFile(FileOptions(path=tmp_path / "other.log", format="json")))
+    listener.join(5)
+    assert book.flusher.stop(5)
+    gate.open.set()
+    before._thread.join(10)
+
+    assert messages(path) == ["first", "second"]
+    assert '"message": "third"' in (tmp_path / "other.log").read_text()
+    assert (book.written, book.lost) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{"path": "one/site.log"}, {"path": "two/site.log"}],
+        [{"format": "text"}, {"format": "json"}],
+        [{"max_bytes": 200_000}, {"max_bytes": 400_000}],
+    ],
+)
+def test_every_record_is_in_exactly_one_file_however_often_that_changes(
+    tmp_path: Path, changes: list[dict[str, Any]]
+) -> None:
+    over = threading.Event()
+    counts: list[int] = []
+
+    def log(name: int) -> None:
+        logger = logging.getLogger("tests.delivery.app")
+        number = 0
+        while not over.is_set() and number < 10_000:
+            logger.info("record %d-%d.", name, number)
+            number += 1
+        counts.append(number)
+
+    def options(change: dict[str, Any]) -> FileOptions:
+        every = {"path": "site.log", "max_bytes": 10**9, "backup_count": 100, **change}
+        return FileOptions(**{**every, "path": tmp_path / every["path"]})
+
+    queue = QueueOptions(overflow="block", block_ms=30_000)
+    with Delivery(queue=queue, file=options(changes[0])) as delivery:
+        threads = [threading.Thread(target=log, args=(name,)) for name in range(3)]
+        for thread in threads:
+            thread.start()
+        for turn in range(30):
+            delivery.reconfigure(queue=queue, file=options(changes[(turn + 1) % 2]))
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert delivery.drain(30)
+        figures = delivery.figures()
+
+    written = "".join(file.read_text("utf-8") for file in tmp_path.rglob("site.log*"))
+    found = re.findall(r"record (\d-\d+)\.", written)
+    assert len(found) == sum(counts) == figures["written"] - 1
+    assert len(set(found)) == len(found)
+    assert figures["file_lost"] == 0
 
 
 def test_a_flush_that_fails_is_told_once_and_tried_again(capsys: pytest.CaptureFixture[str]) -> None:

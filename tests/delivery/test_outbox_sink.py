@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quartblog.delivery.intake import outbox_sink
 from quartblog.delivery.intake.listener import Listener
 from quartblog.delivery.intake.outbox_sink import OutboxSink
 from quartblog.delivery.outbox.outbox import Outbox
@@ -124,3 +125,58 @@ def test_without_errors_nothing_is_written(outbox: Outbox, batches: list[int]) -
     OutboxSink(outbox).flush()
 
     assert batches == []
+
+
+def test_a_change_does_not_wait_for_ever_for_an_outbox_that_hangs(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_sink, "CHANGING", 0.05)
+    entered, let_go = threading.Event(), threading.Event()
+    hanging = Outbox(None)
+
+    def hang(_: Any) -> None:
+        entered.set()
+        assert let_go.wait(30)
+
+    monkeypatch.setattr(hanging, "record", hang)
+    sink = OutboxSink(hanging)
+    sink.flusher.start()
+    sink.handle(record())
+    sink.flusher.ring()
+    assert entered.wait(5)
+    sink.handle(record("waits"))
+    changing = threading.Thread(target=sink.change, args=(outbox, 3))
+    changing.start()
+    changing.join(10)
+    waits = changing.is_alive()
+    let_go.set()
+
+    assert not waits
+    assert sink.flusher.stop(5)
+    assert [group.count for group in outbox.unreported()] == [1]
+
+
+def test_a_flush_that_is_under_way_during_a_change_ends_before_it(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, let_go = threading.Event(), threading.Event()
+    before = Outbox(None)
+    store = before.record
+
+    def store_slowly(batch: Any) -> None:
+        entered.set()
+        assert let_go.wait(30)
+        store(batch)
+
+    monkeypatch.setattr(before, "record", store_slowly)
+    sink = OutboxSink(before)
+    sink.flusher.start()
+    sink.handle(record())
+    sink.flusher.ring()
+    assert entered.wait(5)
+    threading.Timer(0.05, let_go.set).start()
+    sink.change(outbox, 3)
+
+    assert [group.count for group in before.unreported()] == [1]
+    assert sink.flusher.stop(5)
+    before.close()

@@ -23,6 +23,7 @@ from quartblog.delivery import (
     new_message,
     scope,
 )
+from quartblog.delivery.intake.files import RotatingFile
 from quartblog.delivery.intake.queue import BoundedQueueHandler
 
 if TYPE_CHECKING:
@@ -393,6 +394,39 @@ def test_a_sink_that_hangs_keeps_stop_within_its_time(path: Path, app_logger: lo
 
     assert time.monotonic() - started < 5
     assert "second" in path.read_text()
+
+
+def test_stop_keeps_its_bound_while_a_change_waits_for_a_disk(
+    deliver: Callable[..., Delivery], path: Path, app_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, let_go = threading.Event(), threading.Event()
+
+    def hang(options: FileOptions) -> None:
+        entered.set()
+        assert let_go.wait(30)
+
+    monkeypatch.setattr(RotatingFile, "check", hang)
+    delivery = deliver()
+    other = FileOptions(path=path.with_name("other.log"))
+    changing = threading.Thread(target=delivery.reconfigure, kwargs={"file": other})
+    changing.start()
+    assert entered.wait(5)
+    app_logger.error("failed")
+    began = time.monotonic()
+    stopped = delivery.stop(1)
+    took = time.monotonic() - began
+    threads = threading.active_count()
+    let_go.set()
+    changing.join(10)
+
+    assert stopped
+    assert took < 5
+    assert "failed" in path.read_text()
+    # What is stopped stays so, and the next start has the change.
+    assert threading.active_count() == threads - 1
+    delivery.start()
+    delivery.drain()
+    assert other.path.exists()
 
 
 def test_it_is_healthy_while_the_listener_lives_and_the_file_can_be_written(

@@ -42,7 +42,6 @@ class Intake:
         self.journal = Journal(RotatingFile(file))
         self.errors = errors
         self._lanes = [Lane(sink) for sink in extra_sinks]
-        self._threads: tuple[Flusher | Lane, ...] = (self.journal.flusher, errors.flusher, *self._lanes)
         self.listener = Listener(
             self.handler.records,
             [self.journal, errors, *self._lanes],
@@ -115,6 +114,10 @@ class Intake:
             "enqueue": handler.latency.percentiles(),
             "to_file": journal.latency.percentiles(),
         }
+
+    @property
+    def _threads(self) -> tuple[Flusher | Lane, ...]:
+        return (*self.journal.flushers, self.errors.flusher, *self._lanes)
 
     def _settler(self, queue: QueueOptions, own_addresses: Iterable[str]) -> Settler:
         # Our own sinks need no frames, only somebody's extra sink may.

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ROOM = 1_000
 """Groups that wait for the disk at most: the listener waits as well then, unless the disk hangs."""
+CHANGING = 2.0
+"""Seconds a change to another outbox waits for a flush that is under way."""
 
 
 class OutboxSink(logging.Handler):
@@ -65,10 +67,11 @@ class OutboxSink(logging.Handler):
         self.grouped += len(batch)
 
     def change(self, outbox: Outbox, samples: int) -> None:
-        """Store in another outbox from the next flush on; what was collected goes to the one before."""
-        self.flush()
+        """Store in another outbox from the next flush on, which also gets what was collected."""
         with self._collecting:
             self._outbox, self._samples = outbox, samples
+        # A flush that is under way belongs to the one before, which is closed next.
+        self.flusher.drain(CHANGING)
 
     def abandon(self) -> None:
         """After a fork, in the child: what was collected is the parent's to store."""
