@@ -44,6 +44,20 @@ async def test_no_page_scrolls_sideways(site: Server, person: str, open_tab: Ope
     await walk(tab, site, person, look)
 
 
+@pytest.mark.parametrize("width", [320, 360, 768])
+async def test_the_longest_name_leaves_room_for_the_page(
+    site: Server, person: str, open_tab: OpenTab, width: int
+) -> None:
+    tab = await open_tab(viewport={"width": width, "height": 740})
+    await tab.goto(f"{site.url}/user/info/{person}")
+
+    lines = await tab.evaluate(
+        "(h => Math.round(h.offsetHeight / parseFloat(getComputedStyle(h).lineHeight)))(document.querySelector('h1'))"
+    )
+
+    assert lines <= 4
+
+
 @pytest.mark.parametrize(("locale", "language"), [("zh-CN", "zh-Hans"), ("en-GB", "en")])
 async def test_every_page_can_be_heard_instead_of_seen(
     site: Server, person: str, open_tab: OpenTab, locale: str, language: str
