@@ -32,19 +32,27 @@ _UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
 
 
 @click.command("rehearse")
-@click.option("--rate", type=Finite(1, 100_000), default=100, show_default=True, help="Failures a second.")
+@click.option("--rate", type=Finite(1, 100_000), default=100, show_default=True, help="Failures per second.")
 @click.option("--distinct", type=click.IntRange(1, 200), default=5, show_default=True, help="Kinds of failure.")
-@click.option("--seconds", type=Finite(0.1, 3600), default=5, show_default=True, help="How long it fails.")
+@click.option(
+    "--seconds", type=Finite(0.1, 3600), default=5, show_default=True, help="Seconds that it goes on failing."
+)
 @click.option(
     "--smtp-delay",
     type=Finite(0, 600),
     default=0.5,
     show_default=True,
-    help="Seconds the server takes a mail.",
+    help="Seconds the mail server needs for each mail.",
 )
-@click.option("--smtp-down", type=Finite(0, 600), default=0, show_default=True, help="Seconds it is away at first.")
+@click.option(
+    "--smtp-down",
+    type=Finite(0, 600),
+    default=0,
+    show_default=True,
+    help="Seconds from the beginning in which no mail server answers.",
+)
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with plain characters; so does a pipe.")
-@click.option("--json", "as_data", is_flag=True, help="Print JSON instead.")
+@click.option("--json", "as_data", is_flag=True, help="Print JSON instead, with all times in seconds.")
 @click.pass_obj
 def command(invocation: Invocation, /, *, ascii_only: bool, as_data: bool, **storm: Any) -> None:
     """Let failures rain on the real pipeline, with the settings in use, and tell what to change.
@@ -59,7 +67,8 @@ def command(invocation: Invocation, /, *, ascii_only: bool, as_data: bool, **sto
     Example:
       quartblog delivery rehearse --rate 500 --distinct 20 --seconds 10
       quartblog delivery rehearse --smtp-delay 2 --smtp-down 30
-      QUARTBLOG_DELIVERY__QUEUE_SIZE=1000 quartblog delivery rehearse --rate 5000
+      quartblog delivery rehearse --ascii > before.txt
+      QUARTBLOG_DELIVERY__QUEUE_SIZE=1000 quartblog delivery rehearse --rate 5000 --json | jq .refused
     """
     stage = _stage(invocation.settings())
     plan = Plan(**storm)

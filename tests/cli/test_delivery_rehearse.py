@@ -4,8 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import Result
+
+from quartblog.cli import rehearse
 
 Command = Callable[..., Result]
 SHORT = ("--seconds", "0.2", "--smtp-delay", "0")
@@ -120,3 +123,15 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(quartblog: Command, monk
     assert result.stderr.splitlines()[-1] == (
         "Error: the rehearsal cannot be set up: [Errno 28] No space left on device"
     )
+
+
+def test_every_option_is_explained_and_shown_in_use(quartblog: Command) -> None:
+    help_text = quartblog("delivery", "rehearse", "--help").stdout
+    examples = help_text.partition("Example:")[2].partition("Options:")[0]
+
+    for option in rehearse.command.params:
+        assert isinstance(option, click.Option)
+        assert option.help
+        assert f" {option.opts[0]}" in examples
+        if isinstance(option.type, click.FloatRange):
+            assert "second" in option.help, f"{option.opts[0]} lacks its unit"
