@@ -132,8 +132,13 @@ class Delivery:
 
     @property
     def healthy(self) -> bool:
-        """Whether it runs, its listener is alive and the last record reached the file."""
-        return self._running is not None and self._running.intake.healthy
+        """Whether it runs, its threads are alive and the last record reached the file."""
+        return (running := self._running) is not None and running.intake.healthy and running.posting.healthy
+
+    @property
+    def degraded(self) -> bool:
+        """Whether errors and mails are only in memory, because the outbox cannot be used: a kill would lose them."""
+        return (running := self._running) is not None and not running.posting.outbox.healthy
 
     @property
     def refused(self) -> dict[str, int]:

@@ -1,4 +1,8 @@
-"""/healthz: the process answers. /readyz: so do the database and the delivery."""
+"""/healthz: the process answers. /readyz: so do the database and the delivery.
+
+An outbox that cannot be used takes no site down: errors are counted and mails leave as before, only would they not
+survive the process. /readyz says "in memory" then, and 200. A mail server that is away is no matter of a probe either.
+"""
 
 import logging
 
@@ -15,6 +19,7 @@ blueprint = Blueprint("health", __name__)
 
 DELIVERY = "quartblog.delivery"
 PATHS = (ALIVE, READY) = ("/healthz", "/readyz")
+UNAVAILABLE = "unavailable"
 
 
 @blueprint.get(ALIVE)
@@ -25,17 +30,24 @@ async def alive() -> ResponseReturnValue:
 
 @blueprint.get(READY)
 async def ready() -> ResponseReturnValue:
-    """200 where every part answers, else 503; the body tells which does not."""
-    delivery: Delivery = current_app.extensions[DELIVERY]
-    parts = {"database": await _database_answers(), "delivery": delivery.healthy}
-    body = {name: "ok" if answers else "unavailable" for name, answers in parts.items()}
-    if all(parts.values()):
-        return jsonify(status="ok", **body)
-    if not delivery.healthy:
+    """200 where every part serves, else 503; the body tells each one's state: ok, unavailable, or in memory."""
+    parts = {
+        "database": "ok" if await _database_answers() else UNAVAILABLE,
+        "delivery": _state(current_app.extensions[DELIVERY]),
+    }
+    if UNAVAILABLE not in parts.values():
+        return jsonify(status="ok", **parts)
+    if parts["delivery"] == UNAVAILABLE:
         # The file is tried again by a record alone, and a site taken out of service may have no other.
-        logger.info("Not ready: the last record did not reach the log file")
+        logger.info("Not ready: the last record did not reach the log file, or a thread of the delivery has ended")
     scope = current_scope()
-    return jsonify(status="unavailable", **body, error_id=scope.error_id if scope else None), 503
+    return jsonify(status=UNAVAILABLE, **parts, error_id=scope.error_id if scope else None), 503
+
+
+def _state(delivery: Delivery) -> str:
+    if not delivery.healthy:
+        return UNAVAILABLE
+    return "in memory" if delivery.degraded else "ok"
 
 
 async def _database_answers() -> bool:

@@ -64,6 +64,37 @@ async def test_without_its_delivery_it_is_not_ready(app: Quart, visitor: Visitor
     assert (told["status"], told["database"], told["delivery"]) == ("unavailable", "ok", "unavailable")
 
 
+async def test_an_outbox_that_cannot_be_used_takes_no_site_down(
+    app: Quart, visitor: Visitor, capfd: pytest.CaptureFixture[str]
+) -> None:
+    delivery: Delivery = app.extensions[DELIVERY]
+    assert delivery._running is not None
+    outbox = delivery._running.posting.outbox
+    assert outbox.path is not None
+    outbox.path.unlink()
+    outbox.path.mkdir()
+    logging.getLogger("test").error("this one is kept in memory")
+    await asyncio.to_thread(delivery.drain)
+
+    page = await visitor.get("/readyz")
+
+    assert page.status == 200
+    assert json.loads(page.text) == {"status": "ok", "database": "ok", "delivery": "in memory"}
+    outbox.path.rmdir()
+    assert "cannot be used" in capfd.readouterr().err
+
+
+async def test_a_worker_that_can_mail_no_more_is_not_ready(app: Quart, visitor: Visitor) -> None:
+    delivery: Delivery = app.extensions[DELIVERY]
+    assert delivery._running is not None
+    await asyncio.to_thread(delivery._running.posting.mailer.stop, 5)
+
+    page = await visitor.get("/readyz")
+
+    assert page.status == 503
+    assert json.loads(page.text)["delivery"] == "unavailable"
+
+
 async def test_a_probe_needs_no_account_and_gets_no_cookie(visitor: Visitor) -> None:
     for path in ("/healthz", "/readyz"):
         page = await visitor.get(path)
