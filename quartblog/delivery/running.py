@@ -118,6 +118,8 @@ class Running:
         before, self.posting = self.posting, self._posting(new)
         self._errors.change(self.posting.outbox, _samples(new))
         self.posting.take_over(before, CHANGING)
+        if not self._ended:
+            self.posting.start()
 
     def _begin_in_child(self) -> None:
         self.begin()

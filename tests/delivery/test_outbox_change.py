@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions
+from quartblog.delivery.mail.mailer import MAILER_THREAD
 
 from .outboxes import message
 
@@ -145,6 +147,16 @@ def test_what_a_failed_disk_left_in_memory_moves_to_the_new_file(
     assert held(site.second) == (3, 1)
     assert f"{site.first} is no longer the outbox: whether anything waits there cannot be seen" in site.warnings()[-1]
     assert "lost" not in capsys.readouterr().err
+
+
+def test_a_change_that_a_slow_disk_held_until_the_stop_starts_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Outbox, "inherit", lambda *_: site.delivery.stop())
+
+    site.change(site.second)
+
+    assert MAILER_THREAD not in {thread.name for thread in threading.enumerate()}
 
 
 def test_what_was_only_in_memory_moves_to_the_first_file(site: Site, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Posting:
         self.mailer.start()
 
     def take_over(self, before: Posting, timeout: float) -> None:
-        """Begin where another ends, which has `timeout` seconds for that.
+        """Before the start: end another, within `timeout` seconds unless its disk hangs.
 
         What only its memory holds moves over. What waits in its file is told and stays: other processes may be
         about to send it.
@@ -70,7 +70,6 @@ class Posting:
         if path is not None and not _is_same(path, self.outbox.path) and (left := _left(waiting)):
             logger.warning("%s is no longer the outbox: %s", path, left)
         before.outbox.close()
-        self.start()
 
     def figures(self) -> dict[str, Any]:
         """What the heartbeat tells of the mail."""
