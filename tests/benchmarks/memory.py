@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from tests.benchmarks.failures import failure
 from tests.benchmarks.table import Row, significant
 from tests.support.processes import ROOT, environment
 
-ERRORS = 1_000_000
+FEW, MANY = 200_000, 1_000_000
 ALLOWED = 30.0
 # Errors logged before the first look: the queue was full once, and every cache has seen its tracebacks.
 WARM_UP = 20_000
@@ -32,20 +33,29 @@ PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 logger = logging.getLogger("tests.benchmarks.memory")
 
 
-def memory_row(errors: int) -> Row:
-    """Run it, once: a bound needs no median."""
-    command = [sys.executable, "-m", "tests.benchmarks.memory", str(errors)]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), check=True, stdout=subprocess.PIPE)
-    found = json.loads(done.stdout)
+def memory_row(runs: int, few: int, many: int) -> Row:
+    """Several runs of a few errors, and one of many: what grows for ever would grow in that one."""
+    several, long = [run(few) for _ in range(runs)], run(many)
+    grown = statistics.median(one["grown"] for one in several)
+    speed = statistics.median(one["per_second"] for one in several)
     return Row(
         "memory",
-        f"memory grown by {errors:,} errors, mail server down, {found['per_second']:,.0f} accepted/s",
-        f"{significant(found['grown'])} MB",
-        f"{significant(found['before'])} MB before",
+        f"memory grown by {many:,} errors, mail server down: median of {runs} times {few:,}, {speed:,.0f} accepted/s",
+        f"{significant(long['grown'])} MB",
+        f"{significant(grown)} MB",
         "",
-        f"<= {ALLOWED:g} MB",
-        found["grown"] <= ALLOWED,
+        f"<= {ALLOWED:g} MB each",
+        max(long["grown"], grown) <= ALLOWED,
     )
+
+
+def run(errors: int) -> dict[str, float]:
+    """What one process measures."""
+    command = [sys.executable, "-m", "tests.benchmarks.memory", str(errors)]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), check=True, stdout=subprocess.PIPE)
+    found: dict[str, float] = json.loads(done.stdout)
+    print(f"memory: {errors:,} errors, grown by {significant(found['grown'])} MB", flush=True)
+    return found
 
 
 def main() -> None:
@@ -74,7 +84,8 @@ def measure(folder: Path, port: int, errors: int) -> dict[str, float]:
             log(errors // 100)
             most = max(most, resident())
         seconds = time.perf_counter() - started
-        assert not delivery.refused, f"refused: {delivery.refused}"
+        # The mailer's own warnings may be: their thread has an event loop, which never waits for room.
+        assert "ERROR" not in delivery.refused, f"refused: {delivery.refused}"
         delivery.drain(600)
         most = max(most, resident())
     with closing(Outbox(folder / "outbox.sqlite3")) as outbox:

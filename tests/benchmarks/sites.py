@@ -7,17 +7,19 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quartblog.delivery.outbox.outbox import Outbox
+from tests.benchmarks import ledger
 from tests.support.processes import ROOT, Server, Servers, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from tests.benchmarks.ledger import Ledger
 
 WORKERS = 2
 FAILING = "/errors/rehearsal"
@@ -37,10 +39,10 @@ class Site:
     errors: int = 0
     """How many failures it has answered."""
 
-    def counted(self) -> int:
-        """How many failures its outbox tells of."""
-        with closing(Outbox(self.server.folder / "instance/outbox.sqlite3")) as outbox:
-            return sum(group.count for group in outbox.groups())
+    def ledger(self) -> Ledger | None:
+        """What became of these; None for a site that keeps no books."""
+        outbox = self.server.folder / "instance/outbox.sqlite3"
+        return ledger.read(outbox, WORKERS, self.errors) if outbox.exists() else None
 
     def settle(self, patience: float = 30.0) -> None:
         """Wait until it is idle: what one run left behind must not slow the next one of somebody else."""
@@ -73,10 +75,6 @@ class Sites:
         self._servers = servers
         self._mail = {"server": "127.0.0.1", "port": mail_port, "admins": ["ada@example.org"]}
         self._started: dict[str, Site] = {}
-
-    def __iter__(self) -> Iterator[tuple[str, Site]]:
-        """What was started, with its name."""
-        return iter(self._started.items())
 
     def get(self, name: str) -> Site:
         """The blog as "ours" and without any handler as "bare", or the peers "flask" and "starlette"."""

@@ -23,11 +23,19 @@ class Row:
     ratio: str
     must_be: str
     met: bool
+    lost: int = 0
+    """Errors that nobody will hear of: with any, the figure is worth nothing."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure is what it must be, and honest."""
+        return self.met and not self.lost
 
     @property
     def cells(self) -> tuple[str, ...]:
         """As they are printed."""
-        return (self.name, self.figure, self.ours, self.peer, self.ratio, self.must_be, "yes" if self.met else "NO")
+        verdict = f"NO: {self.lost:,} lost" if self.lost else "yes" if self.met else "NO"
+        return (self.name, self.figure, self.ours, self.peer, self.ratio, self.must_be, verdict)
 
 
 def median_ratio(of: Sequence[float], to: Sequence[float]) -> float:
