@@ -50,13 +50,8 @@ class TextFormatter(logging.Formatter):
         )
         if error_id := getattr(record, "error_id", None):
             line += f" [error {error_id}]"
-        parts = [one_line(line)]
-        for raw in (exception_text(record), record.stack_info):
-            if raw:
-                text = block(raw)
-                # Far cheaper than the search, for the one text in a record that is long.
-                parts.append(_FORGED.sub("\n  ", text) if "\n2" in text else text)
-        return "\n".join(parts)
+        blocks = [_FORGED.sub("\n  ", block(raw)) for raw in (exception_text(record), record.stack_info) if raw]
+        return "\n".join([one_line(line), *blocks])
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  the same
         """As the standard Formatter, but a second is written once for all its records."""
