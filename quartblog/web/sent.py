@@ -1,14 +1,23 @@
-"""A request -> the values its sender wrote, which no record may show: cookies, credentials, query, form."""
+"""A request -> the values its sender wrote, which no record may show: cookies, credentials, query, form.
+
+Values of fewer than four characters are named only where the field's name tells of a secret, such as `password2`, and
+of an Authorization header: a page number, a ticked box or a short name would take half the words out of a record.
+"""
 
 import binascii
+import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from werkzeug.datastructures import MultiDict
 
 from quartblog.delivery import current_scope
+from quartblog.delivery.text.redaction import ANYWHERE
+
+_SECRET = re.compile("pass|pwd|secret|token", re.IGNORECASE)
 
 # As WTForms and Quart read it: more fields than any form of ours has are not looked at.
 MOST_FIELDS = 200
@@ -29,28 +38,35 @@ def hide_form(form: MultiDict[str, str]) -> None:
     """Let no record of this request show what was typed into its form."""
     if (scope := current_scope()) is not None:
         scope.hide(
-            lambda: [value for values in form.listvalues() for typed in values for value in (typed, *_tidied(typed))]
+            lambda: [
+                value
+                for name, values in form.lists()
+                for typed in values
+                for value in (typed, *_tidied(typed))
+                if worth_hiding(name, value)
+            ]
         )
+
+
+def worth_hiding(name: str, value: str) -> bool:
+    """Whether the value, of a field of this name, tells more than that somebody ticked a box."""
+    return len(value) >= ANYWHERE or _SECRET.search(name) is not None
 
 
 def _in_query(query: str) -> Iterator[str]:
     if not query:
         return
-    yield query
-    for part in query.split("&"):
-        yield part.partition("=")[2]
-    try:
-        yield from (value for _, value in parse_qsl(query, max_num_fields=MOST_FIELDS))
-    except ValueError:  # Too many fields: those as sent are enough.
-        return
+    fields = [part.partition("=")[::2] for part in query.split("&")]
+    with suppress(ValueError):  # Too many fields: those as sent are enough.
+        fields += parse_qsl(query, max_num_fields=MOST_FIELDS)
+    yield from (value for name, value in (("", query), *fields) if worth_hiding(name, value))
 
 
 def _in_cookies(header: str) -> Iterator[str]:
     for part in header.split(";"):
-        value = part.partition("=")[2].strip().strip('"')
-        yield value
-        if "%" in value:
-            yield unquote(value)
+        name, _, value = part.partition("=")
+        value = value.strip().strip('"')
+        yield from (one for one in (value, unquote(value)) if worth_hiding(name, one))
 
 
 def _in_credentials(header: str) -> Iterator[str]:
@@ -61,8 +77,11 @@ def _in_credentials(header: str) -> Iterator[str]:
             decoded = b64decode(credentials).decode("utf-8", "replace")
         except (binascii.Error, ValueError):
             return
+        name, _, password = decoded.partition(":")
         yield decoded
-        yield from decoded.split(":", 1)
+        yield password
+        if worth_hiding("", name):
+            yield name
 
 
 def _tidied(typed: str) -> Iterator[str]:

@@ -15,10 +15,11 @@ import pytest
 
 from quartblog.delivery.context import scope
 from quartblog.delivery.grouping.fingerprint import identify
-from quartblog.delivery.intake.queue import MESSAGE_LIMIT, BoundedQueueHandler
+from quartblog.delivery.intake.queue import BoundedQueueHandler
 from quartblog.delivery.intake.settling import CRUMBS
 from quartblog.delivery.options import QueueOptions
 from quartblog.delivery.statistics import Counter
+from quartblog.delivery.text.escaping import LONGEST
 from quartblog.delivery.text.formatting import exception_text
 
 if TYPE_CHECKING:
@@ -213,9 +214,11 @@ def test_a_huge_message_is_shortened_and_says_so() -> None:
     handler = BoundedQueueHandler(QueueOptions())
     logger_with(handler).error("a" * 10_000_000 + "the end")
 
-    text = queued(handler)[0].getMessage()
+    [record] = queued(handler)
+    text = record.getMessage()
 
-    assert len(text) < MESSAGE_LIMIT + 100
+    assert len(text) < LONGEST + 100
+    assert len(vars(record)["template"]) < LONGEST + 100
     assert "characters left out" in text
     assert text.endswith("the end")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 
 from quartblog.delivery import QueueOptions, scope
 from quartblog.delivery.grouping.events import Event
-from quartblog.delivery.intake.queue import BoundedQueueHandler
+from quartblog.delivery.intake.queue import CRUMB_LIMIT, BoundedQueueHandler
 from quartblog.delivery.intake.settling import Settler
+from quartblog.delivery.text.escaping import LONGEST, shortened
 from quartblog.delivery.text.formatting import JsonFormatter
 from quartblog.delivery.text.redaction import REDACTED, Redactor
 
@@ -125,16 +128,117 @@ def test_breadcrumbs_are_lines_without_hidden_values(desk: Desk) -> None:
     assert time.strptime(line[:8], "%H:%M:%S")
 
 
-def test_values_of_three_characters_and_less_stay() -> None:
-    desk = Desk(Redactor())
-
-    assert hiding(desk, lambda: desk.logger.error("an old error"), "old", "e", "").getMessage() == "an old error"
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("an old error, told", f"an {REDACTED} error, told"),
+        ("'old' password=old", f"'{REDACTED}' password={REDACTED}"),
+        ("old", REDACTED),
+        ("older bold _old old2", "older bold _old old2"),
+        ("密码old错误", f"密码{REDACTED}错误"),
+        ("they say e", f"they say {REDACTED}"),
+        ("  every word stays", "  every word stays"),
+    ],
+)
+def test_values_of_three_characters_and_less_are_hidden_where_they_stand_alone(
+    desk: Desk, written: str, shown: str
+) -> None:
+    assert hiding(desk, lambda: desk.logger.error(written), "old", "e", " ", "").getMessage() == shown
 
 
 def test_a_value_that_holds_another_is_hidden_as_a_whole(desk: Desk) -> None:
     record = hiding(desk, lambda: desk.logger.error("it was longer-value"), "longer", "longer-value")
 
     assert record.getMessage() == f"it was {REDACTED}"
+
+
+def test_values_that_overlap_are_hidden_together(desk: Desk) -> None:
+    record = hiding(desk, lambda: desk.logger.error("it was first-and-second"), "first-and", "and-second")
+
+    assert record.getMessage() == f"it was {REDACTED}"
+
+
+def test_an_object_that_is_logged_instead_of_a_text_names_its_failure_without_a_hidden_value(desk: Desk) -> None:
+    record = hiding(desk, lambda: desk.logger.error(ValueError(SECRET)), SECRET)
+
+    assert Event.from_record(record).title == REDACTED
+
+
+def last_words(record: logging.LogRecord) -> str:
+    return str(record.exc_text).rpartition("\n")[2]
+
+
+def with_note(note: str) -> BaseException:
+    error = failing(ValueError("see below"))
+    error.add_note(note)
+    return error
+
+
+def leave_crumb(desk: Desk, text: str) -> None:
+    desk.logger.info("%s", text)
+    desk.logger.error("no")
+
+
+class Way(NamedTuple):
+    """How a text that is cut at a limit reaches the sinks, and as what."""
+
+    limit: int
+    log: Callable[[Desk, str], object]
+    arrives: Callable[[logging.LogRecord], str]
+
+
+WAYS = {
+    "message": Way(LONGEST, lambda desk, text: desk.logger.error("%s", text), logging.LogRecord.getMessage),
+    "template": Way(LONGEST, lambda desk, text: desk.logger.error(text), lambda record: vars(record)["template"]),
+    "words": Way(LONGEST, lambda desk, text: desk.logger.error("no", exc_info=failing(ValueError(text))), last_words),
+    "key": Way(LONGEST, lambda desk, text: desk.logger.error("no", exc_info=failing(KeyError(text))), last_words),
+    "note": Way(LONGEST, lambda desk, text: desk.logger.error("no", exc_info=with_note(text)), last_words),
+    "crumb": Way(CRUMB_LIMIT, leave_crumb, lambda record: vars(record)["breadcrumbs"][0]),
+}
+
+
+@pytest.mark.parametrize("edge", ["beginning", "end"])
+@pytest.mark.parametrize(
+    ("canary", "values"),
+    [
+        ("hunter 2000 and more", ["hunter 2000 and more"]),
+        ("hunter 2000 and more", ["hunter 2000", "more and", "2000 and more"]),
+        ("user:hunter 2000", ["user:hunter 2000", "user", "hunter 2000"]),
+        ("a first\n'line' and \"one\" more", ["a first\n'line' and \"one\" more"]),
+        ("ada.lovelace@example.com", []),
+        ("Z~7", ["Z~7"]),
+        (f"{SECRET} " * 9_000, [f"{SECRET} " * 9_000]),
+    ],
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_no_part_of_a_value_is_left_where_a_text_was_cut(
+    desk: Desk, way: str, canary: str, values: list[str], edge: str
+) -> None:
+    limit, log, arrives = WAYS[way]
+    if edge == "end":
+        canary, values = canary[::-1], [value[::-1] for value in values]
+    # Only blanks and dashes around it: any letter that arrives is a part of the canary.
+    filling = " -" * limit
+    for inside in range(1, min(len(canary), limit // 2), max(1, len(canary) // 10)):
+        if edge == "beginning":
+            text = filling[1 : limit // 2 - inside + 1] + canary + filling
+        else:
+            text = filling + canary + filling[: limit // 2 - inside]
+        told = arrives(hiding(desk, partial(log, desk, text), *values))
+
+        assert "characters left out" in told
+        rest = re.sub(r"\(\d+ characters left out\)|\[redacted\]|^\S+ INFO \S+:|^\w+Error: ", "", told)
+        assert set(rest) <= set(" -…'\""), inside
+
+
+def test_what_was_left_out_beside_a_cut_is_counted(desk: Desk) -> None:
+    text = "-" * (LONGEST // 2 - 4) + SECRET + "-" * LONGEST
+    record = hiding(desk, lambda: desk.logger.error("%s", text), SECRET)
+    shown = record.getMessage()
+    left_out = re.search(r"\((\d+) characters left out\)", shown)
+
+    assert left_out is not None
+    assert len(shown) - len(f" … {left_out[0]} … ") + int(left_out[1]) == len(text)
 
 
 def test_values_that_cannot_be_told_leave_no_word_of_the_record(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,6 +291,19 @@ def test_no_text_takes_long_to_look_through(text: str) -> None:
     hide = Redactor().for_scope(None)
     began = time.process_time()
     hide(text)
+
+    assert time.process_time() - began < 1.0
+
+
+@pytest.mark.parametrize("value", ["a" * 30_000, "a" * 60_000 + "b", "ab" * 30_000, "a" * 4, "é" * 30_000 + "a"])
+def test_no_cut_takes_long_to_look_at(value: str) -> None:
+    with scope() as work:
+        work.hide(lambda: [value])
+        hide = Redactor().for_scope(work)
+    texts = [shortened(text * 200_000, LONGEST) for text in ("a", "ab", "é", "- a")]
+    began = time.process_time()
+    for text in texts:
+        hide(text)
 
     assert time.process_time() - began < 1.0
 

@@ -26,8 +26,21 @@ QUERY = "query value 4715/ä"
 FIELD = "typed\r\nin-a-field-4716"
 EMAIL = "stranger@elsewhere.example"
 PATH = "somebody-4717"
+SHORT_PASSWORD = "Z~7"
 PARAMETER = "parameter-4718@elsewhere.example"
-CANARIES = [PASSWORD, COOKIE, TOKEN, BASIC, QUERY, "query+value+4715", "in-a-field-4716", EMAIL, PATH, "parameter-4718"]
+CANARIES = [
+    PASSWORD,
+    SHORT_PASSWORD,
+    COOKIE,
+    TOKEN,
+    BASIC,
+    QUERY,
+    "query+value+4715",
+    "in-a-field-4716",
+    EMAIL,
+    PATH,
+    "parameter-4718",
+]
 
 Shape = Callable[[str], NoReturn]
 
@@ -149,7 +162,14 @@ async def send(everything: Everything, shape: str, authorization: str) -> str:
     page = await visitor.client.post(
         f"/fail/{shape}/{PATH}",
         query_string={"q": QUERY},
-        form={"csrf_token": token, "password": PASSWORD, "about_me": FIELD, "email": EMAIL},
+        form={
+            "csrf_token": token,
+            "password": PASSWORD,
+            "password2": SHORT_PASSWORD,
+            "about_me": FIELD,
+            "email": EMAIL,
+            "remember_me": "y",
+        },
         headers={"Authorization": authorization},
     )
     assert page.status_code == 500
@@ -178,6 +198,12 @@ async def test_what_is_no_visitors_is_told_in_every_sink(everything: Everything)
     assert everything.tells("Bug: ") >= {"logs/microblog.log", "extra.log", "mail"}
     assert everything.tells("raise Bug(told)") >= {"logs/microblog.log", "extra.log", "mail"}
     assert everything.tells("Exception on request POST /fail/<shape>/<name>") >= {"logs/microblog.log", "mail"}
+
+
+async def test_a_ticked_box_takes_no_word_out_of_a_record(everything: Everything) -> None:
+    await send(everything, "plainly", "")
+
+    assert everything.tells(" and y and ") >= {"logs/microblog.log", "extra.log", "mail"}
 
 
 async def test_the_operators_own_addresses_stay_readable(everything: Everything) -> None:

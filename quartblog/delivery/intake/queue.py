@@ -16,7 +16,7 @@ from ..context import current_scope
 from ..ids import new_error_id
 from ..statistics import Counter, Latency
 from ..stderr import LOGGER_NAME, describe
-from ..text.escaping import shortened
+from ..text.escaping import LONGEST, shortened
 from ..text.failures import Failure
 from .settling import CRUMBS, SCOPE
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from ..context import Scope
     from ..options import QueueOptions
-
-MESSAGE_LIMIT = 65_536
-"""Characters of one message that are kept: the queue is bounded in records, so a record must be too."""
 
 CRUMB_LIMIT = 1_000
 """Characters of a breadcrumb's message that are kept."""
@@ -139,7 +136,7 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
             elif self._breadcrumbs:
                 self._leave_crumb(record, scope, message)
         attributes.update(record.__dict__)
-        attributes["template"] = record.msg if isinstance(record.msg, str) else None
+        attributes["template"] = _bounded(record.msg) if isinstance(record.msg, str) else None
         attributes["msg"] = attributes["message"] = message
         attributes["args"] = None
         if is_error and not attributes.get("error_id"):
@@ -152,7 +149,7 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
 
     def _leave_crumb(self, record: logging.LogRecord, scope: Scope, message: str) -> None:
         crumbs = scope.breadcrumbs
-        crumbs.append((record.created, record.levelname, record.name, message[:CRUMB_LIMIT]))
+        crumbs.append((record.created, record.levelname, record.name, shortened(message, CRUMB_LIMIT)))
         while len(crumbs) > self._breadcrumbs:
             crumbs.popleft()
 
@@ -228,10 +225,15 @@ def _final_message(record: logging.LogRecord) -> str:
         text = record.getMessage()
     except Exception as error:  # noqa: BLE001  any object may raise from its __str__
         text = f"(the message could not be built: {describe(error)}; template: {_template(record)})"
+    return _bounded(text)
+
+
+def _bounded(text: str) -> str:
+    # What is cut here is redacted later: `Redactor` knows a cut, and what may be a part of a value beside it.
     if type(text) is not str:
         # A subclass of str may bring its own formatting, and its own failures, to another thread.
         text = str.__str__(text)
-    return text if len(text) <= MESSAGE_LIMIT else shortened(text, MESSAGE_LIMIT)
+    return text if len(text) <= LONGEST else shortened(text, LONGEST)
 
 
 def _template(record: logging.LogRecord) -> str:

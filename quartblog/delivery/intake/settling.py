@@ -60,8 +60,11 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
     if (message := hide(before)) != before:
         attributes["msg"] = attributes["message"] = message
     template = attributes.get("template")
-    if isinstance(template, str) and (shown := hide(template)) != template:
-        attributes["template"] = shown
+    # Of an object that was logged instead of a text, the message is what names the failure.
+    named = template if isinstance(template, str) else before
+    if (shown := hide(named)) != named:
+        if named is template:
+            attributes["template"] = shown
         if "identity" in attributes and "failure" not in attributes:
             attributes["identity"] = retitled(attributes["identity"], shown)
     if (failure := attributes.get("failure")) is not None:

@@ -7,11 +7,15 @@ them). Each becomes its Python escape, such as `\n` or `\u2028`; everything else
 
 import re
 
+LONGEST = 65_536
+"""Characters of one free text that are kept: a message, an exception's words, a note. So a record is bounded."""
+
 _CONTROL = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _IN_A_LINE = re.compile(f"[\x00-\x1f{_CONTROL}]")
 # Line feeds and tabs give a traceback its shape.
 _IN_A_BLOCK = re.compile(f"[\x00-\x08\x0b-\x1f{_CONTROL}]")
 _UNPRINTABLE_ASCII = bytes({*range(0x20), 0x7F} - {*b"\t\n"})
+_LEFT_OUT = re.compile(r" … \((\d+) characters left out\) … ")
 _SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 
 
@@ -44,5 +48,19 @@ def shortened(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     half = limit // 2
-    left_out = len(text) - 2 * half
-    return f"{text[:half]} … ({left_out} characters left out) … {text[-half:]}"
+    return f"{text[:half]}{left_out(len(text) - 2 * half)}{text[-half:]}"
+
+
+def left_out(characters: int) -> str:
+    """What stands in the place of so many."""
+    return f" … ({characters} characters left out) … "
+
+
+def cut_in(text: str) -> re.Match[str] | None:
+    """Where `shortened` has left something out, which is always in the middle; group 1 is how much."""
+    if "characters left out" not in text:
+        return None
+    middle = len(text) // 2
+    # A narrow window: what a stranger has typed beside the cut must not be taken for it.
+    found = _LEFT_OUT.search(text, max(0, middle - 26), middle + 26)
+    return found if found is not None and found.start() == len(text) - found.end() else None

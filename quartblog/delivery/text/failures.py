@@ -13,7 +13,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..stderr import describe
-from .escaping import shortened
+from .escaping import LONGEST, shortened
 from .stacks import STACKS, Stack, StackCache
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
-WORDS_LIMIT = 65_536
-"""Characters of one exception's own words that are kept: a record is bounded as a whole."""
 CHAIN_LIMIT = 10
 """Causes of one exception that tell it from others, and members of one group."""
 
@@ -102,7 +100,7 @@ class Failure:
     def _examine(self, error: BaseException, trace: TracebackType | None, stacks: StackCache) -> None:
         stack = stacks.of(trace) if trace is not None else None
         if _stands_alone(error):
-            self.said = shortened(str.__str__(str(error)), WORDS_LIMIT)
+            self.said = shortened(str.__str__(str(error)), LONGEST)
             self.links = (Link(type(error), stack, ""),)
             return
         # Without frames the standard library composes everything else, which is cheap.
@@ -218,9 +216,9 @@ def _rewrite_part(part: Any, change: Callable[[str], str]) -> None:
 
 def _freeze(part: Any) -> None:
     """Keep texts where the standard library keeps objects, and not more of them than a record may hold."""
-    part._str = shortened(str.__str__(part._str), WORDS_LIMIT)  # noqa: SLF001  there is no other door
+    part._str = shortened(str.__str__(part._str), LONGEST)  # noqa: SLF001  there is no other door
     if isinstance(part.__notes__, (list, tuple)):
-        part.__notes__ = [shortened(_safe(note, str), WORDS_LIMIT) for note in part.__notes__]
+        part.__notes__ = [shortened(_safe(note, str), LONGEST) for note in part.__notes__]
 
 
 def _safe(note: object, words: Callable[[object], str]) -> str:

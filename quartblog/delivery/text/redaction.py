@@ -3,30 +3,45 @@
 An allow-list decides what a record tells of a request (`context.Scope`). What is left are free texts: a message, an
 exception's own words. There every value the visitor sent is replaced where it stands, and every e-mail address that
 is not the operator's own. Source lines in a traceback come from files and stay as they are.
+
+A value of four characters and more is hidden anywhere. A shorter one is hidden where it stands alone, between anything
+but ASCII letters, digits and underscores: inside of words it would be in half of any text. So only such short values
+should be named as are secret; of white space alone they are never hidden.
+
+A text that was shortened may have been cut in the middle of a value. What is beside the cut and may be a part of one,
+or of an address, is left out as well, however short it is.
 """
 
 from __future__ import annotations
 
 import re
+import string
 from typing import TYPE_CHECKING
 
 from ..stderr import describe, report
+from .escaping import cut_in, left_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..context import Scope
 
+    Span = tuple[int, int]
+
 REDACTED = "[redacted]"
 
-SHORTEST = 4
-"""Characters a value has at least to be replaced: shorter ones stand in half the words of any text."""
+ANYWHERE = 4
+"""Characters a value has at least to be hidden inside of words as well."""
 MOST = 200
-"""Values of one request that are looked for; a form with more is no form of ours."""
+"""Values of one request that are looked for, the longest ones; a form with more is no form of ours."""
+LONGEST_ADDRESS = 320
+"""Characters of an e-mail address at most: of a word that was cut, so many are left out."""
 
 # Possessive, and never begun in the middle of a word: this runs over texts that strangers choose.
 _WORD = r"\w.!#$%&'*+/=?^`{|}~-"
-_ADDRESS = re.compile(rf"(?<![{_WORD}])(?P<before>['`*|{{}}/=]*+)(?P<address>[{_WORD}]++@[\w-]++(?:\.[\w-]++)++)")
+_ADDRESS = re.compile(rf"(?<![{_WORD}])['`*|{{}}/=]*+(?P<address>[{_WORD}]++@[\w-]++(?:\.[\w-]++)++)")
+_IN_AN_ADDRESS = re.compile(rf"[@{_WORD}]*+")
+_WORD_CHARACTERS = frozenset(f"{string.ascii_letters}{string.digits}_")
 
 
 class Redactor:
@@ -45,28 +60,75 @@ class Redactor:
                 self._failed = True
                 report(f"what a visitor sent cannot be told, so the words of records are left out: {describe(error)}")
             return lambda _: REDACTED
-        if not values:
-            return self._addresses
+        return lambda text: self._without(values, text)
 
-        def hide(text: str) -> str:
-            for value in values:
-                if value in text:
-                    text = text.replace(value, REDACTED)
-            return self._addresses(text)
+    def _without(self, values: Sequence[str], text: str) -> str:
+        spans = [span for value in values if value in text for span in _places(value, text)]
+        if "@" in text:
+            spans += self._addresses(text)
+        cut = cut_in(text)
+        if cut is not None:
+            spans.append(_widened(cut, values))
+        if not spans:
+            return text
+        shown: list[str] = []
+        done = 0
+        for start, end in _joined(spans):
+            instead = REDACTED
+            if cut is not None and start <= cut.start() < end:
+                instead = left_out(int(cut[1]) + end - start - len(cut[0]))
+            shown += (text[done:start], instead)
+            done = end
+        return "".join([*shown, text[done:]])
 
-        return hide
-
-    def _addresses(self, text: str) -> str:
-        return _ADDRESS.sub(self._address, text) if "@" in text else text
-
-    def _address(self, found: re.Match[str]) -> str:
-        if found["address"].lower().rstrip("'`") in self._keep:
-            return found[0]
-        return f"{found['before']}{REDACTED}"
+    def _addresses(self, text: str) -> Iterator[Span]:
+        for found in _ADDRESS.finditer(text):
+            if found["address"].lower().rstrip("'`") not in self._keep:
+                yield found.span("address")
 
 
 def _hidden(scope: Scope) -> list[str]:
-    """The values, and how repr() writes them: the longest first, for one may be a part of another."""
-    longest_first = sorted((value for value in scope.hidden() if len(value) >= SHORTEST), key=len, reverse=True)
-    found = longest_first[:MOST]
+    """The values, and how repr() writes them."""
+    values = [value for value in scope.hidden() if len(value) >= ANYWHERE or value.strip()]
+    found = sorted(values, key=len, reverse=True)[:MOST]
     return found + [written for value in found if (written := repr(value)[1:-1]) != value]
+
+
+def _places(value: str, text: str) -> Iterator[Span]:
+    end = 0
+    while (start := text.find(value, end)) >= 0:
+        end = start + len(value)
+        if len(value) >= ANYWHERE or _WORD_CHARACTERS.isdisjoint(text[max(0, start - 1) : start] + text[end : end + 1]):
+            yield start, end
+
+
+def _widened(cut: re.Match[str], values: Sequence[str]) -> Span:
+    """The cut, with all beside it that may be a part of a value or of an address."""
+    before, after = cut.string[: cut.start()], cut.string[cut.end() :]
+    backwards = [value[::-1] for value in values]
+    return cut.start() - _rest(before[::-1], backwards), cut.end() + _rest(after, values)
+
+
+def _rest(text: str, values: Iterable[str]) -> int:
+    """How many characters at the beginning of the text may be the end of a value, or of an address."""
+    found = _IN_AN_ADDRESS.match(text, 0, LONGEST_ADDRESS)
+    return max(found.end() if found else 0, *(_overlap(value, text) for value in values), 0)
+
+
+def _overlap(value: str, text: str) -> int:
+    """How many characters at the end of the value are the beginning of the text."""
+    start = max(0, len(value) - len(text))
+    while start >= 0 and not text.startswith(value[start:]):
+        start = value.find(text[0], start + 1)
+    return len(value) - start if start >= 0 else 0
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """Those that overlap as one, in their order."""
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
