@@ -7,6 +7,7 @@ same id into the header.
 
 import json
 import logging
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from quart import Quart, Response, current_app, flash, redirect, request, url_for
@@ -16,12 +17,16 @@ from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, 
 
 from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import DatabaseUnavailable, NoSuchUser, StaleForm
-from quartblog.web.i18n import N_, _
+from quartblog.web.i18n import N_, _, locale
 
 logger = logging.getLogger(__name__)
 
 # Seconds after which a client may try again, where the refusal names none: long enough for a database to restart.
 RETRY_AFTER = 10
+
+RENDERED = "quartblog.error_pages"
+# Stands in a rendered page where the error id goes; no text holds it.
+_ID = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ _STALE_FORM = Explanation(N_("表单已失效"), N_("页面打开得太久，或
 
 def init_app(app: Quart) -> None:
     """Answer every exception that can leave a view. Comes before what may refuse a request."""
+    app.extensions[RENDERED] = {}
     app.before_request(note_route)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Unauthorized, sign_in_first)
@@ -107,16 +113,14 @@ def problem(status: int, title: str, detail: str | None, error_id: str | None) -
 async def _answer(error: HTTPException, explanation: Explanation | None = None) -> Response:
     status = error.code or InternalServerError.code
     explanation = explanation or EXPLANATIONS.get(status) or EXPLANATIONS[400 if status < 500 else 500]
-    title, hint = _(explanation.title), _(explanation.hint) if explanation.hint else None
     scope = current_scope()
     error_id = scope.error_id if scope is not None and _is_failure(error) else None
     if _wants_json():
-        body = problem(status, title, hint, error_id)
+        hint = _(explanation.hint) if explanation.hint else None
+        body = problem(status, _(explanation.title), hint, error_id)
         response = Response(body, status, content_type="application/problem+json")
     else:
-        # Not render_template(): its context processors would ask the database who is signed in.
-        template = current_app.jinja_env.get_template("error.html")
-        body = await template.render_async(status=status, title=title, hint=hint, error_id=error_id)
+        body = await _page(status, explanation, error_id)
         response = Response(body, status, content_type="text/html; charset=utf-8")
     for name, value in error.get_headers():
         if name.lower() != "content-type":
@@ -124,6 +128,22 @@ async def _answer(error: HTTPException, explanation: Explanation | None = None) 
     if status in {429, 503}:
         response.headers.setdefault("Retry-After", str(RETRY_AFTER))
     return response
+
+
+async def _page(status: int, explanation: Explanation, error_id: str | None) -> str:
+    """The HTML page. Only its error id differs from one failure to the next, so a storm of them renders one page."""
+    rendered: dict[Hashable, str] = current_app.extensions[RENDERED]
+    key = (status, explanation, error_id is None, locale(), request.root_path)
+    if (page := rendered.get(key)) is None:
+        # Not render_template(): its context processors would ask the database who is signed in.
+        template = current_app.jinja_env.get_template("error.html")
+        place = _ID if error_id else None
+        page = await template.render_async(
+            status=status, title=explanation.title, hint=explanation.hint, error_id=place
+        )
+        if not current_app.jinja_env.auto_reload:
+            rendered[key] = page
+    return page.replace(_ID, error_id) if error_id else page
 
 
 def _is_failure(error: HTTPException) -> bool:
