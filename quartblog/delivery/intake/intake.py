@@ -59,6 +59,7 @@ class Intake:
         """Start the threads; once in an intake's life."""
         self.listener.start()
         self.handler.reader = self.listener.ident
+        self.handler.hurry = self.listener.hurry
         for part in self._threads:
             part.start()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-PAUSE = 0.02
-"""Seconds after a record at which `on_pause` is called."""
+PAUSE = 0.04
+"""Seconds after a record at which `on_pause` is called, and what came meanwhile is taken."""
 
 
 class _Mark:
@@ -32,9 +33,10 @@ class Listener:
 
     A sink that raises is reported on stderr once, until it succeeds again; the thread and the
     other sinks go on. `settle` completes each record before any sink has it. `on_taken` is called
-    after each record and may return one more to write. `on_pause` is called 20 ms after the first
+    after each record and may return one more to write. `on_pause` is called 40 ms after the first
     record since the last time, and before a drain or stop returns: the moment for what is better
-    done for many records at once. It must not raise.
+    done for many records at once. It must not raise. Until then the thread naps whenever the queue
+    is empty: waking for every record of a storm would cost the threads that log as much as the rest.
     """
 
     def __init__(  # noqa: PLR0913  keywords only, each hooks into one moment
@@ -55,6 +57,9 @@ class Listener:
         self._on_taken = on_taken
         self._on_pause = on_pause
         self._failing: set[logging.Handler] = set()
+        # Held while nobody hurries. A bare lock, for hurry() may be called from a signal handler.
+        self._awake = threading.Lock()
+        self._awake.acquire()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -71,6 +76,11 @@ class Listener:
         """Start the thread; once in a listener's life."""
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Take what is queued now, for somebody waits or room is short; from any thread or signal handler."""
+        with contextlib.suppress(RuntimeError):  # It was told already.
+            self._awake.release()
+
     def drain(self, timeout: float = 5.0) -> bool:
         """Wait until what was queued before this call has been through every sink.
 
@@ -82,6 +92,7 @@ class Listener:
             return False
         mark = _Mark()
         self._records.put(mark)
+        self.hurry()
         return mark.reached.wait(timeout)
 
     def stop(self, timeout: float = 5.0) -> bool:
@@ -92,6 +103,7 @@ class Listener:
         if not self.alive:
             return True
         self._records.put(_Mark(last=True))
+        self.hurry()
         if threading.get_ident() == self.ident:
             return False
         self._thread.join(timeout)
@@ -121,9 +133,10 @@ class Listener:
 
     def _next(self, *, stopping: bool, until: float | None) -> logging.LogRecord | _Mark | None:
         """What comes next; None at the given time, or at once where nothing more will come."""
-        wait = None if until is None else max(0.0, until - time.monotonic())
+        if until is not None and not stopping and self._records.empty():
+            self._awake.acquire(timeout=max(0.0, until - time.monotonic()))
         try:
-            item: logging.LogRecord | _Mark = self._records.get(block=not stopping, timeout=wait)
+            item: logging.LogRecord | _Mark = self._records.get(block=until is None and not stopping)
         except Empty:
             return None
         return item

@@ -59,6 +59,8 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
         self._beginnings: list[Callable[[], None]] = []
         self.reader: int | None = None
         """Identifier of the thread that empties the queue: it must never wait for room."""
+        self.hurry: Callable[[], None] = lambda: None
+        """Tells that thread that room is short."""
 
     def reconfigure(self, options: QueueOptions) -> None:
         """Use these from the next record on; what waits already stays."""
@@ -99,6 +101,8 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
             limit = self.limit if level >= logging.ERROR else self._ordinary_limit
             if depth < limit or self._finds_room(limit):
                 self.enqueue(self.prepare(record, depth))
+                if depth > self._ordinary_limit >> 1:
+                    self.hurry()
                 if depth >= self.high_water:
                     self.high_water = depth + 1
                 if self.accepted.add() % SAMPLED == 0:
@@ -185,6 +189,7 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
             gate.acquire()
             self._waiting.append(gate)
             left = deadline - time.monotonic()
+            self.hurry()
             free = self.records.qsize() < limit
             woken = not free and left > 0 and gate.acquire(timeout=left)
             if not woken:
