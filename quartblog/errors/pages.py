@@ -9,11 +9,14 @@ import json
 import logging
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from quart import Quart, Response, current_app, flash, redirect, request, url_for
 from quart.typing import ResponseReturnValue
 from quart_auth import Unauthorized
+from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, NotFound, ServiceUnavailable
+from werkzeug.http import parse_accept_header
 
 from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import DatabaseUnavailable, NoSuchUser, StaleForm
@@ -23,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 # Seconds after which a client may try again, where the refusal names none: long enough for a database to restart.
 RETRY_AFTER = 10
+
+# Characters of the Accept header that are read; browsers send 200 at most.
+ACCEPT_READ = 1000
 
 RENDERED = "quartblog.error_pages"
 # Stands in a rendered page where the error id goes; no text holds it.
@@ -151,5 +157,11 @@ def _is_failure(error: HTTPException) -> bool:
 
 
 def _wants_json() -> bool:
+    return _prefers_json(request.headers.get("Accept", "")[:ACCEPT_READ])
+
+
+# The same few browsers ask again and again, and parsing their wishes is a good part of an error's answer.
+@lru_cache(maxsize=256)
+def _prefers_json(accept: str) -> bool:
     kinds = ("text/html", "application/problem+json", "application/json")
-    return request.accept_mimetypes.best_match(kinds, default=kinds[0]) != kinds[0]
+    return parse_accept_header(accept, MIMEAccept).best_match(kinds, default=kinds[0]) != kinds[0]

@@ -3,7 +3,8 @@
 from typing import Any
 
 from quart import Quart, Response, request
-from quart.sessions import SecureCookieSessionInterface, SessionMixin
+from quart.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from quart.wrappers import BaseRequestWebsocket
 
 # No script, nothing from another host, no framing: there is nothing here that needs more.
 CONTENT_SECURITY_POLICY = (
@@ -34,10 +35,16 @@ def security_headers(*, secure: bool, debug: bool) -> dict[str, str]:
 
 
 class OnlyChangedSessions(SecureCookieSessionInterface):
-    """Leaves an answer alone where there is nothing to save.
+    """Leaves a request alone that brings no session, and an answer that has nothing to save.
 
     Quart 0.23 looks at each session itself, and would tell caches that even a static file varies by who asks.
     """
+
+    async def open_session(self, app: Quart, request: BaseRequestWebsocket) -> SecureCookieSession | None:
+        """Read the cookie; without one, no key is derived to check it."""
+        if self.get_cookie_name(app) in request.cookies:
+            return await super().open_session(app, request)
+        return self.session_class()
 
     async def save_session(self, app: Quart, session: SessionMixin, response: Any) -> None:
         """Set the cookie of a changed session."""

@@ -167,7 +167,8 @@ class RotatingFile(ConcurrentRotatingFileHandler):
 
 def _length(text: str) -> int:
     """Bytes of the record in the file."""
-    return len(text.encode("utf-8", "replace")) + 1
+    # Known without a look at the characters, where the text is ASCII.
+    return 1 + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
 
 
 def _whole_ones(texts: Sequence[str], size: int) -> int:
