@@ -49,9 +49,12 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int) -> Non
     }
     [group] = database.execute(_UPSERT, row).fetchone()
     newest = list(tally.newest)[-samples:]
-    database.executemany(
-        "INSERT INTO samples (group_id, error_id, created, data) VALUES (?, ?, ?, ?)",
-        [(group, one_line(event.error_id), event.created, event.to_json()) for event in newest],
+    rows = [(group, one_line(event.error_id), event.created, event.to_json()) for event in newest]
+    # One statement: between two the thread may have to wait for the interpreter, and other processes for this one.
+    places = ", ".join(["(?, ?, ?, ?)"] * len(rows))
+    database.execute(
+        f"INSERT INTO samples (group_id, error_id, created, data) VALUES {places}",  # noqa: S608  only places
+        [value for row in rows for value in row],
     )
     trim_samples(database, group, samples)
 

@@ -33,10 +33,11 @@ _STEPS = (
 
 def used_bytes(database: Database) -> int:
     """Bytes of the file that hold something."""
-    [size] = database.execute("PRAGMA page_size").fetchone()
-    [pages] = database.execute("PRAGMA page_count").fetchone()
-    [free] = database.execute("PRAGMA freelist_count").fetchone()
-    return int(size * (pages - free))
+    [used] = database.execute(
+        """SELECT page_size * (page_count - freelist_count)
+        FROM pragma_page_size, pragma_page_count, pragma_freelist_count"""
+    ).fetchone()
+    return int(used)
 
 
 def to_size(database: Database, max_bytes: int) -> None:
