@@ -1,6 +1,7 @@
 """create_app(): settings -> one app, and the only place where all packages meet."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -40,7 +41,8 @@ def create_app(settings: Settings | None = None) -> Quart:
 
     Nothing runs yet: log delivery and database open and close with the server's lifespan. Raise SettingsError.
     """
-    watched = config_file() if settings is None else None
+    served = settings is None
+    watched = config_file() if served else None
     settings = settings or load_settings()
     app = Application("quartblog")
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
@@ -62,7 +64,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     )
     delivery = Delivery(**delivery_options(settings, mail=not app.debug))
     watcher = Watcher(watched, settings, lambda new: _change(delivery, new, mail=not app.debug)) if watched else None
-    _serve_with(app, _database(settings), delivery, watcher)
+    _serve_with(app, _database(settings), delivery, watcher, served=served)
     hosts.init_app(app, settings.security.allowed_hosts, any_host=health.PATHS, language=settings.site.language)
     last_resort.init_app(
         app,
@@ -172,8 +174,11 @@ def _change(delivery: Delivery, settings: Settings, *, mail: bool) -> None:
     delivery.reconfigure(**delivery_options(settings, mail=mail))
 
 
-def _serve_with(app: Quart, database: Database, delivery: Delivery, watcher: Watcher | None) -> None:
-    """Open the delivery first and close it last, so that it hears of everything between."""
+def _serve_with(app: Quart, database: Database, delivery: Delivery, watcher: Watcher | None, *, served: bool) -> None:
+    """Open the delivery first and close it last, so that it hears of everything between.
+
+    `served`: the process is a server's, and has this one app.
+    """
     app.extensions[DATABASE] = database
     app.extensions[health.DELIVERY] = delivery
 
@@ -186,8 +191,18 @@ def _serve_with(app: Quart, database: Database, delivery: Delivery, watcher: Wat
             await _check_schema(database)
             if watcher is not None:
                 await stack.enter_async_context(_in_background(watcher.watch()))
+            if served:
+                _keep_what_is_loaded()
+            if app.debug:
+                logger.info("Debug is on: failures are shown in the browser, the mail server is not used")
             logger.info("微博已启动")
             yield
+
+
+def _keep_what_is_loaded() -> None:
+    """Out of the garbage collector's sight: a storm of errors would make it look at all code again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @asynccontextmanager

@@ -78,7 +78,7 @@ class Delivery:
         mail = self._configuration.mail
         problem = mail.problem if mail else None
         if mail is None:
-            logger.info("No mail server is set: errors are logged, no mail is sent")
+            logger.info("No mail server is used: errors are logged, no mail is sent")
         elif problem is not None:
             logger.error("No mail can be sent: %s", problem)
 

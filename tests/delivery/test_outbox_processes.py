@@ -210,15 +210,14 @@ def test_no_connection_is_left_open(path: Path) -> None:
     source = (
         HEAD
         + """
-import gc, threading
+import gc, logging, threading
+logging.disable(logging.CRITICAL)
 threads = [threading.Thread(target=outbox.record, args=([event(1)],)) for _ in range(4)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 outbox.changed(); outbox.housekeeping(); outbox.close()
 aside = Outbox(path); path.unlink(); aside.record([event(1)]); path.unlink(); aside.groups(); aside.close()
 path.write_bytes(b"garbage" * 999)
-import logging
-logging.disable(logging.CRITICAL)
 real, sys.stderr = sys.stderr, open(os.devnull, "w")
 broken = Outbox(path); broken.record([event(1)]); broken.close()
 nowhere = Outbox(path / "x"); nowhere.record([event(1)]); nowhere.close()

@@ -232,7 +232,7 @@ async def test_the_event_loop_is_not_held_up_by_hundreds_of_failures(
 def test_without_a_mail_server_one_line_says_so(deliver: Callable[..., Delivery], path: Path) -> None:
     deliver().drain()
 
-    assert path.read_text().count("INFO: No mail server is set") == 1
+    assert path.read_text().count("INFO: No mail server is used") == 1
 
 
 def test_mail_options_that_cannot_work_are_one_line_and_no_reason_to_stop(

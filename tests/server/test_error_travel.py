@@ -120,5 +120,6 @@ def test_debug_mode_shows_the_traceback_and_sends_no_mail(servers: Servers, mail
     # What the developer sees is recorded as usual; nothing would be mailed, whatever fails.
     eventually(lambda: page.headers["X-Error-Id"] in server.log)
     assert "no mail is sent" in server.log
+    assert "Debug is on" in server.log
     assert server.stop() == 0
     assert mail_server.mails == []
