@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from quartblog.auth import service
 from quartblog.cli import main
 from quartblog.errors.exceptions import DatabaseUnavailable
+from tests.support.smtp import MailServer
 
 Command = Callable[..., Result]
 
@@ -94,6 +95,15 @@ def test_the_log_file_tells_of_the_failure_and_not_of_the_delivery(quartblog: Co
     quartblog(*CREATE, typed=PASSWORD)
 
     assert re.findall(r"^\S+ \S+ ([A-Z]+): ", log_file(folder), re.MULTILINE) == ["ERROR"]
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_command_that_fails_is_no_worker_and_asks_for_no_lead(quartblog: Command, folder: Path) -> None:
+    with MailServer() as server:
+        quartblog(*CREATE, typed=PASSWORD, MAIL_SERVER="127.0.0.1", MAIL_PORT=str(server.port), MAIL_ADMINS=EMAIL)
+
+    assert json.loads(quartblog("delivery", "status", "--json").stdout)["workers"] == []
+    assert not (folder / "instance" / "outbox.sqlite3.leader").exists()
 
 
 def test_a_database_without_its_tables_is_recorded_under_the_commands_name(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import MailOptions, new_message
+from quartblog.delivery.mail.leader import Leadership
 from quartblog.delivery.mail.mailer import Mailer
 from quartblog.delivery.mail.postman import Postman
 from quartblog.delivery.options import MailingOptions
@@ -90,6 +91,12 @@ def worker(outbox: Outbox) -> Iterator[Callable[[Peer], subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hearts beat, and the lead is asked for, without long pauses."""
+    monkeypatch.setattr("quartblog.delivery.mail.mailer.BEAT", 0.02)
 
 
 def leads(process: subprocess.Popen[str]) -> bool:
@@ -187,6 +194,7 @@ def test_stopping_right_after_the_start_is_harmless(
     assert start(mail_to(accepting_server)).stop(5)
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_heart_beats_while_the_mail_server_is_slow(
     silent_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
@@ -208,6 +216,7 @@ def test_the_heart_beats_while_the_mail_server_is_slow(
     assert worker.figures["beats"] > 1
 
 
+@pytest.mark.usefixtures("quick")
 def test_without_a_mail_server_the_worker_still_tells_that_it_lives(outbox: Outbox, start: Start) -> None:
     mailer = start(None)
     outbox.record([an_event(time.time())])
@@ -291,6 +300,98 @@ def test_of_two_mailers_one_sends_and_the_other_waits_for_it(
     assert second.drain(5)
     assert (first.leading, second.leading) == (True, False)
     assert len(accepting_server.mails) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_who_has_no_mail_server_leaves_the_lead_to_who_has_one(
+    accepting_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+) -> None:
+    without = start(None)
+    assert eventually(lambda: outbox.workers(0))  # It has looked by its first beat.
+    able = start(mail_to(accepting_server))
+    outbox.record([an_event(time.time())])
+
+    assert able.drain(5)
+    assert (without.leading, able.leading) == (False, True)
+    assert len(accepting_server.mails) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_lead_goes_with_the_mail_server_and_comes_with_it(
+    accepting_server: Peer, mail_to: Callable[..., MailOptions], start: Start
+) -> None:
+    first = start(mail_to(accepting_server))
+    assert eventually(lambda: first.leading)
+    second = start(mail_to(accepting_server))
+
+    first.reconfigure(None, MailingOptions())
+    assert eventually(lambda: second.leading)
+    assert not first.leading
+
+    first.reconfigure(mail_to(accepting_server), MailingOptions())
+    second.reconfigure(None, MailingOptions())
+    assert eventually(lambda: first.leading)
+
+
+def test_who_has_no_mail_server_waits_for_nobody(
+    silent_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+) -> None:
+    start(mail_to(silent_server, timeout=60.0))
+    outbox.post(new_message(mail_to(silent_server), "subject", "text"), ADMINS)
+    without = start(None)
+    assert silent_server.connected.wait(5)
+
+    assert without.drain(0)
+
+
+def test_a_mail_server_that_is_taken_away_is_waited_for_no_longer(
+    silent_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+) -> None:
+    outbox.post(new_message(mail_to(silent_server), "subject", "text"), ADMINS)
+    mailer = start(mail_to(silent_server, timeout=60.0))
+    assert silent_server.connected.wait(5)
+
+    mailer.reconfigure(None, MailingOptions())
+
+    assert mailer.drain(0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_where_nobody_can_mail_the_outbox_is_cleared_all_the_same(outbox: Outbox, start: Start) -> None:
+    outbox.beat("host:1", leader=True, figures={}, at=1.0)
+
+    start(None)
+
+    assert eventually(lambda: "host:1" not in {worker.name for worker in outbox.workers(0)})
+
+
+@pytest.mark.usefixtures("quick")
+def test_of_those_who_can_mail_only_the_leader_clears_the_outbox(
+    accepting_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+) -> None:
+    beats: list[int] = []
+
+    def figures() -> dict[str, int]:
+        beats.append(1)
+        return {}
+
+    other = Leadership(outbox.path.with_name(f"{outbox.path.name}.leader"))  # type: ignore[union-attr]  # it has one
+    assert other.take()
+    outbox.beat("host:1", leader=True, figures={}, at=1.0)
+
+    start(mail_to(accepting_server), figures=figures)
+    # With the third beat the second round is over.
+    assert eventually(lambda: len(beats) > 2)
+    assert "host:1" in {worker.name for worker in outbox.workers(0)}
+
+    other.release()
+    assert eventually(lambda: "host:1" not in {worker.name for worker in outbox.workers(0)})
+
+
+def test_who_ends_at_once_was_no_worker(outbox: Outbox, start: Start) -> None:
+    assert start(None).stop(5)
+
+    assert outbox.workers(0) == []
 
 
 def test_a_killed_leader_is_followed_within_seconds(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 from quartblog.delivery import Delivery, FileOptions, OutboxOptions, QueueOptions
 from quartblog.delivery.outbox.outbox import Outbox
@@ -12,6 +13,8 @@ from quartblog.delivery.statistics import SAMPLES, Latency
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import pytest
 
     from quartblog.delivery import MailOptions
 
@@ -64,13 +67,23 @@ def test_the_figures_tell_the_whole_way_of_the_records(
         assert 0 <= figures[way]["median_ms"] <= figures[way]["p99_ms"] < 60_000
 
 
-def test_the_heartbeat_tells_the_figures_to_everybody_on_the_host(tmp_path: Path, app_logger: logging.Logger) -> None:
+def test_the_heartbeat_tells_the_figures_to_everybody_on_the_host(
+    tmp_path: Path, app_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, tell = threading.Event(), Outbox.beat
+
+    def beat(*beaten: Any) -> None:
+        tell(*beaten)
+        told.set()
+
+    monkeypatch.setattr(Outbox, "beat", beat)
     with Delivery(
         file=FileOptions(path=tmp_path / "site.log"), outbox=OutboxOptions(path=tmp_path / "outbox")
     ) as delivery:
         app_logger.error("failed")
         assert delivery.drain()
         names = set(delivery.figures())
+        assert told.wait(10)
     box = Outbox(tmp_path / "outbox")
     [worker] = box.workers(0)
     box.close()

@@ -1,7 +1,7 @@
 """Outbox -> a thread with its own event loop -> the mail server, however slow that is.
 
-Every process that logs has a mailer; one of them, the leader, mails for all of them. The others
-ask for the lead every second, so a leader that died is replaced at once.
+Every process that logs has a mailer; one of those that have a mail server, the leader, mails for all.
+The others of them ask for the lead every second, so a leader that died is replaced at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LOOK = 0.25
 BEAT = 1.0
 """Seconds between two heartbeats, and between two times a worker asks for the lead."""
 HOUSEKEEPING = 60.0
-"""Seconds between two times the leader clears the outbox of what is too old or too much."""
+"""Seconds between two times a process clears the outbox of what is too old or too much."""
 STARTING = 5.0
 """Seconds a start waits for the thread at most."""
 AT_ONCE = 0.02
@@ -91,13 +91,16 @@ class Mailer:
                 loop.call_soon_threadsafe(bell.set)
 
     def reconfigure(self, mail: MailOptions | None, options: MailingOptions) -> None:
-        """Use these from the next mail on."""
+        """Use these from the next mail on; without `mail`, another process may lead."""
         self._postman.reconfigure(mail, options)
         self.wake()
 
     def drain(self, timeout: float) -> bool:
-        """Wait until all that is due now was tried, by whichever worker leads; False when late."""
-        if not self.alive:
+        """Wait until all that is due now was tried, by whichever worker leads; False when late.
+
+        A process without a mail server does not wait for those that have one.
+        """
+        if not self.alive or self._postman.mail is None:
             return self._postman.idle
         mark = threading.Event()
         self._marks.append(mark)
@@ -123,9 +126,7 @@ class Mailer:
 
     def _run(self) -> None:
         asyncio.run(self._work())
-        if self._leadership is not None:
-            self._leadership.release()
-        self._leading = False
+        self._step_back()
 
     async def _work(self) -> None:
         bell = asyncio.Event()
@@ -170,25 +171,36 @@ class Mailer:
         return done
 
     def _lead(self) -> None:
+        if self._postman.mail is None:
+            self._step_back()
+            return
         # What a process holds in memory nobody else can mail.
         leading = self._leadership is None or self._outbox.in_memory or self._leadership.take()
         if leading and not self._leading and self._leadership is not None:
             logger.info("This process mails for the host now")
         self._leading = leading
 
+    def _step_back(self) -> None:
+        if self._leadership is not None:
+            self._leadership.release()
+        self._leading = False
+
     async def _live(self) -> None:
         """Give the heartbeat, also while a mail server keeps the other task waiting."""
         while True:
+            # Before the first beat as well: a command that ends at once is no worker.
+            await asyncio.sleep(BEAT)
             try:
                 self._outbox.beat(self._worker, self._leading, self._figures(), self._postman.clock())
-                if self._leading and time.monotonic() - self._cleared >= HOUSEKEEPING:
+                # Who has no mail server does it too: nobody may have one, and twice does no harm.
+                clears = self._leading or self._postman.mail is None
+                if clears and time.monotonic() - self._cleared >= HOUSEKEEPING:
                     self._cleared = time.monotonic()
                     self._outbox.housekeeping()
             except Exception as error:  # noqa: BLE001  the next beat may do better
                 self._tell_of("heartbeat", error)
             else:
                 self._failing.discard("heartbeat")
-            await asyncio.sleep(BEAT)
 
     def _tell_of(self, part: str, error: Exception) -> None:
         if part not in self._failing:

@@ -72,7 +72,7 @@ class Postman:
         """Without `mail` it does nothing. `clock` gives epoch seconds, `chance` a number from 0 to 1."""
         self.figures = Figures()
         self._outbox = outbox
-        self._mail = mail
+        self.mail = mail
         self._options = options
         self.clock = clock
         self._chance = chance
@@ -83,14 +83,14 @@ class Postman:
 
     def reconfigure(self, mail: MailOptions | None, options: MailingOptions) -> None:
         """Use these from the next mail on; a server that was away may be another one now."""
-        self._mail, self._options = mail, options
+        self.mail, self._options = mail, options
         self._away = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing in the outbox is due now, whichever process is to send it."""
         now = self.clock()
-        return self._mail is None or (self._outbox.next_mail(now) is None and not self._due(now))
+        return self.mail is None or (self._outbox.next_mail(now) is None and not self._due(now))
 
     async def work(self, *, last: bool = False) -> None:
         """Write the digests that are due, then try every mail that is due once.
@@ -98,7 +98,7 @@ class Postman:
         `last` is for the end of a process whose outbox ends with it: all that was not mailed yet is due.
         """
         tried: set[int] = set()
-        while (options := self._mail) is not None:
+        while (options := self.mail) is not None:
             self._write_digests(options, last=last)
             mail = self._next()
             if mail is None or mail.id in tried:
