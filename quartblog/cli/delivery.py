@@ -19,7 +19,7 @@ from quartblog.delivery.text.escaping import json_safe
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
-    from quartblog.delivery.outbox.outbox import Outbox
+    from quartblog.delivery import Outbox
 
 REDRAW = 1.0
 """Seconds between two looks of `status --watch`: workers beat once a second."""
@@ -145,7 +145,7 @@ def purge(invocation: Invocation, days: float | None, *, dead: bool, sent: bool,
     """
     before = None if days is None else time.time() - days * DAY
     with opened(invocation) as outbox:
-        if dead and not yes and (doomed := _ended_before(outbox, before)):
+        if dead and not yes and (doomed := _doomed(outbox, before)):
             lost = f"{count(doomed, 'mail')} that nobody got would be lost"
             raise click.ClickException(f"{lost}: add --yes to remove, or see `quartblog delivery outbox`")
         removed = outbox.purge(before=before, dead=dead, sent=sent or not dead)
@@ -165,5 +165,9 @@ def _redraw(snapshot: state.Snapshot, *, as_data: bool) -> None:
     click.echo(f"{state.as_text(snapshot)}\n")
 
 
-def _ended_before(outbox: Outbox, before: float | None) -> int:
-    return sum(before is None or (mail.finished or mail.created) < before for mail in outbox.mails("dead", state.MANY))
+def _doomed(outbox: Outbox, before: float | None) -> int:
+    """How many dead mails ended before then."""
+    dead = outbox.totals().dead
+    if before is None:
+        return dead
+    return sum((mail.finished or mail.created) < before for mail in outbox.mails("dead", dead))

@@ -13,11 +13,10 @@ import click
 
 from quartblog.app import mail_options, mailing_options
 from quartblog.cli.site_outbox import exists
-from quartblog.delivery import new_message
+from quartblog.delivery import Outbox, new_message
 from quartblog.delivery.mail.leader import Leadership
 from quartblog.delivery.mail.postman import Postman
 from quartblog.delivery.options import bare_address
-from quartblog.delivery.outbox.outbox import Outbox
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation

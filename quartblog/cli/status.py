@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     Figures = Mapping[str, Any]
 
-MANY = 10_000
-"""Mails that are looked through at most before they are removed."""
 _PERCENTILES = ("median_ms", "p99_ms")
 
 

@@ -214,6 +214,17 @@ def test_only_mails_that_ended_long_ago_are_removed_on_request(
     assert [mail.id for mail in outbox.mails()] == [dead]
 
 
+def test_yes_is_asked_for_no_more_dead_mails_than_are_old_enough(
+    quartblog: Command, outbox: Outbox, clock: Clock, dead: int
+) -> None:
+    clock.at = time.time() - 8 * DAY
+    outbox.dead(outbox.begin_mail(new_mail(), {}), "550 no")
+
+    lost = "Error: {} that nobody got would be lost"
+    assert quartblog("delivery", "purge", "--dead", "--older-than", "7").stderr.startswith(lost.format("1 mail"))
+    assert quartblog("delivery", "purge", "--dead").stderr.startswith(lost.format("2 mails"))
+
+
 def test_nothing_dead_needs_no_yes(quartblog: Command, dead: int) -> None:
     result = quartblog("delivery", "purge", "--dead", "--older-than", "1")
 
