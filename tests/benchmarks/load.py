@@ -46,21 +46,27 @@ class Outcome:
     """Seconds from the moment a request was due to the end of its answer."""
     answered: int = 0
     """All answers, those too that came after the time was over."""
+    in_time: int = 0
+    """Those that came before."""
     unexpected: list[bytes] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
-        """Answers a second."""
-        return len(self.delays) / self.seconds
+        """Answers a second, while the time was not over: a server that cannot keep up with a rate answers fewer."""
+        return self.in_time / self.seconds
 
     def percentile(self, share: float) -> float:
         """Seconds that this share of the answers took at most."""
+        assert self.delays, "nothing was answered in time"
         ordered = sorted(self.delays)
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
 
 def visit(port: int, kinds: Sequence[Visits], seconds: float) -> list[Outcome]:
-    """Let all kinds ask at the same time, for so long; only what is answered within it counts.
+    """Let all kinds ask at the same time, for so long.
+
+    What is answered later has no part in the answers a second. Its delay counts where a rate was asked for: the
+    latest answers would be missing otherwise.
 
     Raise AssertionError for another status than expected, and when an answer does not come at all.
     """
@@ -189,7 +195,10 @@ class _Crowd:
         self.outcome.answered += 1
         if not head.startswith(b"HTTP/1.1 %d " % self.kind.status):
             self.outcome.unexpected.append(head)
-        elif now <= self._end or self.kind.rate is not None:
+        elif now <= self._end:
+            self.outcome.in_time += 1
+            self.outcome.delays.append(now - connection.asked)
+        elif self.kind.rate is not None:
             self.outcome.delays.append(now - connection.asked)
         if self._late:
             self._ask(connection, self._late.popleft())

@@ -75,11 +75,21 @@ class Sites:
         self._servers = servers
         self._mail = {"server": "127.0.0.1", "port": mail_port, "admins": ["ada@example.org"]}
         self._started: dict[str, Site] = {}
+        self._failed: dict[str, Exception] = {}
 
     def get(self, name: str) -> Site:
-        """The blog as "ours" and without any handler as "bare", or the peers "flask" and "starlette"."""
+        """The blog as "ours" and without any handler as "bare", or the peers "flask" and "starlette".
+
+        What could not be started is not tried again: every row that needs it tells the same reason, at once.
+        """
+        if name in self._failed:
+            raise self._failed[name]
         if name not in self._started:
-            self._started[name] = getattr(self, f"_{name}")()
+            try:
+                self._started[name] = getattr(self, f"_{name}")()
+            except Exception as error:
+                self._failed[name] = error
+                raise
         return self._started[name]
 
     def _ours(self) -> Site:

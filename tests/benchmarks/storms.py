@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.load import Visits, visit
@@ -21,8 +22,16 @@ if TYPE_CHECKING:
 CONNECTIONS = 16
 STORM = Visits(FAILING, 500, CONNECTIONS)
 
-PAGE = "/"
-PAGES_PER_SECOND = 50
+# The home page, of visitors who are not signed in.
+PAGE = Visits("/", 200, 8, rate=50)
+
+# What a storm at a rate takes of all that a storm without a pause was answered in so many seconds.
+ROOM = 3
+CALIBRATION = 2.0
+# A storm at a rate must not wait for its own connections when a worker is late.
+RATED_CONNECTIONS = 64
+# Less than this share of its rate answered in time was another storm than the row speaks of.
+BLOWN = 0.95
 
 PEERS = {
     "flask": ("failing route, mail 0.5 s late: Flask, SMTPHandler, gunicorn", 400.0),
@@ -31,31 +40,47 @@ PEERS = {
 }
 
 
-def throughput_rows(sites: Sites, names: Sequence[str], runs: int, seconds: float) -> list[Row]:
-    """Ours and each of these peers, one after the other in every run."""
-    everybody = ["ours", *names]
-    for name in everybody:
-        answers(sites.get(name), [STORM], seconds / 2)
-    found: dict[str, list[float]] = {name: [] for name in everybody}
-    spent = dict.fromkeys(everybody, 0.0)
+@dataclass(slots=True)
+class Weather:
+    """Where a page is asked for, and what blows meanwhile."""
+
+    site: str
+    storm: Visits | None = None
+    late: list[float] = field(default_factory=list)
+    """p99 of the page in milliseconds, for each run."""
+    blown: list[float] = field(default_factory=list)
+    """Errors answered a second, for each run with a storm."""
+    lost: int = 0
+    """Errors nobody will hear of, of all runs."""
+
+    @property
+    def kinds(self) -> list[Visits]:
+        """Whoever asks."""
+        return [PAGE, self.storm] if self.storm else [PAGE]
+
+
+def throughput_row(name: str, sites: Sites, runs: int, seconds: float) -> Row:
+    """Ours and this peer, one after the other in every run."""
+    pair = ("ours", name)
+    for one in pair:
+        answers(sites.get(one), [STORM], seconds / 2)
+    found: dict[str, list[float]] = {one: [] for one in pair}
+    spent = dict.fromkeys(pair, 0.0)
     lost = 0
     for run in range(runs):
         # Whoever comes first in a run may meet a cooler machine.
-        for name in everybody if run % 2 == 0 else reversed(everybody):
-            site = sites.get(name)
+        for one in pair if run % 2 == 0 else reversed(pair):
+            site = sites.get(one)
             before = site.cpu_seconds()
             [storm], books = answers(site, [STORM], seconds)
-            found[name].append(storm.per_second)
-            spent[name] += (site.cpu_seconds() - before) / storm.answered
-            lost += tell(f"run {run + 1} of {runs}, {name}: {significant(storm.per_second)}/s", books)
+            assert storm.in_time, f"{one} has answered nothing in time"
+            found[one].append(storm.per_second)
+            spent[one] += (site.cpu_seconds() - before) / storm.answered
+            lost += tell(f"run {run + 1} of {runs}, {one}: {significant(storm.per_second)}/s", books)
     # Steadier than requests a second where others use the machine: whoever has more threads then gets more of it.
-    shares = ", ".join(f"{name} {significant(spent[name] / runs * 1e6)} µs" for name in everybody)
+    shares = ", ".join(f"{one} {significant(spent[one] / runs * 1e6)} µs" for one in pair)
     print(f"processor time per error, with all that follows it: {shares}")
-    return [throughput_row(name, found["ours"], found[name], lost) for name in names]
-
-
-def throughput_row(name: str, ours: list[float], peer: list[float], lost: int) -> Row:
-    """One peer's row."""
+    ours, peer = found.values()
     figure, wanted = PEERS[name]
     ratio = median_ratio(ours, peer)
     return Row(
@@ -71,47 +96,81 @@ def throughput_row(name: str, ours: list[float], peer: list[float], lost: int) -
 
 
 def page_row(sites: Sites, runs: int, seconds: float) -> Row:
-    """The home page of a visitor who is not signed in: beside the storm of the other rows, and alone.
+    """The page beside a storm at a rate that leaves the workers room, and without one.
 
-    Printed as well: the same page in a storm that no handler hears of, which is no doing of the delivery.
+    In a storm without a pause a page waits in the queue of busy workers, whatever the server: see `saturated_row`.
     """
-    page = Visits(PAGE, 200, 8, PAGES_PER_SECOND)
-    weathers = {"calm": ("ours", [page]), "storm": ("ours", [page, STORM]), "storm unheard": ("bare", [page, STORM])}
-    for name, kinds in weathers.values():
-        answers(sites.get(name), kinds, seconds / 2)
-    late: dict[str, list[float]] = {weather: [] for weather in weathers}
-    blown: list[float] = []
-    lost = 0
-    for run in range(runs):
-        for weather in list(weathers) if run % 2 == 0 else reversed(weathers):
-            name, kinds = weathers[weather]
-            (pages, *storms), books = answers(sites.get(name), kinds, seconds)
-            late[weather].append(pages.percentile(0.99) * 1000)
-            errors = storms[0].per_second if storms else 0.0
-            blown += [errors] if weather == "storm" else []
-            figures = f"p99 {significant(late[weather][-1])} ms, {significant(errors)} errors/s"
-            lost += tell(f"run {run + 1} of {runs}, page, {weather}: {figures}", books)
-    unheard = median_ratio(late["storm unheard"], late["calm"])
-    print(f"page in the same storm without any handler: {significant(unheard)} times as late as calm")
-    ratio = median_ratio(late["storm"], late["calm"])
+    ours = sites.get("ours")
+    answers(ours, [STORM], seconds / 2)
+    [most], _ = answers(ours, [STORM], CALIBRATION)
+    rate = most.per_second / ROOM
+    print(f"page: {significant(most.per_second)} errors/s without a pause, so a storm of {significant(rate)}/s")
+    calm, storm = Weather("ours"), Weather("ours", Visits(FAILING, 500, RATED_CONNECTIONS, rate))
+    take_turns(sites, {"page, calm": calm, "page, storm": storm}, runs, seconds)
+    figure = f"p99 of a page, storm of {significant(rate)} errors/s (1/{ROOM} of what it can): no storm"
+    return late_row("page", figure, storm, calm)
+
+
+def saturated_row(sites: Sites, runs: int, seconds: float) -> Row:
+    """The page beside a storm without a pause, which keeps all workers busy: ours, and the blog without any handler.
+
+    Printed as well: how late both are without a storm.
+    """
+    ours, bare = Weather("ours", STORM), Weather("bare", STORM)
+    calm = {name: Weather(name) for name in ("ours", "bare")}
+    weathers = {f"saturated, {name}, calm": weather for name, weather in calm.items()}
+    take_turns(sites, weathers | {"saturated, ours": ours, "saturated, bare": bare}, runs, seconds)
+    alone = ", ".join(f"{name} {significant(statistics.median(weather.late))} ms" for name, weather in calm.items())
+    errors = f"ours {significant(statistics.median(ours.blown))}/s, bare {significant(statistics.median(bare.blown))}/s"
+    print(f"saturated: p99 of the page without a storm: {alone}; errors in the storm: {errors}")
+    return late_row("saturated", f"p99 of a page, {CONNECTIONS} connections storm: without any handler", ours, bare)
+
+
+def late_row(name: str, figure: str, one: Weather, other: Weather) -> Row:
+    """How late the page is in one weather, to another."""
+    ratio = median_ratio(one.late, other.late)
     return Row(
-        "page",
-        f"p99 of a page, {CONNECTIONS} connections storm, {significant(statistics.median(blown))} errors/s: no storm",
-        f"{significant(statistics.median(late['storm']))} ms",
-        f"{significant(statistics.median(late['calm']))} ms",
+        name,
+        figure,
+        f"{significant(statistics.median(one.late))} ms",
+        f"{significant(statistics.median(other.late))} ms",
         significant(ratio),
         "<= 2",
         ratio <= 2,
-        lost,
+        one.lost + other.lost,
     )
+
+
+def take_turns(sites: Sites, weathers: dict[str, Weather], runs: int, seconds: float) -> None:
+    """Ask for the page in all weathers, one after the other in every run.
+
+    Raise AssertionError when a storm at a rate was weaker than that.
+    """
+    for weather in weathers.values():
+        answers(sites.get(weather.site), weather.kinds, seconds / 2)
+    for run in range(runs):
+        for name, weather in weathers.items() if run % 2 == 0 else reversed(weathers.items()):
+            (page, *storms), books = answers(sites.get(weather.site), weather.kinds, seconds)
+            weather.late.append(page.percentile(0.99) * 1000)
+            figures = f"p99 {significant(weather.late[-1])} ms"
+            for storm in storms:
+                weather.blown.append(storm.per_second)
+                figures += f", {significant(storm.per_second)} errors/s"
+            weather.lost += tell(f"run {run + 1} of {runs}, {name}: {figures}", books)
+            if weather.storm and weather.storm.rate:
+                share = weather.blown[-1] / weather.storm.rate
+                assert share >= BLOWN, f"the storm blew at {share:.0%} of {significant(weather.storm.rate)} errors/s"
 
 
 def answers(site: Site, kinds: Sequence[Visits], seconds: float) -> tuple[list[Outcome], Ledger | None]:
     """One run, and what became of its errors; with time afterwards for what the server does behind the answers."""
     before = site.ledger()
-    outcomes = visit(site.port, kinds, seconds)
+    try:
+        outcomes = visit(site.port, kinds, seconds)
+    finally:
+        # Also after a run that failed: its errors must not come into the books of the next one.
+        site.settle()
     site.errors += sum(outcome.answered for kind, outcome in zip(kinds, outcomes, strict=True) if kind.status == 500)
-    site.settle()
     after = site.ledger()
     books = after.since(before) if before and after else None
     return outcomes, books if books and books.answered else None

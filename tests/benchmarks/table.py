@@ -1,13 +1,16 @@
-"""Rows -> one table that fits a terminal."""
+"""Figures, or why there are none -> rows -> one table that fits a terminal."""
 
 from __future__ import annotations
 
 import statistics
+import textwrap
+import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 HEAD = ("row", "figure", "ours", "peer", "ratio", "must be", "met")
 
@@ -36,6 +39,18 @@ class Row:
         """As they are printed."""
         verdict = f"NO: {self.lost:,} lost" if self.lost else "yes" if self.met else "NO"
         return (self.name, self.figure, self.ours, self.peer, self.ratio, self.must_be, verdict)
+
+
+@contextmanager
+def attempt(rows: dict[str, Row], names: Iterable[str]) -> Iterator[None]:
+    """Measure these rows; those that fail say so in the table, and cost none of the others its figures."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  whatever a server, a peer or a library has met
+        traceback.print_exception(error)
+        why = textwrap.shorten(f"NOT MEASURED: {str(error) or type(error).__name__}", 70, placeholder=" …")
+        for name in names:
+            rows.setdefault(name, Row(name, why, "", "", "", "", met=False))
 
 
 def median_ratio(of: Sequence[float], to: Sequence[float]) -> float:
