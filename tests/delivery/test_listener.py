@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery.intake import lanes
+from quartblog.delivery.intake import listener as listening
 from quartblog.delivery.intake.lanes import Lane
 from quartblog.delivery.intake.listener import Listener
 
@@ -202,6 +204,134 @@ def test_an_idle_listener_keeps_no_frames_alive(records: SimpleQueue[Any], liste
     records.put(Noticed("app", logging.ERROR, "a.py", 1, "text", None, None))
 
     assert gone.wait(5)
+
+
+class Alarm:
+    """The lock a listener naps on; tells when a nap begins, from where on only a hurry ends it."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.naps = threading.Event()
+        self._lock = listener._awake
+        listener._awake = self  # type: ignore[assignment]  # all of a lock that a listener uses
+
+    def acquire(self, timeout: float) -> bool:
+        self.naps.set()
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class Noticing(logging.Handler):
+    """Hands on the text of each record it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: SimpleQueue[str] = SimpleQueue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.put(record.getMessage())
+
+    def next(self) -> str:
+        return self.texts.get(timeout=5)
+
+
+@pytest.fixture
+def long_nap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "PAUSE", 60.0)
+
+
+@pytest.fixture
+def sink() -> Noticing:
+    return Noticing()
+
+
+@pytest.fixture
+def napping(
+    records: SimpleQueue[Any], listen: Callable[..., Listener], sink: Noticing, long_nap: None
+) -> Iterator[Listener]:
+    """A listener that has taken a record and would take the next one in a minute."""
+    listener = listen(sink, on_pause=lambda: None)
+    alarm = Alarm(listener)
+    records.put(record("first"))
+    assert alarm.naps.wait(5)
+    assert sink.next() == "first"
+    yield listener
+    listener.hurry()
+
+
+def test_a_hurry_ends_the_nap(records: SimpleQueue[Any], napping: Listener, sink: Noticing) -> None:
+    records.put(record("second"))
+    napping.hurry()
+
+    assert sink.next() == "second"
+
+
+@pytest.mark.parametrize("end", [Listener.drain, Listener.stop])
+def test_neither_drain_nor_stop_waits_for_the_end_of_the_nap(
+    records: SimpleQueue[Any], napping: Listener, sink: Noticing, end: Callable[[Listener, float], bool]
+) -> None:
+    records.put(record("second"))
+
+    assert end(napping, 5)
+    assert sink.next() == "second"
+
+
+def test_a_nap_ends_by_itself_and_takes_what_came(
+    records: SimpleQueue[Any], listen: Callable[..., Listener], sink: Noticing
+) -> None:
+    paused = threading.Event()
+    alarm = Alarm(listen(sink, on_pause=paused.set))
+    records.put(record("first"))
+    assert alarm.naps.wait(5)
+    records.put(record("second"))
+
+    assert [sink.next(), sink.next()] == ["first", "second"]
+    assert paused.wait(5)
+
+
+def test_many_hurries_are_one(records: SimpleQueue[Any]) -> None:
+    listener = Listener(records, [])
+    for _ in range(100):
+        listener.hurry()
+
+    assert listener._awake.acquire(blocking=False)
+    assert not listener._awake.acquire(blocking=False)
+
+
+def test_a_hurry_in_the_middle_of_a_hurry_does_no_harm(
+    records: SimpleQueue[Any], napping: Listener, sink: Noticing
+) -> None:
+    interruptions = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        interruptions.set()
+        napping.hurry()
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        for _ in range(20_000):
+            napping.hurry()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interruptions.is_set()
+    records.put(record("second"))
+    napping.hurry()
+
+    assert sink.next() == "second"
+    assert napping.drain()
+
+
+def test_without_anything_to_do_at_its_end_there_is_no_nap(
+    records: SimpleQueue[Any], listen: Callable[..., Listener], sink: Noticing, long_nap: None
+) -> None:
+    # A lane holds few records: a nap would let a storm pass by a sink that is quick enough.
+    listen(sink)
+    for number in range(20):
+        records.put(record(str(number)))
+        assert sink.next() == str(number)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import signal
 import threading
@@ -15,6 +16,8 @@ import pytest
 
 from quartblog.delivery.context import scope
 from quartblog.delivery.grouping.fingerprint import identify
+from quartblog.delivery.intake import listener as listening
+from quartblog.delivery.intake.listener import Listener
 from quartblog.delivery.intake.queue import BoundedQueueHandler
 from quartblog.delivery.intake.settling import CRUMBS
 from quartblog.delivery.options import QueueOptions
@@ -416,6 +419,75 @@ async def test_who_waits_for_room_does_not_hold_up_an_event_loop() -> None:
     handler.records.get_nowait()
     handler.taken()
     await waiting
+
+
+class Napping(logging.Handler):
+    """A handler's reader, which naps for a minute once it has taken a first record, and what it has taken."""
+
+    def __init__(self, handler: BoundedQueueHandler) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+        self._arrived = threading.Condition()
+        naps = threading.Event()
+        self.listener = Listener(handler.records, [self], on_taken=handler.taken, on_pause=lambda: None)
+        lock = self.listener._awake
+
+        class Alarm:
+            release = lock.release
+
+            def acquire(self, timeout: float) -> bool:
+                naps.set()
+                return lock.acquire(timeout=timeout)
+
+        self.listener._awake = Alarm()  # type: ignore[assignment]  # all of a lock that a listener uses
+        handler.hurry = self.listener.hurry
+        self.listener.start()
+        logger_with(handler).info("first")
+        assert naps.wait(5)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self._arrived:
+            self.messages.append(record.getMessage())
+            self._arrived.notify()
+
+    def has(self, count: int) -> bool:
+        with self._arrived:
+            return self._arrived.wait_for(lambda: len(self.messages) == count, 5)
+
+
+@pytest.fixture
+def long_nap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "PAUSE", 60.0)
+
+
+@pytest.mark.usefixtures("long_nap")
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 10])
+def test_a_queue_that_fills_during_a_nap_is_emptied_before_it_refuses(size: int) -> None:
+    handler = BoundedQueueHandler(QueueOptions(size=size, reserve=0.5))
+    reader = Napping(handler)
+    room = max(1, size // 2)
+    for number in range(room):
+        logger_with(handler).info("%s", number)
+
+    assert reader.has(1 + room)
+    assert handler.refused() == {}
+    assert reader.listener.stop()
+
+
+@pytest.mark.usefixtures("long_nap")
+def test_who_waits_for_room_does_not_wait_for_the_end_of_the_nap() -> None:
+    options = QueueOptions(size=100, reserve=0, overflow="block", block_ms=5_000)
+    handler = BoundedQueueHandler(options)
+    reader = Napping(handler)
+    for _ in range(3):
+        logger_with(handler).info("no reason to hurry")
+    # Full without having been filled: only who waits can tell.
+    handler.reconfigure(dataclasses.replace(options, size=3))
+    logger_with(handler).info("waits")
+
+    assert handler.refused() == {}
+    assert reader.has(5)
+    assert reader.listener.stop()
 
 
 @pytest.mark.parametrize("overflow", ["drop", "block"])

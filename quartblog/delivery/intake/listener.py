@@ -37,6 +37,7 @@ class Listener:
     record since the last time, and before a drain or stop returns: the moment for what is better
     done for many records at once. It must not raise. Until then the thread naps whenever the queue
     is empty: waking for every record of a storm would cost the threads that log as much as the rest.
+    Without `on_pause` there is no nap.
     """
 
     def __init__(  # noqa: PLR0913  keywords only, each hooks into one moment
@@ -116,7 +117,8 @@ class Listener:
             item = self._next(stopping=stopping, until=pause_at)
             if isinstance(item, logging.LogRecord):
                 self._take(item)
-                pause_at = pause_at or time.monotonic() + PAUSE
+                if self._on_pause is not None:
+                    pause_at = pause_at or time.monotonic() + PAUSE
             ends = item is None and stopping
             if pause_at is not None and (ends or isinstance(item, _Mark) or time.monotonic() >= pause_at):
                 pause_at = None

@@ -101,7 +101,7 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
             limit = self.limit if level >= logging.ERROR else self._ordinary_limit
             if depth < limit or self._finds_room(limit):
                 self.enqueue(self.prepare(record, depth))
-                if depth > self._ordinary_limit >> 1:
+                if depth >= self._ordinary_limit >> 1:
                     self.hurry()
                 if depth >= self.high_water:
                     self.high_water = depth + 1
