@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import logging.handlers
 import os
 import re
 import resource
@@ -73,6 +74,97 @@ def test_rotated_files_are_compressed_where_it_is_asked_for(path: Path) -> None:
     sink.close()
 
     assert b"ERROR: 2" in gzip.decompress((path.parent / "site.log.1.gz").read_bytes())
+
+
+def folder_with(folder: Path, numbers: set[int]) -> Path:
+    """A log file that is full, and rotated ones; each holds its own name."""
+    folder.mkdir(parents=True)
+    for name in ("site.log", *(f"site.log.{number}" for number in numbers)):
+        (folder / name).write_text(f"{name}\n")
+    return folder / "site.log"
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {one.name: one.read_text() for one in folder.iterdir() if one.name.startswith("site")}
+
+
+@pytest.mark.parametrize("backup_count", [1, 2, 3])
+@pytest.mark.parametrize("numbers", [set(), {1}, {1, 2}, {1, 2, 3}, {1, 3}, {1, 2, 3, 4, 5}])
+def test_a_rotation_leaves_what_the_standard_handler_leaves(
+    tmp_path: Path, numbers: set[int], backup_count: int
+) -> None:
+    sink = RotatingFile(FileOptions(path=folder_with(tmp_path / "ours", numbers), backup_count=backup_count))
+    sink.doRollover()
+    sink.close()
+    standard = logging.handlers.RotatingFileHandler(
+        folder_with(tmp_path / "standard", numbers), backupCount=backup_count
+    )
+    standard.doRollover()
+    standard.close()
+
+    # The standard handler opens the next file at once.
+    assert contents(tmp_path / "ours") | {"site.log": ""} == contents(tmp_path / "standard")
+
+
+def test_where_the_first_number_is_free_no_file_is_moved_out(path: Path) -> None:
+    sink = RotatingFile(FileOptions(path=folder_with(path.parent, {2, 3}), max_bytes=1, backup_count=3))
+    sink.handle(record("new"))
+    sink.close()
+
+    left = contents(path.parent)
+    assert "new" in left.pop("site.log")
+    assert left == {"site.log.1": "site.log\n", "site.log.2": "site.log.2\n", "site.log.3": "site.log.3\n"}
+
+
+def test_without_backups_the_file_begins_anew(path: Path) -> None:
+    sink = RotatingFile(FileOptions(path=folder_with(path.parent, set()), max_bytes=1, backup_count=0))
+    sink.handle(record("new"))
+    sink.close()
+
+    assert list(contents(path.parent)) == ["site.log"]
+    assert path.read_text().startswith("20")
+
+
+def test_a_file_that_cannot_be_renamed_grows_and_does_not_push_the_older_ones_out(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = RotatingFile(FileOptions(path=folder_with(path.parent, {1, 2, 3}), max_bytes=1, backup_count=3))
+    replace = Path.replace
+
+    def refuse(source: Path, target: Path) -> Path:
+        # As for a file that is a mount of its own, or is held open on Windows.
+        if source == path:
+            raise PermissionError(1, "Operation not permitted")
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    for number in range(5):
+        sink.handle(record(f"kept {number}"))
+    monkeypatch.undo()
+
+    assert sink.lost == 0
+    assert path.read_text().count("kept") == 5
+    sink.handle(record("back"))
+    sink.close()
+    left = contents(path.parent)
+    assert left["site.log.1"].count("kept") == 5
+    assert (left["site.log.2"], left["site.log.3"]) == ("site.log.1\n", "site.log.2\n")
+
+
+def test_in_a_folder_that_was_made_again_rotation_begins_anew(path: Path) -> None:
+    sink = RotatingFile(FileOptions(path=path, max_bytes=1, backup_count=5))
+    for number in range(3):
+        sink.handle(record(f"removed {number}"))
+    shutil.rmtree(path.parent)
+    for number in range(3):
+        sink.handle(record(f"kept {number}"))
+    sink.close()
+
+    assert [text.split()[3] + text.split()[4] for _, text in sorted(contents(path.parent).items())] == [
+        "kept2",
+        "kept1",
+        "kept0",
+    ]
 
 
 WRITER = """

@@ -133,9 +133,11 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             return
         self._close()
         backups = [Path(f"{self.baseFilename}.{number}") for number in range(1, self.backupCount + 1)]
-        for newer, older in reversed(list(itertools.pairwise(backups))):
-            with contextlib.suppress(FileNotFoundError):
-                newer.replace(older)
+        # Where the file itself cannot be renamed this is tried at every record: the old ones must not all leave.
+        if backups[0].exists():
+            for newer, older in reversed(list(itertools.pairwise(backups))):
+                with contextlib.suppress(FileNotFoundError):
+                    newer.replace(older)
         Path(self.baseFilename).replace(backups[0])
 
     def _size(self) -> int:
