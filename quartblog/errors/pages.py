@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from markupsafe import Markup
 from quart import Quart, Response, current_app, flash, redirect, request, url_for
 from quart.typing import ResponseReturnValue
 from quart_auth import Unauthorized
@@ -31,8 +32,8 @@ RETRY_AFTER = 10
 ACCEPT_READ = 1000
 
 RENDERED = "quartblog.error_pages"
-# Stands in a rendered page where the error id goes; no text holds it.
-_ID = "\0"
+# Stands in a rendered page where the error id goes; no text holds it, for there < is escaped.
+_ID = Markup("<error id>")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ import json
 from typing import NoReturn
 
 import pytest
+from jinja2 import ChoiceLoader, DictLoader
 from quart import Quart, Response, abort
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 
-from tests.support.browsing import Visitor
+from tests.support.asgi import ask
+from tests.support.browsing import Page, Visitor
 from tests.support.log_file import LogFile
 
 TITLES = {
@@ -144,3 +146,91 @@ async def test_who_must_sign_in_finds_the_way(visitor: Visitor) -> None:
 
 async def test_head_asks_for_an_error_page_too(visitor: Visitor) -> None:
     assert (await visitor.send("HEAD", "/nowhere")).status == 404
+
+
+def without_id(page: Page) -> str:
+    return page.text.replace(page.headers["X-Error-Id"], "")
+
+
+async def test_two_failures_differ_by_their_ids_alone(visitor: Visitor) -> None:
+    first, second = await visitor.get("/end/500"), await visitor.get("/end/500")
+
+    assert first.headers["X-Error-Id"] != second.headers["X-Error-Id"]
+    for page in (first, second):
+        assert page.text.count(f"<code>{page.headers['X-Error-Id']}</code>") == 1
+    assert without_id(first) == without_id(second)
+
+
+async def test_each_reader_in_turn_gets_a_page_of_their_own_language(app: Quart) -> None:
+    languages = ["zh-CN", "en-GB", "zh-CN", "en-GB"]
+    pages = [await Visitor(app, Accept_Language=language).get("/nowhere") for language in languages]
+
+    assert [TITLES[404].index(page.text.partition("<h1>")[2].partition("</h1>")[0]) for page in pages] == [0, 1, 0, 1]
+
+
+async def test_two_reasons_for_one_status_are_told_apart(visitor: Visitor) -> None:
+    bad = await visitor.get("/end/400")
+    stale = await visitor.send("POST", "/login", form={"csrf_token": "too old"})
+
+    assert bad.status == stale.status == 400
+    assert "请求有误" in bad.text
+    assert "表单已失效" in stale.text
+
+
+@pytest.mark.parametrize(("reloading", "shown"), [(True, "after"), (False, "before")])
+async def test_a_changed_template_shows_where_templates_are_reloaded(
+    app: Quart, visitor: Visitor, *, reloading: bool, shown: str
+) -> None:
+    templates = {"error.html": "before"}
+    assert app.jinja_env.loader is not None
+    app.jinja_env.loader = ChoiceLoader([DictLoader(templates), app.jinja_env.loader])
+    app.jinja_env.auto_reload = reloading
+    await visitor.get("/nowhere")
+    templates["error.html"] = "after"
+
+    assert (await visitor.get("/nowhere")).text == shown
+
+
+async def test_links_stay_below_the_path_the_site_is_served_under(app: Quart) -> None:
+    at_root = await ask(app, "/nowhere")
+    below = await ask(app, "/blog/nowhere", root_path="/blog")
+    at_root_again = await ask(app, "/nowhere")
+
+    assert (at_root.status, below.status) == (404, 404)
+    assert 'href="/static/quartblog.css' in at_root.text
+    assert 'href="/blog/static/quartblog.css' in below.text
+    assert 'href="/blog/"' in below.text
+    assert at_root_again.text == at_root.text
+
+
+async def test_an_id_stands_in_its_place_only_whatever_the_site_is_called(app: Quart, visitor: Visitor) -> None:
+    app.jinja_env.globals["site_name"] = "\0 <error id> <code>"
+
+    page = await visitor.get("/end/500")
+
+    assert page.text.count(page.headers["X-Error-Id"]) == 1
+    assert "\0 &lt;error id&gt; &lt;code&gt;" in page.text
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/json, " + "a/b;q=0.1, " * 6_000, "application/problem+json"),
+        ("a/b;q=0.1, " * 6_000 + "application/json", "text/html; charset=utf-8"),
+        ("," * 60_000, "text/html; charset=utf-8"),
+        ('"' * 60_000, "text/html; charset=utf-8"),
+        (";" * 60_000, "text/html; charset=utf-8"),
+    ],
+)
+async def test_of_a_huge_accept_header_the_beginning_counts(app: Quart, accept: str, kind: str) -> None:
+    page = await ask(app, "/nowhere", headers=[(b"accept", accept.encode())])
+
+    assert (page.status, page.headers["Content-Type"]) == (404, kind)
+
+
+async def test_an_accept_header_may_be_cut_anywhere(app: Quart) -> None:
+    accept = 'text/html;level="a,b";q=0.3, application/*;v="x\\"y";q=0.25, */*;q=1e3'
+    for end in range(len(accept)):
+        page = await ask(app, "/nowhere", headers=[(b"accept", accept[:end].encode())])
+
+        assert page.status == 404
