@@ -1,9 +1,11 @@
 """What every answer carries."""
 
-import pytest
-from quart import Quart
+from typing import NoReturn
 
-from quartblog.web.headers import SECURITY_HEADERS, VARY
+import pytest
+from quart import Quart, session
+
+from quartblog.web.headers import SECURITY_HEADERS, VARY, OnlyChangedSessions
 from tests.support.asgi import ask
 from tests.support.browsing import Serve, Visitor
 
@@ -75,3 +77,50 @@ async def test_what_the_server_runs_on_is_not_told(app: Quart, visitor: Visitor)
     page = await visitor.get("/")
 
     assert not {"Server", "X-Powered-By"} & set(page.headers.keys())
+
+
+async def test_a_request_without_a_session_derives_no_key(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def derive(*_: object) -> NoReturn:
+        raise AssertionError("a key was derived")
+
+    monkeypatch.setattr(OnlyChangedSessions, "get_signing_serializer", derive)
+
+    page = await visitor.get("/hello")
+
+    assert page.status == 200
+    assert "Set-Cookie" not in page.headers
+
+
+@pytest.mark.parametrize("cookie", ["", "nonsense", "..", "e30.aaaa.bbbb", ".eJw.Z.x", "\xff" * 3_000])
+async def test_a_session_that_is_not_ours_is_empty(app: Quart, visitor: Visitor, cookie: str) -> None:
+    @app.get("/kept")
+    async def kept() -> dict[str, object]:
+        return dict(session)
+
+    page = await ask(app, "/kept", headers=[(b"cookie", b"quartblog=" + cookie.encode("latin-1"))])
+    assert (page.status, page.text.strip()) == (200, "{}")
+
+    visitor.set_cookie("quartblog", cookie.encode("ascii", "ignore").decode())
+    assert (await visitor.submit("/login", username="nobody", password="wrong")).status == 200
+
+
+async def test_a_session_that_was_changed_by_somebody_is_empty(app: Quart, visitor: Visitor) -> None:
+    @app.get("/kept")
+    async def kept() -> dict[str, object]:
+        return dict(session)
+
+    await visitor.get("/login")
+    cookie = visitor.cookie("quartblog")
+    assert cookie
+    assert "csrf" in (await visitor.get("/kept")).text
+
+    visitor.set_cookie("quartblog", cookie[:-1] + ("A" if cookie[-1] != "A" else "B") + "A")
+
+    assert (await visitor.get("/kept")).text.strip() == "{}"
+
+
+async def test_a_message_is_kept_for_the_next_page_and_shown_once(visitor: Visitor) -> None:
+    assert (await visitor.get("/user/edit")).status == 302
+
+    assert '<p class="notice message">请登录后访问此页面' in (await visitor.get("/login")).text
+    assert "notice message" not in (await visitor.get("/login")).text
