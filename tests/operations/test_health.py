@@ -71,7 +71,7 @@ async def test_an_outbox_that_cannot_be_used_takes_no_site_down(
     assert delivery._running is not None
     outbox = delivery._running.posting.outbox
     assert outbox.path is not None
-    outbox.path.unlink()
+    outbox.path.unlink(missing_ok=True)
     outbox.path.mkdir()
     logging.getLogger("test").error("this one is kept in memory")
     await asyncio.to_thread(delivery.drain)
