@@ -45,7 +45,7 @@ def exists(path: Path) -> bool:
 
 def anybody_mails(outbox: Outbox) -> bool:
     """Return whether a worker runs that sends what is due."""
-    return bool(outbox.workers(time.time() - ALIVE))
+    return any(worker.leader for worker in outbox.workers(time.time() - ALIVE))
 
 
 def _check(path: Path) -> None:

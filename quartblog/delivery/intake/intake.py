@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .outbox_sink import OutboxSink
 
 
+CHANGING = 2.0
+"""Seconds a change waits for what was logged before it; a sink that hangs must not hold it up."""
 MOMENT = 0.2
 """Seconds each sink has to end, however late it is."""
 
@@ -66,6 +68,8 @@ class Intake:
     def reconfigure(self, queue: QueueOptions, file: FileOptions | None, own_addresses: Iterable[str]) -> None:
         """Use these from the next record on; without `file` it stays."""
         self.handler.reconfigure(queue)
+        # What was logged before belongs to the file, and to the rules, before.
+        self.listener.drain(CHANGING)
         self.listener.settle = self._settler(queue, own_addresses).settle
         if file is not None:
             self.journal.change(RotatingFile(file))
