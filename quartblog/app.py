@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     app = Application("quartblog")
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.secret_key = secret_key(settings)
-    app.config.update(_config(settings))
+    app.config.update(_config(settings), TEMPLATES_AUTO_RELOAD=app.debug)
     i18n.init_app(app, settings.site.language)
     static.init_app(app)
     headers.init_app(app)

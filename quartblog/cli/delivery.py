@@ -124,7 +124,7 @@ def retry(invocation: Invocation, number: int | None) -> None:
         raise click.ClickException(f"no mail with the number {number} waits or is dead")
     click.echo(f"{count(due, 'mail is', 'mails are')} due now")
     if due and nobody:
-        click.echo("No worker mails now: they leave once `quartblog run` does, with a mail server", err=True)
+        click.echo("No worker mails: they leave once `quartblog run` has a mail server", err=True)
 
 
 @group.command()

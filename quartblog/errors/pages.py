@@ -21,6 +21,7 @@ from werkzeug.http import parse_accept_header
 
 from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import DatabaseUnavailable, NoSuchUser, StaleForm
+from quartblog.web import sent
 from quartblog.web.i18n import N_, _, locale
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,13 @@ async def note_route() -> None:
     if (scope := current_scope()) and request.url_rule is not None:
         scope.route = request.url_rule.rule
         if written := request.view_args:
-            scope.hide(lambda: [value for value in written.values() if isinstance(value, str)])
+            scope.hide(
+                lambda: [
+                    value
+                    for name, value in written.items()
+                    if isinstance(value, str) and sent.worth_hiding(name, value)
+                ]
+            )
 
 
 async def http_error(error: HTTPException) -> ResponseReturnValue:

@@ -104,10 +104,14 @@ Seconds = Annotated[
     Field(gt=0, allow_inf_nan=False),
     Allowed("a number of seconds above 0"),
 ]
+# Control characters and what splits a line.
+_BREAKS = r"\x00-\x1f\x7f\x85\u2028\u2029"
 Line = Annotated[
     str,
     Field(
-        min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*\S[^\x00-\x1f\x7f\x85\u2028\u2029]*$"
+        min_length=1,
+        max_length=60,
+        pattern=rf"^[^{_BREAKS}]*[^\s{_BREAKS}][^{_BREAKS}]*$",
     ),
     Allowed("one line of 1 to 60 characters"),
 ]

@@ -161,7 +161,9 @@ def test_retry_of_one_mail_leaves_the_others_alone(quartblog: Command, outbox: O
 
 
 def test_retry_without_a_worker_tells_when_they_will_leave(quartblog: Command, waiting: int) -> None:
-    assert quartblog("delivery", "retry").stderr == "No worker mails now: they leave once `quartblog run` does, with a mail server\n"
+    assert (
+        quartblog("delivery", "retry").stderr == "No worker mails: they leave once `quartblog run` has a mail server\n"
+    )
 
 
 def test_retry_of_a_mail_that_is_sent_or_unknown_is_refused(quartblog: Command, sent: int) -> None:

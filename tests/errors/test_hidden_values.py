@@ -206,6 +206,18 @@ async def test_a_ticked_box_takes_no_word_out_of_a_record(everything: Everything
     assert everything.tells(" and y and ") >= {"logs/microblog.log", "extra.log", "mail"}
 
 
+async def test_a_short_name_in_the_path_takes_no_word_out_of_a_record(everything: Everything) -> None:
+    app = everything.app
+
+    @app.get("/short/<name>")
+    async def short(name: str) -> str:
+        raise Bug("neither is this a word")
+
+    await Visitor(app).get("/short/a")
+
+    assert everything.tells("neither is this a word") >= {"logs/microblog.log", "mail"}
+
+
 async def test_the_operators_own_addresses_stay_readable(everything: Everything) -> None:
     logging.getLogger("tests").error("ask ada@example.org, not ada@example.com")
 

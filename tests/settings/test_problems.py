@@ -77,6 +77,7 @@ def test_a_variable_that_is_not_understood_is_named(problems: Problems, name: st
     [
         ("SITE__NAME", "two\nlines", "one line of 1 to 60 characters"),
         ("SITE__NAME", "  ", "one line of 1 to 60 characters"),
+        ("SITE__NAME", "\x1b[31mred", "one line of 1 to 60 characters"),
         ("SITE__PUBLIC_URL", "https://blog.example.org/path", "http:// or https:// with a host"),
         ("SITE__PUBLIC_URL", "https://user@blog.example.org", "http:// or https:// with a host"),
         ("SITE__PUBLIC_URL", "https://blog.example.org:99999", "http:// or https:// with a host"),

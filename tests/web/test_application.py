@@ -77,3 +77,7 @@ async def test_what_a_handler_answers_is_recorded_once(debugged: Quart, debug_lo
 
     assert page.status == 404
     assert debug_log.failures == []
+
+
+def test_a_developer_sees_a_changed_template_at_once(debugged: Quart) -> None:
+    assert debugged.jinja_env.auto_reload
