@@ -242,10 +242,13 @@ async def test_cancelling_closes_the_session(slow_server: Peer, mail_to: Callabl
     options = mail_to(slow_server)
     sending = asyncio.create_task(send(new_message(options, "subject", "text"), options))
     assert await asyncio.to_thread(slow_server.connected.wait, 5)
-    sending.cancel()
 
-    with pytest.raises(asyncio.CancelledError):
-        await sending
+    # As the mailer does: on Python 3.11, asyncio.wait_for can lose a cancellation.
+    while not sending.done():
+        sending.cancel()
+        await asyncio.wait([sending], timeout=0.05)
+
+    assert sending.cancelled()
 
 
 @pytest.mark.parametrize(
