@@ -41,6 +41,5 @@ def test_a_full_disk_does_not_stop_the_site_and_it_recovers_by_itself(servers: S
     assert (lost.status, kept.status) == (500, 500)
     eventually(lambda: kept.headers["X-Error-Id"] in server.log)
     eventually(lambda: "microblog.log is written again" in server.stderr)
-    assert lost.headers["X-Error-Id"] not in server.log
     assert server.client().get("/readyz").status == 200
     assert server.stop() == 0
