@@ -1,4 +1,7 @@
-"""Page of a signed-in person -> "last seen" in the database: a courtesy that no page fails for or waits for."""
+"""Page of a signed-in person -> "last seen" in the database: a courtesy that no page fails for or waits for.
+
+A stop of the server does wait for a write that is under way: up to 5 s where another program holds SQLite's lock.
+"""
 
 import asyncio
 import logging

@@ -113,7 +113,7 @@ def resolve(invocation: Invocation, keys: tuple[str, ...]) -> None:
             else:
                 click.echo(f"{found.id} is resolved: {headline(found)}")
     if unknown:
-        raise click.ClickException(f"unknown: {', '.join(unknown)}")
+        raise click.ClickException(f"no group has this number or error id: {', '.join(unknown)}")
 
 
 def _listed(groups: list[Group]) -> str:

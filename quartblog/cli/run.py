@@ -47,7 +47,9 @@ def command(invocation: Invocation, host: str | None, port: int | None, workers:
     except KeyboardInterrupt:
         return
     if not was_asked_to:
-        raise click.ClickException("a worker ended by itself, and the others with it; the log file says more")
+        raise click.ClickException(
+            "a worker ended by itself, and the others with it; its log or the system's may say why"
+        )
 
 
 def _run(invocation: Invocation, host: str | None, port: int | None, workers: int | None, *, debug: bool) -> bool:

@@ -16,6 +16,8 @@ import click
 
 from quartblog.app import delivery_options
 from quartblog.delivery import Delivery, current_scope
+from quartblog.delivery.intake.queue import CRUMB_LIMIT
+from quartblog.delivery.text.escaping import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +30,6 @@ EXPECTED = (click.ClickException, click.Abort, click.exceptions.Exit, EOFError, 
 """What click itself answers."""
 MOST = 200
 """Breadcrumbs that are kept until the settings say how many there shall be: no setting is higher."""
-LENGTH = 1_000
-"""Characters of a breadcrumb that are kept."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,9 @@ def breadcrumbs(work: Scope) -> Iterator[None]:
         record = make(*arguments, **more)
         if record.levelno < logging.ERROR and current_scope() is work:
             with suppress(Exception):  # A message that cannot be built is its handlers' business.
-                crumbs.append((record.created, record.levelname, record.name, record.getMessage()[:LENGTH]))
+                crumbs.append(
+                    (record.created, record.levelname, record.name, shortened(record.getMessage(), CRUMB_LIMIT))
+                )
         return record
 
     logging.setLogRecordFactory(make_and_keep)

@@ -14,14 +14,15 @@ Where to look:
     uncaught    exceptions that reach no logger                mail/       digests, the leader, SMTP
     forks       a child's own delivery                         rehearsal/  a storm on the real pipeline, on purpose
 
-Works in any asyncio program, or in none:
+Works in any asyncio program, or in none. It needs the libraries aiosmtplib and concurrent-log-handler; where the
+folder stands beside your program, import it by its own name, `delivery`:
 
     import asyncio, logging
     from pathlib import Path
     from quartblog.delivery import Delivery, FileOptions, MailOptions
 
     async def main() -> None:
-        mail = MailOptions(server="localhost", sender="site@example.org", admins=("ada@example.org",))
+        mail = MailOptions(server="localhost", sender="site@example.org", admins=("ada@example.org",), site="Site")
         with Delivery(file=FileOptions(path=Path("logs/site.log")), mail=mail):
             try:
                 1 / 0

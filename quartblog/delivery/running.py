@@ -18,6 +18,7 @@ from .uncaught import Hooks
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from email.message import EmailMessage
+    from pathlib import Path
 
     from .configuration import Configuration
 
@@ -72,9 +73,12 @@ class Running:
         """Change what differs, unless it has ended while the caller waited for a disk."""
         if self._ended:
             return
-        if new.outbox != before.outbox:
+        if _path(new) != _path(before):
             self._change_outbox(new)
         else:
+            if new.outbox is not None and new.outbox != before.outbox:
+                self.posting.outbox.reconfigure(new.outbox)
+                self._errors.change(self.posting.outbox, _samples(new))
             self.posting.reconfigure(new.mail, new.mailing)
         self.intake.reconfigure(new.queue, new.file if new.file != before.file else None, new.own_addresses)
         if logging.root.level == self._level:
@@ -111,8 +115,12 @@ class Running:
         """As Delivery.figures."""
         return self.intake.figures() | self.posting.figures()
 
+    def _at_beat(self) -> dict[str, Any]:
+        self.intake.try_file_again()
+        return self.figures()
+
     def _posting(self, configuration: Configuration) -> Posting:
-        return Posting(configuration.outbox, configuration.mail, configuration.mailing, self.figures)
+        return Posting(configuration.outbox, configuration.mail, configuration.mailing, self._at_beat)
 
     def _change_outbox(self, new: Configuration) -> None:
         before, self.posting = self.posting, self._posting(new)
@@ -134,3 +142,7 @@ CHANGING = 5.0
 
 def _samples(configuration: Configuration) -> int:
     return configuration.outbox.samples if configuration.outbox else SAMPLES
+
+
+def _path(configuration: Configuration) -> Path | None:
+    return configuration.outbox.path if configuration.outbox else None

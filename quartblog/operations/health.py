@@ -38,7 +38,6 @@ async def ready() -> ResponseReturnValue:
     if UNAVAILABLE not in parts.values():
         return jsonify(status="ok", **parts)
     if parts["delivery"] == UNAVAILABLE:
-        # The file is tried again by a record alone, and a site taken out of service may have no other.
         logger.info("Not ready: the last record did not reach the log file, or a thread of the delivery has ended")
     scope = current_scope()
     return jsonify(status=UNAVAILABLE, **parts, error_id=scope.error_id if scope else None), 503

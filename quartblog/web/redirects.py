@@ -19,4 +19,6 @@ def safe_path(address: str | None, *, never: str | None = None) -> str | None:
 
 def _destination(address: str) -> str:
     """The path that a browser asks for in the end, as the server decodes it."""
-    return normpath(unquote(urlsplit(address).path).replace("\\", "/"))
+    path = unquote(urlsplit(address).path).replace("\\", "/")
+    # One slash: normpath would leave two.
+    return normpath("/" + path.lstrip("/"))

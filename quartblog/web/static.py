@@ -16,6 +16,9 @@ def init_app(app: Quart) -> None:
     """Let files be kept, and `url_for("static")` tell their version: no old stylesheet around today's page."""
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = MAX_AGE
     app.url_defaults(_add_version)
+    # Read now: a later look may meet a file of the next release, or none that can be opened.
+    for file in FOLDER.iterdir():
+        version(file.name)
 
 
 def address(filename: str) -> str:

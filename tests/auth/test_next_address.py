@@ -66,6 +66,8 @@ async def test_the_form_does_not_keep_an_address_elsewhere(visitor: Visitor) -> 
         "/logout#here",
         "/log%6fut",
         "/./logout",
+        "/%2Flogout",
+        "/%5Clogout",
         "/%2e/logout",
         "/user/..//logout",
         "/user\\..\\logout",

@@ -195,7 +195,7 @@ def test_an_unknown_group_does_not_keep_the_others_from_being_resolved(quartblog
 
     result = quartblog("errors", "resolve", "99", "1")
 
-    assert (result.exit_code, result.stderr) == (1, "Error: unknown: 99\n")
+    assert (result.exit_code, result.stderr) == (1, "Error: no group has this number or error id: 99\n")
     assert outbox.groups() == []
 
 

@@ -46,6 +46,8 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def register(_session: object, username: str, email: str, _hash: str) -> NoReturn:
         logging.getLogger("quartblog.auth").info("looking %s up at %s", username, email)
+        # Breadcrumbs are shortened: from either end, here is the middle of the password.
+        logging.getLogger("quartblog.auth").info("%s%s%s%s%s", "x " * 246, PASSWORD, " x" * 238, PASSWORD, " x" * 500)
         await asyncio.sleep(0)
         raise RuntimeError(f"100 % wrong: {email} with {PASSWORD}")
 
@@ -85,7 +87,7 @@ def test_what_was_typed_is_nowhere(quartblog: Command, folder: Path) -> None:
     outputs = quartblog(*CREATE, typed=PASSWORD).output + quartblog("errors", "show", "1").output
 
     left = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-    for canary in (PASSWORD, EMAIL):
+    for canary in (PASSWORD, PASSWORD[:8], EMAIL):
         assert canary not in outputs
         assert canary.encode() not in left
 

@@ -131,6 +131,22 @@ def test_another_name_of_the_same_file_leaves_nothing_behind(site: Site, tmp_pat
     assert held(site.first) == (3, 0)
 
 
+def test_other_bounds_of_the_same_file_lose_nothing_while_its_disk_fails(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.first.mkdir()
+    site.fail(2)
+    site.delivery.post(message(), ["ada@example.org"])
+
+    site.change(site.first, samples=5)
+    site.fail()
+    site.first.rmdir()
+    site.delivery.stop()
+
+    assert held(site.first) == (3, 1)
+    assert "lost" not in capsys.readouterr().err
+
+
 def test_what_a_failed_disk_left_in_memory_moves_to_the_new_file(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,11 +26,11 @@ from quartblog.delivery import (
 )
 from quartblog.delivery.intake.files import RotatingFile
 from quartblog.delivery.intake.queue import BoundedQueueHandler
+from tests.support.processes import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from email.message import EmailMessage
-    from pathlib import Path
 
     from .conftest import Kept, Moody, Peer
 
@@ -455,3 +456,20 @@ async def test_stop_may_come_from_another_thread(
 
     assert answers == [True] * 4
     assert "failed" in await asyncio.to_thread(path.read_text)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_file_that_can_be_written_again_is_found_though_nothing_is_logged(
+    deliver: Callable[..., Delivery], path: Path, app_logger: logging.Logger
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to("/dev/full")
+    delivery = deliver()
+    app_logger.error("lost")
+    assert delivery.drain()
+    assert not delivery.healthy
+
+    path.unlink()
+
+    eventually(lambda: delivery.healthy)
+    assert "The log file is written again" in path.read_text()

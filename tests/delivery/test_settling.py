@@ -158,6 +158,12 @@ def test_values_that_overlap_are_hidden_together(desk: Desk) -> None:
     assert record.getMessage() == f"it was {REDACTED}"
 
 
+def test_a_short_value_that_stands_alone_only_behind_itself_is_hidden_there(desk: Desk) -> None:
+    record = hiding(desk, lambda: desk.logger.error("it was 21 1 1"), "1 1")
+
+    assert record.getMessage() == f"it was 21 {REDACTED}"
+
+
 def test_an_object_that_is_logged_instead_of_a_text_names_its_failure_without_a_hidden_value(desk: Desk) -> None:
     record = hiding(desk, lambda: desk.logger.error(ValueError(SECRET)), SECRET)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 
-from ..stderr import describe, report
+from ..stderr import LOGGER_NAME, describe, report
 from ..text.formatting import JsonFormatter, TextFormatter
 from .settling import instead_of
 
@@ -57,6 +57,12 @@ class RotatingFile(ConcurrentRotatingFileHandler):
     def writable(self) -> bool:
         """Whether the last record reached the file."""
         return self._lost == 0
+
+    def try_again(self) -> None:
+        """After a failed write: a line of our own, which stands in the file once it can be written."""
+        told = logging.LogRecord(LOGGER_NAME, logging.INFO, __file__, 0, "The log file is written again", None, None)
+        with self._writing:
+            self._append([self.line(told)])
 
     def flush(self) -> None:
         """Nothing waits here: every write reaches the file."""
@@ -123,9 +129,9 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             self.doRollover()
 
     def doRollover(self) -> None:  # noqa: N802  the name is logging's
-        """As the base class, by renames alone.
+        """As the base class, in fewer steps.
 
-        It looks at every name four times as well. In a storm each such call may wait 5 ms for the interpreter, and
+        It looks at every name four times. In a storm each such call may wait 5 ms for the interpreter, and
         all other processes wait for this one.
         """
         if self.use_gzip or self.backupCount < 1:
@@ -133,11 +139,11 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             return
         self._close()
         backups = [Path(f"{self.baseFilename}.{number}") for number in range(1, self.backupCount + 1)]
-        # Where the file itself cannot be renamed this is tried at every record: the old ones must not all leave.
-        if backups[0].exists():
-            for newer, older in reversed(list(itertools.pairwise(backups))):
-                with contextlib.suppress(FileNotFoundError):
-                    newer.replace(older)
+        # Up to the first free name. Where a file cannot be renamed this is tried at every record: the old ones must
+        # not all leave.
+        free = next((number for number, backup in enumerate(backups) if not backup.exists()), len(backups) - 1)
+        for newer, older in reversed(list(itertools.pairwise(backups[: free + 1]))):
+            newer.replace(older)
         Path(self.baseFilename).replace(backups[0])
 
     def _size(self) -> int:

@@ -98,6 +98,11 @@ class Intake:
         self.journal.abandon()
         self.errors.abandon()
 
+    def try_file_again(self) -> None:
+        """Let no site stay unhealthy because nothing is logged: a probe's 503 may keep all visitors away."""
+        if not self.journal.file.writable:
+            self.journal.flusher.ring()
+
     @property
     def stores(self) -> bool:
         """Whether a write to the outbox is still under way."""

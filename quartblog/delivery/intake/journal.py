@@ -92,7 +92,8 @@ class Journal(logging.Handler):
     def before_fork(self) -> None:
         """Wait for the write that is under way, but not for a disk that hangs."""
         may_be_held = (page.writing for page in self._pages if not page.flusher.hangs)
-        self._held = [lock for lock in may_be_held if lock.acquire(timeout=FORKING)]
+        # Added: another thread may fork at the same time.
+        self._held += [lock for lock in may_be_held if lock.acquire(timeout=FORKING)]
 
     def after_fork(self) -> None:
         """In the parent: write again."""
@@ -152,6 +153,8 @@ class _Page:
                 times, self._times = self._times, []
                 self._size = 0
             if not texts:
+                if not self.file.writable:
+                    self.file.try_again()
                 return
             written = self.file.write(texts)
         self._count(written, len(texts) - written, times)

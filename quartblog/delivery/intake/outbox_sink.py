@@ -1,4 +1,4 @@
-"""ERROR records -> batches -> the outbox: a storm of equal errors is one transaction every 50 ms."""
+"""ERROR records -> batches -> the outbox: a storm of equal errors is one transaction every 40 ms."""
 
 from __future__ import annotations
 

@@ -125,8 +125,10 @@ class Mailer:
         return not self.alive
 
     def _run(self) -> None:
-        asyncio.run(self._work())
-        self._step_back()
+        try:
+            asyncio.run(self._work())
+        finally:
+            self._step_back()
 
     async def _work(self) -> None:
         bell = asyncio.Event()

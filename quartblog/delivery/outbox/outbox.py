@@ -70,6 +70,10 @@ class Outbox(StoredMails):
             clock=clock,
         )
 
+    def reconfigure(self, options: OutboxOptions) -> None:
+        """Use these bounds from now on; the file stays."""
+        self._max_age, self._max_bytes, self._samples = options.max_age, options.max_bytes, options.samples
+
     @property
     def in_memory(self) -> bool:
         """Whether the file could not be used the last time, or there is none."""

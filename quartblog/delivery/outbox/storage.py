@@ -112,6 +112,8 @@ class Storage:
                     self._told.append(f"{self._file.path} could not be used to the end: lost are {lost}")
                 self._memory.close()
                 self._memory = None
+            with contextlib.suppress(sqlite3.Error, OSError, Unusable):
+                self._pay()
             self._owed.clear()
             self._file.close()
         self._speak()
@@ -213,6 +215,14 @@ class Storage:
         self._owed.clear()
         memory.close()
         self._own_writes += 1
+
+    def _pay(self) -> None:
+        """Do what the file is owed, though another storage has got what memory held."""
+        if self._owed:
+            database = self._file.connection()
+            with _transaction(database, "BEGIN IMMEDIATE"):
+                for work in self._owed:
+                    work(database)
 
     def _next_memory_id(self) -> int:
         self._last_memory_id -= 1

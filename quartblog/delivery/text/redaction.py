@@ -95,11 +95,15 @@ def _hidden(scope: Scope) -> list[str]:
 
 
 def _places(value: str, text: str) -> Iterator[Span]:
-    end = 0
-    while (start := text.find(value, end)) >= 0:
+    start = text.find(value)
+    while start >= 0:
         end = start + len(value)
-        if len(value) >= ANYWHERE or _WORD_CHARACTERS.isdisjoint(text[max(0, start - 1) : start] + text[end : end + 1]):
+        hidden = len(value) >= ANYWHERE or _WORD_CHARACTERS.isdisjoint(
+            text[max(0, start - 1) : start] + text[end : end + 1]
+        )
+        if hidden:
             yield start, end
+        start = text.find(value, end if hidden else start + 1)
 
 
 def _widened(cut: re.Match[str], values: Sequence[str]) -> Span:
