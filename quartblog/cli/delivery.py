@@ -110,7 +110,7 @@ def list_mails(invocation: Invocation, only: State | None, limit: int, *, as_dat
 def retry(invocation: Invocation, number: int | None) -> None:
     """Make waiting and dead mails due now: one, or all of them.
 
-    Exits 1 where no such mail waits or is dead.
+    Exits 1 where the mail of this number neither waits nor is dead.
 
     \b
     Example:
@@ -131,7 +131,7 @@ def retry(invocation: Invocation, number: int | None) -> None:
 @click.option("--dead", is_flag=True, help="Remove dead mails; they were never delivered.")
 @click.option("--sent", is_flag=True, help="Remove sent mails; what is removed where neither is named.")
 @click.option("--older-than", "days", type=Finite(min=0), help="Only those that ended so many days ago.")
-@click.option("--yes", is_flag=True, help="Remove dead mails without being asked again.")
+@click.option("--yes", is_flag=True, help="Needed where dead mails would be removed.")
 @click.pass_obj
 def purge(invocation: Invocation, days: float | None, *, dead: bool, sent: bool, yes: bool) -> None:
     """Remove mails that are done with. What waits stays: it is given up after [delivery] retry_for seconds.

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _NOBODY = MailOptions(server="localhost", sender="rehearsal@localhost", admins=("rehearsal@localhost",))
 _TIMES = ("call", "to_file", "to_mail")
 _SLICES = 100
+# Less than this share of the rate is not the storm that was asked for.
+REACHED = 0.95
 _UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
 
 
@@ -110,6 +112,8 @@ def _told(done: Rehearsed, advice: list[Suggestion], *, ascii_only: bool) -> Ite
     yield table(list(_facts(done)))
     yield "\nRecords in the queue over time:"
     yield plot(done.depths, shutil.get_terminal_size().columns, ascii_only=ascii_only)
+    if done.failures_per_second < REACHED * plan.rate:
+        yield f"\nThis machine made no more than {done.failures_per_second:,.0f} a second; what follows holds for those."
     yield "\nNo setting is too small for this." if not advice else "\nToo small for this, in config.toml:"
     for section in dict.fromkeys(found.section for found in advice):
         yield f"  [{section}]"

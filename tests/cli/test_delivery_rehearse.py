@@ -50,6 +50,12 @@ def test_a_terminal_gets_the_finer_picture_unless_plain_characters_are_asked_for
     assert "0 |" in plain
 
 
+def test_a_storm_this_machine_cannot_make_is_no_proof(quartblog: Command) -> None:
+    result = quartblog("delivery", "rehearse", "--rate", "100000", "--seconds", "0.2")
+
+    assert "This machine made no more than " in result.stdout
+
+
 def test_the_settings_in_use_are_rehearsed(quartblog: Command) -> None:
     result = quartblog(
         *("delivery", "rehearse", "--rate", "20000", "--distinct", "1", *SHORT),
