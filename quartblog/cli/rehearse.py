@@ -113,7 +113,7 @@ def _told(done: Rehearsed, advice: list[Suggestion], *, ascii_only: bool) -> Ite
     yield "\nRecords in the queue over time:"
     yield plot(done.depths, shutil.get_terminal_size().columns, ascii_only=ascii_only)
     if done.failures_per_second < REACHED * plan.rate:
-        yield f"\nThis machine made no more than {done.failures_per_second:,.0f} a second; what follows holds for those."
+        yield f"\nThis machine made no more than {done.failures_per_second:,.0f} a second; this holds for those."
     yield "\nNo setting is too small for this." if not advice else "\nToo small for this, in config.toml:"
     for section in dict.fromkeys(found.section for found in advice):
         yield f"  [{section}]"
