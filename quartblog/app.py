@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import sys
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -192,17 +193,21 @@ def _serve_with(app: Quart, database: Database, delivery: Delivery, watcher: Wat
             if watcher is not None:
                 await stack.enter_async_context(_in_background(watcher.watch()))
             if served:
-                _keep_what_is_loaded()
+                _prepare_for_storms()
             if app.debug:
                 logger.info("Debug is on: failures are shown in the browser, the mail server is not used")
             logger.info("微博已启动")
             yield
 
 
-def _keep_what_is_loaded() -> None:
-    """Out of the garbage collector's sight: a storm of errors would make it look at all code again and again."""
+def _prepare_for_storms() -> None:
+    """Tune the interpreter of a process that is a server's, and nobody else's."""
+    # Out of the garbage collector's sight: a storm of errors would make it look at all code again and again.
     gc.collect()
     gc.freeze()
+    # The threads that write, and those of the database, wait 1 ms for a busy event loop instead of 5. With 800 errors
+    # a second, the slowest hundredth of the home pages took half as long.
+    sys.setswitchinterval(0.001)
 
 
 @asynccontextmanager
