@@ -19,9 +19,9 @@ RECORD = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR: request \d+ failed \[in \S+:\d+\] \[error \w+\]\n"
     r"Traceback \(most recent call last\):\n"
     r"  File \S+ line \d+, in fail\n"
-    r"    view\(kind, number\)\n"
+    r"    view\(kind, number\)\n(?:    [~^]+\n)?"
     r"  File \S+ line \d+, in view\n"
-    r"    raise .*\n"
+    r"    raise .*\n(?:    [~^]+\n)?"
     r"\S*Fault: request \d+\n"
 )
 
