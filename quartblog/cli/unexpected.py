@@ -7,7 +7,6 @@ the outbox is mailed by the site's own leader, or after its next start.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,11 @@ import click
 
 from quartblog.app import delivery_options
 from quartblog.delivery import Delivery, current_scope
-from quartblog.delivery.intake.queue import CRUMB_LIMIT
-from quartblog.delivery.text.escaping import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quartblog.delivery import Scope
-    from quartblog.delivery.context import Breadcrumb
     from quartblog.settings import Settings
 
 EXPECTED = (click.ClickException, click.Abort, click.exceptions.Exit, EOFError, BrokenPipeError)
@@ -41,17 +37,12 @@ def breadcrumbs(work: Scope) -> Iterator[None]:
     By the factory of records and not by a handler: with one, logging would show warnings on the terminal no more.
     """
     make, level = logging.getLogRecordFactory(), logging.root.level
-    # `quartblog run` may run for years.
-    crumbs: deque[Breadcrumb] = deque(maxlen=MOST)
-    work.breadcrumbs = crumbs
 
     def make_and_keep(*arguments: Any, **more: Any) -> logging.LogRecord:
         record = make(*arguments, **more)
         if record.levelno < logging.ERROR and current_scope() is work:
             with suppress(Exception):  # A message that cannot be built is its handlers' business.
-                crumbs.append(
-                    (record.created, record.levelname, record.name, shortened(record.getMessage(), CRUMB_LIMIT))
-                )
+                work.leave_crumb(record, record.getMessage(), MOST)
         return record
 
     logging.setLogRecordFactory(make_and_keep)

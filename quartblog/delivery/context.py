@@ -8,11 +8,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from logging import LogRecord
 
 from .ids import new_error_id
+from .text.escaping import shortened
 
 Breadcrumb = tuple[float, str, str, str]
 """When (epoch seconds), level name, logger, message: a record below ERROR that came before an error."""
+
+CRUMB_LIMIT = 1_000
+"""Characters of a breadcrumb's message that are kept."""
 
 
 class Scope:
@@ -29,7 +34,7 @@ class Scope:
         self.user_id: int | str | None = None
         """Who asked, as a key and not as a name."""
         self.breadcrumbs: deque[Breadcrumb] = deque()
-        """The newest records below ERROR; the queue handler bounds them."""
+        """The newest records below ERROR, see `leave_crumb`."""
         self._ids: dict[str, str] = {}
         self._sent: list[Callable[[], Iterable[str]]] = []
 
@@ -38,6 +43,12 @@ class Scope:
         """Shared by every record of this piece of work, and shown to the visitor; made when it is first asked for."""
         # Two threads of one request may ask at once: setdefault lets one of them win.
         return self._ids.get("error") or self._ids.setdefault("error", new_error_id())
+
+    def leave_crumb(self, record: LogRecord, message: str, most: int) -> None:
+        """Keep what an earlier record said, for the error that may follow; no more than `most` of them."""
+        self.breadcrumbs.append((record.created, record.levelname, record.name, shortened(message, CRUMB_LIMIT)))
+        while len(self.breadcrumbs) > most:
+            self.breadcrumbs.popleft()
 
     def hide(self, values: Callable[[], Iterable[str]]) -> None:
         """Name values that no record may show. Called on the listener's thread, for each record."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from . import forks
 from .configuration import Configuration
-from .intake.intake import left
+from .deadlines import left
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions
 from .running import Running
 from .stderr import LOGGER_NAME

@@ -9,7 +9,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from .intake.intake import Intake, left
+from .deadlines import left
+from .intake.intake import Intake
 from .intake.outbox_sink import OutboxSink
 from .mail.posting import Posting
 from .outbox.options import SAMPLES
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .configuration import Configuration
+
+UNDER_WAY = 5.0
+"""Seconds that the end of a child, or the change to another outbox, waits for what is under way."""
 
 
 class Running:
@@ -125,7 +129,7 @@ class Running:
     def _change_outbox(self, new: Configuration) -> None:
         before, self.posting = self.posting, self._posting(new)
         self._errors.change(self.posting.outbox, _samples(new))
-        self.posting.take_over(before, CHANGING)
+        self.posting.take_over(before, UNDER_WAY)
         if not self._ended:
             self.posting.start()
 
@@ -133,11 +137,7 @@ class Running:
         self.begin()
         # A child of multiprocessing ends without running what atexit knows.
         if (util := sys.modules.get("multiprocessing.util")) is not None:
-            util.Finalize(None, self.drain, kwargs={"timeout": CHANGING, "mail": False}, exitpriority=0)
-
-
-CHANGING = 5.0
-"""Seconds that the end of a child, or the change to another outbox, waits for what is under way."""
+            util.Finalize(None, self.drain, kwargs={"timeout": UNDER_WAY, "mail": False}, exitpriority=0)
 
 
 def _samples(configuration: Configuration) -> int:

@@ -8,6 +8,9 @@ from .text.escaping import one_line
 LOGGER_NAME = "quartblog.delivery"
 """The logger of the delivery's own records: they reach the file, and never a mail."""
 
+MAILER_THREAD = "quartblog-mailer"
+"""The thread that mails: what is logged there, by whatever library, reaches no mail either."""
+
 
 def report(text: str) -> None:
     """Write one line to stderr. Never raises: stderr may be closed, full or missing altogether."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions
-from quartblog.delivery.mail.mailer import MAILER_THREAD
+from quartblog.delivery.stderr import MAILER_THREAD
 
 from .outboxes import message
 

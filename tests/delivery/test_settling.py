@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quartblog.delivery import QueueOptions, scope
+from quartblog.delivery.context import CRUMB_LIMIT
 from quartblog.delivery.grouping.events import Event
-from quartblog.delivery.intake.queue import CRUMB_LIMIT, BoundedQueueHandler
+from quartblog.delivery.intake.queue import BoundedQueueHandler
 from quartblog.delivery.intake.settling import Settler
 from quartblog.delivery.text.escaping import LONGEST, shortened
 from quartblog.delivery.text.formatting import JsonFormatter

@@ -43,8 +43,6 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         )
         self._lost = 0
         self._writing = threading.Lock()
-        self.lost = 0
-        """Records the disk did not take, since the start."""
         self.setFormatter(JsonFormatter() if options.format == "json" else TextFormatter())
 
     @staticmethod
@@ -177,7 +175,6 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         if not self._lost:
             report(f"{self.baseFilename} cannot be written, records are lost until it can: {describe(error)}")
         self._lost += lost
-        self.lost += lost
 
     def _let_go(self) -> None:
         # The buffer holds half a record; flushed later it would land in the middle of the file. The lock's

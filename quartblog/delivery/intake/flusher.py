@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 HANGING = 5.0
 """Seconds one flush may take before the sink counts as hanging."""
 
+CHANGING = 2.0
+"""Seconds a change of the configuration waits for what came before it; a disk that hangs must not hold it up."""
+
 _LAST = threading.Event()
 
 

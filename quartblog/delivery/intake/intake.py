@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..deadlines import left
 from ..text.redaction import Redactor
 from .files import RotatingFile
+from .flusher import CHANGING
 from .journal import Journal
 from .lanes import Lane
 from .listener import Listener
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from .outbox_sink import OutboxSink
 
 
-CHANGING = 2.0
-"""Seconds a change waits for what was logged before it; a sink that hangs must not hold it up."""
 MOMENT = 0.2
 """Seconds each sink has to end, however late it is."""
 
@@ -136,8 +136,3 @@ class Intake:
     def _ring(self) -> None:
         self.journal.flusher.ring()
         self.errors.flusher.ring()
-
-
-def left(deadline: float) -> float:
-    """Seconds until a moment of the monotonic clock."""
-    return max(0.0, deadline - time.monotonic())

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from ..statistics import Latency
-from .flusher import Flusher
+from .flusher import CHANGING, Flusher
+from .unlocked import Unlocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,13 +18,11 @@ if TYPE_CHECKING:
 
 ROOM = 1024 * 1024
 """Characters that wait for the disk at most: the listener waits as well then, unless the disk hangs."""
-LEAVING = 2.0
-"""Seconds a change to another file waits for the writing of the one before."""
 FORKING = 1.0
 """Seconds a fork waits for a write."""
 
 
-class Journal(logging.Handler):
+class Journal(Unlocked):
     """Formats at once, which frees the record and its frames, and writes with `flush`.
 
     Each file it is given has a page of its own; what is counted goes on over all of them.
@@ -59,13 +58,6 @@ class Journal(logging.Handler):
         *left, current = self._pages
         return (*(page.flusher for page in left if not page.flusher.hangs), current.flusher)
 
-    def handle(self, record: logging.LogRecord) -> bool:
-        """As the base class, without its lock: who waits for the disk must not hold up who writes."""
-        accepted = bool(self.filter(record))
-        if accepted:
-            self.emit(record)
-        return accepted
-
     def emit(self, record: logging.LogRecord) -> None:
         """Format the record; it is written with the next flush."""
         # A page that is being left takes nothing; by then the next one is there.
@@ -86,7 +78,7 @@ class Journal(logging.Handler):
         if before.flusher.alive:
             after.flusher.start()
         self._pages = (*self._pages, after)
-        before.leave(LEAVING)
+        before.leave(CHANGING)
         self._pages = (*(page for page in self._pages[:-1] if page.flusher.alive), after)
 
     def before_fork(self) -> None:

@@ -7,10 +7,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..grouping.batches import Batch
-from ..mail.mailer import MAILER_THREAD
 from ..outbox.options import SAMPLES
-from ..stderr import LOGGER_NAME
-from .flusher import Flusher
+from ..stderr import LOGGER_NAME, MAILER_THREAD
+from .flusher import CHANGING, Flusher
+from .unlocked import Unlocked
 
 if TYPE_CHECKING:
     from ..outbox.outbox import Outbox
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 ROOM = 1_000
 """Groups that wait for the disk at most: the listener waits as well then, unless the disk hangs."""
-CHANGING = 2.0
-"""Seconds a change to another outbox waits for a flush that is under way."""
 
 
-class OutboxSink(logging.Handler):
+class OutboxSink(Unlocked):
     """Collects what is to be mailed: ERROR and above, except for the delivery's own records."""
 
     def __init__(self, outbox: Outbox, samples: int = SAMPLES) -> None:
@@ -38,13 +36,6 @@ class OutboxSink(logging.Handler):
         self._collecting = threading.Lock()
         self._batch = Batch(samples)
         self.addFilter(is_foreign)
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """As the base class, without its lock: who waits for the disk must not hold up who writes."""
-        accepted = bool(self.filter(record))
-        if accepted:
-            self.emit(record)
-        return accepted
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count the record; it is stored with the next flush."""

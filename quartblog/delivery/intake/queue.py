@@ -19,22 +19,20 @@ from ..stderr import LOGGER_NAME, describe
 from ..text.escaping import LONGEST, shortened
 from ..text.failures import Failure
 from .settling import CRUMBS, SCOPE
+from .unlocked import Unlocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..context import Scope
     from ..options import QueueOptions
 
-CRUMB_LIMIT = 1_000
-"""Characters of a breadcrumb's message that are kept."""
 SAMPLED = 16
 """Every so many records one tells how long the call took."""
 
 _MARK = "_queued_by"
 
 
-class BoundedQueueHandler(logging.handlers.QueueHandler):
+class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
     """Puts records on a bounded queue as they are, in about 10 µs, from any thread or signal handler.
 
     The record that is queued is a copy whose message is final, so a later change of an argument
@@ -73,17 +71,6 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
     def on_first(self, begin: Callable[[], None]) -> None:
         """Call this before the next record is queued, once."""
         self._beginnings.append(begin)
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """As the base class, without its lock: who waits for room must not hold up an event loop."""
-        if self.filters:
-            verdict: object = self.filter(record)
-            if not verdict:
-                return False
-            if isinstance(verdict, logging.LogRecord):
-                record = verdict
-        self.emit(record)
-        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record once, however many loggers bring it here, or count its refusal."""
@@ -138,7 +125,7 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
             if is_error:
                 attributes[CRUMBS] = tuple(scope.breadcrumbs)
             elif self._breadcrumbs:
-                self._leave_crumb(record, scope, message)
+                scope.leave_crumb(record, message, self._breadcrumbs)
         attributes.update(record.__dict__)
         attributes["template"] = _bounded(record.msg) if isinstance(record.msg, str) else None
         attributes["msg"] = attributes["message"] = message
@@ -150,12 +137,6 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
             attributes["failure"] = Failure(record.exc_info)
             attributes["exc_info"] = None
         return frozen
-
-    def _leave_crumb(self, record: logging.LogRecord, scope: Scope, message: str) -> None:
-        crumbs = scope.breadcrumbs
-        crumbs.append((record.created, record.levelname, record.name, shortened(message, CRUMB_LIMIT)))
-        while len(crumbs) > self._breadcrumbs:
-            crumbs.popleft()
 
     def taken(self) -> logging.LogRecord | None:
         """For the reader, after each record: wake who waits, and return the report that is due."""

@@ -72,7 +72,7 @@ class Leadership:
             if self._is_still_there(file):
                 return file
         except BlockingIOError:
-            pass
+            pass  # Another process has it.
         except OSError:
             os.close(file)
             raise

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..stderr import LOGGER_NAME, describe, report
+from ..stderr import LOGGER_NAME, MAILER_THREAD, describe, report
 from .leader import Leadership
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(f"{LOGGER_NAME}.mailer")
 
-MAILER_THREAD = "quartblog-mailer"
 LOOK = 0.25
 """Seconds between two looks of the leader for what is due."""
 BEAT = 1.0

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ..intake.intake import left
+from ..deadlines import left
 from ..options import bare_address
 from ..outbox.outbox import Outbox
 from ..statistics import percentiles

@@ -218,7 +218,7 @@ class Storage:
 
     def _pay(self) -> None:
         """Do what the file is owed, though another storage has got what memory held."""
-        if self._owed:
+        if self._owed and not self._without_file:
             database = self._file.connection()
             with _transaction(database, "BEGIN IMMEDIATE"):
                 for work in self._owed:
