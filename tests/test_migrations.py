@@ -141,12 +141,12 @@ def test_the_first_upgrade_makes_folder_and_file(tmp_path: Path) -> None:
 def test_two_processes_may_upgrade_at_once(tmp_path: Path) -> None:
     new = tmp_path / "blog.sqlite3"
     spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=migrations.upgrade, args=(url(new),)) for _ in range(2)]
+    processes = [spawn.Process(target=migrations.upgrade, args=(url(new),), daemon=True) for _ in range(2)]
 
     for process in processes:
         process.start()
     for process in processes:
-        process.join()
+        process.join(60)
 
     assert [process.exitcode for process in processes] == [0, 0]
     assert migrations.current(url(new)) == migrations.head()

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 
 from quartblog.delivery.grouping.events import Event
 from quartblog.delivery.outbox.outbox import NewMail
 
-ROOT = Path(__file__).parents[2]
 START = 1_700_000_000.0
 
 
@@ -58,22 +53,3 @@ def message(text: str = "follow this link") -> EmailMessage:
     made["To"] = "ada@example.org"
     made.set_content(text)
     return made
-
-
-def program(source: str, *arguments: object) -> subprocess.Popen[str]:
-    """A Python of its own that runs the source; what it would only warn of ends it."""
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", source, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finished(running: subprocess.Popen[str]) -> str:
-    """What it printed; fails when it failed or complained."""
-    out, err = running.communicate(timeout=60)
-    assert (running.returncode, err) == (0, ""), err
-    return out

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import textwrap
 from typing import TYPE_CHECKING
 
 import quartblog.delivery
+from tests.support import programs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,24 +21,10 @@ def example() -> str:
     return textwrap.dedent("\n".join(lines[first:])).rstrip() + "\n"
 
 
-def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        check=False,
-    )
-
-
 def test_the_example_logs_and_mails_a_failure(tmp_path: Path, accepting_server: Peer) -> None:
     code = example().replace('server="localhost"', f'server="127.0.0.1", port={accepting_server.port}')
-    done = run(code, tmp_path)
+    programs.output(programs.start(code, folder=tmp_path))
 
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
     log = (tmp_path / "logs" / "site.log").read_text()
     assert "ERROR: the division failed" in log
     assert log.endswith("ZeroDivisionError: division by zero\n")
@@ -56,6 +40,4 @@ def test_the_package_needs_nothing_of_the_web_application(tmp_path: Path) -> Non
         "ours = {name for name in sys.modules if name.startswith('quartblog.')}\n"
         "assert all(name.startswith('quartblog.delivery') for name in ours), ours\n"
     )
-    done = run(code, tmp_path)
-
-    assert done.returncode == 0, done.stderr
+    programs.output(programs.start(code, folder=tmp_path))

@@ -6,12 +6,9 @@ import gzip
 import json
 import logging
 import logging.handlers
-import os
 import re
 import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +16,7 @@ import pytest
 
 from quartblog.delivery.intake.files import RotatingFile
 from quartblog.delivery.options import FileOptions
+from tests.support import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,16 +183,7 @@ with Delivery(file=FileOptions(path=Path(sys.argv[1]), max_bytes=50_000, backup_
 
 
 def test_several_processes_write_one_file_and_rotate_it_together(path: Path) -> None:
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path), name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        for name in "abcd"
-    ]
+    writers = [programs.start(WRITER, path, name) for name in "abcd"]
     for writer in writers:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
@@ -203,8 +192,7 @@ def test_several_processes_write_one_file_and_rotate_it_together(path: Path) -> 
         writer.stdin.write("go\n")
         writer.stdin.flush()
     for writer in writers:
-        writer.communicate(timeout=60)
-        assert writer.returncode == 0
+        programs.output(writer)
 
     files = [one for one in path.parent.iterdir() if one.name.startswith("site")]
     text = "".join(one.read_text() for one in files)

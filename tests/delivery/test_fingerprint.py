@@ -17,8 +17,7 @@ from quartblog.delivery.grouping.code_places import is_own, relative_path
 from quartblog.delivery.grouping.fingerprint import KnownFailures, fingerprint, identify
 from quartblog.delivery.text.failures import failure_of
 from quartblog.delivery.text.templates import normalised
-
-from .outboxes import finished, program
+from tests.support import programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,9 +275,9 @@ except Exception:
         package.mkdir(parents=True)
         (package / "__init__.py").touch()
         (package / "views.py").write_text("import json\n\n\ndef show():\n    json.loads('{')\n")
-    running = [program(source, tmp_path / host) for host in ("srv/one", "opt/deep/two")]
+    running = [programs.start(source, tmp_path / host) for host in ("srv/one", "opt/deep/two")]
 
-    one, other = (json.loads(finished(each)) for each in running)
+    one, other = (json.loads(programs.output(each)) for each in running)
 
     assert one == other
     assert one[2:] == ["blog/views.py:5", "show"]

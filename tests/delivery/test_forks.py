@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from quartblog.delivery.outbox.outbox import Outbox
+from tests.support import programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,22 +39,10 @@ def fail(text):
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run a program whose warnings are no errors: it forks with threads on purpose."""
+    """Run a program and return the texts of its errors, as its log file has them."""
 
-    def run(code: str, *, traced: bool = True) -> list[str]:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        if not traced:
-            environment = {name: value for name, value in environment.items() if not name.startswith("COVERAGE")}
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROLOGUE + code, str(tmp_path)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env=environment,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
+    def run(code: str) -> list[str]:
+        programs.output(programs.start(PROLOGUE + code, tmp_path, forks=True))
         lines = (tmp_path / "site.log").read_text().splitlines()
         return [line.partition(": ")[2].partition(" [in ")[0] for line in lines if " ERROR: " in line]
 
@@ -107,9 +94,7 @@ with delivery():
         assert sorted(texts) == [f"child {number}" for number in range(8)]
 
     def test_forks_in_the_middle_of_a_storm_do_not_hang(self, run: Run) -> None:
-        # Untraced: coverage.py has a lock of its own, which a fork may find held for ever.
-        texts = run(
-            """
+        texts = run("""
 with delivery() as running:
     over = threading.Event()
     def storm():
@@ -127,9 +112,7 @@ with delivery() as running:
     over.set()
     for thread in threads:
         thread.join()
-""",
-            traced=False,
-        )
+""")
 
         assert sorted(text for text in texts if text != "storm") == sorted(f"child {number}" for number in range(10))
 

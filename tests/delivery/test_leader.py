@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from quartblog.delivery.mail import leader
 from quartblog.delivery.mail.leader import Leadership
+from tests.support import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,23 @@ print(lead.take(), flush=True)
 threading.Event().wait()
 """
 
+FORKS_AND_LETS_GO = """
+import os, sys
+from pathlib import Path
+from quartblog.delivery.mail.leader import Leadership
+lead = Leadership(Path(sys.argv[1]))
+assert lead.take()
+child = os.fork()
+if child:
+    lead.release()
+    print("let go", flush=True)
+    sys.stdin.read()
+    os.waitpid(child, 0)
+else:
+    sys.stdin.read()
+    os._exit(0)
+"""
+
 
 @pytest.fixture
 def lock(tmp_path: Path) -> Path:
@@ -35,11 +52,9 @@ def lock(tmp_path: Path) -> Path:
 @pytest.fixture
 def other_process(lock: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that has asked for the lead and printed what it got."""
-    with subprocess.Popen(
-        [sys.executable, "-c", LEADS_UNTIL_KILLED, str(lock)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        process.kill()
+    process = programs.start(LEADS_UNTIL_KILLED, lock)
+    yield process
+    programs.killed(process)
 
 
 def test_the_first_who_asks_leads_and_stays_the_leader(lock: Path) -> None:
@@ -73,28 +88,15 @@ def test_a_killed_leader_is_replaced_at_once(lock: Path, other_process: subproce
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_the_lead_does_not_live_on_in_a_fork_of_the_leader(lock: Path) -> None:
-    first, second = Leadership(lock), Leadership(lock)
-    assert first.take()
-    to_child, from_parent = os.pipe()
-    to_parent, from_child = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(from_parent)
-        os.write(from_child, b"here")
-        os.read(to_child, 1)
-        os._exit(0)
-    assert os.read(to_parent, 4) == b"here"
-
-    first.release()
+    leader = programs.start(FORKS_AND_LETS_GO, lock, forks=True)
+    assert leader.stdout
+    assert leader.stdout.readline() == "let go\n"
 
     try:
-        assert second.take()
+        assert Leadership(lock).take()
     finally:
-        for end in (to_child, from_parent, to_parent, from_child):
-            os.close(end)
-        os.waitpid(child, 0)
+        programs.output(leader)
 
 
 def test_a_lock_file_that_was_deleted_makes_no_second_leader(lock: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from quartblog.delivery.mail.mailer import Mailer
 from quartblog.delivery.mail.postman import Postman
 from quartblog.delivery.options import MailingOptions
 from quartblog.delivery.outbox.outbox import Outbox
+from tests.support import programs
 
 from .conftest import ADMINS
 from .post_office import Clock, an_event
@@ -77,20 +77,12 @@ def worker(outbox: Outbox) -> Iterator[Callable[[Peer], subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(peer: Peer) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(outbox.path), str(peer.port)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
-        started.append(process)
-        return process
+        started.append(programs.start(WORKER, outbox.path, peer.port))
+        return started[-1]
 
     yield begin
     for process in started:
-        process.kill()
-        process.communicate()
+        programs.killed(process)
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from quartblog.delivery.outbox import file as database_file
 from quartblog.delivery.outbox import schema
 from quartblog.delivery.outbox.outbox import MEMORY_BYTES, Outbox
 from quartblog.delivery.outbox.storage import RETRY_SECONDS
+from tests.support import programs
 
-from .outboxes import START, Clock, event, finished, mail, message, program
+from .outboxes import START, Clock, event, mail, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -396,10 +397,9 @@ assert outbox.healthy
 print(group.count)
 outbox.close()
 """
-    running = program(source, path)
-    out, err = running.communicate(timeout=60)
+    code, out, err = programs.ended(programs.start(source, path))
 
-    assert out == "22\n", err
+    assert (code, out) == (0, "22\n"), err
     assert err.count("cannot be used") == 1
 
 
@@ -639,7 +639,3 @@ def test_a_system_without_file_locks_has_an_outbox_too(outbox: Outbox, monkeypat
     outbox.record([event(A)])
 
     assert outbox.healthy
-
-
-def test_the_programs_of_these_tests_run_without_a_complaint() -> None:
-    assert finished(program("print('fine')")) == "fine\n"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quartblog.delivery.outbox.outbox import Outbox
+from tests.support import programs
 
-from .outboxes import event, finished, program
+from .outboxes import event
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 HEAD = """
 import os, sys
 from pathlib import Path
-sys.path.insert(0, os.environ["PYTHONPATH"])
 from quartblog.delivery.grouping.events import Event
 from quartblog.delivery.outbox.outbox import Batch, Outbox
 path, name, amount, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -77,7 +77,7 @@ def counted(path: Path) -> int:
 
 def test_four_processes_that_record_at_once_lose_no_count(path: Path) -> None:
     sizes = (1, 2, 5, 10)
-    running = [program(RECORDING, path, f"w{size}", 250, size) for size in sizes]
+    running = [programs.start(RECORDING, path, f"w{size}", 250, size) for size in sizes]
     for each in running:
         assert each.stdout
         assert each.stdout.readline() == "ready\n"
@@ -86,7 +86,7 @@ def test_four_processes_that_record_at_once_lose_no_count(path: Path) -> None:
         each.stdin.write("go\n")
         each.stdin.flush()
     for each in running:
-        finished(each)
+        programs.output(each)
 
     outbox = Outbox(path)
     groups = {group.fingerprint: group for group in outbox.groups(samples=10)}
@@ -101,12 +101,12 @@ def test_four_processes_that_record_at_once_lose_no_count(path: Path) -> None:
 def test_what_was_committed_survives_a_kill_in_the_middle(path: Path) -> None:
     committed = 0
     for _ in range(3):
-        running = program(ENDLESS, path, "w", 0, 50)
+        running = programs.start(ENDLESS, path, "w", 0, 50)
         assert running.stdout
         done = [int(running.stdout.readline()) for _ in range(20)][-1]
         running.send_signal(signal.SIGKILL)
         done += len(running.stdout.read().splitlines())
-        running.communicate()
+        programs.killed(running)
 
         now = counted(path)
         # The batch in flight is there whole or not at all.
@@ -119,11 +119,10 @@ def test_what_was_committed_survives_a_kill_in_the_middle(path: Path) -> None:
 
 
 def test_half_a_write_ahead_log_costs_no_more_than_its_end(path: Path, tmp_path: Path) -> None:
-    running = program(WAITING, path, "w", 150, 5)
+    running = programs.start(WAITING, path, "w", 150, 5)
     assert running.stdout
     assert running.stdout.readline() == "done\n"
-    running.kill()
-    running.communicate()
+    programs.killed(running)
     log = path.with_name(path.name + "-wal")
     whole = log.read_bytes()
     for kept, tail in ((len(whole) // 2, b""), (len(whole) // 2, os.urandom(5_000)), (0, os.urandom(5_000)), (0, b"")):
@@ -169,7 +168,7 @@ else:
     os._exit(0)  # Without closing, as when it is killed.
 """
     )
-    finished(program(source, path, "w", 0, 1))
+    programs.output(programs.start(source, path, "w", 0, 1, forks=True))
 
     assert counted(path) == 203
 
@@ -200,7 +199,7 @@ sys.stderr.close()
 sys.stderr = sys.__stderr__
 """
     )
-    finished(program(source, path, "w", 0, 1))
+    programs.output(programs.start(source, path, "w", 0, 1, forks=True))
 
     assert counted(path) == 3
 
@@ -227,4 +226,4 @@ del outbox, aside, broken, nowhere
 gc.collect()
 """
     )
-    finished(program(source, path, "w", 0, 1))
+    programs.output(programs.start(source, path, "w", 0, 1))

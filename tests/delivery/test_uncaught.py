@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
-import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ import pytest
 
 from quartblog.delivery import Delivery, FileOptions
 from quartblog.delivery.uncaught import Hooks
+from tests.support import programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,22 +120,15 @@ def test_what_leaves_the_block_is_recorded_before_the_delivery_stops(tmp_path: P
 
 
 def test_the_exception_that_ends_a_program_is_in_its_log(tmp_path: Path) -> None:
-    code = (
+    source = (
         "import sys\nfrom pathlib import Path\nfrom quartblog.delivery import Delivery, FileOptions\n"
         "Delivery(file=FileOptions(path=Path(sys.argv[1]))).start()\n"
         "1 / 0\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "site.log")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        check=False,
-    )
+    code, _, complained = programs.ended(programs.start(source, tmp_path / "site.log"))
 
-    assert done.returncode == 1
-    assert "ZeroDivisionError" in done.stderr
+    assert code == 1
+    assert "ZeroDivisionError" in complained
     text = (tmp_path / "site.log").read_text()
     assert " CRITICAL: The program ends by an exception [in " in text
     assert text.endswith("ZeroDivisionError: division by zero\n")

@@ -1,16 +1,14 @@
 """The folder of the delivery, taken as it is into another project: an asyncio program of a few lines, and no Quart."""
 
-import os
 import shutil
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
 import quartblog.delivery
-from tests.support.processes import ROOT, environment
+from tests.support import programs
+from tests.support.processes import ROOT
 from tests.support.smtp import MailServer
 
 pytestmark = pytest.mark.server
@@ -32,17 +30,7 @@ def example(port: int) -> str:
 def run(code: str, folder: Path, path: Path) -> set[str]:
     """Run the program in an empty folder, and return the names of all packages it has imported."""
     folder.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code + MODULES],
-        cwd=folder,
-        env=environment() | {"PYTHONPATH": os.fspath(path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return set(done.stdout.split())
+    return set(programs.output(programs.start(code + MODULES, folder=folder, path=path)).split())
 
 
 def test_the_docstrings_program_logs_and_mails_without_quart(tmp_path: Path, mail_server: MailServer) -> None:
