@@ -482,6 +482,26 @@ def test_a_mail_in_flight_when_the_disk_fills_is_not_sent_twice(outbox: Outbox, 
     assert [group.fingerprint for group in outbox.unreported()] == [B]
 
 
+def test_a_mail_sent_in_an_outage_is_marked_though_another_outbox_got_what_memory_held(
+    outbox: Outbox, path: Path, disk: Disk, clock: Clock
+) -> None:
+    number = outbox.post(message(), ["ada@example.org"])
+    disk.fill()
+    outbox.record([big(B)])
+    outbox.sent(number, "250 kept", clock.now)
+    disk.empty()
+    other = Outbox(path.with_name("other.sqlite3"), clock=clock)
+
+    other.inherit(outbox)
+    outbox.close()
+
+    assert counts(other) == {B: 1}
+    other.close()
+    again = Outbox(path, clock=clock)
+    assert again.mails("waiting") == []
+    again.close()
+
+
 def test_what_could_not_be_said_in_an_outage_is_said_once(outbox: Outbox, disk: Disk, clock: Clock) -> None:
     outbox.record([event(A)])
     number = outbox.begin_mail(mail(), {})
