@@ -32,13 +32,16 @@ from pathlib import Path
 from quartblog.delivery.mail.leader import Leadership
 lead = Leadership(Path(sys.argv[1]))
 assert lead.take()
+here, say_so = os.pipe()
 child = os.fork()
 if child:
+    os.read(here, 1)
     lead.release()
     print("let go", flush=True)
     sys.stdin.read()
     os.waitpid(child, 0)
 else:
+    os.write(say_so, b"!")
     sys.stdin.read()
     os._exit(0)
 """
