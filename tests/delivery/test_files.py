@@ -83,7 +83,11 @@ def folder_with(folder: Path, numbers: set[int]) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {one.name: one.read_text() for one in folder.iterdir() if one.name.startswith("site")}
+    return {
+        one.name: gzip.decompress(one.read_bytes()).decode() if one.suffix == ".gz" else one.read_text()
+        for one in folder.iterdir()
+        if one.name.startswith("site")
+    }
 
 
 @pytest.mark.parametrize("backup_count", [1, 2, 3])
@@ -92,7 +96,7 @@ def test_a_rotation_leaves_what_the_standard_handler_leaves(
     tmp_path: Path, numbers: set[int], backup_count: int
 ) -> None:
     sink = RotatingFile(FileOptions(path=folder_with(tmp_path / "ours", numbers), backup_count=backup_count))
-    sink.doRollover()
+    sink._rotate(1)
     sink.close()
     standard = logging.handlers.RotatingFileHandler(
         folder_with(tmp_path / "standard", numbers), backupCount=backup_count
@@ -102,6 +106,35 @@ def test_a_rotation_leaves_what_the_standard_handler_leaves(
 
     # The standard handler opens the next file at once.
     assert contents(tmp_path / "ours") | {"site.log": ""} == contents(tmp_path / "standard")
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "compressed"])
+@pytest.mark.parametrize("backup_count", [0, 1, 3, 30])
+@pytest.mark.parametrize("numbers", [set(), {1}, {1, 2, 3}, {2, 4}, {1, 2, 5}, {1, 2, 3, 4, 5, 6}])
+def test_many_records_at_once_leave_the_files_that_one_after_the_other_leave(
+    tmp_path: Path, numbers: set[int], backup_count: int, *, compress: bool
+) -> None:
+    # Shorter and longer than a file, and in several lengths: "博" has three bytes.
+    texts = [f"{number:02d}{'博' * (number * 7 % 40)}" for number in range(30)]
+    at_once, one_by_one = (
+        RotatingFile(
+            FileOptions(
+                path=folder_with(tmp_path / name, numbers), max_bytes=90, backup_count=backup_count, compress=compress
+            )
+        )
+        for name in ("at once", "one by one")
+    )
+
+    assert at_once.write(texts) == 30
+    assert sum(one_by_one.write([text]) for text in texts) == 30
+
+    for sink in (at_once, one_by_one):
+        sink.close()
+    left = contents(tmp_path / "at once")
+    assert left == contents(tmp_path / "one by one")
+    assert left["site.log"].endswith(f"{texts[-1]}\n")
+    if backup_count == 30:
+        assert sum(len(text.splitlines()) for text in left.values()) == 30 + 1 + len(numbers)
 
 
 def test_where_the_first_number_is_free_no_file_is_moved_out(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import threading
@@ -17,7 +16,7 @@ from ..text.formatting import JsonFormatter, TextFormatter
 from .settling import instead_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..options import FileOptions
 
@@ -97,66 +96,89 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         return written
 
     def _append(self, texts: Sequence[str]) -> tuple[int, Exception | None]:
-        """How many are in the file, and why no more of them."""
+        """How many are in the files, and why no more of them."""
         written = end = 0
-        before: int | None = None
+        path, before = self._numbered(0), None
         try:
             self._do_lock()
             try:
                 self._check_stream()
-                while written < len(texts):
-                    before = self._size()
-                    if before >= self.maxBytes > 0:
-                        self._rotate()
-                        before = self._size()
-                    end = self._last_fitting(texts, written, before)
-                    self.do_write(self.terminator.join(texts[written:end]))
+                for number, end in self._places(texts):
+                    path = self._numbered(number)
+                    before = _size(path)
+                    if end > written:
+                        self._write_to(number, self.terminator.join(texts[written:end]))
                     written = end
             finally:
                 self._do_unlock()
         except Exception as error:  # noqa: BLE001  a disk fails in many ways
             self._let_go()
             if before is not None and end > written:
-                written += _whole_ones(texts[written:end], self._size() - before)
+                written += _whole_ones(texts[written:end], _size(path) - before)
             return written, error
         return written, None
 
-    def _rotate(self) -> None:
-        # A rotation that fails leaves a file that is too long, and loses nothing.
-        with contextlib.suppress(Exception):
-            self.doRollover()
+    def _places(self, texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """(file, end of the texts that go there), the file 0 being the one without a number, which comes last too.
 
-    def doRollover(self) -> None:  # noqa: N802  the name is logging's
-        """As the base class, in fewer steps.
+        It rotates in between: once for all files that the texts fill, and for each where they are compressed. Each
+        such step may wait for the interpreter, and in a storm the texts of 40 ms fill a dozen files.
+        """
+        first, *others = self._ends(texts)
+        yield 0, first
+        while others:
+            at_once = 1 if self.use_gzip or self.backupCount < 1 else len(others)
+            with contextlib.suppress(Exception):
+                self._rotate(at_once)
+            if _size(self._numbered(0)):
+                # It cannot be renamed: a file that is too long loses nothing.
+                at_once, others = 1, others[-1:]
+            for number in reversed(range(at_once)):
+                yield number, others.pop(0)
 
-        It looks at every name four times. In a storm each such call may wait 5 ms for the interpreter, and
-        all other processes wait for this one.
+    def _ends(self, texts: Sequence[str]) -> Iterator[int]:
+        """The end of what goes to the file as it is, and of what fills each file after it."""
+        size = _size(self._numbered(0))
+        for number, text in enumerate(texts):
+            if size >= self.maxBytes > 0:
+                yield number
+                size = 0
+            size += _length(text)
+        yield len(texts)
+
+    def _rotate(self, places: int) -> None:
+        """Close the file and move it on by so many numbers, and the older ones as far as they are in its way.
+
+        As if it were rotated so often, each time with one more file: what would leave at the end leaves. As the base
+        class, which looks at every name four times, but for the numbers above the first free one: where the file
+        cannot be renamed this is tried at every record, and the old ones must not all leave.
         """
         if self.use_gzip or self.backupCount < 1:
             super().doRollover()
             return
         self._close()
-        backups = [Path(f"{self.baseFilename}.{number}") for number in range(1, self.backupCount + 1)]
-        # Up to the first free name. Where a file cannot be renamed this is tried at every record: the old ones must
-        # not all leave.
-        free = next((number for number, backup in enumerate(backups) if not backup.exists()), len(backups) - 1)
-        for newer, older in reversed(list(itertools.pairwise(backups[: free + 1]))):
-            newer.replace(older)
-        Path(self.baseFilename).replace(backups[0])
+        moves = [(0, free := places)]
+        for number in range(1, self.backupCount + 1):
+            if number > free:
+                break
+            if self._numbered(number).exists():
+                free += 1
+                moves.append((number, free))
+        for number, target in reversed(moves):
+            if target <= self.backupCount:
+                self._numbered(number).replace(self._numbered(target))
+            else:
+                self._numbered(number).unlink()
 
-    def _size(self) -> int:
-        try:
-            return Path(self.baseFilename).stat().st_size
-        except OSError:
-            return 0
+    def _write_to(self, number: int, text: str) -> None:
+        if number == 0:
+            self.do_write(text)
+        elif number <= self.backupCount:  # Others are rotated away already.
+            with self._numbered(number).open("w", encoding=self.encoding, errors=self.unicode_error_policy) as file:
+                file.write(text + self.terminator)
 
-    def _last_fitting(self, texts: Sequence[str], first: int, size: int) -> int:
-        """The end of those that are written before the file is rotated; always one at least."""
-        end = first
-        while end < len(texts) and (end == first or self.maxBytes <= 0 or size < self.maxBytes):
-            size += _length(texts[end])
-            end += 1
-        return end
+    def _numbered(self, number: int) -> Path:
+        return Path(f"{self.baseFilename}.{number}" if number else self.baseFilename)
 
     def _open_lockfile(self) -> None:
         Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
@@ -184,6 +206,13 @@ class RotatingFile(ConcurrentRotatingFileHandler):
                 if file is not None:
                     file.close()
         self.stream = self.stream_lock = None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _length(text: str) -> int:
