@@ -10,11 +10,12 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery.context import scope
+from quartblog.delivery.context import FAILURES, scope
 from quartblog.delivery.grouping.fingerprint import identify
 from quartblog.delivery.intake import listener as listening
 from quartblog.delivery.intake.listener import Listener
@@ -159,6 +160,49 @@ def test_beyond_the_mark_the_locals_of_a_failure_are_let_go() -> None:
             logger_with(handler).exception("failed")
 
     assert [reference() is None for reference in held] == [False, True, True]
+
+
+def test_a_failure_of_a_piece_of_work_keeps_its_frames_until_that_ends_and_tells_the_same(
+    failure: BaseException,
+) -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    with scope():
+        logger_with(handler).error("failed", exc_info=failure)
+        [record] = queued(handler)
+        assert record.exc_info is not None
+        before = exception_text(record), identify(record)
+
+    assert record.exc_info is None
+    assert (exception_text(record), identify(record)) == before
+
+
+def test_where_somebody_wants_the_frames_they_stay(failure: BaseException) -> None:
+    handler = BoundedQueueHandler(QueueOptions(), frames=True)
+    with scope():
+        logger_with(handler).error("failed", exc_info=failure)
+
+    [record] = queued(handler)
+    assert record.exc_info is not None
+
+
+def test_what_outlives_its_piece_of_work_and_fails_then_is_told_as_well(failure: BaseException) -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    with scope() as work:
+        later = copy_context()
+    later.run(logger_with(handler).error, "failed", exc_info=failure)
+
+    [record] = queued(handler)
+    assert vars(record)["error_id"] == work.error_id
+    assert "ValueError" in exception_text(record)
+
+
+def test_a_long_piece_of_work_holds_no_more_than_its_last_failures(failure: BaseException) -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    with scope():
+        for _ in range(FAILURES + 3):
+            logger_with(handler).error("failed", exc_info=failure)
+        held = [weakref.ref(record) for record in queued(handler)]
+        assert sum(reference() is not None for reference in held) == FAILURES
 
 
 def test_the_handler_tells_how_much_it_took_and_how_much_waited_at_most() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +20,7 @@ from quartblog.delivery.grouping.events import Event
 from quartblog.delivery.intake.queue import BoundedQueueHandler
 from quartblog.delivery.intake.settling import Settler
 from quartblog.delivery.text.escaping import LONGEST, shortened
+from quartblog.delivery.text.failures import Failure
 from quartblog.delivery.text.formatting import JsonFormatter
 from quartblog.delivery.text.redaction import REDACTED, Redactor
 
@@ -30,8 +33,8 @@ SECRET = "hunter-2000"
 class Desk:
     """A logger whose records are settled as the listener does it."""
 
-    def __init__(self, redactor: Redactor | None) -> None:
-        self.handler = BoundedQueueHandler(QueueOptions())
+    def __init__(self, redactor: Redactor | None, *, frames: bool = True) -> None:
+        self.handler = BoundedQueueHandler(QueueOptions(), frames=frames)
         self.logger = logging.Logger("tests.delivery.settling")  # noqa: LOG001  nobody else shall have it
         self.logger.addHandler(self.handler)
         self._settler = Settler(redactor)
@@ -325,3 +328,35 @@ def test_no_value_is_left_in_any_text(values: list[str], before: str, after: str
         shown = hide(f"{before}{value}{after}")
 
         assert value not in shown.replace(REDACTED, "\0")
+
+
+def test_a_failure_that_is_let_go_while_it_is_settled_is_told_once_and_without_what_was_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(Redactor(), frames=False)
+    looked, settled = threading.Barrier(2), threading.Event()
+    look = Failure.__init__
+
+    def look_together(*arguments: Any) -> None:
+        looked.wait(10)
+        look(*arguments)
+        if threading.current_thread() is threading.main_thread():
+            settled.wait(10)
+
+    monkeypatch.setattr(Failure, "__init__", look_together)
+    records: list[logging.LogRecord] = []
+
+    def settle() -> None:
+        records.append(desk.settled())
+        settled.set()
+
+    with scope() as work:
+        work.hide(lambda: [SECRET])
+        desk.logger.error("failed", exc_info=failing(ValueError(f"no {SECRET}")))
+        settling = threading.Thread(target=settle)
+        settling.start()
+    settling.join(10)
+
+    told = json.loads(JsonFormatter().format(records[0]))["exception"]
+    assert told["message"] == f"no {REDACTED}"
+    assert told["traceback"].endswith(f"\nValueError: no {REDACTED}")

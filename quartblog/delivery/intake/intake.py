@@ -40,10 +40,12 @@ class Intake:
         extra_sinks: Iterable[logging.Handler],
     ) -> None:
         """Nothing runs yet. `own_addresses` are the e-mail addresses that records may show."""
-        self.handler = BoundedQueueHandler(queue)
+        self._lanes = [Lane(sink) for sink in extra_sinks]
+        # Our own sinks need no frames, only somebody's extra sink may.
+        self._frames = bool(self._lanes)
+        self.handler = BoundedQueueHandler(queue, frames=self._frames)
         self.journal = Journal(RotatingFile(file))
         self.errors = errors
-        self._lanes = [Lane(sink) for sink in extra_sinks]
         self.listener = Listener(
             self.handler.records,
             [self.journal, errors, *self._lanes],
@@ -130,8 +132,7 @@ class Intake:
         return (*self.journal.flushers, self.errors.flusher, *self._lanes)
 
     def _settler(self, queue: QueueOptions, own_addresses: Iterable[str]) -> Settler:
-        # Our own sinks need no frames, only somebody's extra sink may.
-        return Settler(Redactor(own_addresses) if queue.redact else None, frames=bool(self._lanes))
+        return Settler(Redactor(own_addresses) if queue.redact else None, frames=self._frames)
 
     def _ring(self) -> None:
         self.journal.flusher.ring()

@@ -17,7 +17,7 @@ from ..ids import new_error_id
 from ..statistics import Counter, Latency
 from ..stderr import LOGGER_NAME, describe
 from ..text.escaping import LONGEST, shortened
-from ..text.failures import Failure
+from ..text.failures import let_go
 from .settling import CRUMBS, SCOPE
 from .unlocked import Unlocked
 
@@ -39,11 +39,12 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
     changes nothing; `exc_info` is kept, so the reader can format, group and send it.
     """
 
-    def __init__(self, options: QueueOptions) -> None:
-        """Nobody reads the queue yet."""
+    def __init__(self, options: QueueOptions, *, frames: bool = False) -> None:
+        """Nobody reads the queue yet. With `frames` a record keeps its exception until it is read."""
         # SimpleQueue, because Queue.put deadlocks under a signal handler that logs.
         self.records: SimpleQueue[Any] = SimpleQueue()
         super().__init__(self.records)
+        self._frames = frames
         self.reconfigure(options)
         self.accepted = Counter()
         self.high_water = 0
@@ -124,6 +125,8 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             attributes[SCOPE] = scope
             if is_error:
                 attributes[CRUMBS] = tuple(scope.breadcrumbs)
+                if not self._frames and record.exc_info:
+                    scope.let_go_at_end(frozen)
             elif self._breadcrumbs:
                 scope.leave_crumb(record, message, self._breadcrumbs)
         attributes.update(record.__dict__)
@@ -134,8 +137,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             attributes["error_id"] = new_error_id()
         if depth >= self._whole and isinstance(record.exc_info, tuple):
             # Frames keep all their locals alive, and too many wait already.
-            attributes["failure"] = Failure(record.exc_info)
-            attributes["exc_info"] = None
+            let_go(frozen)
         return frozen
 
     def taken(self) -> logging.LogRecord | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..grouping.fingerprint import identify, retitled
 from ..text.escaping import one_line
-from ..text.failures import failure_of
+from ..text.failures import FAILURE, keep_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +37,7 @@ class Settler:
         """Change the record, which belongs to the queue alone, into its final form."""
         attributes = record.__dict__
         scope: Scope | None = attributes.pop(SCOPE, None)
-        failure = failure_of(record)
-        if failure is not None:
-            attributes["failure"] = failure
+        failure = keep_failure(record)
         if record.levelno >= logging.ERROR:
             # Before anything is hidden: what one visitor sent shall not make a failure look like another one.
             attributes["identity"] = identify(record)
@@ -65,9 +63,9 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
     if (shown := hide(named)) != named:
         if named is template:
             attributes["template"] = shown
-        if "identity" in attributes and "failure" not in attributes:
+        if "identity" in attributes and FAILURE not in attributes:
             attributes["identity"] = retitled(attributes["identity"], shown)
-    if (failure := attributes.get("failure")) is not None:
+    if (failure := attributes.get(FAILURE)) is not None:
         if failure.rewrite(hide):
             # Whoever formats by himself would tell again what is hidden now.
             record.exc_info = None
