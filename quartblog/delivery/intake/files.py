@@ -174,8 +174,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         if number == 0:
             self.do_write(text)
         elif number <= self.backupCount:  # Others are rotated away already.
-            with self._numbered(number).open("w", encoding=self.encoding, errors=self.unicode_error_policy) as file:
-                file.write(text + self.terminator)
+            self._numbered(number).write_bytes(f"{text}{self.terminator}".encode("utf-8", self.unicode_error_policy))
 
     def _numbered(self, number: int) -> Path:
         return Path(f"{self.baseFilename}.{number}" if number else self.baseFilename)

@@ -41,6 +41,7 @@ class TextFormatter(logging.Formatter):
         """The line is a contract: it takes no format string."""
         super().__init__(LINE)
         self._second: tuple[int, str] = (-1, "")
+        self._block: tuple[str, str] = ("", "")
 
     def format(self, record: logging.LogRecord) -> str:
         """The finished text; unlike the standard Formatter it leaves nothing on the record."""
@@ -50,7 +51,7 @@ class TextFormatter(logging.Formatter):
         )
         if error_id := getattr(record, "error_id", None):
             line += f" [error {error_id}]"
-        blocks = [_FORGED.sub("\n  ", block(raw)) for raw in (exception_text(record), record.stack_info) if raw]
+        blocks = [self._shown(raw) for raw in (exception_text(record), record.stack_info) if raw]
         return "\n".join([one_line(line), *blocks])
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  the same
@@ -61,6 +62,14 @@ class TextFormatter(logging.Formatter):
             text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
             self._second = second, text
         return f"{text},{int(record.msecs):03d}"
+
+    def _shown(self, text: str) -> str:
+        """The traceback, escaped. In a storm it is the one before, mostly."""
+        known, shown = self._block
+        if text != known:
+            shown = _FORGED.sub("\n  ", block(text))
+            self._block = text, shown
+        return shown
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
         """The traceback, byte-identical to the standard Formatter's."""
