@@ -12,7 +12,7 @@ from logging import LogRecord
 
 from .ids import new_error_id
 from .text.escaping import shortened
-from .text.failures import let_go
+from .text.recorded import let_go
 
 Breadcrumb = tuple[float, str, str, str]
 """When (epoch seconds), level name, logger, message: a record below ERROR that came before an error."""

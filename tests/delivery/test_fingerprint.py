@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from quartblog.delivery.grouping import fingerprint as module
 from quartblog.delivery.grouping.code_places import is_own, relative_path
 from quartblog.delivery.grouping.fingerprint import KnownFailures, fingerprint, identify
-from quartblog.delivery.text.failures import failure_of
+from quartblog.delivery.text.recorded import failure_of
 from quartblog.delivery.text.templates import normalised
 from tests.support import programs
 

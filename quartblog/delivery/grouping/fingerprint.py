@@ -18,8 +18,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..text.escaping import one_line, shortened
-from ..text.failures import failure_of, type_name
+from ..text.failures import type_name
 from ..text.recent import Recent
+from ..text.recorded import failure_of
 from ..text.templates import normalised
 from .code_places import is_own, relative_path
 

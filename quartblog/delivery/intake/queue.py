@@ -17,7 +17,7 @@ from ..ids import new_error_id
 from ..statistics import Counter, Latency
 from ..stderr import LOGGER_NAME, describe
 from ..text.escaping import LONGEST, shortened
-from ..text.failures import let_go
+from ..text.recorded import let_go
 from .settling import CRUMBS, SCOPE
 from .unlocked import Unlocked
 

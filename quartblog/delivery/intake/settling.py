@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..grouping.fingerprint import identify, retitled
 from ..text.escaping import one_line
-from ..text.failures import FAILURE, keep_failure
+from ..text.recorded import FAILURE, keep_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable

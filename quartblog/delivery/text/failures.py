@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 CHAIN_LIMIT = 10
 """Causes of one exception that tell it from others, and members of one group."""
 
-FAILURE = "_failure"
-"""The attribute of a record that holds its Failure, once that is known."""
-
 _HEAD = "Traceback (most recent call last):\n"
 _STANDARD = logging.Formatter()
 # The standard library adds to what these say.
@@ -130,31 +127,6 @@ class _Ready(traceback.StackSummary):
 
     def format(self, **_: Any) -> list[str]:
         return list(self)  # type: ignore[arg-type]  # texts, see above
-
-
-def failure_of(record: logging.LogRecord) -> Failure | None:
-    """What the record tells of an exception."""
-    # Looked at before what is kept: `let_go` puts the one in the place of the other meanwhile.
-    info = record.exc_info
-    known: Failure | None = record.__dict__.get(FAILURE)
-    if known is not None:
-        return known
-    # A record made by hand may hold True or a bare exception here.
-    return Failure(info) if isinstance(info, tuple) and info[1] is not None else None
-
-
-def keep_failure(record: logging.LogRecord) -> Failure | None:
-    """As `failure_of`, and kept on the record. Two threads may ask at once: one of them wins."""
-    failure = failure_of(record)
-    if failure is not None:
-        failure = record.__dict__.setdefault(FAILURE, failure)
-    return failure
-
-
-def let_go(record: logging.LogRecord) -> None:
-    """Keep what the record tells of an exception, and let go of that and its frames, which hold all their locals."""
-    if keep_failure(record) is not None:
-        record.exc_info = None
 
 
 def type_name(kind: type[BaseException] | None) -> str | None:

@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .escaping import block, json_safe, one_line
-from .failures import Failure, failure_of, type_name
+from .failures import Failure, type_name
+from .recorded import failure_of
 
 if TYPE_CHECKING:
     from .failures import ExcInfo
