@@ -32,7 +32,7 @@ from quartblog.profile.avatar import avatar
 from quartblog.profile.views import blueprint as profile_blueprint
 from quartblog.settings import Settings, config_file, load_settings, secret_key
 from quartblog.web import csrf, headers, hosts, i18n, last_resort, limits, static
-from quartblog.web.application import Application
+from quartblog.web.application import Application, drop_threaded_context
 
 logger = logging.getLogger("quartblog")
 
@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None) -> Quart:
         app.register_blueprint(blueprint)
     if settings.errors.rehearsal_route:
         app.register_blueprint(rehearsal.blueprint)
+    drop_threaded_context(app)
     app.jinja_env.globals.update(
         avatar=avatar, site_name=settings.site.name, registration_open=settings.site.registration
     )

@@ -7,9 +7,8 @@ broken one. What the database cannot answer becomes DatabaseUnavailable; a viola
 """
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -20,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session
 
+from quartblog import sqlite_connection
 from quartblog.database_errors import hide_values, is_passing
 from quartblog.errors.exceptions import DatabaseUnavailable
 
@@ -78,18 +78,6 @@ def _refuse_to_write() -> NoReturn:
     raise RuntimeError("reading() never writes: use transaction()")
 
 
-class _SelfClosing(sqlite3.Connection):
-    """Closes when it is dropped, as aiosqlite does with the new connection of a cancelled request.
-
-    The standard one closes then too, but from Python 3.13 on with a ResourceWarning.
-    """
-
-    def __del__(self) -> None:
-        # One that could not be opened cannot be closed either.
-        with suppress(sqlite3.ProgrammingError):
-            self.close()
-
-
 class Database:
     """One engine and its two kinds of session."""
 
@@ -107,7 +95,7 @@ class Database:
             max_overflow=0,
             pool_timeout=pool_timeout,
             pool_pre_ping=not is_sqlite,
-            connect_args={"factory": _SelfClosing} if is_sqlite else {},
+            connect_args={"async_creator_fn": sqlite_connection.connect} if is_sqlite else {},
             hide_parameters=True,
             # Readers need no transaction, nor does the ping: it would begin one and roll it back on each request.
             isolation_level=None if is_sqlite else "AUTOCOMMIT",

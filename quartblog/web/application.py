@@ -3,6 +3,7 @@
 The path holds what a visitor wrote, and what Quart shows a developer itself it does not record.
 """
 
+from inspect import iscoroutinefunction
 from typing import Any
 
 from quart import Quart, Request, has_request_context, request
@@ -35,3 +36,13 @@ class Application(Quart):
         route = request.url_rule.rule if request.url_rule is not None else "(no route)"
         # The line tells the caller's place, in Quart, as it did before.
         self.logger.error("Exception on request %s %s", request.method, route, exc_info=exc_info, stacklevel=3)
+
+
+def drop_threaded_context(app: Quart) -> None:
+    """Let no page wait for a thread. Comes after all blueprints.
+
+    Quart calls each context processor that is no coroutine on one: quart-auth's, for a user that no template of ours
+    asks for, and Flask's, which every blueprint brings along and which finds no request of Flask's.
+    """
+    for name, processors in app.template_context_processors.items():
+        app.template_context_processors[name] = [one for one in processors if iscoroutinefunction(one)]
