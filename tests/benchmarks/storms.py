@@ -99,14 +99,18 @@ def page_row(sites: Sites, runs: int, seconds: float) -> Row:
     """The page beside a storm at a rate that leaves the workers room, and without one.
 
     In a storm without a pause a page waits in the queue of busy workers, whatever the server: see `saturated_row`.
+
+    Printed as well: how late the blog without any handler is in that storm.
     """
     ours = sites.get("ours")
     answers(ours, [STORM], seconds / 2)
     [most], _ = answers(ours, [STORM], CALIBRATION)
     rate = most.per_second / ROOM
     print(f"page: {significant(most.per_second)} errors/s without a pause, so a storm of {significant(rate)}/s")
-    calm, storm = Weather("ours"), Weather("ours", Visits(FAILING, 500, RATED_CONNECTIONS, rate))
-    take_turns(sites, {"page, calm": calm, "page, storm": storm}, runs, seconds)
+    blowing = Visits(FAILING, 500, RATED_CONNECTIONS, rate)
+    calm, storm, bare = Weather("ours"), Weather("ours", blowing), Weather("bare", blowing)
+    take_turns(sites, {"page, calm": calm, "page, storm": storm, "page, storm, bare": bare}, runs, seconds)
+    print(f"page: p99 in that storm without any handler: {significant(statistics.median(bare.late))} ms")
     figure = f"p99 of a page, storm of {significant(rate)} errors/s (1/{ROOM} of what it can): no storm"
     return late_row("page", figure, storm, calm)
 
