@@ -11,8 +11,8 @@ import click
 
 from quartblog.cli import unexpected
 from quartblog.delivery import current_scope, scope
-from quartblog.errors.exceptions import QuartblogError
-from quartblog.settings import Loaded, Settings, load
+from quartblog.errors.exceptions import QuartblogError, SettingsError
+from quartblog.settings import Loaded, Settings, load, load_key
 from quartblog.settings.sources import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ class Invocation:
     def settings(self) -> Settings:
         """Read the settings. Raise SettingsError."""
         return self.load().settings
+
+    def setting(self, section: str, key: str) -> Any:
+        """Read one setting, whatever is wrong with the others. Raise SettingsError where it cannot be known."""
+        return load_key(section, key, self.config_path)
 
     def pass_on(self) -> None:
         """Let the processes started from here read the same file."""
@@ -100,7 +104,8 @@ def _names(command: click.Command, args: list[str]) -> Iterator[str]:
 
 def explanation(error: QuartblogError) -> str:
     """Return the error's message, with the reason behind it, and several problems one below the other."""
-    cause = str(error.__cause__ or "").strip()
+    # What is wrong with the settings is told in full already.
+    cause = "" if isinstance(error, SettingsError) else str(error.__cause__ or "").strip()
     text = f"{error}: {cause.splitlines()[0]}" if cause else str(error)
     lines = text.splitlines()
     return "\n".join(["several things are wrong:", *(f"  {line}" for line in lines)]) if len(lines) > 1 else text

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from quartblog.cli.invocation import explanation
 from quartblog.delivery import Outbox
 from quartblog.delivery.outbox.file import DatabaseFile
 from quartblog.delivery.outbox.schema import Unusable
+from quartblog.errors.exceptions import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +23,17 @@ if TYPE_CHECKING:
 
 ALIVE = 10.0
 """Seconds after the last heartbeat during which a worker counts as running."""
+GOES_ON = "A site that runs goes on with the settings it had before."
 
 
 @contextmanager
 def opened(invocation: Invocation) -> Iterator[Outbox]:
-    """Give the outbox that [delivery] outbox names. Raise ClickException where there is none that can be used."""
-    path = invocation.settings().delivery.outbox
+    """Give the outbox that [delivery] outbox names. Raise ClickException where there is none that can be used.
+
+    No other setting needs to be in order: a running site refuses a broken config.toml and goes on, and what it does
+    is wanted then most of all.
+    """
+    path = _place(invocation)
     _check(path)
     outbox = Outbox(path)
     try:
@@ -46,6 +53,20 @@ def exists(path: Path) -> bool:
 def anybody_mails(outbox: Outbox) -> bool:
     """Return whether a worker runs that sends what is due."""
     return any(worker.leader for worker in outbox.workers(time.time() - ALIVE))
+
+
+def _place(invocation: Invocation) -> Path:
+    try:
+        return invocation.settings().delivery.outbox
+    except SettingsError as error:
+        try:
+            path: Path = invocation.setting("delivery", "outbox")
+        except SettingsError:
+            raise click.ClickException(f"{explanation(error)}\n{GOES_ON}") from error
+        if not exists(path):
+            raise
+        click.echo(f"Warning: {explanation(error)}\n{GOES_ON}", err=True)
+        return path
 
 
 def _check(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -49,7 +49,27 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
     """Like `load_settings`, and tell where each value came from."""
-    strongest_first = [from_variables(environ), from_original_mail(environ), _file(path, environ)]
+    return _checked(_sources(path, environ))
+
+
+def load_key(section: str, key: str, path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Any:
+    """Like `load_settings` for one value, whatever is wrong with the others; for a key without rules on others."""
+    alone = _checked([_only(section, key, source) for source in _sources(path, environ)])
+    return getattr(getattr(alone.settings, section), key)
+
+
+def _sources(path: Path | None, environ: Mapping[str, str]) -> list[Source]:
+    """The strongest first."""
+    return [from_variables(environ), from_original_mail(environ), _file(path, environ)]
+
+
+def _only(section: str, key: str, source: Source) -> Source:
+    content = source.values.get(section)
+    values = {section: {key: content[key]}} if isinstance(content, dict) and key in content else {}
+    return Source(values, source.origins, [])
+
+
+def _checked(strongest_first: list[Source]) -> Loaded:
     origins: dict[tuple[str, str], str] = {}
     for source in reversed(strongest_first):
         origins |= source.origins

@@ -84,6 +84,14 @@ def test_several_problems_are_listed_one_below_the_other(quartblog: Command) -> 
     ]
 
 
+def test_what_is_wrong_with_a_settings_file_is_told_once(quartblog: Command, folder: Path) -> None:
+    (folder / "config.toml").write_text("[site]\nname = nothing")
+
+    result = quartblog("config", "check")
+
+    assert result.stderr == "Error: config.toml: is not TOML: Invalid value (at line 2, column 8)\n"
+
+
 def test_another_settings_file_is_read_where_one_is_named(quartblog: Command, folder: Path) -> None:
     (folder / "other.toml").write_text('[site]\nname = "elsewhere"')
 

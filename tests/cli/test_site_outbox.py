@@ -1,0 +1,51 @@
+"""Commands that want the outbox alone, while config.toml is broken and the site goes on with what it had."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from quartblog.delivery.outbox.outbox import Outbox
+from tests.cli.failures import failures
+
+Command = Callable[..., Result]
+
+LOOKS = [("delivery", "status"), ("delivery", "outbox"), ("errors", "list"), ("errors", "show", "1")]
+GOES_ON = "A site that runs goes on with the settings it had before.\n"
+
+
+@pytest.fixture
+def outbox(folder: Path) -> Iterator[Outbox]:
+    """One with a failure, where config.toml says."""
+    outbox = Outbox(folder / "elsewhere.db")
+    outbox.record(failures(1))
+    yield outbox
+    outbox.close()
+
+
+@pytest.mark.parametrize("command", LOOKS, ids=" ".join)
+def test_the_outbox_is_shown_though_another_setting_is_wrong(
+    quartblog: Command, config: Callable[..., None], outbox: Outbox, command: tuple[str, ...]
+) -> None:
+    config(delivery={"outbox": "elsewhere.db", "mails_per_hour": 0})
+
+    result = quartblog(*command)
+
+    assert result.exit_code == 0
+    assert result.stdout
+    assert result.stderr == (
+        "Warning: config.toml: [delivery] mails_per_hour = 0: must be a whole number of at least 1\n" + GOES_ON
+    )
+
+
+@pytest.mark.parametrize("command", LOOKS, ids=" ".join)
+def test_where_even_its_place_cannot_be_read_the_command_says_what_the_site_does(
+    quartblog: Command, folder: Path, outbox: Outbox, command: tuple[str, ...]
+) -> None:
+    (folder / "config.toml").write_text('[delivery]\noutbox = "elsewhere.db"\nmails_per_hour = many\n')
+
+    result = quartblog(*command)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == ("Error: config.toml: is not TOML: Invalid value (at line 3, column 18)\n" + GOES_ON)
