@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from quartblog.app import mailing_options
 from quartblog.cli import mails, rehearse
 from quartblog.cli import status as state
 from quartblog.cli.invocation import Finite
@@ -16,10 +17,11 @@ from quartblog.cli.output import as_json, count
 from quartblog.cli.site_outbox import anybody_mails, opened
 from quartblog.delivery.outbox.stored import State
 from quartblog.delivery.text.escaping import json_safe
+from quartblog.errors.exceptions import SettingsError
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
-    from quartblog.delivery import Outbox
+    from quartblog.delivery import MailingOptions, Outbox
 
 REDRAW = 1.0
 """Seconds between two looks of `status --watch`: workers beat once a second."""
@@ -52,7 +54,8 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
 
     queue: records that wait, of how many can; peak: the most there were; refused: by a full queue, for each level;
     grouped: errors in the outbox; retried: tries of mails that had failed before; passed by: records that a slow sink
-    did not get. Times are median / p99.
+    did not get. Times are median / p99. cap: digests of the last hour, of as many as [delivery] mails_per_hour lets
+    leave; those to [[delivery.routes]] do not count.
 
     Exits 1 where there is no outbox yet. With --watch and --json each look is one line.
 
@@ -63,12 +66,12 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
     """
     with opened(invocation) as outbox:
         if not watch:
-            snapshot = state.look(outbox)
+            snapshot = state.look(outbox, _mailing(invocation))
             click.echo(as_json(state.as_data(snapshot)) if as_data else state.as_text(snapshot))
             return
         try:
             while True:
-                _redraw(state.look(outbox), as_data=as_data)
+                _redraw(state.look(outbox, _mailing(invocation)), as_data=as_data)
                 pause(REDRAW)
         except KeyboardInterrupt:
             click.echo()
@@ -154,6 +157,14 @@ def purge(invocation: Invocation, days: float | None, *, dead: bool, sent: bool,
 
 
 group.add_command(rehearse.command)
+
+
+def _mailing(invocation: Invocation) -> MailingOptions | None:
+    """What counts for mails, None where config.toml is broken: a running site has other settings then."""
+    try:
+        return mailing_options(invocation.settings())
+    except SettingsError:
+        return None
 
 
 def _redraw(snapshot: state.Snapshot, *, as_data: bool) -> None:

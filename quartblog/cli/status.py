@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from quartblog.cli.output import count, iso, span, table
 from quartblog.cli.site_outbox import ALIVE
+from quartblog.delivery.mail.due import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from quartblog.delivery import Outbox
+    from quartblog.delivery import MailingOptions, Outbox
     from quartblog.delivery.outbox.stored import Totals, Worker
 
     Figures = Mapping[str, Any]
 
 _PERCENTILES = ("median_ms", "p99_ms")
+
+
+class Cap(NamedTuple):
+    """What mails_per_hour has left for the next digest."""
+
+    digests: int
+    """How many left within the last hour."""
+    per_hour: int | None
+    """How many may; None where the settings cannot be read."""
+    free_at: float | None
+    """Epoch second before which the next may not leave, None where it may."""
+
+    @property
+    def spent(self) -> bool:
+        """Whether it holds digests back."""
+        return self.per_hour is not None and self.digests >= self.per_hour
 
 
 class Snapshot(NamedTuple):
@@ -29,14 +47,15 @@ class Snapshot(NamedTuple):
     """Whether the file could be read; what is shown is empty otherwise."""
     totals: Totals
     """What all workers of the host share."""
+    cap: Cap
     workers: Sequence[Worker]
 
 
-def look(outbox: Outbox, clock: Callable[[], float] = time.time) -> Snapshot:
-    """Read all of it; `clock` gives epoch seconds."""
+def look(outbox: Outbox, mailing: MailingOptions | None, clock: Callable[[], float] = time.time) -> Snapshot:
+    """Read all of it; `mailing` is None where the settings cannot be read, `clock` gives epoch seconds."""
     now = clock()
-    totals = outbox.totals()
-    return Snapshot(now, outbox.path, not outbox.in_memory, totals, outbox.workers(now - ALIVE))
+    totals, cap = outbox.totals(), _cap(outbox, mailing, now)
+    return Snapshot(now, outbox.path, not outbox.in_memory, totals, cap, outbox.workers(now - ALIVE))
 
 
 def as_text(snapshot: Snapshot) -> str:
@@ -50,6 +69,7 @@ def as_data(snapshot: Snapshot) -> dict[str, Any]:
         "time": iso(snapshot.at),
         "outbox": {"path": str(snapshot.path), "usable": snapshot.usable},
         "totals": snapshot.totals._asdict() | {"next_try": iso(snapshot.totals.next_try)},
+        "cap": snapshot.cap._asdict() | {"spent": snapshot.cap.spent, "free_at": iso(snapshot.cap.free_at)},
         "workers": [
             {
                 "worker": worker.name,
@@ -74,7 +94,27 @@ def _head(snapshot: Snapshot) -> list[tuple[str, str]]:
         ("outbox", f"{snapshot.path} ({'on disk' if snapshot.usable else 'cannot be used'})"),
         ("errors", f"{groups}, {count(totals.errors, 'error')}, {totals.to_mail:,} in no mail yet"),
         ("mails", f"{waiting}, {totals.dead:,} dead"),
+        ("cap", _capped(snapshot.cap, snapshot.at)),
     ]
+
+
+def _cap(outbox: Outbox, mailing: MailingOptions | None, now: float) -> Cap:
+    """As the worker that mails counts."""
+    digests = outbox.digests_since(math.nextafter(now - HOUR, math.inf))
+    if mailing is None:
+        return Cap(digests, None, None)
+    newest = outbox.latest_digests(mailing.mails_per_hour)
+    free = [at + mailing.batch_seconds for at in newest[:1]]
+    free += [at + HOUR for at in newest[mailing.mails_per_hour - 1 :]]
+    return Cap(digests, mailing.mails_per_hour, max((at for at in free if at > now), default=None))
+
+
+def _capped(cap: Cap, now: float) -> str:
+    if cap.per_hour is None:
+        return f"{count(cap.digests, 'digest')} in the last hour"
+    spent = "spent: " if cap.spent else ""
+    after = f", the next may leave in {span(cap.free_at - now)}" if cap.free_at is not None else ""
+    return f"{spent}{cap.digests:,} of {count(cap.per_hour, 'digest')} in the last hour{after}"
 
 
 def _workers(snapshot: Snapshot) -> str:

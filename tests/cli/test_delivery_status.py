@@ -1,5 +1,6 @@
 """`quartblog delivery status`, on the heartbeats that workers leave."""
 
+import datetime as dt
 import json
 import re
 import sqlite3
@@ -98,6 +99,51 @@ def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Ou
     assert lines[0] == "outbox  instance/outbox.sqlite3 (on disk)"
     assert lines[1] == "errors  2 open groups, 1,205 errors, 205 in no mail yet"
     assert re.fullmatch(r"mails   1 waiting \(next try in (2 h( 1 s)?|1 h 59 min)\), 1 dead", lines[2])
+
+
+def begun(outbox: Outbox, *, ago: float) -> None:
+    """Begin a digest so many seconds ago."""
+    outbox._clock = lambda: time.time() - ago
+    outbox.begin_mail(new_mail(), {})
+
+
+def test_what_the_hourly_cap_still_allows_is_told(quartblog: Command, outbox: Outbox) -> None:
+    for ago in (3601, 1800, 60):
+        begun(outbox, ago=ago)
+
+    cap = quartblog("delivery", "status").stdout.splitlines()[3]
+
+    assert cap == "cap     2 of 30 digests in the last hour"
+
+
+def test_a_cap_that_is_spent_tells_when_the_next_digest_may_leave(quartblog: Command, outbox: Outbox) -> None:
+    for ago in (3000, 1800, 60):
+        begun(outbox, ago=ago)
+    cap = {"QUARTBLOG_DELIVERY__MAILS_PER_HOUR": "2"}
+
+    line = quartblog("delivery", "status", **cap).stdout.splitlines()[3]
+    found = json.loads(quartblog("delivery", "status", "--json", **cap).stdout)["cap"]
+
+    # The second of the latest two is an hour old in half an hour.
+    assert re.fullmatch(
+        r"cap     spent: 3 of 2 digests in the last hour, the next may leave in (30 min|29 min 5\d s)", line
+    )
+    assert (found["digests"], found["per_hour"], found["spent"]) == (3, 2, True)
+    assert 1790 < dt.datetime.fromisoformat(found["free_at"]).timestamp() - time.time() <= 1800
+
+
+def test_digests_that_are_spread_wide_tell_when_the_next_may_leave(quartblog: Command, outbox: Outbox) -> None:
+    begun(outbox, ago=60)
+
+    line = quartblog("delivery", "status", QUARTBLOG_DELIVERY__BATCH_SECONDS="660").stdout.splitlines()[3]
+
+    assert re.fullmatch(r"cap     1 of 30 digests in the last hour, the next may leave in (10 min|9 min 5\d s)", line)
+
+
+def test_a_cap_that_nobody_knows_is_not_made_up(quartblog: Command, outbox: Outbox) -> None:
+    begun(outbox, ago=1)
+
+    assert "cap     1 digest in the last hour\n" in quartblog("delivery", "status", QUARTBLOG_MAIL__PORT="0").stdout
 
 
 def test_the_status_reads_no_mail_only_to_count_it(
