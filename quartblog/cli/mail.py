@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.utils
 import io
 import platform
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quartblog.app import mail_options, mailing_options
+from quartblog.cli.mails import TEST
 from quartblog.cli.site_outbox import exists
 from quartblog.delivery import Outbox, new_message
 from quartblog.delivery.mail.leader import Leadership
@@ -76,6 +78,8 @@ async def _go(outbox: Outbox, postman: Postman, options: MailOptions) -> list[St
     subject = f"[{options.site}] a test: this mail was asked for"
     text = f"Somebody ran `quartblog mail test` on {platform.node()}. Error reports will reach you like this one."
     message = new_message(options, subject, text)
+    domain = message["From"].addresses[0].domain
+    message.replace_header("Message-ID", email.utils.make_msgid(TEST, domain))
     outbox.post(message, [*map(bare_address, options.admins)])
     leadership = Leadership(outbox.path.with_name(f"{outbox.path.name}.leader")) if outbox.path else None
     deadline = time.monotonic() + options.timeout + MARGIN

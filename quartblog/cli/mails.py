@@ -12,6 +12,8 @@ from quartblog.delivery.text.escaping import one_line
 if TYPE_CHECKING:
     from quartblog.delivery.outbox.stored import StoredMail
 
+TEST = "quartblog-test"
+"""In the Message-ID of what `quartblog mail test` posts: to the outbox it is a mail as any other."""
 _SUBJECT, _REASON = 50, 80
 _ADDRESS = re.compile(r"""([^\s<>@,;:"'()])[^\s<>@,;:"'()]*@([^\s<>@,;:"'()]+)""")
 
@@ -24,7 +26,7 @@ def as_text(mails: list[StoredMail]) -> str:
         (
             str(mail.id),
             mail.state,
-            mail.kind,
+            _kind(mail),
             f"{span(now - mail.created)} ago",
             str(mail.tries),
             _next_try(mail, now),
@@ -48,7 +50,7 @@ def as_data(mail: StoredMail) -> dict[str, Any]:
     return {
         "id": mail.id,
         "state": mail.state,
-        "kind": mail.kind,
+        "kind": _kind(mail),
         "message_id": mail.message_id,
         "subject": _subject(mail),
         "recipients": _readers(mail),
@@ -60,17 +62,21 @@ def as_data(mail: StoredMail) -> dict[str, Any]:
     }
 
 
+def _kind(mail: StoredMail) -> str:
+    return "test" if mail.kind == "post" and f".{TEST}@" in mail.message_id else mail.kind
+
+
 def _readers(mail: StoredMail) -> list[str]:
-    return [masked(address) if mail.kind == "post" else one_line(address) for address in mail.recipients]
+    return [masked(address) if _kind(mail) == "post" else one_line(address) for address in mail.recipients]
 
 
 def _subject(mail: StoredMail) -> str:
     # The subject of product mail may name its reader.
-    return "(product mail)" if mail.kind == "post" else mail.subject
+    return "(product mail)" if _kind(mail) == "post" else mail.subject
 
 
 def _reason(mail: StoredMail) -> str:
-    return masked(mail.last_error) if mail.kind == "post" else mail.last_error
+    return masked(mail.last_error) if _kind(mail) == "post" else mail.last_error
 
 
 def masked(text: str) -> str:

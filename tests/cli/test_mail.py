@@ -1,5 +1,6 @@
 """`quartblog mail test`, against real SMTP servers and real outboxes."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,17 @@ def test_a_test_that_failed_stays_in_the_outbox(quartblog: Command, outbox: Outb
     assert result.stderr.endswith("; it stays in the outbox and is tried again\n")
     [mail] = outbox.mails("waiting")
     assert mail.tries == 1
+
+
+def test_a_test_is_listed_as_one_and_not_as_mail_to_a_visitor(quartblog: Command, outbox: Outbox) -> None:
+    with dead_server() as port:
+        quartblog("mail", "test", **variables(port))
+
+    [mail] = json.loads(quartblog("delivery", "outbox", "--json").stdout)
+
+    assert (mail["kind"], mail["recipients"]) == ("test", ["ada@example.org"])
+    assert "a test: this mail was asked for" in mail["subject"]
+    assert " test " in quartblog("delivery", "outbox").stdout
 
 
 def test_a_test_behind_a_mail_that_failed_tells_that_failure(quartblog: Command, outbox: Outbox) -> None:
