@@ -124,19 +124,18 @@ def _facts(done: Rehearsed) -> Iterator[tuple[str, str]]:
     yield "queue peak", f"{done.high_water:,} of {done.size:,} ({done.high_water / done.size:.1%})"
     yield "log call", f"{_shown(done.call)}: what a request pays for an ERROR with {FRAMES} frames"
     yield "to the file", f"{_shown(done.to_file)}: until file and outbox have a record"
-    yield (
-        "to a mail",
-        f"{_shown(done.to_mail)}: until the inbox has the first of a kind ({done.told} of {done.plan.distinct} kinds)",
-    )
+    told = f"{done.told} of {count(done.plan.distinct, 'kind')}"
+    yield "to a mail", f"{_shown(done.to_mail)}: until the inbox has the first of a kind ({told})"
     accepted = done.accepted.get("ERROR", 0)
     agrees = "all" if done.counted == accepted else f"{done.counted:,} of"
     left = [
-        (done.held, "errors held back by mails_per_hour"),
-        (done.waiting, "mails waiting"),
-        (done.dead, "mails dead"),
+        (done.held, "error", "held back by mails_per_hour"),
+        (done.waiting, "mail", "waiting"),
+        (done.dead, "mail", "dead"),
     ]
-    more = "".join(f"; {number:,} {what}" for number, what in left if number)
-    yield "mails", f"{done.mails:,} in {count(done.tries, 'try', 'tries')}, counting {agrees} {accepted:,} errors{more}"
+    more = "".join(f"; {count(number, what)} {fate}" for number, what, fate in left if number)
+    tries, errors = count(done.tries, "try", "tries"), count(accepted, "error")
+    yield "mails", f"{done.mails:,} in {tries}, counting {agrees} {errors}{more}"
     longest = max(AT_RISK, done.to_file.p99 if done.to_file else 0.0)
     yield (
         "worst case",

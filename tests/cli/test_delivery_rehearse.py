@@ -9,6 +9,7 @@ import pytest
 from click.testing import Result
 
 from quartblog.cli import rehearse
+from quartblog.delivery.rehearsal.report import Percentiles, Plan, Rehearsed
 
 Command = Callable[..., Result]
 SHORT = ("--seconds", "0.2", "--smtp-delay", "0")
@@ -84,6 +85,37 @@ def test_a_level_above_errors_leaves_nothing_to_mail(quartblog: Command) -> None
 
     assert result.exit_code == 0
     assert "to a mail    never" in result.stdout
+
+
+def test_one_of_anything_is_told_as_one() -> None:
+    done = Rehearsed(
+        plan=Plan(rate=1, distinct=1),
+        lasted=1.0,
+        drained=0.1,
+        offered={"INFO": 1, "ERROR": 1},
+        refused={},
+        size=10,
+        high_water=1,
+        depths=((0.0, 1),),
+        call=None,
+        to_file=None,
+        to_mail=Percentiles(1.0, 1.0),
+        told=1,
+        grouped=1,
+        mails=1,
+        counted=1,
+        held=1,
+        waiting=1,
+        dead=1,
+        tries=1,
+    )
+
+    facts = dict(rehearse._facts(done))
+
+    assert facts["to a mail"].endswith("(1 of 1 kind)")
+    assert facts["mails"] == (
+        "1 in 1 try, counting all 1 error; 1 error held back by mails_per_hour; 1 mail waiting; 1 mail dead"
+    )
 
 
 def test_the_figures_as_json_are_numbers_in_seconds(quartblog: Command) -> None:

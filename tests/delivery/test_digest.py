@@ -142,6 +142,13 @@ def test_a_digest_after_the_cap_says_that_mails_were_held_back_and_since_when() 
     assert "The cap" not in text_of(read(a_group()))
 
 
+def test_one_thing_is_not_many() -> None:
+    groups = [a_group(id=number + 1) for number in range(DETAILED + LISTED + 1)]
+
+    assert ": 1 digest had left within the hour" in text_of(read(a_group(), cap=1, held_since=NOON))
+    assert text_of(read(*groups)).rstrip().endswith("\nand 1 more kind")
+
+
 def test_without_a_command_none_is_told() -> None:
     options = MailOptions(server="localhost", sender="a@b.org", admins=("c@d.org",))
 

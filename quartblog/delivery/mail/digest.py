@@ -66,15 +66,16 @@ class Digest:
 
     def _subject(self, groups: Sequence[Group]) -> str:
         more = f" (+{len(groups) - 1} more)" if len(groups) > 1 else ""
-        return f"{_errors(self.errors)}, {headline(groups[0])}{more}"
+        return f"{_counted(self.errors, 'error')}, {headline(groups[0])}{more}"
 
     def _head(self, options: MailOptions) -> Iterator[str]:
         count = len(self.groups)
         kinds = "one kind" if count == 1 else f"{count} kinds"
-        yield one_line(f"{options.site} on {self.host}: {_errors(self.errors)} of {kinds}")
+        yield one_line(f"{options.site} on {self.host}: {_counted(self.errors, 'error')} of {kinds}")
         if self.held_since is not None:
             yield (
-                f"The cap held this back since {_moment(self.held_since)}: {self.cap} digests had left within the hour."
+                f"The cap held this back since {_moment(self.held_since)}:"
+                f" {_counted(self.cap, 'digest')} had left within the hour."
                 " The counts below hold what happened meanwhile."
             )
 
@@ -165,7 +166,7 @@ def _rest(groups: Sequence[Group]) -> Iterator[str]:
     for group in groups[:LISTED]:
         yield f"{group.count - group.reported} new, {group.count} altogether: {headline(group)}"
     if len(groups) > LISTED:
-        yield f"and {len(groups) - LISTED} more kinds"
+        yield f"and {_counted(len(groups) - LISTED, 'more kind')}"
 
 
 def _paragraphs(head: list[str], told: list[str], rest: list[str]) -> Iterator[str]:
@@ -188,8 +189,8 @@ def _document(told: list[str], head: list[str], rest: list[str]) -> str:
     ))  # fmt: skip
 
 
-def _errors(count: int) -> str:
-    return "1 error" if count == 1 else f"{count} errors"
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _moment(at: float) -> str:
