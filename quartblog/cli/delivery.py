@@ -85,7 +85,8 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
 def list_mails(invocation: Invocation, only: State | None, limit: int, *, as_data: bool) -> None:
     """List the mails that wait or were given up, since when, and why.
 
-    The readers of product mail are masked: they are visitors.
+    kind: a digest tells the admins of errors, a route tells others ([[delivery.routes]]), a post is product mail, and
+    a test was asked for with `quartblog mail test`. The readers of product mail are masked: they are visitors.
 
     \b
     Example:
@@ -113,6 +114,8 @@ def list_mails(invocation: Invocation, only: State | None, limit: int, *, as_dat
 def retry(invocation: Invocation, number: int | None) -> None:
     """Make waiting and dead mails due now: one, or all of them.
 
+    ID is the number of a mail, from `quartblog delivery outbox`; without it, every mail is meant.
+
     Exits 1 where the mail of this number neither waits nor is dead.
 
     \b
@@ -132,12 +135,14 @@ def retry(invocation: Invocation, number: int | None) -> None:
 
 @group.command()
 @click.option("--dead", is_flag=True, help="Remove dead mails; they were never delivered.")
-@click.option("--sent", is_flag=True, help="Remove sent mails; what is removed where neither is named.")
-@click.option("--older-than", "days", type=Finite(min=0), help="Only those that ended so many days ago.")
+@click.option("--sent", is_flag=True, help="Remove sent mails; that is the default without --dead.")
+@click.option("--older-than", "days", type=Finite(min=0), help="Only those sent or given up at least so many days ago.")
 @click.option("--yes", is_flag=True, help="Needed where dead mails would be removed.")
 @click.pass_obj
 def purge(invocation: Invocation, days: float | None, *, dead: bool, sent: bool, yes: bool) -> None:
-    """Remove mails that are done with. What waits stays: it is given up after [delivery] retry_for seconds.
+    """Remove mails that are done with.
+
+    What waits stays: it is given up after [delivery] retry_for seconds, and is dead then.
 
     Exits 1, and removes nothing, where dead mails would be lost and --yes is missing.
 

@@ -43,6 +43,9 @@ def group() -> None:
 def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: bool) -> None:
     """List the failures, the latest first.
 
+    Equal ones are one group, with the number by which `show` and `resolve` know it. to mail: how many of them no mail
+    has told of yet; again: the group was resolved, and it has happened since.
+
     Exits 1 where there is no outbox yet; no failures are no error.
 
     \b
@@ -68,7 +71,10 @@ def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: boo
 @click.option("--json", "as_data", is_flag=True, help="Print JSON instead of text.")
 @click.pass_obj
 def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
-    """Show one group with its latest failure: by its number, or by the id that a visitor saw.
+    """Show one group with its latest failure.
+
+    ID_OR_ERROR_ID is the number of the group, from `quartblog errors list` or a mail, or the id that a visitor saw:
+    the error page, the header X-Error-Id and the line in the log file have it.
 
     Exits 1 where no group has it. Of each group the latest ids are kept.
 
@@ -94,7 +100,10 @@ def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
 @click.argument("keys", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def resolve(invocation: Invocation, keys: tuple[str, ...]) -> None:
-    """Say that these faults are mended: the next failure of the kind opens the group again and is mailed at once.
+    """Say that faults are mended.
+
+    Each ID is the number of a group, from `quartblog errors list` or a mail, or an error id. The next failure of the
+    kind opens the group again and is mailed at once.
 
     Exits 1 where a group is unknown; the others are resolved all the same.
 

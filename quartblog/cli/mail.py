@@ -44,10 +44,11 @@ def group() -> None:
 @group.command("test")
 @click.pass_obj
 def send_test(invocation: Invocation) -> None:
-    """Send one mail to every address in mail.admins the way reports go, and print what the server said.
+    """Send a test mail to all admins, and print what the server said.
 
-    It goes through the outbox: where the site runs, its own worker sends it; else this command does, with
-    whatever else is due. Before the first start there is no outbox, and nothing is left behind.
+    It goes to every address in [mail] admins the way error reports go, through the outbox: where the site runs, its
+    own worker sends it; else this command does, with whatever else is due. Before the first start there is no outbox,
+    and nothing is left behind.
 
     Exits 1 and says why where it was not accepted for all of them.
 

@@ -57,11 +57,11 @@ _UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
 @click.option("--json", "as_data", is_flag=True, help="Print JSON instead, with all times in seconds.")
 @click.pass_obj
 def command(invocation: Invocation, /, *, ascii_only: bool, as_data: bool, **storm: Any) -> None:
-    """Let failures rain on the real pipeline, with the settings in use, and tell what to change.
+    """Let failures rain, and tell which settings to change.
 
-    Each failing request logs an INFO line and an ERROR with a traceback, in an event loop. Log file and outbox are
-    temporary and the mail server is a private one: nothing real is written, and nobody gets a mail. It runs in one
-    process, so it is one worker's share.
+    They fall on the real pipeline, with the settings in use. Each failing request logs an INFO line and an ERROR with
+    a traceback, in an event loop. Log file and outbox are temporary and the mail server is a private one: nothing real
+    is written, and nobody gets a mail. It runs in one process, so it is one worker's share.
 
     Exits 0 also where records were refused: finding that out is what it is for.
 

@@ -32,6 +32,7 @@ def command(invocation: Invocation, host: str | None, port: int | None, workers:
     """Serve the blog until Ctrl-C.
 
     Upgrades the tables and makes the secret key first. How it is served stands in hypercorn.toml; the options win.
+    What the site does stands in config.toml: see `quartblog config check`.
 
     \b
     Example:

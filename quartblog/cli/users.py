@@ -57,7 +57,9 @@ def group() -> None:
 @password_option
 @click.pass_obj
 def create(invocation: Invocation, name: str, email: str, *, admin: bool, password_stdin: bool) -> None:
-    """Add an account, also where registration is closed.
+    """Add an account, also where registration is closed. NAME is what it signs in with.
+
+    The password is asked for, twice, unless --password-stdin is there.
 
     \b
     Example:
@@ -74,7 +76,9 @@ def create(invocation: Invocation, name: str, email: str, *, admin: bool, passwo
 @click.option("--revoke", is_flag=True, help="Take the right away instead.")
 @click.pass_obj
 def admin(invocation: Invocation, name: str, *, revoke: bool) -> None:
-    """Make an account an administrator: reserved for the operator's pages of a later release.
+    """Make an account an administrator.
+
+    NAME is what it signs in with. The right is reserved for the operator's pages of a later release.
 
     \b
     Example:
@@ -91,6 +95,8 @@ def admin(invocation: Invocation, name: str, *, revoke: bool) -> None:
 @click.pass_obj
 def password(invocation: Invocation, name: str, *, password_stdin: bool) -> None:
     """Set a new password and sign the account out everywhere.
+
+    NAME is what the account signs in with. The password is asked for, twice, unless --password-stdin is there.
 
     \b
     Example:

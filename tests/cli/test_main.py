@@ -1,5 +1,6 @@
 """What all commands have in common."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,24 @@ def test_every_command_explains_itself_with_an_example(quartblog: Command, path:
     assert result.exit_code == 0
     assert "Example:\n" in result.stdout
     assert " ".join(("quartblog", *path)) in result.stdout.partition("Example:")[2]
+
+
+@pytest.mark.parametrize("path", list(every_command()), ids=" ".join)
+def test_every_command_says_what_its_arguments_are(path: tuple[str, ...]) -> None:
+    command: click.Command = main
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            name = parameter.make_metavar(click.Context(command)).strip("[].")
+            assert re.search(rf"\b{name} is ", command.help or ""), f"{name} is not explained"
+
+
+@pytest.mark.parametrize("path", list(every_command()), ids=" ".join)
+def test_no_command_is_introduced_by_half_a_sentence(quartblog: Command, path: tuple[str, ...]) -> None:
+    assert "..." not in quartblog(*path, "--help").stdout.partition("Commands:\n")[2]
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
