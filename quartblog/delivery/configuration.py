@@ -6,12 +6,19 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .deadlines import within
 from .intake.files import RotatingFile
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, bare_address
 from .outbox import file as outbox_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from .outbox.options import OutboxOptions
+
+ANSWER = 10.0
+"""Seconds a place has to answer before it is used: more than the wait for other processes that open an outbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,14 @@ class Configuration:
         if self.mail is not None and self.mail != before.mail and self.mail.problem:
             raise ValueError(f"no mail can be sent: {self.mail.problem}")
         if self.file != before.file:
-            RotatingFile.check(self.file)
+            _ask(self.file.path, lambda: RotatingFile.check(self.file))
         if self.outbox is not None and (before.outbox is None or self.outbox.path != before.outbox.path):
-            outbox_file.check(self.outbox.path)
+            path = self.outbox.path
+            _ask(path, lambda: outbox_file.check(path))
+
+
+def _ask(path: Path, check: Callable[[], None]) -> None:
+    try:
+        within(ANSWER, check)
+    except TimeoutError as error:
+        raise OSError(f"{path} does not answer") from error

@@ -103,7 +103,7 @@ class Delivery:
         """Use these options, all of them, from the next record on; no record is lost or written twice.
 
         Raise ValueError or OSError for a change that cannot work; then everything stays as it was. This
-        waits for the disk: in an event loop, use `asyncio.to_thread`.
+        waits for the disk, for seconds where it hangs: in an event loop, use `asyncio.to_thread`.
         """
         new = Configuration(queue or QueueOptions(), file or FileOptions(), mail, outbox, mailing or MailingOptions())
         with self._changing:
