@@ -71,7 +71,11 @@ class Running:
     def post(self, message: EmailMessage, recipients: Iterable[str]) -> int:
         """As Delivery.post."""
         self.begin()
-        return self.posting.post(message, [*recipients])
+        to = [*recipients]
+        # One that is being left takes nothing; by then the next one is there.
+        while (number := self.posting.post(message, to)) is None:
+            pass
+        return number
 
     def reconfigure(self, before: Configuration, new: Configuration) -> None:
         """Change what differs, unless it has ended while the caller waited for a disk."""

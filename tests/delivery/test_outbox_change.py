@@ -6,11 +6,14 @@ import logging
 import sqlite3
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions
+from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions, configuration, running
+from quartblog.delivery.deadlines import THREAD
+from quartblog.delivery.intake.files import RotatingFile
+from quartblog.delivery.outbox import file as outbox_file
 from quartblog.delivery.stderr import MAILER_THREAD
 
 from .outboxes import message
@@ -18,6 +21,8 @@ from .outboxes import message
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from quartblog.delivery.mail.posting import Posting
 
 logger = logging.getLogger("tests.delivery.outbox_change")
 
@@ -40,6 +45,10 @@ class Site:
     def change(self, path: Path | None, *, samples: int = 10) -> None:
         self.delivery.reconfigure(file=self._log, outbox=OutboxOptions(path, samples=samples) if path else None)
 
+    def posting(self) -> Posting:
+        assert self.delivery._running is not None
+        return self.delivery._running.posting
+
     def warnings(self) -> list[str]:
         assert self.delivery.drain()
         return [line for line in self._log.path.read_text().splitlines() if " WARNING: " in line]
@@ -50,6 +59,51 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path)
     with site.delivery:
         yield site
+
+
+class Disk:
+    """One that hangs until it answers."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self._answers = threading.Event()
+
+    def hang(self, *_: object) -> None:
+        self.entered.set()
+        assert self._answers.wait(30)
+
+    def hang_in(self, outbox: Outbox) -> None:
+        """Let whoever wants this outbox wait for a write that does not return."""
+        threading.Thread(target=outbox._storage.write, args=(self.hang,), daemon=True).start()
+        assert self.entered.wait(5)
+
+    def answer(self) -> None:
+        """Return to all who wait, and see those end that were left behind."""
+        self._answers.set()
+        for thread in threading.enumerate():
+            if thread.name == THREAD:
+                thread.join(10)
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    disk = Disk()
+    yield disk
+    disk.answer()
+
+
+@pytest.fixture
+def left_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change waits for the old outbox for a moment only."""
+    monkeypatch.setattr(running, "UNDER_WAY", 0.05)
+
+
+def in_time(work: Callable[[], None]) -> bool:
+    """Whether it ends by itself, long before the disk answers."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(10)
+    return not thread.is_alive()
 
 
 def held(path: Path) -> tuple[int, int]:
@@ -96,6 +150,111 @@ def test_a_place_that_cannot_be_used_is_refused_and_the_old_one_stays(
     site.fail()
     assert held(site.first) == (1, 0)
     assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+def test_an_outbox_whose_disk_hangs_is_refused_and_the_next_change_is_free(
+    site: Site, tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(configuration, "ANSWER", 0.05)
+        patch.setattr(outbox_file, "check", disk.hang)
+        with pytest.raises(OSError, match=r"third\.sqlite3 does not answer"):
+            site.change(tmp_path / "third.sqlite3")
+    site.fail()
+    assert held(site.first) == (1, 0)
+    site.change(site.second)
+    site.fail()
+
+    assert held(site.second) == (1, 0)
+
+
+def test_a_log_file_whose_disk_hangs_is_refused_and_the_old_one_stays(
+    site: Site, tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration, "ANSWER", 0.05)
+    monkeypatch.setattr(RotatingFile, "check", disk.hang)
+    with pytest.raises(OSError, match=r"other\.log does not answer"):
+        site.delivery.reconfigure(file=FileOptions(path=tmp_path / "other.log"), outbox=OutboxOptions(site.first))
+    logger.warning("it goes on")
+
+    assert "it goes on" in site.warnings()[-1]
+
+
+def test_an_old_outbox_whose_disk_hangs_holds_nobody_up_and_is_told_of_when_it_answers(
+    site: Site, disk: Disk, left_soon: None
+) -> None:
+    site.fail(2)
+    disk.hang_in(site.posting().outbox)
+
+    assert in_time(lambda: site.change(site.second))
+    site.fail()
+    site.delivery.post(message(), ["ada@example.org"])
+    assert held(site.second) == (1, 1)
+    assert f"{site.first} is no longer the outbox: whether anything waits there cannot be seen" in site.warnings()[-1]
+
+    disk.answer()
+    assert f"{site.first} is no longer the outbox: errors in no mail yet: 2, waiting mails: 0" in site.warnings()[-1]
+
+
+def test_what_memory_held_while_the_old_disk_hung_moves_when_it_answers(
+    site: Site, disk: Disk, left_soon: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.first.mkdir()
+    site.fail(2)
+    disk.hang_in(site.posting().outbox)
+
+    assert in_time(lambda: site.change(site.second))
+    assert in_time(site.fail)
+    assert held(site.second) == (1, 0)
+
+    disk.answer()
+    assert held(site.second) == (3, 0)
+    assert "lost" not in capsys.readouterr().err
+
+
+def test_a_mail_on_its_way_into_the_old_file_is_counted_among_what_waits_there(
+    site: Site, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = site.posting().outbox
+    store = outbox.post
+
+    def store_slowly(*mail: Any) -> int:
+        disk.hang()
+        return store(*mail)
+
+    monkeypatch.setattr(outbox, "post", store_slowly)
+    post = threading.Thread(target=site.delivery.post, args=(message(), ["ada@example.org"]))
+    post.start()
+    assert disk.entered.wait(5)
+    change = threading.Thread(target=site.change, args=(site.second,))
+    change.start()
+    # It would be over by now if it did not wait for the mail.
+    change.join(0.3)
+    disk._answers.set()
+    post.join(10)
+    change.join(10)
+
+    [warning] = site.warnings()
+    assert "waiting mails: 1" in warning
+    assert held(site.first) == (0, 1)
+
+
+def test_a_mail_that_comes_too_late_for_the_old_file_goes_to_the_new_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = site.posting()
+    post = before.post
+
+    def post_after_the_change(*mail: Any) -> int | None:
+        site.change(site.second)
+        return post(*mail)
+
+    monkeypatch.setattr(before, "post", post_after_the_change)
+    number = site.delivery.post(message(), ["ada@example.org"])
+
+    assert number == 1
+    assert held(site.first) == (0, 0)
+    assert held(site.second) == (0, 1)
 
 
 def test_what_waits_in_the_old_file_is_told_with_what_to_do(site: Site) -> None:
@@ -168,7 +327,7 @@ def test_what_a_failed_disk_left_in_memory_moves_to_the_new_file(
 def test_a_change_that_a_slow_disk_held_until_the_stop_starts_nothing(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Outbox, "inherit", lambda *_: site.delivery.stop())
+    monkeypatch.setattr(Outbox, "inherit", lambda *_: site.delivery.stop(0.2))
 
     site.change(site.second)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
-from ..deadlines import left
+from ..deadlines import left, within
 from ..options import bare_address
 from ..outbox.outbox import Outbox
 from ..statistics import percentiles
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ..outbox.options import OutboxOptions
     from ..outbox.stored import Totals
 
+MOMENT = 0.2
+"""Seconds each part of an end has, however late it is."""
 MAIL_AT_STOP = 2.0
 """Seconds a stop waits for the mail server at most, and only where the outbox ends with the process."""
 
@@ -43,6 +47,9 @@ class Posting:
         self.outbox = Outbox(None) if options is None else Outbox.of(options)
         self.postman = Postman(self.outbox, usable(mail), mailing)
         self.mailer = Mailer(self.outbox, self.postman, figures=figures)
+        self._posts = threading.Condition()
+        self._under_way = 0
+        self._left = False
 
     @property
     def healthy(self) -> bool:
@@ -58,27 +65,36 @@ class Posting:
         self.mailer.start()
 
     def take_over(self, before: Posting, timeout: float) -> None:
-        """Before the start: end another, within `timeout` seconds unless its disk hangs.
+        """Before the start: end another, within about `timeout` seconds.
 
         What only its memory holds moves over. What waits in its file is told and stays: other processes may be
-        about to send it.
+        about to send it. Where its disk hangs, all this is done once that answers.
         """
+        deadline = time.monotonic() + timeout
         before.mailer.stop(timeout)
-        waiting = before.outbox.totals() if before.outbox.healthy else None
-        self.outbox.inherit(before.outbox)
-        path = before.outbox.path
-        if path is not None and not _is_same(path, self.outbox.path) and (left := _left(waiting)):
-            logger.warning("%s is no longer the outbox: %s", path, left)
-        before.outbox.close()
+        try:
+            within(max(MOMENT, left(deadline)), lambda: self._inherit(before))
+        except TimeoutError:
+            _tell_of(before.outbox.path, None)
 
     def figures(self) -> dict[str, Any]:
         """What the heartbeat tells of the mail."""
         done = self.postman.figures
         return {**done.counts(), "to_mail": percentiles(done.latencies.copy())}
 
-    def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
-        """As Delivery.post."""
-        number = self.outbox.post(message, [*map(bare_address, recipients)])
+    def post(self, message: EmailMessage, recipients: Sequence[str]) -> int | None:
+        """As Delivery.post; None once another one has taken over."""
+        with self._posts:
+            if self._left:
+                return None
+            self._under_way += 1
+        # Counted, not locked: the outbox may log, and a handler may post in its turn.
+        try:
+            number = self.outbox.post(message, [*map(bare_address, recipients)])
+        finally:
+            with self._posts:
+                self._under_way -= 1
+                self._posts.notify_all()
         self.mailer.wake()
         return number
 
@@ -90,27 +106,43 @@ class Posting:
         """End the mailer; with `mail`, what only this process has is sent before, if that is a matter of seconds."""
         if mail and self.outbox.in_memory:
             self.mailer.finish(min(MAIL_AT_STOP, left(deadline)))
-        self.mailer.stop(max(0.2, left(deadline)))
+        self.mailer.stop(max(MOMENT, left(deadline)))
         if self.outbox.path is None and (waiting := len(self.outbox.mails("waiting"))):
             text = f"Mails that were not sent before the stop: {waiting}; the log file has what they tell"
             report(text)
             logger.warning("%s", text)
 
+    def _inherit(self, before: Posting) -> None:
+        with before._posts:
+            before._left = True
+            before._posts.wait_for(lambda: not before._under_way)
+        # Asked in any case: nothing of this outbox may be held while the disk of that one hangs.
+        totals = before.outbox.totals()
+        seen = before.outbox.healthy
+        self.outbox.inherit(before.outbox)
+        if not _is_same(before.outbox.path, self.outbox.path):
+            _tell_of(before.outbox.path, totals if seen else None)
+        before.outbox.close()
 
-def _is_same(path: Path, other: Path | None) -> bool:
-    return other is not None and path.resolve() == other.resolve()
+
+def _is_same(path: Path | None, other: Path | None) -> bool:
+    return path is not None and other is not None and path.resolve() == other.resolve()
 
 
-def _left(totals: Totals | None) -> str:
-    """What waits in a file that is used no longer, and what to do about it; empty for nothing."""
+def _tell_of(path: Path | None, totals: Totals | None) -> None:
+    """What waits in a file that is used no longer, and what to do about it; nothing for no file."""
+    if path is None:
+        return
     if totals is None:
-        return "whether anything waits there cannot be seen"
-    if not (totals.to_mail or totals.waiting):
-        return ""
-    return (
-        f"errors in no mail yet: {totals.to_mail}, waiting mails: {totals.waiting};"
-        " they stay there until it is the outbox once more"
-    )
+        logger.warning("%s is no longer the outbox: whether anything waits there cannot be seen", path)
+    elif totals.to_mail or totals.waiting:
+        logger.warning(
+            "%s is no longer the outbox: errors in no mail yet: %d, waiting mails: %d;"
+            " they stay there until it is the outbox once more",
+            path,
+            totals.to_mail,
+            totals.waiting,
+        )
 
 
 def usable(mail: MailOptions | None) -> MailOptions | None:
