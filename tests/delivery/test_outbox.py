@@ -122,7 +122,7 @@ def test_one_event_that_cannot_be_stored_does_not_take_the_others_with_it(
     outbox.record([event(A), event(B, level=1 << 80), event("broken", created=float("nan")), event(C)])
 
     assert {group.fingerprint for group in outbox.groups()} == {A, C}
-    assert capfd.readouterr().err.count("1 errors could not be stored") == 2
+    assert capfd.readouterr().err.count("1 error could not be stored") == 2
 
 
 def test_an_outbox_that_breaks_does_not_break_its_caller(outbox: Outbox, capfd: pytest.CaptureFixture[str]) -> None:

@@ -605,7 +605,7 @@ def test_what_is_lost_with_the_process_is_told(outbox: Outbox, path: Path, told:
 
     outbox.close()
 
-    assert told() == [f"{path} could not be used to the end: lost are 2 errors and 1 mails"]
+    assert told() == [f"{path} could not be used to the end: lost are 2 errors and 1 mail"]
 
 
 def test_the_end_is_one_more_chance_for_the_disk(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 
 from ..stderr import LOGGER_NAME, describe, report
+from ..text.counting import counted
 from ..text.formatting import JsonFormatter, TextFormatter
 from .settling import instead_of
 
@@ -190,7 +191,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         super().do_write(msg)
         if self._lost:
             lost, self._lost = self._lost, 0
-            report(f"{self.baseFilename} is written again; {lost} records were lost")
+            report(f"{self.baseFilename} is written again; {counted(lost, 'record was', 'records were')} lost")
 
     def _tell_of(self, error: Exception, lost: int) -> None:
         if not self._lost:

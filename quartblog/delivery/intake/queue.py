@@ -16,6 +16,7 @@ from ..context import current_scope
 from ..ids import new_error_id
 from ..statistics import Counter, Latency
 from ..stderr import LOGGER_NAME, describe
+from ..text.counting import counted
 from ..text.escaping import LONGEST, shortened
 from ..text.recorded import let_go
 from .settling import CRUMBS, SCOPE
@@ -202,7 +203,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         if not lost:
             return None
         text = (
-            f"The log queue was full: {sum(lost.values())} records were refused"
+            f"The log queue was full: {counted(sum(lost.values()), 'record was', 'records were')} refused"
             f" ({', '.join(f'{count} {level}' for level, count in lost.items())})"
         )
         return logging.LogRecord(LOGGER_NAME, logging.WARNING, __file__, 0, text, None, None)

@@ -11,6 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..text.counting import counted
 from ..text.escaping import block, one_line, shortened
 from .message import new_message
 
@@ -66,16 +67,16 @@ class Digest:
 
     def _subject(self, groups: Sequence[Group]) -> str:
         more = f" (+{len(groups) - 1} more)" if len(groups) > 1 else ""
-        return f"{_counted(self.errors, 'error')}, {headline(groups[0])}{more}"
+        return f"{counted(self.errors, 'error')}, {headline(groups[0])}{more}"
 
     def _head(self, options: MailOptions) -> Iterator[str]:
         count = len(self.groups)
         kinds = "one kind" if count == 1 else f"{count} kinds"
-        yield one_line(f"{options.site} on {self.host}: {_counted(self.errors, 'error')} of {kinds}")
+        yield one_line(f"{options.site} on {self.host}: {counted(self.errors, 'error')} of {kinds}")
         if self.held_since is not None:
             yield (
                 f"The cap held this back since {_moment(self.held_since)}:"
-                f" {_counted(self.cap, 'digest')} had left within the hour."
+                f" {counted(self.cap, 'digest')} had left within the hour."
                 " The counts below hold what happened meanwhile."
             )
 
@@ -166,7 +167,7 @@ def _rest(groups: Sequence[Group]) -> Iterator[str]:
     for group in groups[:LISTED]:
         yield f"{group.count - group.reported} new, {group.count} altogether: {headline(group)}"
     if len(groups) > LISTED:
-        yield f"and {_counted(len(groups) - LISTED, 'more kind')}"
+        yield f"and {counted(len(groups) - LISTED, 'more kind')}"
 
 
 def _paragraphs(head: list[str], told: list[str], rest: list[str]) -> Iterator[str]:
@@ -187,10 +188,6 @@ def _document(told: list[str], head: list[str], rest: list[str]) -> str:
         f"<h2>Also</h2>\n<ul>\n{also}</ul>" if also else "",
         "</body></html>",
     ))  # fmt: skip
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _moment(at: float) -> str:

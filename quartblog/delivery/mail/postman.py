@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ..options import bare_address
 from ..outbox.stored import NewMail
 from ..stderr import LOGGER_NAME, describe, report
+from ..text.counting import counted
 from .digest import Digest
 from .due import HOUR, held_since, is_due, pause
 from .message import wire_form
@@ -145,7 +146,8 @@ class Postman:
     def _hold(self) -> None:
         if not self._holding:
             self._holding = True
-            _tell(f"The cap of {self._options.mails_per_hour} digests an hour is reached: groups go on counting")
+            cap = counted(self._options.mails_per_hour, "digest")
+            _tell(f"The cap of {cap} an hour is reached: groups go on counting")
 
     def _next(self) -> StoredMail | None:
         now = self.clock()
@@ -180,7 +182,7 @@ class Postman:
         self.figures.mailed += 1
         self.figures.latencies.append(max(0.0, now - mail.created))
         if self._failures:
-            logger.info("The mail server takes mail again, after %d tries", self._failures)
+            logger.info("The mail server takes mail again, after %s", counted(self._failures, "try", "tries"))
             self._failures = 0
 
     def _put_back(self, mail: StoredMail, error: MailFailed) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..text.counting import counted
+
 if TYPE_CHECKING:
     from .file import Database
 
@@ -60,4 +62,4 @@ def contents(memory: Database) -> str:
     """What would be lost with it, in words; empty for nothing."""
     [errors] = memory.execute("SELECT coalesce(sum(count), 0) FROM groups").fetchone()
     [mails] = memory.execute("SELECT count(*) FROM mails WHERE state = 'waiting'").fetchone()
-    return f"{errors} errors and {mails} mails" if errors or mails else ""
+    return f"{counted(errors, 'error')} and {counted(mails, 'mail')}" if errors or mails else ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..grouping.batches import Batch, tallies_of
 from ..stderr import LOGGER_NAME, describe, report
+from ..text.counting import counted
 from . import group_rows, trimming, worker_rows
 from .mails import StoredMails
 from .options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
@@ -91,7 +92,7 @@ class Outbox(StoredMails):
             if tallies:
                 self._record(tallies)
         except Exception as error:  # noqa: BLE001  the listener must go on, and the file has the records
-            report(f"{len(events)} errors could not be stored in the outbox: {describe(error)}")
+            report(f"{counted(len(events), 'error')} could not be stored in the outbox: {describe(error)}")
 
     def groups(self, *, resolved: bool | None = False, limit: int = 100, samples: int = 1) -> list[Group]:
         """The groups seen last, with their newest samples; `resolved=None` gives both kinds."""
@@ -174,7 +175,7 @@ class Outbox(StoredMails):
                 try:
                     self._record({key: tally})
                 except Exception as error:  # noqa: BLE001  see record
-                    report(f"{tally.count} errors could not be stored in the outbox: {describe(error)}")
+                    report(f"{counted(tally.count, 'error')} could not be stored in the outbox: {describe(error)}")
 
     def _add(self, database: Database, tallies: Mapping[str, Tally]) -> None:
         for key, tally in tallies.items():

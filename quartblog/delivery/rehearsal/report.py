@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from ..text.counting import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -150,7 +152,7 @@ def suggestions(
     # What would have waited, had there been room, with a quarter to spare.
     wanted = (rehearsed.high_water + refused) * 1.25
     if refused:
-        why = f"{refused} records were refused"
+        why = f"{counted(refused, 'record was', 'records were')} refused"
         if _is_outrun(rehearsed):
             why += (
                 f"; {rehearsed.written_per_second:.0f} records/s are written at most,"
@@ -162,7 +164,8 @@ def suggestions(
         why = f"{share:.0%} of the queue were in use: one twice as long would be refused"
         yield Suggestion("delivery", "queue_size", _queue_size(wanted * 2), why)
     if rehearsed.held:
-        why = f"{rehearsed.held} errors were in no mail, because {mailing.mails_per_hour} digests had left"
+        held = counted(rehearsed.held, "error was", "errors were")
+        why = f"{held} in no mail, because {counted(mailing.mails_per_hour, 'digest')} had left"
         needed = plan.seconds / mailing.batch_seconds if mailing.batch_seconds else rehearsed.mails
         yield Suggestion("delivery", "mails_per_hour", _rounded_up(max(needed, mailing.mails_per_hour) + 1), why)
     if plan.smtp_delay >= mail.timeout:
