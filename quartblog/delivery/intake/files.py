@@ -158,12 +158,11 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             super().doRollover()
             return
         self._close()
-        there = set(self._numbered(0).parent.iterdir())
         moves = [(0, free := places)]
         for number in range(1, self.backupCount + 1):
             if number > free:
                 break
-            if self._numbered(number) in there:
+            if self._numbered(number).exists():
                 free += 1
                 moves.append((number, free))
         for number, target in reversed(moves):
