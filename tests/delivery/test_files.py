@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import itertools
 import json
 import logging
 import logging.handlers
@@ -135,6 +137,54 @@ def test_many_records_at_once_leave_the_files_that_one_after_the_other_leave(
     assert left["site.log"].endswith(f"{texts[-1]}\n")
     if backup_count == 30:
         assert sum(len(text.splitlines()) for text in left.values()) == 30 + 1 + len(numbers)
+
+
+def test_a_batch_that_cannot_be_rotated_pushes_the_older_files_out_no_more_than_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = set(range(1, 11))
+    sink = RotatingFile(FileOptions(path=folder_with(path.parent, numbers), max_bytes=20, backup_count=10))
+    replace = Path.replace
+
+    def refuse(source: Path, target: Path) -> Path:
+        if source == path:
+            raise PermissionError(1, "Operation not permitted")
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    for batch in range(5):
+        assert sink.write([f"{batch} {'x' * 20}"] * 3) == 3
+    sink.close()
+
+    left = contents(path.parent)
+    assert len(left.pop("site.log").splitlines()) == 1 + 15
+    assert len(left) == len(numbers) - 2
+
+
+@pytest.mark.parametrize("failing", [1, 2, 5])
+def test_of_a_batch_that_fills_many_files_it_is_known_how_much_a_full_disk_took(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: int
+) -> None:
+    sink = RotatingFile(FileOptions(path=path, max_bytes=100, backup_count=30))
+    write_bytes, calls = Path.write_bytes, itertools.count(1)
+
+    def fill_up(file: Path, data: bytes) -> int:
+        if next(calls) < failing:
+            return write_bytes(file, data)
+        write_bytes(file, data[:70])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    texts = [f"{number:03d}{'x' * 46}" for number in range(20)]
+    written = sink.write(texts)
+    monkeypatch.undo()
+    sink.write(["afterwards"])
+    sink.close()
+
+    lines = "\n".join(contents(path.parent).values()).splitlines()
+    assert sorted(line for line in lines if line in texts) == texts[:written]
+    assert 0 < written < 20
+    assert f"is written again; {20 - written} records were lost" in capsys.readouterr().err
 
 
 def test_where_the_first_number_is_free_no_file_is_moved_out(path: Path) -> None:

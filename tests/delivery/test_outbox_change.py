@@ -98,7 +98,7 @@ def left_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "UNDER_WAY", 0.05)
 
 
-def in_time(work: Callable[[], None]) -> bool:
+def in_time(work: Callable[[], object]) -> bool:
     """Whether it ends by itself, long before the disk answers."""
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -194,6 +194,52 @@ def test_an_old_outbox_whose_disk_hangs_holds_nobody_up_and_is_told_of_when_it_a
 
     disk.answer()
     assert f"{site.first} is no longer the outbox: errors in no mail yet: 2, waiting mails: 0" in site.warnings()[-1]
+
+
+def test_what_memory_held_while_the_old_disk_hung_moves_to_the_outbox_of_the_day(
+    site: Site, disk: Disk, left_soon: None
+) -> None:
+    site.first.mkdir()
+    site.fail(2)
+    disk.hang_in(site.posting().outbox)
+    third = site.second.with_name("third.sqlite3")
+
+    assert in_time(lambda: site.change(site.second))
+    assert in_time(lambda: site.change(third))
+    disk.answer()
+
+    assert held(third) == (2, 0)
+    assert held(site.second) == (0, 0)
+
+
+def test_who_inherits_takes_hold_of_nothing_new_while_the_old_disk_hangs(tmp_path: Path, disk: Disk) -> None:
+    before, after = Outbox(tmp_path / "before.sqlite3"), Outbox(tmp_path / "after.sqlite3")
+    disk.hang_in(before)
+    inheriting = threading.Thread(target=after.inherit, args=(before,), daemon=True)
+    inheriting.start()
+
+    assert in_time(after.totals)
+
+    disk.answer()
+    inheriting.join(10)
+    before.close()
+    after.close()
+
+
+def test_an_old_outbox_that_cannot_be_left_in_order_is_told_and_the_change_goes_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("not like this")
+
+    monkeypatch.setattr(Outbox, "inherit", refuse)
+
+    site.change(site.second)
+    site.fail()
+
+    assert held(site.second) == (1, 0)
+    assert f"{site.first} could not be left in order: RuntimeError: not like this" in site.warnings()[-1]
+    assert MAILER_THREAD in {thread.name for thread in threading.enumerate()}
 
 
 def test_what_memory_held_while_the_old_disk_hung_moves_when_it_answers(

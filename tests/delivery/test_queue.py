@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery.context import FAILURES, scope
+from quartblog.delivery.context import FAILURES, Scope, scope
 from quartblog.delivery.grouping.fingerprint import identify
 from quartblog.delivery.intake import listener as listening
 from quartblog.delivery.intake.listener import Listener
@@ -174,6 +174,32 @@ def test_a_failure_of_a_piece_of_work_keeps_its_frames_until_that_ends_and_tells
 
     assert record.exc_info is None
     assert (exception_text(record), identify(record)) == before
+
+
+@pytest.mark.parametrize(
+    "made_by_hand", [(ValueError, ValueError("no trace")), (1,), (ValueError, "no exception", "no trace"), True]
+)
+def test_an_exc_info_made_by_hand_harms_nobody(made_by_hand: Any) -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    with scope():
+        record = logging.LogRecord("app", logging.ERROR, "a.py", 1, "failed", None, None)
+        record.exc_info = made_by_hand
+        handler.handle(record)
+
+    assert [record.message for record in queued(handler)] == ["failed"]
+
+
+def test_a_record_is_complete_before_another_thread_that_ends_its_work_can_see_it(
+    failure: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = BoundedQueueHandler(QueueOptions())
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(Scope, "let_go_at_end", lambda _, record: seen.append(dict(vars(record))))
+    with scope():
+        logger_with(handler).error("failed", exc_info=failure)
+
+    [record] = queued(handler)
+    assert seen == [vars(record)]
 
 
 def test_where_somebody_wants_the_frames_they_stay(failure: BaseException) -> None:

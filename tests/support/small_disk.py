@@ -1,4 +1,4 @@
-"""A disk of two megabytes that one server alone sees: mounted in a namespace of its own, and gone with the server."""
+"""A disk of eight megabytes that one server alone sees: mounted in a namespace of its own, and gone with the server."""
 
 import subprocess
 from contextlib import suppress
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests.support.processes import Server
 
-SIZE = "2m"
+# More than the log of the outbox takes before SQLite first writes it back.
+SIZE = "8m"
 _NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 _FILLER = "filler"
 

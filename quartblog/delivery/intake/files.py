@@ -42,6 +42,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             use_gzip=options.compress,
         )
         self._lost = 0
+        self._stuck = False
         self._writing = threading.Lock()
         self.setFormatter(JsonFormatter() if options.format == "json" else TextFormatter())
 
@@ -128,10 +129,11 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         first, *others = self._ends(texts)
         yield 0, first
         while others:
-            at_once = 1 if self.use_gzip or self.backupCount < 1 else len(others)
+            at_once = 1 if self.use_gzip or self.backupCount < 1 or self._stuck else len(others)
             with contextlib.suppress(Exception):
                 self._rotate(at_once)
-            if _size(self._numbered(0)):
+            self._stuck = _size(self._numbered(0)) > 0
+            if self._stuck:
                 # It cannot be renamed: a file that is too long loses nothing.
                 at_once, others = 1, others[-1:]
             for number in reversed(range(at_once)):

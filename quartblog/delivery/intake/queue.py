@@ -37,11 +37,11 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
     """Puts records on a bounded queue as they are, in about 10 µs, from any thread or signal handler.
 
     The record that is queued is a copy whose message is final, so a later change of an argument
-    changes nothing; `exc_info` is kept, so the reader can format, group and send it.
+    changes nothing. `exc_info` is kept until its piece of work ends, or too many wait; then what it tells is kept.
     """
 
     def __init__(self, options: QueueOptions, *, frames: bool = False) -> None:
-        """Nobody reads the queue yet. With `frames` a record keeps its exception until it is read."""
+        """Nobody reads the queue yet. With `frames` the end of a piece of work takes no exception from its records."""
         # SimpleQueue, because Queue.put deadlocks under a signal handler that logs.
         self.records: SimpleQueue[Any] = SimpleQueue()
         super().__init__(self.records)
@@ -126,8 +126,6 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             attributes[SCOPE] = scope
             if is_error:
                 attributes[CRUMBS] = tuple(scope.breadcrumbs)
-                if not self._frames and record.exc_info:
-                    scope.let_go_at_end(frozen)
             elif self._breadcrumbs:
                 scope.leave_crumb(record, message, self._breadcrumbs)
         attributes.update(record.__dict__)
@@ -139,6 +137,9 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         if depth >= self._whole and isinstance(record.exc_info, tuple):
             # Frames keep all their locals alive, and too many wait already.
             let_go(frozen)
+        elif scope is not None and is_error and record.exc_info and not self._frames:
+            # Last: from here on another thread may end the scope, which reads the record.
+            scope.let_go_at_end(frozen)
         return frozen
 
     def taken(self) -> logging.LogRecord | None:

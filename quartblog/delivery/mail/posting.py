@@ -12,7 +12,7 @@ from ..deadlines import left, within
 from ..options import bare_address
 from ..outbox.outbox import Outbox
 from ..statistics import percentiles
-from ..stderr import LOGGER_NAME, report
+from ..stderr import LOGGER_NAME, describe, report
 from .mailer import Mailer
 from .postman import Postman
 
@@ -50,6 +50,7 @@ class Posting:
         self._posts = threading.Condition()
         self._under_way = 0
         self._left = False
+        self._heir: Posting | None = None
 
     @property
     def healthy(self) -> bool:
@@ -114,13 +115,23 @@ class Posting:
 
     def _inherit(self, before: Posting) -> None:
         with before._posts:
-            before._left = True
+            before._left, before._heir = True, self
             before._posts.wait_for(lambda: not before._under_way)
+        try:
+            self._take_from(before)
+        except Exception as error:  # noqa: BLE001  what was late is heard by nobody, and the rest of the change goes on
+            logger.warning("%s could not be left in order: %s", before.outbox.path, describe(error))
+
+    def _take_from(self, before: Posting) -> None:
         # Asked in any case: nothing of this outbox may be held while the disk of that one hangs.
         totals = before.outbox.totals()
         seen = before.outbox.healthy
-        self.outbox.inherit(before.outbox)
-        if not _is_same(before.outbox.path, self.outbox.path):
+        heir = self
+        # That disk may have hung for longer than this one was in use.
+        while heir._heir is not None:
+            heir = heir._heir
+        heir.outbox.inherit(before.outbox)
+        if not _is_same(before.outbox.path, heir.outbox.path):
             _tell_of(before.outbox.path, totals if seen else None)
         before.outbox.close()
 

@@ -95,7 +95,8 @@ class Storage:
 
     def inherit(self, other: Storage) -> None:
         """Bring what only the memory of another one holds into this file; where that fails, it stays where it is."""
-        with self._lock, other._lock, contextlib.suppress(sqlite3.Error):
+        # The other's first: its disk may hang, and nobody shall wait for this one meanwhile.
+        with other._lock, self._lock, contextlib.suppress(sqlite3.Error):
             if other._memory is not None and not (database := self._database()).in_memory:
                 self._bring_back(other._memory, database)
                 other._memory = None
