@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -71,6 +72,20 @@ async def test_a_write_tells_how_many_rows_it_changed(connection: Connection) ->
     assert (cursor.lastrowid, await cursor.fetchall()) == (6, [(6,)])
     await cursor.execute("DELETE FROM numbers WHERE number > ?", (1,))
     assert cursor.rowcount == 3
+
+
+def test_one_that_is_dropped_closes_itself_without_a_warning(tmp_path: Path) -> None:
+    """As the new connection of a request that was cancelled; Python 3.13 warns of an open one."""
+    dropped: sqlite3.Connection | None = sqlite3.connect(
+        tmp_path / "some.sqlite3", factory=sqlite_connection._Connection
+    )
+    assert dropped is not None
+    dropped = None
+    gc.collect()
+
+
+async def test_its_thread_does_not_keep_the_process_from_ending(connection: Connection) -> None:
+    assert connection._thread.daemon
 
 
 async def test_nothing_is_rolled_back_where_nothing_was_begun(connection: Connection, trips: list[str]) -> None:

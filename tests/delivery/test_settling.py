@@ -22,6 +22,7 @@ from quartblog.delivery.intake.settling import Settler
 from quartblog.delivery.text.escaping import LONGEST, shortened
 from quartblog.delivery.text.failures import Failure
 from quartblog.delivery.text.formatting import JsonFormatter
+from quartblog.delivery.text.recorded import FAILURE, failure_of
 from quartblog.delivery.text.redaction import REDACTED, Redactor
 
 if TYPE_CHECKING:
@@ -328,6 +329,26 @@ def test_no_value_is_left_in_any_text(values: list[str], before: str, after: str
         shown = hide(f"{before}{value}{after}")
 
         assert value not in shown.replace(REDACTED, "\0")
+
+
+class LetGoMeanwhile(logging.LogRecord):
+    """Somebody lets its exception go just before it is looked at."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "exc_info" and (given := self.__dict__["exc_info"]) is not None:
+            self.__dict__[FAILURE] = Failure(given)
+            self.__dict__["exc_info"] = None
+        return super().__getattribute__(name)
+
+
+def test_a_failure_that_is_let_go_the_moment_it_is_looked_at_is_told() -> None:
+    error = failing(ValueError("twelve"))
+    record = LetGoMeanwhile("app", logging.ERROR, "a.py", 1, "failed", None, (type(error), error, error.__traceback__))
+
+    failure = failure_of(record)
+
+    assert failure is not None
+    assert failure.said == "twelve"
 
 
 def test_a_failure_that_is_let_go_while_it_is_settled_is_told_once_and_without_what_was_sent(
