@@ -121,6 +121,8 @@ class Posting:
             self._take_from(before)
         except Exception as error:  # noqa: BLE001  what was late is heard by nobody, and the rest of the change goes on
             logger.warning("%s could not be left in order: %s", before.outbox.path, describe(error))
+        finally:
+            before.outbox.close()
 
     def _take_from(self, before: Posting) -> None:
         # Asked in any case: nothing of this outbox may be held while the disk of that one hangs.
@@ -133,7 +135,6 @@ class Posting:
         heir.outbox.inherit(before.outbox)
         if not _is_same(before.outbox.path, heir.outbox.path):
             _tell_of(before.outbox.path, totals if seen else None)
-        before.outbox.close()
 
 
 def _is_same(path: Path | None, other: Path | None) -> bool:
