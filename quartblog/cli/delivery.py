@@ -12,7 +12,7 @@ import click
 from quartblog.app import mailing_options
 from quartblog.cli import mails, rehearse
 from quartblog.cli import status as state
-from quartblog.cli.invocation import Finite
+from quartblog.cli.invocation import ROWS, Finite
 from quartblog.cli.output import as_json, count
 from quartblog.cli.site_outbox import anybody_mails, opened
 from quartblog.delivery.outbox.stored import State
@@ -79,7 +79,7 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
 
 @group.command("outbox")
 @click.option("--state", "only", type=click.Choice(get_args(State)), help="Only these.  [default: waiting and dead]")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Mails to list at most.")
+@click.option("--limit", type=ROWS, default=100, show_default=True, help="Mails to list at most.")
 @json_option
 @click.pass_obj
 def list_mails(invocation: Invocation, only: State | None, limit: int, *, as_data: bool) -> None:
@@ -109,7 +109,7 @@ def list_mails(invocation: Invocation, only: State | None, limit: int, *, as_dat
 
 
 @group.command()
-@click.argument("number", metavar="[ID]", type=int, required=False)
+@click.argument("number", metavar="[ID]", type=ROWS, required=False)
 @click.pass_obj
 def retry(invocation: Invocation, number: int | None) -> None:
     """Make waiting and dead mails due now: one, or all of them.

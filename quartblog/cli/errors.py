@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quartblog.cli.invocation import ROWS
 from quartblog.cli.output import as_json, clipped, iso, moment, span, table
 from quartblog.cli.site_outbox import opened
 from quartblog.delivery.mail.digest import headline
@@ -37,7 +38,7 @@ def group() -> None:
 
 @group.command("list")
 @click.option("--all", "every", is_flag=True, help="Also those that are resolved.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Groups to list at most.")
+@click.option("--limit", type=ROWS, default=100, show_default=True, help="Groups to list at most.")
 @click.option("--json", "as_data", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_obj
 def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: bool) -> None:

@@ -57,6 +57,10 @@ class Finite(click.FloatRange):
         return number
 
 
+ROWS = click.IntRange(1, 2**63 - 1)
+"""A number of rows, or of one: SQLite's integers have 64 bits."""
+
+
 class Explaining(click.Group):
     """Says what went wrong on standard error in one line and exits 1, without a traceback.
 

@@ -10,6 +10,7 @@ import ipaddress
 import json
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -115,6 +116,15 @@ Line = Annotated[
     ),
     Allowed("one line of 1 to 60 characters"),
 ]
+
+
+def _with_a_name(path: Path) -> Path:
+    if not path.name:
+        raise ValueError("must be the path of a file")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_with_a_name)]
 FileName = Annotated[
     str,
     Field(pattern=r"^[^/\\\x00-\x1f]*[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$"),

@@ -18,6 +18,7 @@ from quartblog.settings.kinds import (
     Auto,
     Engine,
     FileName,
+    FilePath,
     Hosts,
     Line,
     OptionalAddress,
@@ -158,7 +159,7 @@ class DeliverySection(Section):
     reserve: Share = 0.2
     overflow: Literal["drop", "block"] = "drop"
     block_ms: Whole = Field(default=50, ge=1, le=10_000)
-    outbox: Path = Path("instance/outbox.sqlite3")
+    outbox: FilePath = Path("instance/outbox.sqlite3")
     batch_seconds: Seconds = 5.0
     window_seconds: Seconds = 900.0
     mails_per_hour: Whole = Field(default=30, ge=1)

@@ -211,3 +211,17 @@ def test_without_an_outbox_every_command_says_how_it_comes_to_be(
         " `quartblog run` makes it, where [delivery] outbox says\n"
     )
     assert not (folder / "instance").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("errors", "list", "--limit"), ("delivery", "outbox", "--limit"), ("delivery", "retry")]
+)
+def test_a_number_that_no_database_knows_is_a_wrong_argument(
+    quartblog: Command, outbox: Outbox, arguments: tuple[str, ...]
+) -> None:
+    outbox.record(failures(1))
+
+    result = quartblog(*arguments, "9" * 20)
+
+    assert result.exit_code == 2
+    assert "is not in the range" in result.stderr

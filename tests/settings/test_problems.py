@@ -50,6 +50,12 @@ def test_an_unknown_key_is_answered_with_the_one_that_was_meant(problems: Proble
     assert problems(config) == [problem]
 
 
+def test_an_outbox_without_a_name_is_no_file(problems: Problems) -> None:
+    assert problems('[delivery]\noutbox = ""') == [
+        'config.toml: [delivery] outbox = "": must be the path of a file',
+    ]
+
+
 def test_a_section_like_no_other_is_answered_with_all_of_them(problems: Problems) -> None:
     assert problems("[zzz]\na = 1") == [
         (
