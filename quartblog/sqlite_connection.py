@@ -72,7 +72,7 @@ class Cursor:
         return self
 
     async def fetchall(self) -> Iterable[Any]:
-        """The rows, once."""
+        """All rows of the statement."""
         rows: Iterable[Any] = self._answer
         return rows
 

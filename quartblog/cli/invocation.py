@@ -12,7 +12,7 @@ import click
 from quartblog.cli import unexpected
 from quartblog.delivery import current_scope, scope
 from quartblog.errors.exceptions import QuartblogError, SettingsError
-from quartblog.settings import Loaded, Settings, load, load_key
+from quartblog.settings import Loaded, Settings, load, load_outbox
 from quartblog.settings.sources import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class Invocation:
         """Read the settings. Raise SettingsError."""
         return self.load().settings
 
-    def setting(self, section: str, key: str) -> Any:
-        """Read one setting, whatever is wrong with the others. Raise SettingsError where it cannot be known."""
-        return load_key(section, key, self.config_path)
+    def outbox(self) -> Path:
+        """Read where the outbox is, whatever is wrong with the other settings. Raise SettingsError."""
+        return load_outbox(self.config_path)
 
     def pass_on(self) -> None:
         """Let the processes started from here read the same file."""

@@ -60,7 +60,7 @@ def _place(invocation: Invocation) -> Path:
         return invocation.settings().delivery.outbox
     except SettingsError as error:
         try:
-            path: Path = invocation.setting("delivery", "outbox")
+            path = invocation.outbox()
         except SettingsError:
             raise click.ClickException(f"{explanation(error)}\n{GOES_ON}") from error
         if not exists(path):

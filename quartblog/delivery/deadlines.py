@@ -8,6 +8,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+MOMENT = 0.2
+"""Seconds each part has to end, however late it is."""
 THREAD = "quartblog-change"
 """The thread of such work."""
 

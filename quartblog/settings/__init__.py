@@ -4,8 +4,8 @@ Strongest first: QUARTBLOG_<SECTION>__<KEY>, the original's MAIL_… variables, 
 unknown or not allowed stops the start with a SettingsError that lists all of it.
 """
 
-from quartblog.settings.load import Loaded, config_file, load, load_key, load_settings
+from quartblog.settings.load import Loaded, config_file, load, load_outbox, load_settings
 from quartblog.settings.secret import secret_key
 from quartblog.settings.sections import Settings
 
-__all__ = ["Loaded", "Settings", "config_file", "load", "load_key", "load_settings", "secret_key"]
+__all__ = ["Loaded", "Settings", "config_file", "load", "load_outbox", "load_settings", "secret_key"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -52,10 +52,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
     return _checked(_sources(path, environ))
 
 
-def load_key(section: str, key: str, path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Any:
-    """Like `load_settings` for one value, whatever is wrong with the others; for a key without rules on others."""
-    alone = _checked([_only(section, key, source) for source in _sources(path, environ)])
-    return getattr(getattr(alone.settings, section), key)
+def load_outbox(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return [delivery] outbox, whatever is wrong with the other keys. Raise SettingsError where it cannot be known."""
+    return _checked([_outbox_alone(source) for source in _sources(path, environ)]).settings.delivery.outbox
 
 
 def _sources(path: Path | None, environ: Mapping[str, str]) -> list[Source]:
@@ -63,10 +62,11 @@ def _sources(path: Path | None, environ: Mapping[str, str]) -> list[Source]:
     return [from_variables(environ), from_original_mail(environ), _file(path, environ)]
 
 
-def _only(section: str, key: str, source: Source) -> Source:
-    content = source.values.get(section)
-    values = {section: {key: content[key]}} if isinstance(content, dict) and key in content else {}
-    return Source(values, source.origins, [])
+def _outbox_alone(source: Source) -> Source:
+    delivery = source.values.get("delivery")
+    if not isinstance(delivery, dict) or "outbox" not in delivery:
+        return Source({}, source.origins, [])
+    return Source({"delivery": {"outbox": delivery["outbox"]}}, source.origins, [])
 
 
 def _checked(strongest_first: list[Source]) -> Loaded:

@@ -84,6 +84,18 @@ def folder_with(folder: Path, numbers: set[int]) -> Path:
     return folder / "site.log"
 
 
+def keep_in_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody rename the file, as if it were a mount of its own, or held open on Windows."""
+    replace = Path.replace
+
+    def refuse(source: Path, target: Path) -> Path:
+        if source == path:
+            raise PermissionError(1, "Operation not permitted")
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+
+
 def contents(folder: Path) -> dict[str, str]:
     return {
         one.name: gzip.decompress(one.read_bytes()).decode() if one.suffix == ".gz" else one.read_text()
@@ -144,14 +156,7 @@ def test_a_batch_that_cannot_be_rotated_pushes_the_older_files_out_no_more_than_
 ) -> None:
     numbers = set(range(1, 11))
     sink = RotatingFile(FileOptions(path=folder_with(path.parent, numbers), max_bytes=20, backup_count=10))
-    replace = Path.replace
-
-    def refuse(source: Path, target: Path) -> Path:
-        if source == path:
-            raise PermissionError(1, "Operation not permitted")
-        return replace(source, target)
-
-    monkeypatch.setattr(Path, "replace", refuse)
+    keep_in_place(path, monkeypatch)
     for batch in range(5):
         assert sink.write([f"{batch} {'x' * 20}"] * 3) == 3
     sink.close()
@@ -210,15 +215,7 @@ def test_a_file_that_cannot_be_renamed_grows_and_does_not_push_the_older_ones_ou
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sink = RotatingFile(FileOptions(path=folder_with(path.parent, {1, 2, 3}), max_bytes=1, backup_count=3))
-    replace = Path.replace
-
-    def refuse(source: Path, target: Path) -> Path:
-        # As for a file that is a mount of its own, or is held open on Windows.
-        if source == path:
-            raise PermissionError(1, "Operation not permitted")
-        return replace(source, target)
-
-    monkeypatch.setattr(Path, "replace", refuse)
+    keep_in_place(path, monkeypatch)
     for number in range(5):
         sink.handle(record(f"kept {number}"))
     monkeypatch.undo()

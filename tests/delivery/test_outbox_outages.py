@@ -582,6 +582,17 @@ def test_a_group_resolved_in_memory_is_resolved_on_disk(outbox: Outbox, disk: Di
     assert [group.count for group in outbox.groups(resolved=True)] == [2]
 
 
+def test_an_outbox_without_a_file_makes_none_for_a_mail_it_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outbox = Outbox(None)
+    outbox.sent(5, "250 kept", START)
+    outbox.close()
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_memory_is_bounded(path: Path, clock: Clock) -> None:
     path.parent.touch()
     outbox = Outbox(path, clock=clock)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from quartblog.errors.exceptions import SettingsError
-from quartblog.settings import Settings, load_key, load_settings
+from quartblog.settings import Settings, load_outbox, load_settings
 from quartblog.settings.load import load as load_with_origins
 
 Load = Callable[..., Settings]
@@ -171,12 +171,12 @@ def test_variables_that_kubernetes_makes_for_a_service_are_left_alone(load: Load
     assert load(**environ) == Settings()
 
 
-def test_one_value_is_known_whatever_is_wrong_with_the_others(load: Load) -> None:
+def test_the_outbox_is_known_whatever_is_wrong_with_the_others(load: Load) -> None:
     with pytest.raises(SettingsError):
         load('[mail]\nport = 0\n[delivery]\noutbox = "o.db"\nqueue_size = "many"\n[nonsense]\n')
 
-    assert load_key("delivery", "outbox", environ={}) == Path("o.db")
-    assert load_key("delivery", "outbox", environ={"QUARTBLOG_DELIVERY__OUTBOX": "other.db"}) == Path("other.db")
-    assert load_key("delivery", "mails_per_hour", environ={"QUARTBLOG_MAIL": "x"}) == 30
-    with pytest.raises(SettingsError, match="queue_size"):
-        load_key("delivery", "queue_size", environ={})
+    assert load_outbox(environ={}) == Path("o.db")
+    assert load_outbox(environ={"QUARTBLOG_DELIVERY__OUTBOX": "other.db"}) == Path("other.db")
+    assert load_outbox(environ={"QUARTBLOG_MAIL": "x"}) == Path("o.db")
+    with pytest.raises(SettingsError, match="outbox"):
+        load_outbox(environ={"QUARTBLOG_DELIVERY__OUTBOX": "/"})

@@ -124,7 +124,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         """(file, end of the texts that go there), the file 0 being the one without a number, which comes last too.
 
         It rotates in between: once for all files that the texts fill, and for each where they are compressed. Each
-        such step may wait for the interpreter, and in a storm the texts of 40 ms fill a dozen files.
+        of its steps may wait for the interpreter, and all other processes wait for this one.
         """
         first, *others = self._ends(texts)
         yield 0, first

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..deadlines import left
+from ..deadlines import MOMENT, left
 from ..text.redaction import Redactor
 from .files import RotatingFile
 from .flusher import CHANGING
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from ..options import FileOptions, QueueOptions
     from .flusher import Flusher
     from .outbox_sink import OutboxSink
-
-
-MOMENT = 0.2
-"""Seconds each sink has to end, however late it is."""
 
 
 class Intake:

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..deadlines import left, within
+from ..deadlines import MOMENT, left, within
 from ..options import bare_address
 from ..outbox.outbox import Outbox
 from ..statistics import percentiles
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..outbox.options import OutboxOptions
     from ..outbox.stored import Totals
 
-MOMENT = 0.2
-"""Seconds each part of an end has, however late it is."""
 MAIL_AT_STOP = 2.0
 """Seconds a stop waits for the mail server at most, and only where the outbox ends with the process."""
 
