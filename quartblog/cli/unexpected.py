@@ -59,8 +59,7 @@ def record(error: Exception, work: Scope, settings: Settings) -> str | None:
     options = delivery_options(settings, mail=False)
     # The file is not told that a delivery begins and does not mail: that is so by design.
     options["file"] = replace(options["file"], level="ERROR")
-    while len(work.breadcrumbs) > settings.delivery.breadcrumbs:
-        work.breadcrumbs.popleft()
+    work.keep_crumbs(settings.delivery.breadcrumbs)
     with Delivery(**options) as delivery:
         logger.error("Exception in the command %s", work.route, exc_info=error)
         written = delivery.drain() and delivery.healthy

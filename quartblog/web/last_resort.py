@@ -50,7 +50,9 @@ class LastResort:
         match scope["type"]:
             case "http":
                 with context.scope(scope["method"]) as work:
-                    work.hide(lambda: sent.in_request_line_and_headers(scope))
+                    query, headers = scope["query_string"], scope["headers"]
+                    # Of these two alone: the whole scope would wait in the queue with a record.
+                    work.hide(lambda: sent.in_query_and_headers(query, headers))
                     await self._answer(_readable(scope), receive, send, work.error_id)
             case "websocket":
                 # There are none here, and Quart would refuse them by an error page, which only a request can have.

@@ -7,9 +7,8 @@ of an Authorization header: a page number, a ticked box or a short name would ta
 import binascii
 import re
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from werkzeug.datastructures import MultiDict
@@ -23,10 +22,10 @@ _SECRET = re.compile("pass|pwd|secret|token", re.IGNORECASE)
 MOST_FIELDS = 200
 
 
-def in_request_line_and_headers(scope: Mapping[str, Any]) -> Iterator[str]:
-    """The values of the ASGI scope's query string, cookies and Authorization, as sent and as decoded."""
-    yield from _in_query(scope["query_string"].decode("latin-1"))
-    for name, value in scope["headers"]:
+def in_query_and_headers(query: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:
+    """The values of the query string, cookies and Authorization of an ASGI scope, as sent and as decoded."""
+    yield from _in_query(query.decode("latin-1"))
+    for name, value in headers:
         match name.lower():
             case b"cookie":
                 yield from _in_cookies(value.decode("latin-1"))

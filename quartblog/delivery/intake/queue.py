@@ -188,10 +188,10 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             self._wake_one()  # Woken while leaving: the free place is for the next who waits.
 
     def _wake_one(self) -> None:
-        try:
-            self._waiting.popleft().release()
-        except IndexError:
-            return
+        # Mostly nobody waits, and to find that out by an exception costs as much as taking a record.
+        if self._waiting:
+            with contextlib.suppress(IndexError):
+                self._waiting.popleft().release()
 
     def _refusal_report(self) -> logging.LogRecord | None:
         self._unreported = False
