@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import logging.handlers
+import os
 import re
 import resource
 import shutil
@@ -86,14 +87,14 @@ def folder_with(folder: Path, numbers: set[int]) -> Path:
 
 def keep_in_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody rename the file, as if it were a mount of its own, or held open on Windows."""
-    replace = Path.replace
+    replace = os.replace
 
-    def refuse(source: Path, target: Path) -> Path:
+    def refuse(source: Path, target: Path) -> None:
         if source == path:
             raise PermissionError(1, "Operation not permitted")
-        return replace(source, target)
+        replace(source, target)
 
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
 
 
 def contents(folder: Path) -> dict[str, str]:

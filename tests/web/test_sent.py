@@ -8,12 +8,12 @@ import pytest
 from werkzeug.datastructures import MultiDict
 
 from quartblog.delivery import scope
-from quartblog.web.sent import hide_form, in_request_line_and_headers
+from quartblog.web.sent import hide_form, in_query_and_headers
 
 
 def sent(query: str = "", **headers: str) -> set[str]:
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return set(in_request_line_and_headers({"query_string": query.encode(), "headers": pairs}))
+    return set(in_query_and_headers(query.encode(), pairs))
 
 
 def encoded(credentials: str) -> str:
