@@ -47,7 +47,7 @@ class Settler:
         if crumbs := attributes.pop(CRUMBS, None):
             attributes["breadcrumbs"] = tuple(_line(crumb, hide) for crumb in crumbs)
         if failure is not None:
-            record.exc_text = failure.text
+            record.exc_text = attributes[FAILURE].text
             if not self._frames:
                 record.exc_info = None
 
@@ -66,7 +66,8 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
         if "identity" in attributes and FAILURE not in attributes:
             attributes["identity"] = retitled(attributes["identity"], shown)
     if (failure := attributes.get(FAILURE)) is not None:
-        if failure.rewrite(hide):
+        if (told := failure.rewritten(hide)) is not failure:
+            attributes[FAILURE] = told
             # Whoever formats by himself would tell again what is hidden now.
             record.exc_info = None
     elif record.exc_text:

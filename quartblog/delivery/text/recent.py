@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import weakref
@@ -36,8 +35,10 @@ class Recent(Generic[V]):
         found = self._items.get(key)
         if found is None:
             return None
-        with contextlib.suppress(KeyError):  # Forgotten by another thread this very moment.
+        try:
             self._items.move_to_end(key)
+        except KeyError:  # Forgotten by another thread this very moment.
+            return found[0]
         return found[0]
 
     def keep(self, key: Hashable, value: V, weight: int) -> None:
