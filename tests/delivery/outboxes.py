@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from email.message import EmailMessage
 from typing import Any
@@ -25,6 +26,8 @@ class Clock:
         self.now += seconds
 
 
+_numbers = itertools.count()
+
 EVENT = Event(
     error_id="0123456789ab",
     fingerprint="00000000000000aa",
@@ -40,6 +43,11 @@ EVENT = Event(
 
 def event(fingerprint: str = EVENT.fingerprint, **changes: Any) -> Event:
     return replace(EVENT, fingerprint=fingerprint, **changes)
+
+
+def long(characters: int) -> str:
+    """A traceback that no other one equals."""
+    return f"{next(_numbers)} ".ljust(characters, "t")
 
 
 def mail(subject: str = "one", *, to: tuple[str, ...] = ("ada@example.org",), data: bytes = b"the mail") -> NewMail:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from dataclasses import fields
@@ -67,14 +68,14 @@ def test_an_event_comes_back_from_json_as_it_was(event: Event) -> None:
     text = event.to_json()
 
     assert text.isascii()
-    assert Event.from_json(text) == event
+    assert Event.from_json(text, event.traceback) == event
 
 
 def test_json_of_a_later_version_is_read(failure: BaseException) -> None:
     event = Event.from_record(record(error=failure))
     later = event.to_json()[:-1] + ',"mood":"grim"}'
 
-    assert Event.from_json(later) == event
+    assert Event.from_json(later, event.traceback) == event
 
 
 def test_an_event_has_everything_its_record_has(failure: BaseException) -> None:
@@ -139,12 +140,11 @@ def test_a_hostile_record_still_becomes_an_event_that_can_be_stored() -> None:
             )
         )
 
-        assert Event.from_json(event.to_json()) == event
+        assert Event.from_json(event.to_json(), event.traceback) == event
         assert event.level < 2**63
 
 
-def test_every_field_is_in_the_json() -> None:
+def test_every_field_but_the_traceback_is_in_the_json() -> None:
     event = Event.from_record(record())
 
-    for field in fields(Event):
-        assert f'"{field.name}":' in event.to_json()
+    assert json.loads(event.to_json()).keys() == {field.name for field in fields(Event)} - {"traceback"}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +17,7 @@ from quartblog.delivery.outbox.outbox import MEMORY_BYTES, Outbox
 from quartblog.delivery.outbox.storage import RETRY_SECONDS
 from tests.support import programs
 
-from .outboxes import START, Clock, event, mail, message
+from .outboxes import START, Clock, event, long, mail, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +91,7 @@ def disk(monkeypatch: pytest.MonkeyPatch, outbox: Outbox) -> Disk:
 
 def big(key: str = A, **changes: Any) -> Any:
     """An event that needs new pages."""
-    return event(key, traceback="t" * 40_000, **changes)
+    return event(key, traceback=long(40_000), **changes)
 
 
 def clock_of(outbox: Outbox) -> Clock:
@@ -284,8 +286,31 @@ def test_a_file_of_an_older_version_is_migrated(outbox: Outbox, path: Path, monk
     outbox.close()
     assert counts(outbox) == {A: 101}
     with sqlite3.connect(path) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
     database.close()
+
+
+def test_the_samples_of_the_first_version_show_their_tracebacks(outbox: Outbox, path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as first:
+        first.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        for statement in schema.MIGRATIONS[0]:
+            first.execute(statement)
+        first.execute("PRAGMA user_version = 1")
+        first.execute(
+            """INSERT INTO groups (fingerprint, title, level, logger, place, function, count, first_seen, last_seen)
+            VALUES (?, 'ValueError', 40, 'app', 'a.py:1', 'show', 1, ?, ?)""",
+            (A, START, START),
+        )
+        data = json.dumps({**asdict(event(A)), "traceback": "as it was"})
+        first.execute("INSERT INTO samples (group_id, error_id, created, data) VALUES (1, 'one', ?, ?)", (START, data))
+    first.close()
+
+    outbox.record([event(A, traceback="as it is", created=START + 1)])
+
+    [group] = outbox.groups(samples=10)
+    assert group.count == 2
+    assert [sample.traceback for sample in group.samples] == ["as it is", "as it was"]
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(
@@ -378,7 +403,7 @@ def test_a_disk_that_refuses_a_write_is_a_disk_that_is_full(path: Path) -> None:
 import logging, resource, sys
 from dataclasses import replace
 from pathlib import Path
-from tests.delivery.outboxes import EVENT, event
+from tests.delivery.outboxes import event, long
 from quartblog.delivery.outbox.outbox import Outbox
 logging.disable(logging.CRITICAL)
 now = [0.0]
@@ -386,7 +411,7 @@ outbox = Outbox(Path(sys.argv[1]), clock=lambda: now[0])
 outbox.record([event()])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 for _ in range(20):
-    outbox.record([event(traceback="t" * 40_000)])
+    outbox.record([event(traceback=long(40_000))])
     now[0] += 1
 assert outbox.in_memory
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

@@ -10,7 +10,7 @@ import pytest
 from quartblog.delivery.outbox.outbox import Outbox
 from quartblog.delivery.outbox.trimming import used_bytes
 
-from .outboxes import START, Clock, event, mail
+from .outboxes import START, Clock, event, long, mail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ def key(number: int) -> str:
 def test_old_samples_make_room_and_counts_stay(outbox: Outbox) -> None:
     for round_ in range(10):
         for number in range(20):
-            outbox.record([event(key(number), traceback="t" * 20_000, created=START + round_)])
+            outbox.record([event(key(number), traceback=long(20_000), created=START + round_)])
             assert used(outbox) <= BOUND
 
     groups = outbox.groups(samples=10)
@@ -52,6 +52,25 @@ def test_old_samples_make_room_and_counts_stay(outbox: Outbox) -> None:
     assert max(len(group.samples) for group in groups) < 10
     assert min(len(group.samples) for group in groups) >= 1  # The newest of each stays longest.
     assert groups[0].samples[0].created == START + 9
+
+
+def tracebacks(outbox: Outbox) -> list[bytes]:
+    return outbox._storage.read(lambda database: [text for [text] in database.execute("SELECT text FROM tracebacks")])
+
+
+def test_a_traceback_is_kept_once_and_as_long_as_a_sample_shows_it(outbox: Outbox, clock: Clock) -> None:
+    outbox.record([event(key(number), traceback="shared", created=clock.now) for number in range(3)])
+    outbox.record([event(key(number), traceback=f"own {number}") for number in range(3)])
+    assert sorted(tracebacks(outbox)) == [b"own 0", b"own 1", b"own 2", b"shared"]
+
+    clock.turn(DAY)
+    outbox.record([event(key(1), traceback="shared", created=clock.now) for _ in range(10)])
+    assert sorted(tracebacks(outbox)) == [b"own 0", b"own 2", b"shared"]
+
+    clock.turn(29.5 * DAY)
+    outbox.housekeeping()
+    assert tracebacks(outbox) == [b"shared"]
+    assert {sample.traceback for group in outbox.groups(samples=10) for sample in group.samples} == {"shared"}
 
 
 def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: Outbox) -> None:
@@ -63,7 +82,7 @@ def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: O
     dead = outbox.begin_mail(mail("dead", data=b"d" * 1000), {})
     outbox.dead(dead, "554")
 
-    outbox.record([event(key(1), traceback="t" * 24_000, error_id=f"id{number}") for number in range(9)])
+    outbox.record([event(key(1), traceback=long(24_000), error_id=f"id{number}") for number in range(9)])
 
     mails = outbox.mails()
     assert len(mails) == 5
@@ -78,20 +97,20 @@ def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: O
 
 def test_no_more_room_is_made_than_is_needed(outbox: Outbox) -> None:
     for number in range(12):
-        outbox.record([event(key(1), traceback="t" * 60_000, created=START + number)])
+        outbox.record([event(key(1), traceback=long(60_000), created=START + number)])
 
     assert BOUND * 0.6 < used(outbox) <= BOUND
 
 
 def test_when_nothing_else_is_left_the_oldest_reported_groups_go(tmp_path: Path, clock: Clock) -> None:
     outbox = Outbox(tmp_path / "small.sqlite3", max_bytes=200_000, clock=clock)
-    long = "p" * 400
-    outbox.record([event(key(number), place=long, created=START + number) for number in range(20)])
+    far = "p" * 400
+    outbox.record([event(key(number), place=far, created=START + number) for number in range(20)])
     reported = outbox.groups(limit=10)
     outbox.begin_mail(mail(), {group.id: 1 for group in reported})
 
     for number in range(20, 300):
-        outbox.record([event(key(number), place=long, created=START + number)])
+        outbox.record([event(key(number), place=far, created=START + number)])
 
     left = {int(group.fingerprint, 16) for group in outbox.groups(limit=1_000)}
     assert used(outbox) <= 200_000
@@ -102,7 +121,7 @@ def test_when_nothing_else_is_left_the_oldest_reported_groups_go(tmp_path: Path,
 
 
 def test_the_file_gives_room_back(outbox: Outbox, tmp_path: Path, clock: Clock) -> None:
-    outbox.record([event(key(number), traceback="t" * 20_000) for number in range(20)])
+    outbox.record([event(key(number), traceback=long(20_000)) for number in range(20)])
     outbox.close()
     before = (tmp_path / "outbox.sqlite3").stat().st_size
     clock.turn(31 * DAY)

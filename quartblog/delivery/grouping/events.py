@@ -73,20 +73,22 @@ class Event:
         )
 
     def to_json(self) -> str:
-        """ASCII, so that a lone surrogate can be stored and comes back as it was."""
+        """All but the traceback, which many share. ASCII, so that a lone surrogate can be stored and comes back."""
         # By hand: asdict copies deeply, which costs as much as the rest.
-        return json.dumps({name: getattr(self, name) for name in _FIELDS}, separators=(",", ":"))
+        return _encode({name: getattr(self, name) for name in _FIELDS})
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str, traceback: str) -> Self:
         """The event again; fields of a later version are passed over."""
         values: dict[str, Any] = json.loads(text)
         known = {name: values[name] for name in _FIELDS if name in values}
         known["breadcrumbs"] = tuple(known.get("breadcrumbs", ()))
-        return cls(**known)
+        # An earlier version has it among the others.
+        return cls(**known, traceback=traceback or values.get("traceback", ""))
 
 
-_FIELDS = tuple(field.name for field in fields(Event))
+_FIELDS = tuple(field.name for field in fields(Event) if field.name != "traceback")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _text(value: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from ..grouping.events import Event
@@ -49,12 +50,16 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int) -> Non
     }
     [group] = database.execute(_UPSERT, row).fetchone()
     newest = list(tally.newest)[-samples:]
-    rows = [(group, one_line(event.error_id), event.created, event.to_json()) for event in newest]
-    # One statement: between two the thread may have to wait for the interpreter, and other processes for this one.
-    places = ", ".join(["(?, ?, ?, ?)"] * len(rows))
-    database.execute(
-        f"INSERT INTO samples (group_id, error_id, created, data) VALUES {places}",  # noqa: S608  only places
-        [value for row in rows for value in row],
+    texts = {event.traceback: _stored(event.traceback) for event in newest}
+    # One statement for all: between two the thread may have to wait for the interpreter, and other processes for it.
+    _insert(database, "OR IGNORE INTO tracebacks (digest, text)", list(texts.values()))
+    _insert(
+        database,
+        "INTO samples (group_id, error_id, created, data, traceback)",
+        [
+            (group, one_line(event.error_id), event.created, event.to_json(), texts[event.traceback][0])
+            for event in newest
+        ],
     )
     trim_samples(database, group, samples)
 
@@ -131,8 +136,23 @@ def _groups(database: Database, rows: Sequence[sqlite3.Row], samples: int) -> li
 def _samples(database: Database, group: int, samples: int) -> tuple[Event, ...]:
     if not samples:
         return ()
-    query = "SELECT data FROM samples WHERE group_id = ? ORDER BY created DESC, id DESC LIMIT ?"
-    return tuple(Event.from_json(data) for [data] in database.execute(query, (group, samples)))
+    query = """SELECT data, text FROM samples LEFT JOIN tracebacks ON digest = traceback
+        WHERE group_id = ? ORDER BY created DESC, id DESC LIMIT ?"""
+    return tuple(
+        Event.from_json(data, (text or b"").decode("utf-8", "surrogatepass"))
+        for data, text in database.execute(query, (group, samples))
+    )
+
+
+def _stored(traceback: str) -> tuple[int, bytes]:
+    """Its key and its bytes: SQLite stores no lone surrogate as text."""
+    text = traceback.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), signed=True), text
+
+
+def _insert(database: Database, into: str, rows: Sequence[tuple[object, ...]]) -> None:
+    places = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
+    database.execute(f"INSERT {into} VALUES {places}", [value for row in rows for value in row])  # noqa: S608  places
 
 
 def _group(row: sqlite3.Row, samples: tuple[Event, ...]) -> Group:

@@ -28,7 +28,9 @@ _GROUP = """
         resolved_at = coalesce(excluded.resolved_at, resolved_at)
     RETURNING id, reported"""
 
-_SAMPLE = "INSERT INTO samples (group_id, error_id, created, data) VALUES (?, ?, ?, ?)"
+_TRACEBACK = "INSERT OR IGNORE INTO tracebacks (digest, text) VALUES (?, ?)"
+
+_SAMPLE = "INSERT INTO samples (group_id, error_id, created, data, traceback) VALUES (?, ?, ?, ?, ?)"
 
 _MAIL = """
     INSERT INTO mails (message_id, kind, subject, data, recipients, tries, created, since, next_try, last_error,
@@ -49,9 +51,10 @@ def merge(memory: Database, disk: Database) -> dict[tuple[str, int], int]:
         number, reported = disk.execute(_GROUP, dict(group)).fetchone()
         moved["groups", group["id"]] = number
         moved["reported", group["id"]] = reported - group["reported"]
-    for sample in memory.execute("SELECT * FROM samples ORDER BY id"):
-        row = (moved["groups", sample["group_id"]], sample["error_id"], sample["created"], sample["data"])
-        disk.execute(_SAMPLE, row)
+    disk.executemany(_TRACEBACK, memory.execute("SELECT digest, text FROM tracebacks"))
+    samples = "SELECT group_id, error_id, created, data, traceback FROM samples ORDER BY id"
+    for group, *rest in memory.execute(samples):
+        disk.execute(_SAMPLE, (moved["groups", group], *rest))
     for mail in memory.execute("SELECT * FROM mails ORDER BY id DESC"):
         [moved["mails", mail["id"]]] = disk.execute(_MAIL, dict(mail)).fetchone()
     disk.executemany("INSERT INTO digests VALUES (?)", memory.execute("SELECT left FROM digests").fetchall())

@@ -64,7 +64,18 @@ _FIRST = (
     )""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# The samples of a group mostly show the same traceback, and it is ten times as long as the rest of them: in a storm
+# the outbox wrote little else.
+_SECOND = (
+    "CREATE TABLE tracebacks (digest INTEGER PRIMARY KEY, text BLOB NOT NULL)",
+    "ALTER TABLE samples ADD COLUMN traceback INTEGER",
+    "CREATE INDEX samples_by_traceback ON samples (traceback)",
+    """CREATE TRIGGER tracebacks_without_sample AFTER DELETE ON samples
+        WHEN NOT EXISTS (SELECT 1 FROM samples WHERE traceback = OLD.traceback)
+        BEGIN DELETE FROM tracebacks WHERE digest = OLD.traceback; END""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
 """Step N leads from version N to N + 1. A published step is never changed; a new one is added."""
 
 
