@@ -170,6 +170,23 @@ def test_damage_that_is_met_on_the_way_back_from_memory_does_not_keep_the_outbox
     assert len(aside(path)) == 1
 
 
+def test_tracebacks_come_back_from_memory_as_they_were(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+    shared = long(40_000)
+    texts = {shared, f"{long(40_000)}, and half a pair: \ud800", ""}
+    outbox.record([event(A, traceback=shared)])
+    disk.fill()
+    outbox.record([event(A, traceback=text, created=START + 1) for text in texts])
+    assert outbox.in_memory
+    disk.empty()
+    clock.turn(RETRY_SECONDS)
+
+    [group] = outbox.groups(samples=10)
+
+    assert outbox.healthy
+    assert {sample.traceback for sample in group.samples} == texts
+    assert len(group.samples) == 4
+
+
 def test_damage_that_no_check_finds_ends_in_memory(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
     def work(database: database_file.Database) -> str:
         if database.in_memory:
