@@ -1,9 +1,10 @@
-"""What each worker process of `quartblog run` loads: the app, and a calm answer to SIGTERM."""
+"""What each worker process of `quartblog run` loads: the app, a calm answer to SIGTERM, and an end with its parent."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 from quartblog.app import create_app
@@ -19,7 +20,17 @@ APPLICATION = f"{__name__}:serve()"
 def serve() -> Quart:
     """Return the app of the settings the command was started with."""
     signal.signal(signal.SIGTERM, leave_it_to_the_parent)
+    threading.Thread(target=end_with_the_parent, name="quartblog-parent", daemon=True).start()
     return create_app()
+
+
+def end_with_the_parent() -> None:
+    """Shut down once the parent was killed: a worker without one would keep the port from the next start."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        # As the parent does it. Hypercorn hands an app nothing by which it could end its own worker.
+        multiprocessing.current_process()._kwargs["shutdown_event"].set()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def leave_it_to_the_parent(number: int, _frame: FrameType | None) -> None:

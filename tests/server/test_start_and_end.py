@@ -87,6 +87,20 @@ def test_a_killed_worker_ends_the_server_which_says_so(servers: Servers) -> None
     restarted.client().sign_in("ada")
 
 
+def test_workers_whose_parent_is_killed_end_in_order_and_leave_the_port(servers: Servers) -> None:
+    folder = servers.site(errors=REHEARSAL)
+    server = servers.quartblog(folder)
+    answered = [server.client().get("/errors/rehearsal").headers["X-Error-Id"] for _ in range(40)]
+
+    server.send(signal.SIGKILL)
+
+    assert server.ended() == -signal.SIGKILL
+    assert sorted(re.findall(r"\[error (\w+)\]", server.log)) == sorted(answered)
+    port = server.url.rpartition(":")[2]
+    again = servers.start([sys.executable, "-m", "quartblog.cli", "run", f"--port={port}"], folder)
+    assert again.wait_for_address().client().get("/").status == 200
+
+
 def test_two_workers_prepare_a_fresh_folder_together(servers: Servers) -> None:
     server = servers.quartblog(servers.site(), workers=4)
 
