@@ -344,6 +344,8 @@ def test_the_refusals_are_reported_once_when_there_is_room_again() -> None:
     ]
     assert reports[1] is not None
     assert reports[1].levelno == logging.WARNING
+    assert reports[1].pathname.endswith("queue.py")
+    assert reports[1].lineno > 0
 
 
 def test_a_second_burst_of_refusals_counts_from_the_first() -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 
-from ..stderr import LOGGER_NAME, describe, report
+from ..stderr import describe, report
 from ..text.counting import counted
 from ..text.formatting import JsonFormatter, TextFormatter
-from .settling import instead_of
+from .settling import instead_of, own_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,9 +60,9 @@ class RotatingFile(ConcurrentRotatingFileHandler):
 
     def try_again(self) -> None:
         """After a failed write: a line of our own, which stands in the file once it can be written."""
-        told = logging.LogRecord(LOGGER_NAME, logging.INFO, __file__, 0, "The log file is written again", None, None)
+        told = self.line(own_record(logging.INFO, "The log file is written again"))
         with self._writing:
-            self._append([self.line(told)])
+            self._append([told])
 
     def flush(self) -> None:
         """Nothing waits here: every write reaches the file."""

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from ..context import current_scope
 from ..ids import new_error_id
 from ..statistics import Counter, Latency
-from ..stderr import LOGGER_NAME, describe
+from ..stderr import describe
 from ..text.counting import counted
 from ..text.escaping import LONGEST, shortened
 from ..text.recorded import let_go
-from .settling import CRUMBS, SCOPE
+from .settling import CRUMBS, SCOPE, own_record
 from .unlocked import Unlocked
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             f"The log queue was full: {counted(sum(lost.values()), 'record was', 'records were')} refused"
             f" ({', '.join(f'{count} {level}' for level, count in lost.items())})"
         )
-        return logging.LogRecord(LOGGER_NAME, logging.WARNING, __file__, 0, text, None, None)
+        return own_record(logging.WARNING, text)
 
 
 def _final_message(record: logging.LogRecord) -> str:

@@ -6,10 +6,12 @@ Runs on the listener's thread, once for each record, before any sink.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import TYPE_CHECKING
 
 from ..grouping.fingerprint import identify, retitled
+from ..stderr import LOGGER_NAME
 from ..text.escaping import one_line
 from ..text.recorded import FAILURE, keep_failure
 
@@ -79,6 +81,13 @@ def _line(crumb: Breadcrumb, hide: Callable[[str], str] | None) -> str:
     if hide is not None:
         message = hide(message)
     return one_line(f"{time.strftime('%H:%M:%S', time.localtime(moment))} {level} {logger}: {message}")
+
+
+def own_record(level: int, text: str) -> logging.LogRecord:
+    """A record of the delivery itself that does not travel through the queue, from where this is called."""
+    caller = sys._getframe(1)  # noqa: SLF001  as logging finds its caller
+    code = caller.f_code
+    return logging.LogRecord(LOGGER_NAME, level, code.co_filename, caller.f_lineno, text, None, None, func=code.co_name)
 
 
 def instead_of(record: logging.LogRecord, why: str) -> logging.LogRecord:
