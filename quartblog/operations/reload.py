@@ -52,9 +52,12 @@ class Watcher:
     async def look(self) -> None:
         """Take a change over if there is one that is finished: an editor may be in the middle of writing."""
         before, self._seen = self._seen, await asyncio.to_thread(_state, self._path)
-        if self._seen in {self._done, None} or self._seen != before:
+        if self._seen == self._done or self._seen != before:
             return
         self._done = self._seen
+        if self._seen is None:
+            logger.warning("%s is gone or cannot be seen: all stays as it was", self._path)
+            return
         try:
             await self._take_over(await asyncio.to_thread(load_settings, self._path, self._environ))
         except (SettingsError, ValueError, OSError) as error:

@@ -153,13 +153,32 @@ async def test_a_file_that_is_still_being_written_is_left_alone(site: Site) -> N
     assert site.delivery.figures()["limit"] == 30
 
 
-async def test_a_file_that_is_gone_changes_nothing(site: Site) -> None:
+async def test_a_file_that_is_gone_changes_nothing_and_is_missed_once(site: Site) -> None:
     await site.write("[delivery]\nqueue_size = 30\n")
     site.config.unlink()
     for _ in range(3):
         await site.watcher.look()
 
     assert site.delivery.figures()["limit"] == 30
+    assert site.log().count("config.toml is gone or cannot be seen: all stays as it was") == 1
+
+
+async def test_a_file_that_comes_back_is_read_again(site: Site) -> None:
+    await site.write("[delivery]\nqueue_size = 30\n")
+    site.config.unlink()
+    for _ in range(2):
+        await site.watcher.look()
+
+    await site.write("[delivery]\nqueue_size = 40\n")
+
+    assert site.delivery.figures()["limit"] == 40
+
+
+async def test_where_there_is_no_file_none_is_missed(site: Site) -> None:
+    for _ in range(3):
+        await site.watcher.look()
+
+    assert "is gone" not in site.log()
 
 
 @pytest.mark.parametrize("environ", [{"QUARTBLOG_DELIVERY__QUEUE_SIZE": "40"}])
