@@ -131,6 +131,9 @@ def _values(path: Path) -> dict[str, object]:
 
 
 def _listen(host: str, port: int, config: Config) -> Listening:
+    if not host:
+        # To the system that is every address, which nobody should open by leaving something out.
+        raise click.ClickException(f"no host to listen on before :{port}; 0.0.0.0 is every address of this machine")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import warnings
 from contextlib import asynccontextmanager
+from getpass import GetPassWarning
 from typing import TYPE_CHECKING
 
 import click
@@ -155,13 +157,18 @@ async def _transaction(settings: Settings) -> AsyncIterator[AsyncSession]:
         await database.close()
 
 
+def _asked() -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GetPassWarning)
+        try:
+            return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+        except GetPassWarning as error:
+            raise click.UsageError("there is no terminal to ask on: give the password by --password-stdin") from error
+
+
 def _password(*, from_stdin: bool) -> str:
     """Ask twice, or read a line of standard input: other users of the machine can read a command line."""
-    typed: str
-    if from_stdin:
-        typed = sys.stdin.readline().rstrip("\r\n")
-    else:
-        typed = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    typed = sys.stdin.readline().rstrip("\r\n") if from_stdin else _asked()
     if not 0 < len(typed) <= PASSWORD_MAX:
         raise click.UsageError(f"the password must have 1 to {PASSWORD_MAX} characters")
     if (work := current_scope()) is not None:

@@ -51,6 +51,14 @@ def test_an_ipv6_address_is_written_in_brackets(quartblog: Command, hypercorn: H
     assert f"http://[::1]:{hypercorn.port} " in result.stdout
 
 
+def test_no_host_at_all_is_refused_and_not_every_address(quartblog: Command, hypercorn: Hypercorn) -> None:
+    result = quartblog("run", "--host", "", "--port", "0")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: no host to listen on before :0; 0.0.0.0 is every address of this machine\n"
+    assert not hypercorn.called
+
+
 def test_a_taken_port_is_one_clear_line_and_changes_nothing(
     quartblog: Command, hypercorn: Hypercorn, taken: int, folder: Path
 ) -> None:

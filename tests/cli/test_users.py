@@ -1,6 +1,8 @@
 """`quartblog user`: accounts made and changed on the machine itself."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ from quartblog.auth import service
 from quartblog.auth.passwords import verify_password
 from quartblog.database import Database
 from quartblog.models import User
+from tests.support.processes import ROOT, environment
 
 Command = Callable[..., Result]
 Account = Callable[[str], User | None]
@@ -67,6 +70,26 @@ def test_two_passwords_that_differ_are_asked_for_again(quartblog: Command, accou
 
     assert quartblog("user", "create", "ada", "--email", "ada@example.org", typed=typed).exit_code == 0
     assert has_password(account("ada"), "byron")
+
+
+def test_without_a_terminal_a_password_is_not_asked_for(folder: Path) -> None:
+    (folder / "config.toml").touch()
+    command = [sys.executable, "-m", "quartblog.cli", "user", "create", "ada", "--email", "ada@example.org"]
+
+    # Without a terminal of its own it cannot ask the one of whoever runs the tests either.
+    done = subprocess.run(
+        command,
+        env=environment() | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+
+    assert done.returncode == 2
+    assert "there is no terminal to ask on: give the password by --password-stdin" in done.stderr
+    assert "Warning" not in done.stderr
 
 
 def test_a_password_from_standard_input_is_its_first_line(quartblog: Command, account: Account) -> None:
