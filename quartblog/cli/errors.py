@@ -12,6 +12,7 @@ from quartblog.cli.invocation import ROWS
 from quartblog.cli.output import as_json, clipped, iso, moment, span, table
 from quartblog.cli.site_outbox import opened
 from quartblog.delivery.mail.digest import headline
+from quartblog.delivery.outbox.options import SAMPLES
 from quartblog.delivery.text.escaping import block, one_line
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
     ID_OR_ERROR_ID is the number of the group, from `quartblog errors list` or a mail, or the id that a visitor saw:
     the error page, the header X-Error-Id and the line in the log file have it.
 
-    Exits 1 where no group has it. Of each group the latest ids are kept.
+    Exits 1 where no group has it. Of each group the latest 10 ids are kept; the log files
+    may still have an earlier one.
 
     \b
     Example:
@@ -87,7 +89,10 @@ def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
     with opened(invocation) as outbox:
         found = outbox.group(key)
     if found is None:
-        raise click.ClickException(f"{one_line(key)}: no group has this number, and none of the kept failures this id")
+        raise click.ClickException(
+            f"{one_line(key) or 'nothing'}: no group has this number, and none of the kept failures this id; "
+            f"the latest {SAMPLES} of each group are kept, the log files may have it"
+        )
     if as_data:
         click.echo(as_json(_summary(found) | {"samples": [_sample(event) for event in found.samples]}))
     else:

@@ -42,6 +42,7 @@ class Watcher:
         # Read once more soon: it may have changed between the start's reading and now.
         self._seen: State | None = None
         self._done: State | None = None
+        self._unusable = False
 
     async def watch(self) -> None:
         """Look for ever."""
@@ -56,11 +57,13 @@ class Watcher:
             return
         self._done = self._seen
         if self._seen is None:
+            self._unusable = True
             logger.warning("%s is gone or cannot be seen: all stays as it was", self._path)
             return
         try:
             await self._take_over(await asyncio.to_thread(load_settings, self._path, self._environ))
         except (SettingsError, ValueError, OSError) as error:
+            self._unusable = True
             logger.error("%s has changed and is refused, all stays as it was: %s", self._path, error)  # noqa: TRY400
         except Exception:
             # The watch must go on: the next change may be the one that mends it.
@@ -74,6 +77,9 @@ class Watcher:
             await asyncio.to_thread(self._apply, settings)
             self._settings = settings
             logger.info("%s has changed: %s is in effect now", self._path, _named(live))
+        elif self._unusable:
+            logger.info("%s can be used again, and all is as it was", self._path)
+        self._unusable = False
         if waiting := [name for name in changed if name not in LIVE]:
             logger.warning("%s has changed: %s takes effect with the next start", self._path, _named(waiting))
 

@@ -167,7 +167,10 @@ def test_an_unknown_group_is_one_clear_line(quartblog: Command, outbox: Outbox) 
     result = quartblog("errors", "show", "zzzz")
 
     assert result.exit_code == 1
-    assert result.stderr == ("Error: zzzz: no group has this number, and none of the kept failures this id\n")
+    assert result.stderr == (
+        "Error: zzzz: no group has this number, and none of the kept failures this id;"
+        " the latest 10 of each group are kept, the log files may have it\n"
+    )
 
 
 def test_resolving_takes_a_group_off_the_list(quartblog: Command, outbox: Outbox) -> None:

@@ -51,6 +51,13 @@ def failing(number: int, error: BaseException) -> logging.LogRecord:
     return record
 
 
+def test_numbers_of_groups_have_no_gaps_for_what_was_counted_between(outbox: Outbox) -> None:
+    for key in (A, A, A, B):
+        outbox.record([event(key)])
+
+    assert {group.fingerprint: group.id for group in outbox.groups()} == {A: 1, B: 2}
+
+
 def test_equal_failures_are_one_group_with_their_count(outbox: Outbox) -> None:
     outbox.record([event(A, created=START + 5), event(B), event(A, created=START + 1)])
     outbox.record([event(A, created=START + 9, level=50), event(A, created=START + 7, level=40)])

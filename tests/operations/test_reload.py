@@ -174,6 +174,24 @@ async def test_a_file_that_comes_back_is_read_again(site: Site) -> None:
     assert site.delivery.figures()["limit"] == 40
 
 
+@pytest.mark.parametrize("config", ["[delivery]\nqueue_size = 1\n", None], ids=["refused", "gone"])
+async def test_when_the_file_is_as_before_the_all_clear_is_given_once(site: Site, config: str | None) -> None:
+    good = "[delivery]\nqueue_size = 30\n"
+    await site.write(good)
+    if config is None:
+        site.config.unlink()
+        for _ in range(2):
+            await site.watcher.look()
+    else:
+        await site.write(config)
+
+    for space in (" ", "  "):
+        await site.write(good + space)
+
+    assert site.log().count("config.toml can be used again, and all is as it was") == 1
+    assert site.delivery.figures()["limit"] == 30
+
+
 async def test_where_there_is_no_file_none_is_missed(site: Site) -> None:
     for _ in range(3):
         await site.watcher.look()

@@ -16,19 +16,24 @@ if TYPE_CHECKING:
     from ..grouping.batches import Tally
     from .file import Database
 
-_UPSERT = """
+_INSERT = """
     INSERT INTO groups (id, fingerprint, title, level, logger, place, function, route, count, first_seen, last_seen)
     VALUES (:id, :fingerprint, :title, :level, :logger, :place, :function, :route, :count, :first_seen, :last_seen)
-    ON CONFLICT (fingerprint) DO UPDATE SET
-        level = max(level, excluded.level),
-        place = excluded.place,
-        function = excluded.function,
-        route = coalesce(excluded.route, route),
-        count = count + excluded.count,
-        first_seen = min(first_seen, excluded.first_seen),
-        last_seen = max(last_seen, excluded.last_seen),
+    RETURNING id"""
+
+# Tried first: an upsert would use up a number each time, and people type these.
+_UPDATE = """
+    UPDATE groups SET
+        level = max(level, :level),
+        place = :place,
+        function = :function,
+        route = coalesce(:route, route),
+        count = count + :count,
+        first_seen = min(first_seen, :first_seen),
+        last_seen = max(last_seen, :last_seen),
         reopened = reopened OR resolved,
         resolved = 0
+    WHERE fingerprint = :fingerprint
     RETURNING id"""
 
 
@@ -36,7 +41,6 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int) -> Non
     """Count a tally in, and keep the newest samples."""
     event = tally.newest[-1]
     row = {
-        "id": database.next_id(),
         "fingerprint": one_line(fingerprint),
         "title": one_line(event.title),
         "level": tally.level,
@@ -48,7 +52,8 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int) -> Non
         "first_seen": tally.first_seen,
         "last_seen": tally.last_seen,
     }
-    [group] = database.execute(_UPSERT, row).fetchone()
+    known = database.execute(_UPDATE, row).fetchone()
+    [group] = known or database.execute(_INSERT, row | {"id": database.next_id()}).fetchone()
     newest = list(tally.newest)[-samples:]
     texts = {event.traceback: _stored(event.traceback) for event in newest}
     # One statement for all: between two the thread may have to wait for the interpreter, and other processes for it.

@@ -51,7 +51,6 @@ class Failure:
     def of(cls, info: ExcInfo, stacks: StackCache = STACKS) -> Failure:
         """The exception's, or an equal one's: a storm of one failure is one object, and one text."""
         _, error, trace = info
-        # An exception may misbehave in a hundred ways; what it then looks like is not ours.
         try:
             if error is None or trace is None or not _stands_alone(error) or hasattr(sys, "tracebacklimit"):
                 return cls(info, stacks)
@@ -59,7 +58,7 @@ class Failure:
             known: Failure | None = stack.latest
             if known is not None and known.said == said and known.kind is type(error):
                 return known
-        except Exception:  # noqa: BLE001  see above
+        except Exception:  # noqa: BLE001  an exception may misbehave in a hundred ways
             return cls(info, stacks)
         failure = cls(info, stacks)
         if len(said) <= SHARED_WORDS:
@@ -80,7 +79,7 @@ class Failure:
         if error is not None:
             try:
                 self._examine(error, trace, stacks)
-            except Exception:  # noqa: BLE001  an exception may misbehave in a hundred ways
+            except Exception:  # noqa: BLE001  the same
                 self.links = (Link(type(error), stacks.of(trace) if trace else None, ""),)
                 self._standard = _as_the_standard(info)
 
