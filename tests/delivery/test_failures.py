@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.text.failures import SHARED_WORDS, Failure
+from quartblog.delivery.text.failures import Failure
 from quartblog.delivery.text.stacks import StackCache
 
 if TYPE_CHECKING:
@@ -369,56 +369,3 @@ def test_a_repeated_failure_is_formatted_once() -> None:
         Failure(info(caught(lambda: int("x"))), cache)
 
     assert len(cache) == 1
-
-
-def saying(words: str, kind: type[Exception] = ValueError) -> Any:
-    """Always from the same line."""
-
-    def fail() -> None:
-        raise kind(words)
-
-    return info(caught(fail))
-
-
-def test_equal_failures_are_one_object_with_one_text() -> None:
-    cache = StackCache()
-    first, again = (Failure.of(saying("the same"), cache) for _ in range(2))
-
-    assert again is first
-    assert first.text == STANDARD.formatException(saying("the same"))
-
-
-@pytest.mark.parametrize("other", [saying("another"), saying("one", TypeError), saying("one", Awkward)])
-def test_failures_from_one_place_that_differ_are_told_as_they_are(other: Any) -> None:
-    cache = StackCache()
-    for failed in (saying("one"), other, saying("one"), other):
-        assert Failure.of(failed, cache).text == STANDARD.formatException(failed)
-
-
-def test_the_same_words_with_a_cause_are_another_failure() -> None:
-    def fail() -> None:
-        raise ValueError("one") from cause
-
-    cache, cause = StackCache(), None
-    alone = caught(fail)
-    cause = KeyError("before it")
-    for error in (alone, caught(fail), alone):
-        assert Failure.of(info(error), cache).text == STANDARD.formatException(info(error))
-
-
-def test_what_is_hidden_of_one_failure_is_not_hidden_of_its_equals() -> None:
-    cache = StackCache()
-    one = Failure.of(saying("of secret ink"), cache)
-    assert "secret" in one.text  # Composed before, for another record.
-
-    hidden = one.rewritten(lambda words: words.replace("secret", "[redacted]"))
-
-    assert hidden.text == one.text.replace("of secret ink", "of [redacted] ink")
-    assert Failure.of(saying("of secret ink"), cache).text == one.text
-
-
-def test_no_words_of_a_stranger_stay_in_memory_for_being_long() -> None:
-    cache = StackCache()
-    Failure.of(saying("w" * (SHARED_WORDS + 1)), cache)
-
-    assert [stack.latest for stack in cache.known()] == [None]

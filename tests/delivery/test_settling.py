@@ -18,7 +18,7 @@ from quartblog.delivery import QueueOptions, scope
 from quartblog.delivery.context import CRUMB_LIMIT
 from quartblog.delivery.grouping.events import Event
 from quartblog.delivery.intake.queue import BoundedQueueHandler
-from quartblog.delivery.intake.settling import Settler
+from quartblog.delivery.intake.settling import SHARED, SHARED_WORDS, Settler
 from quartblog.delivery.text.escaping import LONGEST, shortened
 from quartblog.delivery.text.failures import Failure
 from quartblog.delivery.text.formatting import JsonFormatter
@@ -39,6 +39,11 @@ class Desk:
         self.logger = logging.Logger("tests.delivery.settling")  # noqa: LOG001  nobody else shall have it
         self.logger.addHandler(self.handler)
         self._settler = Settler(redactor)
+
+    @property
+    def kept(self) -> list[Failure]:
+        """What the next equal failure would be told by."""
+        return self._settler._told.values()
 
     def settled(self) -> logging.LogRecord:
         """The newest record."""
@@ -329,6 +334,60 @@ def test_no_value_is_left_in_any_text(values: list[str], before: str, after: str
         shown = hide(f"{before}{value}{after}")
 
         assert value not in shown.replace(REDACTED, "\0")
+
+
+def fail(words: str, kind: type[Exception] = ValueError, cause: Exception | None = None) -> None:
+    """Always from the same line."""
+    raise kind(words) from cause
+
+
+def logged(desk: Desk, *arguments: Any, hidden: tuple[str, ...] = ()) -> logging.LogRecord:
+    def log() -> None:
+        try:
+            fail(*arguments)
+        except Exception:
+            desk.logger.exception("it failed")
+
+    return hiding(desk, log, *hidden)
+
+
+def test_equal_failures_are_one_object_with_one_text(desk: Desk) -> None:
+    first, again = (logged(desk, "the same") for _ in range(2))
+
+    assert failure_of(again) is failure_of(first)
+    assert again.exc_text is first.exc_text
+
+
+@pytest.mark.parametrize("other", [("another",), ("one", TypeError), ("one", ValueError, KeyError("before it"))])
+def test_failures_of_one_place_that_differ_are_told_as_they_are(desk: Desk, other: tuple[Any, ...]) -> None:
+    apart = Desk(None)
+    for arguments in (("one",), other, ("one",), other):
+        # What nobody shares with anybody.
+        assert logged(desk, *arguments).exc_text == logged(apart, *arguments).exc_text
+        apart = Desk(None)
+
+
+def test_what_is_hidden_of_one_failure_is_not_hidden_of_its_equals(desk: Desk) -> None:
+    texts = [str(logged(desk, f"no {SECRET}", hidden=hidden).exc_text) for hidden in ((), (SECRET,), (), (SECRET,))]
+
+    assert [f"ValueError: no {SECRET}" in text for text in texts] == [True, False, True, False]
+    assert [f"ValueError: no {REDACTED}" in text for text in texts] == [False, True, False, True]
+
+
+def test_no_failure_is_kept_with_the_words_it_had_before_they_were_hidden(desk: Desk) -> None:
+    logged(desk, f"no {SECRET}", hidden=(SECRET,))
+
+    assert [failure.said for failure in desk.kept] == [f"no {REDACTED}"]
+
+
+def test_failures_are_kept_for_their_equals_within_bounds(desk: Desk) -> None:
+    logged(desk, "w" * (SHARED_WORDS + 1))
+    assert desk.kept == []
+
+    for number in range(SHARED + 1):
+        logged(desk, f"number {number}")
+
+    assert len(desk.kept) == SHARED
 
 
 class LetGoMeanwhile(logging.LogRecord):

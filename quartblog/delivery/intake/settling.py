@@ -13,18 +13,24 @@ from typing import TYPE_CHECKING
 from ..grouping.fingerprint import identify, retitled
 from ..stderr import LOGGER_NAME
 from ..text.escaping import one_line
+from ..text.recent import Recent
 from ..text.recorded import FAILURE, keep_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..context import Breadcrumb, Scope
+    from ..text.failures import Failure
     from ..text.redaction import Redactor
 
 SCOPE = "_scope"
 """The attribute by which a queued record refers to the piece of work it belongs to."""
 CRUMBS = "_crumbs"
 """The attribute with that work's earlier records."""
+SHARED = 64
+"""Failures that are kept, as they were told, for the next that is equal."""
+SHARED_WORDS = 1_000
+"""Characters of a failure's own words with which it is kept."""
 
 
 class Settler:
@@ -34,6 +40,7 @@ class Settler:
         """Without a redactor everything is told as it is; without `frames`, they are let go with all their locals."""
         self._redactor = redactor
         self._frames = frames
+        self._told: Recent[Failure] = Recent(SHARED)
 
     def settle(self, record: logging.LogRecord) -> None:
         """Change the record, which belongs to the queue alone, into its final form."""
@@ -49,9 +56,20 @@ class Settler:
         if crumbs := attributes.pop(CRUMBS, None):
             attributes["breadcrumbs"] = tuple(_line(crumb, hide) for crumb in crumbs)
         if failure is not None:
-            record.exc_text = attributes[FAILURE].text
+            failure = attributes[FAILURE] = self._shared(failure)
+            record.exc_text = failure.text
             if not self._frames:
                 record.exc_info = None
+
+    def _shared(self, failure: Failure) -> Failure:
+        """The failure, or an equal one that was told before: in a storm they are one object with one text."""
+        key = failure.key
+        if key is None or len(failure.said) > SHARED_WORDS:
+            return failure
+        if (known := self._told.get(key)) is not None:
+            return known
+        self._told.keep(key, failure, 1)
+        return failure
 
 
 def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
@@ -68,8 +86,7 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
         if "identity" in attributes and FAILURE not in attributes:
             attributes["identity"] = retitled(attributes["identity"], shown)
     if (failure := attributes.get(FAILURE)) is not None:
-        if (told := failure.rewritten(hide)) is not failure:
-            attributes[FAILURE] = told
+        if failure.rewrite(hide):
             # Whoever formats by himself would tell again what is hidden now.
             record.exc_info = None
     elif record.exc_text:

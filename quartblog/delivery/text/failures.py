@@ -6,7 +6,7 @@ library's to say; only the stacks are put in ready-made. So the text is byte for
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import logging
 import sys
 import traceback
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
-SHARED_WORDS = 1_000
-"""Characters of an exception's words with which its Failure is kept, for the next one that is equal."""
 CHAIN_LIMIT = 10
 """Causes of one exception that tell it from others, and members of one group."""
 
@@ -45,25 +43,7 @@ class Link(NamedTuple):
 class Failure:
     """One exception with its causes; holds neither the exception nor its frames, and may wait for long."""
 
-    __slots__ = ("_parts", "_standard", "_text", "_whole", "links", "said")
-
-    @classmethod
-    def of(cls, info: ExcInfo, stacks: StackCache = STACKS) -> Failure:
-        """The exception's, or an equal one's: a storm of one failure is one object, and one text."""
-        _, error, trace = info
-        try:
-            if error is None or trace is None or not _stands_alone(error) or hasattr(sys, "tracebacklimit"):
-                return cls(info, stacks)
-            stack, said = stacks.of(trace), str.__str__(str(error))
-            known: Failure | None = stack.latest
-            if known is not None and known.said == said and known.kind is type(error):
-                return known
-        except Exception:  # noqa: BLE001  an exception may misbehave in a hundred ways
-            return cls(info, stacks)
-        failure = cls(info, stacks)
-        if len(said) <= SHARED_WORDS:
-            stack.latest = failure
-        return failure
+    __slots__ = ("_parts", "_text", "_whole", "links", "said")
 
     def __init__(self, info: ExcInfo, stacks: StackCache = STACKS) -> None:
         """Never raises for what an exception may do, and formats no stack."""
@@ -74,14 +54,21 @@ class Failure:
         """The exception's own words."""
         self._parts: list[tuple[Any, Stack | None]] = []
         self._whole: traceback.TracebackException | None = None
-        self._standard = _as_the_standard(info) if error is None or hasattr(sys, "tracebacklimit") else None
         self._text: str | None = None
+        if error is None or hasattr(sys, "tracebacklimit"):
+            self._text = _as_the_standard(info)
+        # An exception may misbehave in a hundred ways; what it then looks like is not ours.
         if error is not None:
-            try:
+            with contextlib.suppress(Exception):
                 self._examine(error, trace, stacks)
-            except Exception:  # noqa: BLE001  the same
+            if not self.links:
                 self.links = (Link(type(error), stacks.of(trace) if trace else None, ""),)
-                self._standard = _as_the_standard(info)
+                self._text = _as_the_standard(info)
+
+    @property
+    def key(self) -> tuple[tuple[Link, ...], str] | None:
+        """What its text is made of; None for one with a cause, a note or whatever else may tell more."""
+        return None if self._whole is not None or self._text is not None else (self.links, self.said)
 
     @property
     def kind(self) -> type[BaseException] | None:
@@ -98,8 +85,8 @@ class Failure:
                 self._text = f"(the traceback could not be formatted: {describe(error)})"
         return self._text
 
-    def rewritten(self, change: Callable[[str], str]) -> Failure:
-        """Told in other words; itself where none differ. This one is not used any more."""
+    def rewrite(self, change: Callable[[str], str]) -> bool:
+        """Change what the exceptions themselves say, before anybody has read it. Whether that made a difference."""
         differs = False
 
         def watched(words: str) -> str:
@@ -108,16 +95,12 @@ class Failure:
             differs = differs or changed != words
             return changed
 
-        said = watched(self.said)
-        standard = watched(self._standard) if self._standard is not None else None
-        # In their place: only a failure without parts is shared.
+        self.said = watched(self.said)
         for part, _ in self._parts:
             _rewrite_part(part, watched)
-        if not differs:
-            return self
-        other = copy.copy(self)
-        other.said, other._standard, other._text = said, standard, None  # noqa: SLF001  its own class
-        return other
+        if self._text is not None:
+            self._text = watched(self._text)
+        return differs
 
     def _examine(self, error: BaseException, trace: TracebackType | None, stacks: StackCache) -> None:
         stack = stacks.of(trace) if trace is not None else None
@@ -135,8 +118,6 @@ class Failure:
         self._whole = whole
 
     def _composed(self) -> str:
-        if self._standard is not None:
-            return self._standard
         if self._whole is None:
             [(kind, stack, _)] = self.links
             return f"{_HEAD}{stack.text}{_last_line(kind, self.said)}" if stack else _last_line(kind, self.said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -35,10 +36,8 @@ class Recent(Generic[V]):
         found = self._items.get(key)
         if found is None:
             return None
-        try:
+        with contextlib.suppress(KeyError):  # Forgotten by another thread this very moment.
             self._items.move_to_end(key)
-        except KeyError:  # Forgotten by another thread this very moment.
-            return found[0]
         return found[0]
 
     def keep(self, key: Hashable, value: V, weight: int) -> None:

@@ -21,7 +21,7 @@ def failure_of(record: logging.LogRecord) -> Failure | None:
     if known is not None:
         return known
     # A record made by hand may hold True or a bare exception here.
-    return Failure.of(info) if isinstance(info, tuple) and info[1] is not None else None
+    return Failure(info) if isinstance(info, tuple) and info[1] is not None else None
 
 
 def keep_failure(record: logging.LogRecord) -> Failure | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import linecache
 import traceback
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .recent import Recent
 
@@ -36,13 +36,11 @@ class Step(NamedTuple):
 class Stack:
     """The frames of one traceback, the outermost first. Equal only to itself."""
 
-    __slots__ = ("_text", "latest", "steps")
+    __slots__ = ("_text", "steps")
 
     def __init__(self, steps: tuple[Step, ...]) -> None:
         """Nothing is formatted yet."""
         self.steps = steps
-        self.latest: Any = None
-        """What its user has made of it the last time."""
         self._text: str | None = None
 
     @property
