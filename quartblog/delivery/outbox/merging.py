@@ -53,8 +53,8 @@ def merge(memory: Database, disk: Database) -> dict[tuple[str, int], int]:
         moved["reported", group["id"]] = reported - group["reported"]
     disk.executemany(_TRACEBACK, memory.execute("SELECT digest, text FROM tracebacks"))
     samples = "SELECT group_id, error_id, created, data, traceback FROM samples ORDER BY id"
-    for group, *rest in memory.execute(samples):
-        disk.execute(_SAMPLE, (moved["groups", group], *rest))
+    for number, *rest in memory.execute(samples):
+        disk.execute(_SAMPLE, (moved["groups", number], *rest))
     for mail in memory.execute("SELECT * FROM mails ORDER BY id DESC"):
         [moved["mails", mail["id"]]] = disk.execute(_MAIL, dict(mail)).fetchone()
     disk.executemany("INSERT INTO digests VALUES (?)", memory.execute("SELECT left FROM digests").fetchall())

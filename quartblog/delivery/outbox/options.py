@@ -5,6 +5,7 @@ from pathlib import Path
 
 MAX_AGE = 30 * 86_400.0
 MAX_BYTES = 50 * 1024 * 1024
+MOST_SAMPLES = 1_000
 SAMPLES = 10
 LEAST_BYTES = 1024 * 1024
 """Bytes an outbox needs to keep one group with its samples and some mails, whatever their texts."""
@@ -29,5 +30,6 @@ class OutboxOptions:
             raise ValueError(f"max_age is more than 0 seconds, not {self.max_age}")
         if self.max_bytes < LEAST_BYTES:
             raise ValueError(f"max_bytes is at least {LEAST_BYTES}, not {self.max_bytes}")
-        if self.samples < 1:
-            raise ValueError(f"samples is at least 1, not {self.samples}")
+        # They are written by one statement, and SQLite takes 32,766 values in one.
+        if not 1 <= self.samples <= MOST_SAMPLES:
+            raise ValueError(f"samples is 1 to {MOST_SAMPLES}, not {self.samples}")
