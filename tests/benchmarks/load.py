@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # Seconds for the answers that are still on their way at the end, and for a server that hangs.
 PATIENCE = 60.0
-# Seconds between two connections: made at once, they would all be accepted by the one worker that wakes first.
+# Seconds between two connections, of which each asks from its first moment on. Made at once, or while the workers are
+# idle, they would mostly be accepted by the one that wakes first, and the other would have nothing to do.
 STAGGER = 0.002
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LAST = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
@@ -128,27 +129,30 @@ class _Crowd:
         self._idle = deque(_Connection(self) for _ in range(kind.connections))
         self._late: deque[float] = deque()
         self._due = self._end = 0.0
-        for connection in self._idle:
-            self._open(connection)
-            time.sleep(STAGGER)
 
     def begin(self, end: float) -> None:
         """Ask from now on until `end`."""
         self._due, self._end = time.perf_counter(), end
-        if self.kind.rate is None:
-            while self._idle:
-                self._ask(self._idle.popleft(), time.perf_counter())
 
     def ask_what_is_due(self, now: float) -> float:
         """Send what is due, and return when to come again."""
-        if self.kind.rate is None or now >= self._end:
-            return self._end if now < self._end else now + PATIENCE
+        if now >= self._end:
+            return now + PATIENCE
+        if self.kind.rate is None:
+            return self._ask_one_more(now)
         while self._due <= now:
             self._late.append(self._due)
             self._due += 1 / self.kind.rate
         while self._late and self._idle:
             self._ask(self._idle.popleft(), self._late.popleft())
         return self._due
+
+    def _ask_one_more(self, now: float) -> float:
+        # Those that have asked already ask again by themselves.
+        if self._idle and now >= self._due:
+            self._ask(self._idle.popleft(), now)
+            self._due = now + STAGGER
+        return self._due if self._idle else self._end
 
     def read(self, connection: _Connection) -> None:
         """Take what has come in."""
