@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import time
 from collections import Counter
@@ -50,12 +51,14 @@ class Storm:
     async def rage(self, after_each: Callable[[float], None]) -> None:
         """Fail at the planned rate for the planned time; what the machine cannot do in time is left out.
 
-        `after_each` failure is told how many seconds have passed.
+        A burst ends it as one began it, also where the machine stood still in between. `after_each` failure is told
+        how many seconds have passed.
         """
         begun = self._clock()
-        failed = 0
-        while (now := self._clock() - begun) < self._plan.seconds:
-            due = int(now * self._plan.rate) + 1
+        failed, now = 0, 0.0
+        while now < self._plan.seconds:
+            now = min(self._clock() - begun, self._plan.seconds)
+            due = min(int(now * self._plan.rate) + 1, math.ceil(self._plan.seconds * self._plan.rate))
             # Bounded, so that a rate beyond this machine still lets the loop turn.
             for _ in range(min(due - failed, int(self._plan.rate * TICK * 2) + 1)):
                 self._fail(failed % self._plan.distinct)
