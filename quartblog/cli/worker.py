@@ -34,12 +34,11 @@ def end_with_the_parent() -> None:
 
 
 def leave_it_to_the_parent(number: int, _frame: FrameType | None) -> None:
-    """Let the parent lead the shutdown; end only where there is none.
+    """Let the parent lead the shutdown, or `end_with_the_parent` once it is dead; end only where there never was one.
 
     A service manager signals every process of a service at once, and Hypercorn signals its other workers as soon as
     the first one is done: each would die in the middle of its requests and records.
     """
-    parent = multiprocessing.parent_process()
-    if parent is None or not parent.is_alive():
+    if multiprocessing.parent_process() is None:
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)

@@ -87,12 +87,18 @@ def test_a_killed_worker_ends_the_server_which_says_so(servers: Servers) -> None
     restarted.client().sign_in("ada")
 
 
-def test_workers_whose_parent_is_killed_end_in_order_and_leave_the_port(servers: Servers) -> None:
+@pytest.mark.parametrize("told_to_end", [False, True], ids=["alone", "by a service manager"])
+def test_workers_whose_parent_is_killed_end_in_order_and_leave_the_port(servers: Servers, *, told_to_end: bool) -> None:
     folder = servers.site(errors=REHEARSAL)
     server = servers.quartblog(folder)
+    workers = server.workers
     answered = [server.client().get("/errors/rehearsal").headers["X-Error-Id"] for _ in range(40)]
 
     server.send(signal.SIGKILL)
+    server.process.wait()
+    for worker in workers if told_to_end else []:
+        # As systemd does with what is left of a service.
+        os.kill(worker, signal.SIGTERM)
 
     assert server.ended() == -signal.SIGKILL
     assert sorted(re.findall(r"\[error (\w+)\]", server.log)) == sorted(answered)
