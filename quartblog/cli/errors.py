@@ -78,8 +78,8 @@ def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
     ID_OR_ERROR_ID is the number of the group, from `quartblog errors list` or a mail, or the id that a visitor saw:
     the error page, the header X-Error-Id and the line in the log file have it.
 
-    Exits 1 where no group has it. Of each group the latest 10 ids are kept; the log files
-    may still have an earlier one.
+    Exits 1 where no group has it. Of each group the latest 10 ids are kept; the log files may still have
+    an earlier one.
 
     \b
     Example:
@@ -90,7 +90,7 @@ def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
         found = outbox.group(key)
     if found is None:
         raise click.ClickException(
-            f"{one_line(key) or 'nothing'}: no group has this number, and none of the kept failures this id; "
+            f"{one_line(key)}: no group has this number, and none of the kept failures this id; "
             f"the latest {SAMPLES} of each group are kept, the log files may have it"
         )
     if as_data:

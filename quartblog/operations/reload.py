@@ -66,6 +66,7 @@ class Watcher:
             self._unusable = True
             logger.error("%s has changed and is refused, all stays as it was: %s", self._path, error)  # noqa: TRY400
         except Exception:
+            self._unusable = True
             # The watch must go on: the next change may be the one that mends it.
             logger.exception("%s has changed and could not be taken over", self._path)
 
@@ -77,7 +78,7 @@ class Watcher:
             await asyncio.to_thread(self._apply, settings)
             self._settings = settings
             logger.info("%s has changed: %s is in effect now", self._path, _named(live))
-        elif self._unusable:
+        elif self._unusable and not changed:
             logger.info("%s can be used again, and all is as it was", self._path)
         self._unusable = False
         if waiting := [name for name in changed if name not in LIVE]:

@@ -67,7 +67,7 @@ class Failure:
 
     @property
     def key(self) -> tuple[tuple[Link, ...], str] | None:
-        """What its text is made of; None for one with a cause, a note or whatever else may tell more."""
+        """What its text will be made of; None for one with a cause, a note or a text already, which may tell more."""
         return None if self._whole is not None or self._text is not None else (self.links, self.said)
 
     @property
