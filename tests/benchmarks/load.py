@@ -22,6 +22,8 @@ PATIENCE = 60.0
 # Seconds between two connections, of which each asks from its first moment on. Made at once, or while the workers are
 # idle, they would mostly be accepted by the one that wakes first, and the other would have nothing to do.
 STAGGER = 0.002
+# Seconds of asking before anything counts: the first moments of a storm tell of connections that are being opened.
+WARM_UP = 1.0
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LAST = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
@@ -46,9 +48,9 @@ class Outcome:
     delays: list[float] = field(default_factory=list)
     """Seconds from the moment a request was due to the end of its answer."""
     answered: int = 0
-    """All answers, those too that came after the time was over."""
+    """All answers, those too that came before or after the time."""
     in_time: int = 0
-    """Those that came before."""
+    """Those that came within it."""
     unexpected: list[bytes] = field(default_factory=list)
 
     @property
@@ -64,10 +66,10 @@ class Outcome:
 
 
 def visit(port: int, kinds: Sequence[Visits], seconds: float) -> list[Outcome]:
-    """Let all kinds ask at the same time, for so long.
+    """Let all kinds ask at the same time, for so long, and for WARM_UP seconds before.
 
-    What is answered later has no part in the answers a second. Its delay counts where a rate was asked for: the
-    latest answers would be missing otherwise.
+    What is answered before or later has no part in the answers a second. The delay of what is answered later counts
+    where a rate was asked for: the latest answers would be missing otherwise.
 
     Raise AssertionError for another status than expected, and when an answer does not come at all.
     """
@@ -87,9 +89,10 @@ def visit(port: int, kinds: Sequence[Visits], seconds: float) -> list[Outcome]:
 
 
 def _ask_all(crowds: list[_Crowd], poll: select.epoll, listening: dict[int, _Connection], seconds: float) -> None:
-    end = time.perf_counter() + seconds
+    begin = time.perf_counter() + WARM_UP
+    end = begin + seconds
     for crowd in crowds:
-        crowd.begin(end)
+        crowd.ask_from_now_on(begin, end)
     while True:
         now = time.perf_counter()
         if now >= end and not any(crowd.asking for crowd in crowds):
@@ -128,11 +131,11 @@ class _Crowd:
         self._request = f"GET {kind.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n".encode()
         self._idle = deque(_Connection(self) for _ in range(kind.connections))
         self._late: deque[float] = deque()
-        self._due = self._end = 0.0
+        self._due = self._begin = self._end = 0.0
 
-    def begin(self, end: float) -> None:
-        """Ask from now on until `end`."""
-        self._due, self._end = time.perf_counter(), end
+    def ask_from_now_on(self, begin: float, end: float) -> None:
+        """Ask until `end`; what happens before `begin` tells nothing."""
+        self._due, self._begin, self._end = time.perf_counter(), begin, end
 
     def ask_what_is_due(self, now: float) -> float:
         """Send what is due, and return when to come again."""
@@ -199,11 +202,11 @@ class _Crowd:
         self.outcome.answered += 1
         if not head.startswith(b"HTTP/1.1 %d " % self.kind.status):
             self.outcome.unexpected.append(head)
-        elif now <= self._end:
-            self.outcome.in_time += 1
-            self.outcome.delays.append(now - connection.asked)
-        elif self.kind.rate is not None:
-            self.outcome.delays.append(now - connection.asked)
+        else:
+            in_time = now <= self._end
+            self.outcome.in_time += in_time and now >= self._begin
+            if connection.asked >= self._begin and (in_time or self.kind.rate is not None):
+                self.outcome.delays.append(now - connection.asked)
         if self._late:
             self._ask(connection, self._late.popleft())
         elif self.kind.rate is None and now < self._end:
