@@ -33,8 +33,8 @@ def group() -> None:
 def check(invocation: Invocation, *, as_json: bool) -> None:
     """Print each effective value and where it came from.
 
-    Secrets are masked. Exits 1 and lists every problem where the settings cannot be used; what is allowed but
-    probably not meant is a warning on standard error.
+    The last line tells which file was read. Secrets are masked. Exits 1 and lists every problem where the settings
+    cannot be used; what is allowed but probably not meant is a warning on standard error.
 
     \b
     Example:
@@ -60,8 +60,10 @@ def _as_json(loaded: Loaded, warnings: list[str]) -> str:
         {"section": entry.section, "key": entry.key, "value": entry.value, "origin": entry.origin}
         for entry in report.entries(loaded)
     ]
-    return json.dumps({"values": values, "warnings": warnings}, ensure_ascii=False, indent=2)
+    file = str(loaded.file) if loaded.file else None
+    return json.dumps({"file": file, "values": values, "warnings": warnings}, ensure_ascii=False, indent=2)
 
 
 def _as_table(loaded: Loaded) -> str:
-    return table([(f"[{entry.section}] {entry.key}", entry.shown, entry.origin) for entry in report.entries(loaded)])
+    values = [(f"[{entry.section}] {entry.key}", entry.shown, entry.origin) for entry in report.entries(loaded)]
+    return f"{table(values)}\n\nSettings file: {loaded.file or f'none{loaded.missing}'}"

@@ -56,10 +56,11 @@ def send_test(invocation: Invocation) -> None:
     Example:
       quartblog mail test
     """
-    settings = invocation.settings()
+    loaded = invocation.load()
+    settings = loaded.settings
     options = mail_options(settings)
     if options is None:
-        raise click.ClickException("[mail] server: none is set, so there is nothing to test")
+        raise click.ClickException(f"[mail] server: none is set, so there is nothing to test{loaded.missing}")
     path = settings.delivery.outbox
     outbox = Outbox(path if exists(path) else None)
     try:

@@ -57,7 +57,7 @@ def anybody_mails(outbox: Outbox) -> bool:
 
 def _place(invocation: Invocation) -> Path:
     try:
-        return invocation.settings().delivery.outbox
+        loaded = invocation.load()
     except SettingsError as error:
         try:
             path = invocation.outbox()
@@ -67,13 +67,14 @@ def _place(invocation: Invocation) -> Path:
             raise
         click.echo(f"Warning: {explanation(error)}\n{GOES_ON}", err=True)
         return path
+    path = loaded.settings.delivery.outbox
+    if not exists(path):
+        advice = "`quartblog run` makes it, where [delivery] outbox says"
+        raise click.ClickException(f"{path}: there is no outbox yet; {advice}{loaded.missing}")
+    return path
 
 
 def _check(path: Path) -> None:
-    if not exists(path):
-        raise click.ClickException(
-            f"{path}: there is no outbox yet; `quartblog run` makes it, where [delivery] outbox says"
-        )
     # The outbox itself never fails: it would go on in memory, and everything would look empty.
     file = DatabaseFile(path)
     try:

@@ -32,10 +32,18 @@ DEFAULT_FILE = Path("config.toml")
 
 
 class Loaded(NamedTuple):
-    """The settings, and for each (section, key) that is not left at its default, who set it."""
+    """The settings, and where they came from."""
 
     settings: Settings
     origins: dict[tuple[str, str], str]
+    """Who set each (section, key) that is not left at its default."""
+    file: Path | None
+    """The file that was read; None where none was named and ./config.toml is not there."""
+
+    @property
+    def missing(self) -> str:
+        """Behind a message: where a file was looked for in vain, for whoever has one elsewhere; "" with a file."""
+        return "" if self.file else f"; there is no {DEFAULT_FILE} in {Path.cwd()}"
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -49,17 +57,20 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
     """Like `load_settings`, and tell where each value came from."""
-    return _checked(_sources(path, environ))
+    file = _file(path, environ)
+    return _checked(_sources(file, environ), file)
 
 
 def load_outbox(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
     """Return [delivery] outbox, whatever is wrong with the other keys. Raise SettingsError where it cannot be known."""
-    return _checked([_outbox_alone(source) for source in _sources(path, environ)]).settings.delivery.outbox
+    file = _file(path, environ)
+    alone = [_outbox_alone(source) for source in _sources(file, environ)]
+    return _checked(alone, file).settings.delivery.outbox
 
 
-def _sources(path: Path | None, environ: Mapping[str, str]) -> list[Source]:
+def _sources(file: Path | None, environ: Mapping[str, str]) -> list[Source]:
     """The strongest first."""
-    return [from_variables(environ), from_original_mail(environ), _file(path, environ)]
+    return [from_variables(environ), from_original_mail(environ), from_file(file) if file else Source({}, {}, [])]
 
 
 def _outbox_alone(source: Source) -> Source:
@@ -69,7 +80,7 @@ def _outbox_alone(source: Source) -> Source:
     return Source({"delivery": {"outbox": delivery["outbox"]}}, source.origins, [])
 
 
-def _checked(strongest_first: list[Source]) -> Loaded:
+def _checked(strongest_first: list[Source], file: Path | None) -> Loaded:
     origins: dict[tuple[str, str], str] = {}
     for source in reversed(strongest_first):
         origins |= source.origins
@@ -81,7 +92,7 @@ def _checked(strongest_first: list[Source]) -> Loaded:
         problems += sentences(error, origins)
     if problems:
         raise SettingsError("\n".join(problems))
-    return Loaded(settings, origins)
+    return Loaded(settings, origins, file)
 
 
 def config_file(environ: Mapping[str, str] = os.environ) -> Path:
@@ -89,10 +100,10 @@ def config_file(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)
 
 
-def _file(path: Path | None, environ: Mapping[str, str]) -> Source:
+def _file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = path or environ.get(CONFIG_VARIABLE)
     file = path or config_file(environ)
-    return from_file(file) if named or file.exists() else Source({}, {}, [])
+    return file if named or file.exists() else None
 
 
 def _merged(strongest_first: list[Source]) -> Settings:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from click.testing import Result
 
@@ -23,6 +24,16 @@ def test_each_value_stands_beside_its_origin_in_columns(quartblog: Command, conf
     assert [line.split() for line in lines if line.startswith("[mail] server")] == [
         ["[mail]", "server", '"localhost"', "config.toml"]
     ]
+
+
+def test_the_file_that_was_read_is_told(quartblog: Command, config: Config, folder: Path) -> None:
+    without = quartblog("config", "check")
+    config(site={"name": "blog"})
+    with_one = quartblog("config", "check")
+
+    assert without.stdout.endswith(f"\n\nSettings file: none; there is no config.toml in {folder}\n")
+    assert with_one.stdout.endswith("\n\nSettings file: config.toml\n")
+    assert json.loads(quartblog("config", "check", "--json").stdout)["file"] == "config.toml"
 
 
 def test_no_secret_is_printed(quartblog: Command, config: Config) -> None:

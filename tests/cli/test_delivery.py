@@ -248,6 +248,7 @@ def test_without_an_outbox_every_command_says_how_it_comes_to_be(
 
     assert result.exit_code == 1
     assert result.stderr == (
-        "Error: elsewhere/o.db: there is no outbox yet; `quartblog run` makes it, where [delivery] outbox says\n"
+        "Error: elsewhere/o.db: there is no outbox yet; `quartblog run` makes it, where [delivery] outbox says;"
+        f" there is no config.toml in {folder}\n"
     )
     assert list(folder.iterdir()) == []

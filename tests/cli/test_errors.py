@@ -211,7 +211,7 @@ def test_without_an_outbox_every_command_says_how_it_comes_to_be(
     assert result.exit_code == 1
     assert result.stderr == (
         "Error: instance/outbox.sqlite3: there is no outbox yet;"
-        " `quartblog run` makes it, where [delivery] outbox says\n"
+        f" `quartblog run` makes it, where [delivery] outbox says; there is no config.toml in {folder}\n"
     )
     assert not (folder / "instance").exists()
 

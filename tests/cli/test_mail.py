@@ -197,8 +197,11 @@ def test_an_outbox_that_cannot_be_used_is_told_and_gone_without(quartblog: Comma
     assert result.stderr == "Warning: instance/outbox.sqlite3 cannot be used, so this went without it\n"
 
 
-def test_without_a_server_there_is_nothing_to_test(quartblog: Command) -> None:
-    result = quartblog("mail", "test")
+def test_without_a_server_there_is_nothing_to_test(quartblog: Command, folder: Path) -> None:
+    elsewhere = quartblog("mail", "test")
+    (folder / "config.toml").touch()
+    here = quartblog("mail", "test")
 
-    assert result.exit_code == 1
-    assert result.stderr == "Error: [mail] server: none is set, so there is nothing to test\n"
+    said = "Error: [mail] server: none is set, so there is nothing to test"
+    assert (here.exit_code, here.stderr) == (1, f"{said}\n")
+    assert (elsewhere.exit_code, elsewhere.stderr) == (1, f"{said}; there is no config.toml in {folder}\n")
