@@ -49,6 +49,7 @@ def main() -> int:
         signal.signal(number, leave)
     names = [name for name in NAMES if not options.only or name in options.only]
     print(machine(), flush=True)
+    before = ticks()
     runs, seconds = (1, 1.0) if options.quick else (options.runs, options.seconds)
     records = 50 if options.quick else 500
     rows: dict[str, table.Row] = {}
@@ -62,7 +63,7 @@ def main() -> int:
     if "memory" in names:
         with table.attempt(rows, ["memory"]):
             rows["memory"] = memory_row(runs, *((FEW // 20, MANY // 50) if options.quick else (FEW, MANY)))
-    print(f"median of {runs}, {seconds:g} s each; load average now {load_average()}\n")
+    print(f"median of {runs}, {seconds:g} s each; load average now {load_average()}; {stolen(before)}\n")
     print(table.text(rows.values()))
     return 0 if all(row.holds for row in rows.values()) else 1
 
@@ -102,6 +103,18 @@ def machine() -> str:
         f"Python {platform.python_version()}, {os.cpu_count()} cores, load average {load_average()} before;"
         f" {WORKERS} workers each; {loops}, {peer}\n{', '.join(f'{name} {version(name)}' for name in LIBRARIES)}"
     )
+
+
+def ticks() -> list[int]:
+    """Processor time since the machine was started, by what it was used for; see proc_stat(5)."""
+    return [*map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:])]
+
+
+def stolen(before: list[int]) -> str:
+    """What the host gave to other machines meanwhile: where that is much, the figures tell of them as well."""
+    spent = [now - then for now, then in zip(ticks(), before, strict=True)]
+    # Idle time is the fourth, stolen time the eighth.
+    return f"the host took {spent[7] / max(1, sum(spent) - spent[3]):.1%} of the busy processor time"
 
 
 def load_average() -> str:
