@@ -31,6 +31,8 @@ class Ledger:
     """Records a full queue did not take."""
     unwritten: int
     """Records that were taken and are not in the log file."""
+    late: float
+    """Milliseconds from the call that logs to the log file: the p99 of the latest records, of the slowest worker."""
 
     @property
     def lost(self) -> int:
@@ -44,11 +46,13 @@ class Ledger:
             self.stored - before.stored,
             self.refused - before.refused,
             self.unwritten - before.unwritten,
+            self.late,
         )
 
     def __str__(self) -> str:
         verdict = f"{self.lost:,} LOST" if self.lost else "every one is in outbox and file"
-        return f"{self.answered:,} errors answered, {self.stored:,} in the outbox, {self.refused:,} refused: {verdict}"
+        found = f"{self.answered:,} errors answered, {self.stored:,} in the outbox, {self.refused:,} refused: {verdict}"
+        return f"{found}, p99 {self.late:.0f} ms after it was logged"
 
 
 def read(outbox: Path, workers: int, answered: int) -> Ledger:
@@ -63,6 +67,7 @@ def read(outbox: Path, workers: int, answered: int) -> Ledger:
         stored,
         sum(sum(worker["refused"].values()) for worker in figures),
         sum(map(_unwritten, figures)),
+        max(worker["to_file"].get("p99_ms", 0.0) for worker in figures),
     )
 
 
