@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Le
 
@@ -13,7 +13,9 @@ from quartblog.settings.sections import Settings
 from quartblog.settings.sources import known_keys, nearest
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from collections.abc import Sequence
+
+    from pydantic import BaseModel, ValidationError
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
@@ -25,34 +27,61 @@ def sentences(error: ValidationError, origins: dict[tuple[str, str], str]) -> li
 
 def allowed(field: FieldInfo) -> str:
     """Return the end of the sentence "must be …" for a key."""
-    for note in field.metadata:
+    return _allowed(field.annotation, field.metadata)
+
+
+def _allowed(kind: object, notes: Sequence[object]) -> str:
+    for note in notes:
         if isinstance(note, Allowed):
             return note.words
-    if get_origin(field.annotation) is Literal:
-        *others, last = (f'"{choice}"' for choice in get_args(field.annotation))
+    if get_origin(kind) is Annotated:
+        inner, *more = get_args(kind)
+        return _allowed(inner, more)
+    if get_origin(kind) is Union:
+        # The other one is None, for what is not given.
+        return _allowed(get_args(kind)[0], ())
+    if get_origin(kind) is Literal:
+        *others, last = (f'"{choice}"' for choice in get_args(kind))
         return f"{', '.join(others)} or {last}"
-    low = next((note.ge for note in field.metadata if isinstance(note, Ge)), None)
-    high = next((note.le for note in field.metadata if isinstance(note, Le)), None)
-    if low is not None:
-        return f"a whole number from {low} to {high}" if high else f"a whole number of at least {low}"
-    if field.annotation is Path:
-        return "a path"
-    return "true or false" if field.annotation is bool else "text"
+    return _bounds(notes) or {Path: "a path", bool: "true or false"}.get(kind, "text")  # type: ignore[call-overload]
+
+
+def _bounds(notes: Sequence[object]) -> str:
+    low = next((note.ge for note in notes if isinstance(note, Ge)), None)
+    high = next((note.le for note in notes if isinstance(note, Le)), None)
+    if low is None:
+        return ""
+    return f"a whole number from {low} to {high}" if high else f"a whole number of at least {low}"
 
 
 def _sentence(detail: ErrorDetails, origins: dict[tuple[str, str], str]) -> str:
-    section = str(detail["loc"][0])
+    section, *inside = map(str, detail["loc"])
     if section not in Settings.model_fields:
         return _unknown_section(section, detail["input"], origins)
-    key = str(detail["loc"][1])
+    key, *within = inside
     place = _place(section, key, origins)
     field = type(Settings.model_fields[section].default).model_fields.get(key)
     if field is None:
         return f"{place}: unknown key; {_meant(section, key)}"
     value = shown(section, key, detail["input"])
-    if detail["type"] == "value_error":
-        return f"{place} = {value}: {detail['ctx']['error']}"
-    return f"{place} = {value}: must be {allowed(field)}"
+    if len(within) < 2:
+        return f"{place} = {value}: {_must(detail, field)}"
+    index, name, *_ = within
+    place = f"{place}, number {int(index) + 1}: {name}"
+    [table, _] = get_args(field.annotation)
+    if name not in table.model_fields:
+        return f"{place}: unknown key; {_one_of(table, name)}"
+    said = "" if detail["type"] == "missing" else f" = {value}"
+    return f"{place}{said}: {_must(detail, table.model_fields[name])}"
+
+
+def _must(detail: ErrorDetails, field: FieldInfo) -> str:
+    return str(detail["ctx"]["error"]) if detail["type"] == "value_error" else f"must be {allowed(field)}"
+
+
+def _one_of(table: type[BaseModel], name: str) -> str:
+    near = nearest(name, [*table.model_fields])
+    return f"did you mean {near}?" if near else f"the keys are {', '.join(table.model_fields)}"
 
 
 def _place(section: str, key: str, origins: dict[tuple[str, str], str]) -> str:

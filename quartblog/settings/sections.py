@@ -139,7 +139,7 @@ class Route(Section):
     @classmethod
     def _leads_to_somebody(cls, to: tuple[str, ...]) -> tuple[str, ...]:
         if not to:
-            raise ValueError('must each lead to somebody, as in to = ["ops@example.org"]')
+            raise ValueError('must lead to somebody, as in to = ["ops@example.org"]')
         return to
 
 

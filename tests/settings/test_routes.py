@@ -38,27 +38,31 @@ def test_routes_are_json_in_a_variable(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    "route",
+    ("route", "told"),
     [
-        '{ level = "CRITICAL" }',
-        '{ to = ["ops"] }',
-        '{ to = ["ops@example.org"], level = "LOUD" }',
-        '{ to = ["ops@example.org"], path = "user" }',
-        '{ to = ["ops@example.org"], pathh = "/user" }',
-        "5",
+        ('{ level = "CRITICAL" }', ': to: must be a list of e-mail addresses such as ["ops@example.org"]'),
+        ("{ to = [] }", ': to = []: must lead to somebody, as in to = ["ops@example.org"]'),
+        ('{ to = ["ops"] }', ': to = "ops": must be a list of e-mail addresses such as ["ops@example.org"]'),
+        ('{ to = "o@example.org", level = "LOUD" }', ': level = "LOUD": must be "ERROR" or "CRITICAL"'),
+        ('{ to = "o@example.org", path = "user" }', ': path = "user": must be the beginning of a path such as "/user"'),
+        ('{ to = "o@example.org", logger = "" }', ': logger = "": must be one line of 1 to 60 characters'),
+        ('{ to = "o@example.org", pathh = "/user" }', ": pathh: unknown key; did you mean path?"),
+        ('{ to = "o@example.org", x = 1 }', ": x: unknown key; the keys are to, level, logger, path"),
     ],
 )
-def test_a_route_that_leads_nowhere_stops_the_start_and_shows_a_right_one(problems: Problems, route: str) -> None:
-    [line] = problems(f"[delivery]\nroutes = [{route}]")
+def test_a_mistake_in_a_route_names_the_route_and_its_key(problems: Problems, route: str, told: str) -> None:
+    right = '{ to = ["ops@example.org"] }'
 
-    assert line.startswith("config.toml: [delivery] routes = ")
-    assert 'must be a list such as [{ to = ["ops@example.org"], level = "CRITICAL" }]' in line
+    assert problems(f"[delivery]\nroutes = [{right}, {route}]") == [f"config.toml: [delivery] routes, number 2{told}"]
 
 
-def test_a_route_to_nobody_stops_the_start(problems: Problems) -> None:
-    assert problems("[delivery]\nroutes = [{ to = [] }]") == [
-        'config.toml: [delivery] routes = []: must each lead to somebody, as in to = ["ops@example.org"]'
-    ]
+def test_what_is_no_route_shows_one(problems: Problems) -> None:
+    [line] = problems("[delivery]\nroutes = [5]")
+
+    assert line == (
+        'config.toml: [delivery] routes = 5: must be a list such as [{ to = ["ops@example.org"], level = "CRITICAL" }],'
+        " with to and any of level, logger and path"
+    )
 
 
 def test_a_route_is_shown_as_it_can_be_written(load: Load) -> None:
