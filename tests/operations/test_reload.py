@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,7 @@ async def test_a_changed_log_file_takes_effect_and_no_record_is_lost(site: Site)
     assert '"message": "after"' in site.log("elsewhere/microblog.log")
     assert "ERROR: before" in site.log()
     assert "after" not in site.log()
+    assert re.search(r"INFO: The log goes on in /.*/elsewhere/microblog.log \[in ", site.log())
     assert "config.toml has changed: [logging] is in effect now" in site.log("elsewhere/microblog.log")
 
 
@@ -118,7 +120,7 @@ async def test_a_new_outbox_gets_what_comes_next(site: Site) -> None:
         ("[delivery]\nqueue_size = 1\n", "[delivery] queue_size"),
         ("[delivery]\nqeue_size = 100\n", "queue_size"),
         ("[logging\n", "is not TOML"),
-        ('[logging]\ndirectory = "config.toml"\n', "config.toml"),
+        ('[logging]\ndirectory = "config.toml"\n', "config.toml/microblog.log cannot be the log file: "),
         ('[delivery]\noutbox = "config.toml"\n', "config.toml cannot be the outbox"),
     ],
 )

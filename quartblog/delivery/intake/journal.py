@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..statistics import Latency
 from .flusher import CHANGING, Flusher
+from .settling import own_record
 from .unlocked import Unlocked
 
 if TYPE_CHECKING:
@@ -72,13 +73,13 @@ class Journal(Unlocked):
     def change(self, file: RotatingFile) -> None:
         """Write to another file from the next record on; what was collected goes to the one before.
 
-        Where that takes long it goes on by itself, and stderr is told.
+        Where that takes long it goes on by itself, and stderr is told. Whoever follows the one before is told as well.
         """
         before, after = self._pages[-1], _Page(file, self._count)
         if before.flusher.alive:
             after.flusher.start()
         self._pages = (*self._pages, after)
-        before.leave(CHANGING)
+        before.leave(file, CHANGING)
         self._pages = (*(page for page in self._pages[:-1] if page.flusher.alive), after)
 
     def before_fork(self) -> None:
@@ -151,10 +152,13 @@ class _Page:
             written = self.file.write(texts)
         self._count(written, len(texts) - written, times)
 
-    def leave(self, timeout: float) -> None:
+    def leave(self, successor: RotatingFile, timeout: float) -> None:
         """Take nothing more, write what there is and close the file: within the time, or whenever the disk allows."""
         with self._collecting:
             self._left = True
+            if (place := successor.baseFilename) != self.file.baseFilename:
+                self._texts.append(self.file.line(own_record(logging.INFO, f"The log goes on in {place}")))
+                self._times.append(time.time())
         if self.flusher.alive:
             self.flusher.stop(timeout)
         else:
