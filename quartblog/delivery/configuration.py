@@ -48,10 +48,16 @@ class Configuration:
         if self.mail is not None and self.mail != before.mail and self.mail.problem:
             raise ValueError(f"no mail can be sent: {self.mail.problem}")
         if self.file != before.file:
-            _ask(self.file.path, lambda: RotatingFile.check(self.file))
+            _ask(self.file.path, self._check_file)
         if self.outbox is not None and (before.outbox is None or self.outbox.path != before.outbox.path):
             path = self.outbox.path
             _ask(path, lambda: outbox_file.check(path))
+
+    def _check_file(self) -> None:
+        try:
+            RotatingFile.check(self.file)
+        except OSError as error:
+            raise OSError(f"{self.file.path} cannot be the log file: {error.strerror}") from error
 
 
 def _ask(path: Path, check: Callable[[], None]) -> None:

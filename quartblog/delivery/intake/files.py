@@ -50,11 +50,8 @@ class RotatingFile(ConcurrentRotatingFileHandler):
     @staticmethod
     def check(options: FileOptions) -> None:
         """Raise OSError where such a file cannot be written."""
-        try:
-            options.path.parent.mkdir(parents=True, exist_ok=True)
-            options.path.open("ab").close()
-        except OSError as error:
-            raise OSError(f"{options.path} cannot be the log file: {error.strerror}") from error
+        options.path.parent.mkdir(parents=True, exist_ok=True)
+        options.path.open("ab").close()
 
     @property
     def writable(self) -> bool:
