@@ -14,6 +14,7 @@ import click
 
 from quartblog.app import mail_options, mailing_options
 from quartblog.cli.mails import TEST
+from quartblog.cli.output import count
 from quartblog.cli.site_outbox import exists
 from quartblog.delivery import Outbox, new_message
 from quartblog.delivery.mail.leader import Leadership
@@ -71,6 +72,9 @@ def send_test(invocation: Invocation) -> None:
         if not outbox.healthy:
             click.echo(f"Warning: {path} cannot be used, so this went without it", err=True)
         _tell(mails, options, reason=None if mails else _behind(outbox), kept=kept)
+        if dead := outbox.totals().dead:
+            them = "it" if dead == 1 else "them"
+            click.echo(f"{count(dead, 'mail is', 'mails are')} dead: `quartblog delivery retry` sends {them}", err=True)
     finally:
         outbox.close()
 

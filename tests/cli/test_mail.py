@@ -92,6 +92,16 @@ def test_where_no_server_runs_the_command_sends_from_the_outbox_itself(quartblog
     assert {mail.id: mail.state for mail in outbox.mails()} == {earlier: "sent", earlier + 1: "sent"}
 
 
+def test_whoever_mended_the_reason_is_told_of_mails_that_are_dead(quartblog: Command, outbox: Outbox) -> None:
+    outbox.dead(outbox.begin_mail(new_mail("refused for good"), {}), "550 nobody of this name")
+
+    with MailServer() as server:
+        result = quartblog("mail", "test", **variables(server.port))
+
+    assert (result.exit_code, result.stderr) == (0, "1 mail is dead: `quartblog delivery retry` sends it\n")
+    assert len(server.mails) == 1
+
+
 def test_where_a_worker_mails_the_command_waits_for_it(
     quartblog: Command, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
