@@ -61,7 +61,8 @@ def command(invocation: Invocation, /, *, ascii_only: bool, as_data: bool, **sto
 
     They fall on the real pipeline, with the settings in use. Each failing request logs an INFO line and an ERROR with
     a traceback, in an event loop. Log file and outbox are temporary and the mail server is a private one: nothing real
-    is written, and nobody gets a mail. It runs in one process, so it is one worker's share.
+    is written, and nobody gets a mail. It runs in one process, so it is one worker's share. What still waits for a
+    digest at the end is sent then: this judges queue, cap and mail server, not window_seconds and batch_seconds.
 
     Exits 0 also where records were refused: finding that out is what it is for.
 

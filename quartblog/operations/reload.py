@@ -62,9 +62,11 @@ class Watcher:
             return
         try:
             await self._take_over(await asyncio.to_thread(load_settings, self._path, self._environ))
-        except (SettingsError, ValueError, OSError) as error:
+        except SettingsError as error:
             self._unusable = True
-            logger.error("%s has changed and is refused, all stays as it was: %s", self._path, error)  # noqa: TRY400
+            # The reason is no argument: that would make one group of every refusal, told of with the latest reason.
+            refusal = f"{self._path} has changed and is refused, all stays as it was: {error}"
+            logger.error(refusal)  # noqa: TRY400
         except Exception:
             self._unusable = True
             # The watch must go on: the next change may be the one that mends it.
@@ -75,7 +77,10 @@ class Watcher:
         live = {name: getattr(found, name) for name in changed if name in LIVE}
         if live:
             settings = self._settings.model_copy(update=live)
-            await asyncio.to_thread(self._apply, settings)
+            try:
+                await asyncio.to_thread(self._apply, settings)
+            except (ValueError, OSError) as error:
+                raise SettingsError(f"{_named(live)}: {error}") from error
             self._settings = settings
             logger.info("%s has changed: %s is in effect now", self._path, _named(live))
         elif self._unusable and not changed:

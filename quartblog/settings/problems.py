@@ -65,7 +65,11 @@ def _sentence(detail: ErrorDetails, origins: dict[tuple[str, str], str]) -> str:
         return f"{place}: unknown key; {_meant(section, key)}"
     value = shown(section, key, detail["input"])
     if len(within) < 2:
-        return f"{place} = {value}: {_must(detail, field)}"
+        must = _must(detail, field)
+        if (section, key) not in origins:
+            # Nobody set this key: it is at odds with another one, which the sentence names.
+            return f"{_whoever_set_what_is_named(must, origins)}{place} = {value} by default: {must}"
+        return f"{place} = {value}: {must}"
     index, name, *_ = within
     place = f"{place}, number {int(index) + 1}: {name}"
     [table, _] = get_args(field.annotation)
@@ -77,6 +81,11 @@ def _sentence(detail: ErrorDetails, origins: dict[tuple[str, str], str]) -> str:
 
 def _must(detail: ErrorDetails, field: FieldInfo) -> str:
     return str(detail["ctx"]["error"]) if detail["type"] == "value_error" else f"must be {allowed(field)}"
+
+
+def _whoever_set_what_is_named(sentence: str, origins: dict[tuple[str, str], str]) -> str:
+    named = {origin: None for (section, key), origin in origins.items() if f"[{section}] {key}" in sentence}
+    return f"{', '.join(named)}: " if named else ""
 
 
 def _one_of(table: type[BaseModel], name: str) -> str:

@@ -48,6 +48,8 @@ def warnings(settings: Settings) -> Iterator[str]:
     """Yield what is allowed and probably not meant. Nothing is written to find out."""
     if obstacle := _obstacle(settings.logging.directory):
         yield f"[logging] directory: {obstacle}: nothing will be logged to a file"
+    if obstacle := _obstacle(settings.delivery.outbox.parent):
+        yield f"[delivery] outbox: {obstacle}: counted errors and unsent mail will be in memory only"
     yield from _about_the_database(settings)
     yield from _about_the_secret(settings)
     yield from _about_mail(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,6 +27,8 @@ _ORIGINAL_MAIL = {
 }
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
+# How tomllib says that a key or section was there before, as with `routes = []` above [[delivery.routes]].
+_TWICE = re.compile("Cannot (declare|mutate|overwrite)")
 
 
 class Source(NamedTuple):
@@ -90,7 +93,8 @@ def from_file(path: Path) -> Source:
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is not UTF-8 at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: is not TOML: {error}") from error
+        hint = "; it stands there twice, and once is allowed" if _TWICE.search(str(error)) else ""
+        raise SettingsError(f"{path}: is not TOML: {error}{hint}") from error
     source = Source(values, {}, [])
     for section, content in list(values.items()):
         if isinstance(content, dict):

@@ -130,8 +130,8 @@ def test_a_sink_gets_only_its_level(records: SimpleQueue[Any], listen: Callable[
 def test_a_record_of_its_own_is_written_as_well(
     records: SimpleQueue[Any], listen: Callable[..., Listener], kept: Kept
 ) -> None:
-    more = iter([record("report"), None])
-    listener = listen(kept, on_taken=lambda: next(more))
+    more = iter([record("report")])
+    listener = listen(kept, on_taken=lambda: next(more, None))
     records.put(record("first"))
     records.put(record("second"))
     listener.drain()

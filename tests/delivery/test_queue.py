@@ -27,7 +27,9 @@ from quartblog.delivery.text.escaping import LONGEST
 from quartblog.delivery.text.formatting import exception_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from .conftest import Kept
 
 
 def logger_with(handler: logging.Handler) -> logging.Logger:
@@ -346,6 +348,29 @@ def test_the_refusals_are_reported_once_when_there_is_room_again() -> None:
     assert reports[1].levelno == logging.WARNING
     assert reports[1].pathname.endswith("queue.py")
     assert reports[1].lineno > 0
+
+
+@pytest.mark.parametrize("end", [Listener.drain, Listener.stop])
+def test_a_refusal_that_is_counted_once_the_queue_is_empty_is_reported_all_the_same(
+    end: Callable[[Listener], bool], kept: Kept
+) -> None:
+    handler = BoundedQueueHandler(QueueOptions(size=1, reserve=0))
+    logger = logger_with(handler)
+    logger.error("taken")
+    logger.error("refused")
+    # The reader took it after the other one had found no room, and before that was counted.
+    handler.records.get_nowait()
+    written: list[int] = []
+    listener = Listener(
+        handler.records, [kept], on_taken=handler.taken, on_pause=lambda: written.append(len(kept.messages))
+    )
+    listener.start()
+
+    assert end(listener)
+
+    listener.stop()
+    assert kept.messages == ["The log queue was full: 1 record was refused (1 ERROR)"]
+    assert written == [1]
 
 
 def test_a_second_burst_of_refusals_counts_from_the_first() -> None:

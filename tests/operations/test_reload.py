@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from quartblog.app import create_app, delivery_options
-from quartblog.delivery import Delivery, QueueOptions
+from quartblog.delivery import Delivery, Outbox, QueueOptions
 from quartblog.operations import reload
 from quartblog.operations.reload import Watcher
 from quartblog.settings import load_settings
@@ -120,8 +121,11 @@ async def test_a_new_outbox_gets_what_comes_next(site: Site) -> None:
         ("[delivery]\nqueue_size = 1\n", "[delivery] queue_size"),
         ("[delivery]\nqeue_size = 100\n", "queue_size"),
         ("[logging\n", "is not TOML"),
-        ('[logging]\ndirectory = "config.toml"\n', "config.toml/microblog.log cannot be the log file: "),
-        ('[delivery]\noutbox = "config.toml"\n', "config.toml cannot be the outbox"),
+        (
+            '[logging]\ndirectory = "config.toml"\n',
+            "[logging], [delivery]: config.toml/microblog.log cannot be the log file: ",
+        ),
+        ('[delivery]\noutbox = "config.toml"\n', "[delivery]: config.toml cannot be the outbox"),
     ],
 )
 async def test_a_bad_change_is_refused_with_a_record_and_the_old_one_stays(site: Site, config: str, named: str) -> None:
@@ -134,6 +138,19 @@ async def test_a_bad_change_is_refused_with_a_record_and_the_old_one_stays(site:
     assert named in refusal
     assert "still there" in site.log()
     assert site.delivery.figures()["limit"] == 50
+
+
+async def test_refusals_for_different_reasons_are_different_groups(site: Site) -> None:
+    await site.write("[delivery]\nqueue_size = 1\n")
+    await site.write("[delivery]\nqueue_size = 2\n")
+    await site.write("[delivery]\nmails_per_hour = 0\n")
+    assert site.delivery.drain()
+
+    with closing(Outbox(Path("instance/outbox.sqlite3"))) as outbox:
+        groups = {group.title: group.count for group in outbox.groups()}
+    assert sorted(groups.values()) == [1, 2]
+    assert any("[delivery] queue_size" in title for title in groups)
+    assert any("[delivery] mails_per_hour" in title for title in groups)
 
 
 async def test_a_bad_change_is_told_once_and_a_good_one_after_it_is_taken(site: Site) -> None:

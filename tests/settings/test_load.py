@@ -111,6 +111,19 @@ def test_broken_toml_is_told_with_file_and_line(load: Load) -> None:
         load("[site]\nname = nothing")
 
 
+@pytest.mark.parametrize(
+    "twice",
+    [
+        "[delivery]\nroutes = []\n[[delivery.routes]]",
+        "[mail]\nport = 25\n[mail]",
+        "[mail]\nport = 25\nport = 26\n",
+    ],
+)
+def test_what_stands_twice_in_toml_is_told_as_that(load: Load, twice: str) -> None:
+    with pytest.raises(SettingsError, match=r"is not TOML: .*at line 3.*; it stands there twice, and once is allowed$"):
+        load(twice)
+
+
 def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes('[site]\nname = "微博"'.encode("gbk"))

@@ -157,7 +157,10 @@ def test_an_error_of_settings_built_by_hand_shows_no_secret() -> None:
 
 def test_a_mail_server_needs_somebody_to_write_to(problems: Problems) -> None:
     assert problems(MAIL_SERVER="smtp.example.org") == [
-        '[mail] admins = []: must name somebody, as in ["ops@example.org"], because [mail] server is set'
+        (
+            'MAIL_SERVER: [mail] admins = [] by default: must name somebody, as in ["ops@example.org"],'
+            " because [mail] server is set"
+        )
     ]
 
 
@@ -178,6 +181,12 @@ def test_a_password_in_the_clear_may_stay_on_the_machine(load: Callable[..., Set
 def test_the_longest_wait_is_not_below_the_shortest(problems: Problems) -> None:
     assert problems("[delivery]\nretry_min = 10\nretry_max = 9.5") == [
         "config.toml: [delivery] retry_max = 9.5: must not be below [delivery] retry_min, which is 10"
+    ]
+
+
+def test_a_key_at_odds_with_a_default_names_who_set_it(problems: Problems) -> None:
+    assert problems("[delivery]\nretry_min = 400") == [
+        "config.toml: [delivery] retry_max = 300.0 by default: must not be below [delivery] retry_min, which is 400"
     ]
 
 

@@ -89,6 +89,7 @@ def test_looking_writes_nothing(tmp_path: Path) -> None:
     [
         ({"MAIL_SERVER": "", "QUARTBLOG_MAIL__SERVER": ""}, "[mail] server: none is set"),
         ({"QUARTBLOG_LOGGING__DIRECTORY": "file/logs"}, "[logging] directory: file is not a folder"),
+        ({"QUARTBLOG_DELIVERY__OUTBOX": "file/outbox"}, "[delivery] outbox: file is not a folder: counted errors and"),
         ({"QUARTBLOG_DATABASE__URL": "sqlite+aiosqlite:///file/blog.sqlite3"}, "[database] url: file is not a folder"),
         ({"QUARTBLOG_DATABASE__URL": "sqlite+aiosqlite://"}, "[database] url: a database in memory is forgotten"),
         ({"QUARTBLOG_SITE__PUBLIC_URL": "http://blog.example.org"}, "[site] public_url: passwords and cookies"),
@@ -108,7 +109,9 @@ def test_what_is_probably_not_meant_is_warned_about(environ: dict[str, str], war
 def test_an_instance_folder_that_cannot_hold_the_secret_is_warned_about() -> None:
     Path("instance").touch()
 
-    (found,) = told(QUARTBLOG_DATABASE__URL="sqlite+aiosqlite:///blog.sqlite3")
+    (found,) = told(
+        QUARTBLOG_DATABASE__URL="sqlite+aiosqlite:///blog.sqlite3", QUARTBLOG_DELIVERY__OUTBOX="outbox.sqlite3"
+    )
 
     assert found == "[security] secret_key: none is set, and instance is not a folder"
 

@@ -33,11 +33,11 @@ class Listener:
 
     A sink that raises is reported on stderr once, until it succeeds again; the thread and the
     other sinks go on. `settle` completes each record before any sink has it. `on_taken` is called
-    after each record and may return one more to write. `on_pause` is called 40 ms after the first
-    record since the last time, and before a drain or stop returns: the moment for what is better
-    done for many records at once. It must not raise. Until then the thread naps whenever the queue
-    is empty: waking for every record of a storm would cost the threads that log as much as the rest.
-    Without `on_pause` there is no nap.
+    after each record, and before a drain or stop returns, and may return one more to write.
+    `on_pause` is called 40 ms after the first record since the last time, and before a drain or stop
+    returns: the moment for what is better done for many records at once. It must not raise. Until
+    then the thread naps whenever the queue is empty: waking for every record of a storm would cost
+    the threads that log as much as the rest. Without `on_pause` there is no nap.
     """
 
     def __init__(  # noqa: PLR0913  keywords only, each hooks into one moment
@@ -115,10 +115,8 @@ class Listener:
         pause_at: float | None = None
         while True:
             item = self._next(stopping=stopping, until=pause_at)
-            if isinstance(item, logging.LogRecord):
-                self._take(item)
-                if self._on_pause is not None:
-                    pause_at = pause_at or time.monotonic() + PAUSE
+            if self._take(item) and self._on_pause is not None:
+                pause_at = pause_at or time.monotonic() + PAUSE
             ends = item is None and stopping
             if pause_at is not None and (ends or isinstance(item, _Mark) or time.monotonic() >= pause_at):
                 pause_at = None
@@ -143,11 +141,16 @@ class Listener:
             return None
         return item
 
-    def _take(self, record: logging.LogRecord) -> None:
-        self._hand_on(record)
+    def _take(self, item: logging.LogRecord | _Mark | None) -> bool:
+        """Whether the sinks have got something."""
+        given = isinstance(item, logging.LogRecord)
+        if isinstance(item, logging.LogRecord):
+            self._hand_on(item)
+        # Also without a record: what was refused may be known only when the queue is empty already.
         more = self._on_taken() if self._on_taken is not None else None
         if more is not None:
             self._hand_on(more)
+        return given or more is not None
 
     def _hand_on(self, record: logging.LogRecord) -> None:
         if self.settle is not None:

@@ -143,7 +143,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         return frozen
 
     def taken(self) -> logging.LogRecord | None:
-        """For the reader, after each record: wake who waits, and return the report that is due."""
+        """For the reader, whenever it has looked: wake who waits for room, and return the report that is due."""
         self._wake_one()
         if self._unreported and self.records.qsize() <= self._ordinary_limit // 2:
             return self._refusal_report()
