@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -418,3 +420,29 @@ def test_a_leader_killed_while_it_sends_leaves_the_mail_and_its_message_id(
     assert eventually(lambda: outbox.mails("sent"), within=10)
     assert {mail["Message-ID"] for mail in slow_server.mails} == {begun.message_id}
     assert outbox.unreported() == []
+
+
+def test_a_process_that_has_the_disk_back_leaves_what_it_finds_there_to_the_leader(
+    accepting_server: Peer,
+    mail_to: Callable[..., MailOptions],
+    outbox: Outbox,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("quartblog.delivery.outbox.file.BUSY_SECONDS", 0.01)
+    assert outbox.path is not None
+    outbox.groups()
+    leader = Leadership(outbox.path.with_name(f"{outbox.path.name}.leader"))
+    assert leader.take()
+    with contextlib.closing(sqlite3.connect(outbox.path, isolation_level=None)) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        outbox.post(new_message(mail_to(accepting_server), "posted in the outage", "text"), ADMINS)
+        assert outbox.in_memory
+    monkeypatch.setattr("quartblog.delivery.outbox.storage.RETRY_SECONDS", 0.0)
+
+    mailer = start(mail_to(accepting_server))
+
+    assert not mailer.drain(0.2), "another process is to send it"
+    assert accepting_server.mails == []
+    leader.release()
+    assert eventually(lambda: accepting_server.mails)

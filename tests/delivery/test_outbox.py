@@ -144,7 +144,7 @@ def test_what_was_not_mailed_is_told(outbox: Outbox, clock: Clock) -> None:
     assert group is not None
     clock.turn(60)
 
-    outbox.begin_mail(mail(), {group.id: 2})
+    outbox.begin_mail(mail(), {group.id: (0, 2)})
 
     assert [group.fingerprint for group in outbox.unreported()] == [B]
     outbox.record([event(A)])
@@ -172,7 +172,7 @@ def test_a_resolved_group_is_left_alone_until_it_happens_again(outbox: Outbox, c
 
     again = next(group for group in outbox.unreported() if group.fingerprint == A)
     assert (again.resolved, again.reopened, again.resolved_at, again.count) == (False, True, START + 60, 2)
-    outbox.begin_mail(mail(), {group.id: 2})
+    outbox.begin_mail(mail(), {group.id: (0, 2)})
     reported = outbox.group(A)
     assert reported is not None
     assert not reported.reopened
@@ -318,7 +318,7 @@ def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.Mon
     outbox = Outbox(None)
     assert outbox.changed()
     outbox.record([event(A), event(A)])
-    number = outbox.begin_mail(mail(), {only(outbox.groups()).id: 1})
+    number = outbox.begin_mail(mail(), {only(outbox.groups()).id: (0, 1)})
     outbox.sent(number, "250 OK", START)
 
     assert only(outbox.unreported()).reported == 1
@@ -337,7 +337,7 @@ def test_the_totals_count_what_is_open_waits_or_was_given_up(outbox: Outbox, clo
     assert outbox.resolve(C)
     group = outbox.group(A)
     assert group is not None
-    outbox.failed(outbox.begin_mail(mail("later"), {group.id: 4}), "away", clock.now + 30)
+    outbox.failed(outbox.begin_mail(mail("later"), {group.id: (0, 4)}), "away", clock.now + 30)
     outbox.begin_mail(mail("now"), {})
     outbox.dead(outbox.begin_mail(mail("dead"), {}), "550")
     outbox.sent(outbox.begin_mail(mail("sent"), {}), "250", clock.now)

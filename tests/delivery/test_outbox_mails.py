@@ -67,7 +67,7 @@ def test_the_mail_and_what_it_reports_are_stored_together_or_not_at_all(outbox: 
     broken = mail(data="no bytes but \ud800")  # type: ignore[arg-type]
 
     with pytest.raises(UnicodeEncodeError):
-        outbox.begin_mail(broken, {group.id: 1})
+        outbox.begin_mail(broken, {group.id: (0, 1)})
 
     assert outbox.mails() == []
     assert [group.reported for group in outbox.unreported()] == [0]
@@ -198,7 +198,7 @@ def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Ou
 
 
 def test_a_word_about_a_mail_that_is_not_there_changes_nothing(outbox: Outbox) -> None:
-    outbox.begin_mail(mail(), {99: 1, -99: 1})
+    outbox.begin_mail(mail(), {99: (0, 1), -99: (0, 1)})
 
     for number in (99, -99):
         outbox.dead(number, "554")

@@ -478,7 +478,7 @@ def test_a_mail_begun_in_memory_is_the_same_mail_on_disk(outbox: Outbox, disk: D
     disk.fill()
     outbox.record([big(B)])
     [group] = outbox.unreported()
-    first = outbox.begin_mail(mail("sent in memory"), {group.id: 1})
+    first = outbox.begin_mail(mail("sent in memory"), {group.id: (0, 1)})
     second = outbox.begin_mail(mail("in flight"), {})
     third = outbox.begin_mail(mail("to retry"), {})
     outbox.sent(first, "250", clock.now)
@@ -509,7 +509,7 @@ def test_a_mail_in_flight_when_the_disk_fills_is_not_sent_twice(outbox: Outbox, 
     outbox.record([big(B)])
 
     outbox.sent(number, "250 kept", clock.now)
-    later = outbox.begin_mail(mail("written in memory"), {group.id: 2})
+    later = outbox.begin_mail(mail("written in memory"), {group.id: (0, 2)})
 
     assert later < 0
     due = outbox.next_mail(clock.now)
@@ -584,16 +584,16 @@ def test_counts_told_by_mail_add_up_when_the_disk_comes_back_in_between(
 ) -> None:
     outbox.record([event(A)] * 5)
     [group] = outbox.unreported()
-    outbox.begin_mail(mail(), {group.id: 4})
+    outbox.begin_mail(mail(), {group.id: (0, 4)})
     disk.fill()
     outbox.record([big(A)] * 3)
     [in_memory] = outbox.unreported()
     assert in_memory.count == 3
-    outbox.begin_mail(mail(), {in_memory.id: 1})
+    outbox.begin_mail(mail(), {in_memory.id: (0, 1)})
     disk.empty()
     clock.turn(RETRY_SECONDS)
 
-    outbox.begin_mail(mail(), {in_memory.id: 3})
+    outbox.begin_mail(mail(), {in_memory.id: (1, 3)})
 
     [group] = outbox.unreported()
     assert (group.count, group.reported) == (8, 7)

@@ -163,8 +163,9 @@ class Mailer:
         try:
             self._lead()
             if self._leading:
-                await self._postman.work(last=self._last)
-            done = self._leading or self._postman.idle
+                done = await self._postman.work(leads=self._takes_the_lead, last=self._last)
+            else:
+                done = self._postman.idle
         except Exception as error:  # noqa: BLE001  whatever it is, the next round may do better
             self._tell_of("mail", error)
             return False
@@ -176,10 +177,13 @@ class Mailer:
             self._step_back()
             return
         # What a process holds in memory nobody else can mail.
-        leading = self._leadership is None or self._outbox.in_memory or self._leadership.take()
+        leading = self._outbox.in_memory or self._takes_the_lead()
         if leading and not self._leading and self._leadership is not None:
             logger.info("This process mails for the host now")
         self._leading = leading
+
+    def _takes_the_lead(self) -> bool:
+        return self._leadership is None or self._leadership.take()
 
     def _step_back(self) -> None:
         if self._leadership is not None:

@@ -11,16 +11,16 @@ import math
 import random
 import socket
 import time
-from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..options import bare_address
-from ..outbox.stored import NewMail
+from ..outbox.stored import NewMail, ToldMeanwhile
 from ..stderr import LOGGER_NAME, describe, report
 from ..text.counting import counted
 from .digest import Digest
 from .due import HOUR, held_since, is_due, pause
+from .figures import Figures
 from .message import wire_form
 from .routes import readers
 from .smtp import MailFailed, Receipt, refused_for_good, send
@@ -36,26 +36,6 @@ logger = logging.getLogger(f"{LOGGER_NAME}.mailer")
 
 AWAY = 30.0
 """Seconds a server that is away is left alone at most: a password reset must not wait for the end of a long pause."""
-LATENCIES = 1_000
-"""Latest mails whose way is remembered."""
-
-
-@dataclass(slots=True)
-class Figures:
-    """What was done since the start of this process."""
-
-    mailed: int = 0
-    """Mails the server took for at least one recipient."""
-    retried: int = 0
-    """Tries of a mail that had failed before."""
-    dead: int = 0
-    """Mails that were given up."""
-    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
-    """Seconds from the outbox to the server, of the latest mails."""
-
-    def counts(self) -> dict[str, int]:
-        """The counters by name."""
-        return {"mailed": self.mailed, "retried": self.retried, "dead": self.dead}
 
 
 class Postman:
@@ -93,19 +73,28 @@ class Postman:
         now = self.clock()
         return self.mail is None or (self._outbox.next_mail(now) is None and not self._due(now))
 
-    async def work(self, *, last: bool = False) -> None:
-        """Write the digests that are due, then try every mail that is due once.
+    async def work(self, *, leads: Callable[[], bool] = lambda: True, last: bool = False) -> bool:
+        """Write the digests that are due, then try every mail that is due once; False when some are left to others.
 
-        `last` is for the end of a process whose outbox ends with it: all that was not mailed yet is due.
+        `leads` tells whether this process may send what all of them see: asked before each mail, for who has the
+        disk back finds the mails of the others there. `last` is for the end of a process whose outbox ends with it:
+        all that was not mailed yet is due.
         """
         tried: set[int] = set()
         while (options := self.mail) is not None:
-            self._write_digests(options, last=last)
+            try:
+                self._write_digests(options, last=last)
+            except ToldMeanwhile:  # The next look tells of what is left.
+                return False
             mail = self._next()
             if mail is None or mail.id in tried:
-                return
+                return True
             tried.add(mail.id)
-            await self._deliver(mail, options)
+            with self._outbox.alone(mail.id) as alone:
+                if not alone and not leads():
+                    return False
+                await self._deliver(mail, options)
+        return True
 
     def _due(self, now: float, *, last: bool = False) -> list[int]:
         """The groups the next digest tells of; none while the one before is too fresh."""
@@ -129,7 +118,7 @@ class Postman:
         digest = Digest(groups, socket.gethostname(), options.mails_per_hour, since)
         self._outbox.begin_mail(
             _finished(digest, "digest", mail, mail.admins),
-            {group.id: group.count for group in groups},
+            {group.id: (group.reported, group.count) for group in groups},
             [
                 _finished(replace(digest, groups=some), "route", mail, to)
                 for to, some in readers(options.routes, groups, besides=mail.admins)

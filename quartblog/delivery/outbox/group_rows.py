@@ -126,11 +126,17 @@ def resolve(database: Database, group: int, at: float) -> None:
     )
 
 
-def mark_reported(database: Database, group: int, count: int, at: float) -> None:
-    """Say that `count` of the group's events, in all, were mailed."""
+def reported(database: Database, group: int) -> int | None:
+    """How many of its events mails have told of; None for a group that is gone."""
+    row = database.execute("SELECT reported FROM groups WHERE id = ?", (group,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def mark_reported(database: Database, group: int, more: int, at: float) -> None:
+    """Say that so many more of the group's events were mailed."""
     database.execute(
-        "UPDATE groups SET reported = max(reported, ?), last_reported = ?, reopened = 0 WHERE id = ?",
-        (count, at, group),
+        "UPDATE groups SET reported = min(count, reported + ?), last_reported = ?, reopened = 0 WHERE id = ?",
+        (more, at, group),
     )
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from ..mail.message import wire_form
 from ..options import bare_address
 from . import group_rows, mail_rows
-from .stored import NewMail, State, StoredMail
+from .stored import NewMail, State, StoredMail, ToldMeanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from email.message import EmailMessage
 
     from .file import Database
@@ -26,18 +27,21 @@ class StoredMails:
         self._storage = storage
         self._clock = clock
 
-    def begin_mail(self, mail: NewMail, reported: Mapping[int, int], also: Sequence[NewMail] = ()) -> int:
+    def begin_mail(self, mail: NewMail, reported: Mapping[int, tuple[int, int]], also: Sequence[NewMail] = ()) -> int:
         """Store a digest and what it reports, together; returns its id.
 
-        `reported` gives the count each group has in this digest, in all. `also` are the mails to
-        additional recipients that belong to it.
+        `reported` gives for each group how many of its events mails had told of when the digest was written, and
+        how many they have told of with it. `also` are the mails to additional recipients that belong to it. Raises
+        ToldMeanwhile where another mail has told of some since: after an outage two processes may have looked at
+        the same groups, or one brings back what it told of from its memory.
         """
         now = self._clock()
 
         def begin(database: Database) -> int:
-            for group, count in reported.items():
-                whole = count + self._storage.reported_before(group)
-                self._storage.on_row(database, "groups", group, _marking(whole, now))
+            if any(self._told_meanwhile(database, group, before) for group, (before, _) in reported.items()):
+                raise ToldMeanwhile
+            for group, (before, after) in reported.items():
+                self._storage.rows.on_row(database, "groups", group, _marking(after - before, now))
             database.execute("INSERT INTO digests VALUES (?)", (now,))
             number = mail_rows.add(database, mail, now)
             for other in also:
@@ -68,6 +72,10 @@ class StoredMails:
     def next_mail(self, now: float) -> StoredMail | None:
         """The waiting mail whose time has come first."""
         return self._storage.read(lambda database: mail_rows.next_due(database, now))
+
+    def alone(self, mail: int) -> AbstractContextManager[bool]:
+        """While it is sent: True for a mail that no other process can see, which stays so until this is left."""
+        return self._storage.staying("mails", mail)
 
     def sent(self, mail: int, answer: str, at: float) -> None:
         """All recipients that waited are served."""
@@ -109,7 +117,7 @@ class StoredMails:
         now = self._clock()
 
         def again(database: Database) -> int:
-            row = None if mail is None else self._storage.current(database, "mails", mail)
+            row = None if mail is None else self._storage.rows.current(database, "mails", mail)
             return 0 if row is None is not mail else mail_rows.retry(database, row, now)
 
         return self._storage.write(again, durable=True)
@@ -133,9 +141,14 @@ class StoredMails:
         """When the next waiting mail is due."""
         return self._storage.read(mail_rows.earliest_try)
 
+    def _told_meanwhile(self, database: Database, group: int, before: int) -> bool:
+        row = self._storage.rows.current(database, "groups", group)
+        told = None if row is None else group_rows.reported(database, row)
+        return told is not None and told != before + self._storage.rows.reported_before(group)
+
     def _change(self, mail: int, work: Callable[[Database, int], object]) -> None:
-        self._storage.write(lambda database: self._storage.on_row(database, "mails", mail, work), durable=True)
+        self._storage.write(lambda database: self._storage.rows.on_row(database, "mails", mail, work), durable=True)
 
 
-def _marking(count: int, at: float) -> Callable[[Database, int], None]:
-    return lambda database, group: group_rows.mark_reported(database, group, count, at)
+def _marking(more: int, at: float) -> Callable[[Database, int], None]:
+    return lambda database, group: group_rows.mark_reported(database, group, more, at)

@@ -187,6 +187,6 @@ class Outbox(StoredMails):
 
     def _find(self, database: Database, key: int | str) -> int | None:
         if isinstance(key, int):
-            moved = self._storage.current(database, "groups", key)
+            moved = self._storage.rows.current(database, "groups", key)
             return None if moved is None else group_rows.find(database, moved)
         return group_rows.find(database, key)

@@ -20,11 +20,10 @@ from ..stderr import LOGGER_NAME, describe, report
 from .file import Database, DatabaseFile, is_damage, is_outage, open_memory
 from .merging import contents, merge
 from .schema import Unusable, check_version
+from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    Work = Callable[[Database], object]
 
 T = TypeVar("T")
 
@@ -42,11 +41,11 @@ class Storage:
         self._without_file = path is None
         self._file = DatabaseFile(path or Path())
         self._clock = clock
+        self.rows = Whereabouts()
         self._lock = threading.RLock()
         self._memory: Database | None = None
         self._tried = 0.0
-        self._moved: dict[tuple[str, int], int] = {}
-        self._owed: list[Work] = []
+        self._staying = False
         self._told: list[str] = []
         self._last_memory_id = 0
         self._own_writes = 0
@@ -68,22 +67,16 @@ class Storage:
         """Run `work` on one state of the data."""
         return self._run(work, "BEGIN", durable=False)
 
-    def on_row(self, database: Database, table: str, row: int, work: Callable[[Database, int], object]) -> None:
-        """Inside a transaction: run `work` on a row that may have moved, or once the file it is in is back."""
-        number = self._moved.get((table, row), row)
-        if self.current(database, table, row) is not None:
-            work(database, number)
-        elif database.in_memory:
-            self._owed.append(lambda disk: work(disk, number))
-
-    def current(self, database: Database, table: str, row: int) -> int | None:
-        """The id the row has in this database; None for a row of the other one."""
-        number = self._moved.get((table, row), row)
-        return number if (number < 0) == database.in_memory else None
-
-    def reported_before(self, group: int) -> int:
-        """What a group that was in memory had on disk, as reported, before the two were added up."""
-        return self._moved.get(("reported", group), 0)
+    @contextlib.contextmanager
+    def staying(self, table: str, row: int) -> Iterator[bool]:
+        """Whether the row is in this process's memory alone; it stays there until this is left. For one asker."""
+        with self._lock:
+            memory = self._memory
+            self._staying = alone = memory is not None and self.rows.current(memory, table, row) is not None
+        try:
+            yield alone
+        finally:
+            self._staying = False
 
     def version(self) -> tuple[object, ...]:
         """Differs after every change by anybody, and costs a few µs."""
@@ -105,6 +98,7 @@ class Storage:
     def close(self) -> None:
         """Close the file; what is only in memory is tried once more and said to be lost otherwise."""
         with self._lock:
+            self._staying = False
             if self._memory is not None:
                 self._tried = float("-inf")
                 self._database()
@@ -115,7 +109,7 @@ class Storage:
                 self._memory = None
             with contextlib.suppress(sqlite3.Error, OSError, Unusable):
                 self._pay()
-            self._owed.clear()
+            self.rows.settled({})
             self._file.close()
         self._speak()
 
@@ -129,7 +123,8 @@ class Storage:
         if child and self._memory is not None:
             self._memory.close()
             self._memory = None
-            self._owed.clear()
+            self._staying = False
+            self.rows.settled({})
         self._lock.release()
 
     def _run(self, work: Callable[[Database], T], begin: str, *, durable: bool) -> T:
@@ -175,7 +170,7 @@ class Storage:
         if self._without_file:
             self._memory = self._memory or open_memory(self._next_memory_id)
             return self._memory
-        if self._memory is not None and 0 <= self._clock() - self._tried < RETRY_SECONDS:
+        if self._memory is not None and (self._staying or 0 <= self._clock() - self._tried < RETRY_SECONDS):
             return self._memory
         try:
             return self._disk()
@@ -210,20 +205,17 @@ class Storage:
     def _bring_back(self, memory: Database, database: Database) -> None:
         with _transaction(database, "BEGIN IMMEDIATE"):
             moved = merge(memory, database)
-            for work in self._owed:
-                work(database)
-        self._moved |= moved
-        self._owed.clear()
+            self.rows.pay(database)
+        self.rows.settled(moved)
         memory.close()
         self._own_writes += 1
 
     def _pay(self) -> None:
         """Do what the file is owed, though another storage has got what memory held."""
-        if self._owed and not self._without_file:
+        if self.rows.owing and not self._without_file:
             database = self._file.connection()
             with _transaction(database, "BEGIN IMMEDIATE"):
-                for work in self._owed:
-                    work(database)
+                self.rows.pay(database)
 
     def _next_memory_id(self) -> int:
         self._last_memory_id -= 1

@@ -43,6 +43,10 @@ class Group:
     """When it was last resolved; stays when it is opened again."""
 
 
+class ToldMeanwhile(Exception):
+    """Another mail has told of events that this digest was to tell of: nothing is stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewMail:
     """A finished mail that is to be stored."""
