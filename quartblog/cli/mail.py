@@ -89,11 +89,13 @@ async def _go(outbox: Outbox, postman: Postman, options: MailOptions) -> list[St
     outbox.post(message, [*map(bare_address, options.admins)])
     leadership = Leadership(outbox.path.with_name(f"{outbox.path.name}.leader")) if outbox.path else None
     deadline = time.monotonic() + options.timeout + MARGIN
+
+    def takes_the_lead() -> bool:
+        return leadership is None or leadership.take()
+
     try:
         while True:
-            leading = leadership is None or outbox.in_memory or leadership.take()
-            if leading:
-                await postman.work()
+            leading = (outbox.in_memory or takes_the_lead()) and await postman.work(leads=takes_the_lead)
             parts = [mail for mail in outbox.mails() if mail.message_id == message["Message-ID"] and mail.tries]
             if parts or leading or time.monotonic() > deadline:
                 return parts
