@@ -143,6 +143,16 @@ class HangingUp(SMTP):
         self.transport.abort()
 
 
+class NotReading(SMTP):
+    """Asks for the mail and reads nothing of it."""
+
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
+        assert isinstance(self.transport, asyncio.Transport)
+        await self.push("354 go on")
+        self.transport.pause_reading()
+        await asyncio.Event().wait()
+
+
 class WithoutFarewell(SMTP):
     """Never answers QUIT."""
 
@@ -261,6 +271,12 @@ def server_without_grace() -> Iterator[Peer]:
 @pytest.fixture
 def server_that_hangs_up() -> Iterator[Peer]:
     with Peer(lambda peer: HangingUp(Accepting(peer), loop=peer.loop)) as peer:
+        yield peer
+
+
+@pytest.fixture
+def server_that_stops_reading() -> Iterator[Peer]:
+    with Peer(lambda peer: NotReading(Accepting(peer), hostname="peer.test", loop=peer.loop)) as peer:
         yield peer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from email.message import EmailMessage
@@ -373,3 +374,15 @@ async def test_a_password_goes_in_the_clear_only_where_that_is_told(
     await send(new_message(options, "subject", "text"), options)
 
     assert server_with_password.logins == [(b"ada", b"lovelace")]
+
+
+def test_a_server_that_stops_reading_keeps_no_connection(
+    server_that_stops_reading: Peer, mail_to: Callable[..., MailOptions]
+) -> None:
+    options = mail_to(server_that_stops_reading, timeout=0.5)
+    message = new_message(options, "more than any buffer on the way takes", "long " * 4_000_000)
+
+    with pytest.raises(MailFailed, match="did not finish"):
+        asyncio.run(send(message, options))
+
+    gc.collect()  # A connection that is still open is told of as a warning, and so as an error.

@@ -74,22 +74,22 @@ async def send(message: EmailMessage | bytes, options: MailOptions, recipients: 
     where = f"{options.server}:{options.port}"
     # A fresh client each time: a cancelled one keeps its lock for ever.
     client = _client(options)
-    ready = False
+    transport = None
     try:
         async with asyncio.timeout(options.timeout):
             await client.connect()
-            ready = True
+            transport = client.transport
             refused, answer = await _hand_over(client, message, options.sender, recipients or options.admins)
     except (OSError, aiosmtplib.SMTPException, ValueError) as error:
-        client.close()
+        _break_off(client, transport)
         raise MailFailed(
             _without_secrets(_explain(error, where, options), options),
             permanent=_is_permanent(error),
-            unavailable=not ready or _is_about_the_server(error),
+            unavailable=transport is None or _is_about_the_server(error),
             refused=_refusals(error, options),
         ) from error
     except asyncio.CancelledError:
-        client.close()
+        _break_off(client, transport)
         raise
     await _say_goodbye(client)
     return Receipt(
@@ -126,6 +126,14 @@ def _own_name() -> str:
     name = socket.gethostname()
     usable = "." in name and name.isascii() and name.isprintable() and " " not in name
     return name if usable else "[127.0.0.1]"
+
+
+def _break_off(client: aiosmtplib.SMTP, transport: asyncio.BaseTransport | None) -> None:
+    """End the session now. Closed alone, it stays open for as long as a server that has stopped reading likes."""
+    # Asked for before: the client forgets it at the first failure.
+    if isinstance(transport, asyncio.WriteTransport):
+        transport.abort()
+    client.close()
 
 
 async def _say_goodbye(client: aiosmtplib.SMTP) -> None:
