@@ -188,3 +188,17 @@ async def test_a_digest_that_comes_too_late_is_left_to_the_next_look(
     assert two.mails() == {"from memory": "waiting"}
     assert await postman.work()
     assert two.counted() == (2, 1)
+
+
+async def test_who_has_the_file_again_leaves_the_errors_there_to_the_leader(
+    two: Two, accepting_server: Peer, mail_to: Callable[..., MailOptions]
+) -> None:
+    postman = Postman(two.other, mail_to(accepting_server), MailingOptions(), clock=two.clock)
+    with two.outage():
+        two.other.record([event()])
+    two.clock.turn(RETRY_SECONDS)
+
+    assert await postman.work(leads=lambda: False)
+
+    assert two.mails() == {}
+    assert two.counted() == (1, 0)

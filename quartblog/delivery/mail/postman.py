@@ -76,14 +76,14 @@ class Postman:
     async def work(self, *, leads: Callable[[], bool] = lambda: True, last: bool = False) -> bool:
         """Write the digests that are due, then try every mail that is due once; False when some are left to others.
 
-        `leads` tells whether this process may send what all of them see: asked before each mail, for who has the
-        disk back finds the mails of the others there. `last` is for the end of a process whose outbox ends with it:
+        `leads` tells whether this process may tell of and send what all of them see: asked each time, for who has
+        the disk back finds there what is the others'. `last` is for the end of a process whose outbox ends with it:
         all that was not mailed yet is due.
         """
         tried: set[int] = set()
         while (options := self.mail) is not None:
             try:
-                self._write_digests(options, last=last)
+                self._write_digests(options, leads, last=last)
             except ToldMeanwhile:  # The next look tells of what is left.
                 return False
             mail = self._next()
@@ -104,7 +104,7 @@ class Postman:
         groups = self._outbox.unreported(samples=0)
         return [group.id for group in groups if last or is_due(group, now, self._options)]
 
-    def _write_digests(self, mail: MailOptions, *, last: bool) -> None:
+    def _write_digests(self, mail: MailOptions, leads: Callable[[], bool], *, last: bool) -> None:
         now, options = self.clock(), self._options
         due = self._due(now, last=last)
         if not due:
@@ -113,6 +113,8 @@ class Postman:
             self._hold()
             return
         groups = [group for number in due if (group := self._outbox.group(number)) is not None]
+        if any(group.id > 0 for group in groups) and not leads():
+            return
         # From the outbox, not from memory: the leader of then may be another process.
         since = held_since(groups, self._outbox.latest_digests(options.mails_per_hour), options)
         digest = Digest(groups, socket.gethostname(), options.mails_per_hour, since)
