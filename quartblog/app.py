@@ -37,10 +37,11 @@ from quartblog.web.application import Application, drop_threaded_context
 logger = logging.getLogger("quartblog")
 
 
-def create_app(settings: Settings | None = None) -> Quart:
+def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quart:
     """Build the app; without settings they come from config.toml and the environment.
 
-    Nothing runs yet: log delivery and database open and close with the server's lifespan. Raise SettingsError.
+    `debug` shows tracebacks in the browser and sends no mail: only `quartblog run --debug` asks for it. Nothing runs
+    yet: log delivery and database open and close with the server's lifespan. Raise SettingsError.
     """
     served = settings is None
     watched = config_file() if served else None
@@ -48,7 +49,8 @@ def create_app(settings: Settings | None = None) -> Quart:
     app = Application("quartblog")
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.secret_key = secret_key(settings)
-    app.config.update(_config(settings), TEMPLATES_AUTO_RELOAD=app.debug)
+    # Quart has read FLASK_DEBUG by now: a variable left behind by another project must not show code to visitors.
+    app.config.update(_config(settings), DEBUG=debug, TEMPLATES_AUTO_RELOAD=debug)
     i18n.init_app(app, settings.site.language)
     static.init_app(app)
     headers.init_app(app)
@@ -64,15 +66,15 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.jinja_env.globals.update(
         avatar=avatar, site_name=settings.site.name, registration_open=settings.site.registration
     )
-    delivery = Delivery(**delivery_options(settings, mail=not app.debug))
-    watcher = Watcher(watched, settings, lambda new: _change(delivery, new, mail=not app.debug)) if watched else None
+    delivery = Delivery(**delivery_options(settings, mail=not debug))
+    watcher = Watcher(watched, settings, lambda new: _change(delivery, new, mail=not debug)) if watched else None
     _serve_with(app, _database(settings), delivery, watcher, served=served)
     hosts.init_app(app, settings.security.allowed_hosts, any_host=health.PATHS, language=settings.site.language)
     last_resort.init_app(
         app,
         trusted_proxies=settings.security.trusted_proxies,
         language=settings.site.language,
-        headers=headers.security_headers(secure=settings.secure_cookies, debug=app.debug),
+        headers=headers.security_headers(secure=settings.secure_cookies, debug=debug),
     )
     return app
 

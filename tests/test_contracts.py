@@ -42,9 +42,10 @@ def fields(page: Page) -> set[str]:
 
 
 def test_the_factory_takes_settings_or_finds_them() -> None:
-    (parameter,) = inspect.signature(create_app).parameters.values()
+    first, *others = inspect.signature(create_app).parameters.values()
 
-    assert (parameter.name, parameter.default) == ("settings", None)
+    assert (first.name, first.default) == ("settings", None)
+    assert all(other.kind is other.KEYWORD_ONLY and other.default is not other.empty for other in others)
 
 
 def test_the_routes_are_there(app: Quart) -> None:
