@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import sys
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -30,6 +30,7 @@ from quartblog.operations.reload import Watcher
 from quartblog.posts.views import blueprint as posts_blueprint
 from quartblog.profile.avatar import avatar
 from quartblog.profile.views import blueprint as profile_blueprint
+from quartblog.serving import connections, faults
 from quartblog.settings import Settings, config_file, load_settings, secret_key
 from quartblog.web import csrf, headers, hosts, i18n, last_resort, limits, static
 from quartblog.web.application import Application, drop_threaded_context
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     served = settings is None
     watched = config_file() if served else None
     settings = settings or load_settings()
+    options = delivery_options(settings, mail=not debug)
     app = Application("quartblog")
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.secret_key = secret_key(settings)
@@ -54,7 +56,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     i18n.init_app(app, settings.site.language)
     static.init_app(app)
     headers.init_app(app)
-    pages.init_app(app)
+    pages.init_app(app, mailed=options["mail"] is not None)
     limits.init_app(app)
     csrf.init_app(app)
     auth.init_app(app)
@@ -66,15 +68,16 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     app.jinja_env.globals.update(
         avatar=avatar, site_name=settings.site.name, registration_open=settings.site.registration
     )
-    delivery = Delivery(**delivery_options(settings, mail=not debug))
-    watcher = Watcher(watched, settings, lambda new: _change(delivery, new, mail=not debug)) if watched else None
-    _serve_with(app, _database(settings), delivery, watcher, served=served)
+    delivery = Delivery(**options)
+    watcher = Watcher(watched, settings, lambda new: _change(app, delivery, new, mail=not debug)) if watched else None
+    every_answer = headers.security_headers(secure=settings.secure_cookies, debug=debug)
+    _serve_with(app, _database(settings), delivery, watcher, every_answer if served else None)
     hosts.init_app(app, settings.security.allowed_hosts, any_host=health.PATHS, language=settings.site.language)
     last_resort.init_app(
         app,
         trusted_proxies=settings.security.trusted_proxies,
         language=settings.site.language,
-        headers=headers.security_headers(secure=settings.secure_cookies, debug=debug),
+        headers=every_answer,
     )
     return app
 
@@ -174,14 +177,18 @@ def _database(settings: Settings) -> Database:
     return Database(database.url.get_secret_value(), pool_size=database.pool_size, pool_timeout=database.pool_timeout)
 
 
-def _change(delivery: Delivery, settings: Settings, *, mail: bool) -> None:
-    delivery.reconfigure(**delivery_options(settings, mail=mail))
+def _change(app: Quart, delivery: Delivery, settings: Settings, *, mail: bool) -> None:
+    options = delivery_options(settings, mail=mail)
+    delivery.reconfigure(**options)
+    app.extensions[pages.MAILED] = options["mail"] is not None
 
 
-def _serve_with(app: Quart, database: Database, delivery: Delivery, watcher: Watcher | None, *, served: bool) -> None:
+def _serve_with(
+    app: Quart, database: Database, delivery: Delivery, watcher: Watcher | None, served: Mapping[str, str] | None
+) -> None:
     """Open the delivery first and close it last, so that it hears of everything between.
 
-    `served`: the process is a server's, and has this one app.
+    `served`: the headers that no answer may lack, where the process is a server's, and has this one app.
     """
     app.extensions[DATABASE] = database
     app.extensions[health.DELIVERY] = delivery
@@ -191,11 +198,14 @@ def _serve_with(app: Quart, database: Database, delivery: Delivery, watcher: Wat
         async with AsyncExitStack() as stack:
             delivery.start()
             stack.push_async_callback(asyncio.to_thread, delivery.stop)
+            loop = asyncio.get_running_loop()
+            stack.callback(loop.set_exception_handler, faults.install(loop))
             stack.push_async_callback(database.close)
             await _check_schema(database)
             if watcher is not None:
                 await stack.enter_async_context(_in_background(watcher.watch()))
-            if served:
+            if served is not None:
+                connections.install(served)
                 _prepare_for_storms()
             if app.debug:
                 logger.info("Debug is on: failures are shown in the browser, the mail server is not used")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
-from hypercorn.run import run as hypercorn
 
 from quartblog import migrations
-from quartblog.cli import serving
+from quartblog.app import delivery_options
 from quartblog.cli.database import bring_up_to_date
+from quartblog.delivery import Delivery
+from quartblog.serving import parent
+from quartblog.serving.configuration import configuration, listen, warnings
 from quartblog.settings import secret_key
 from quartblog.settings.kinds import is_loopback
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
     from quartblog.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 @click.command("run")
@@ -41,23 +46,21 @@ def command(invocation: Invocation, host: str | None, port: int | None, workers:
     """
     if debug and workers not in {None, 1}:
         raise click.UsageError("--debug runs one worker: leave --workers out")
-    # Until Hypercorn takes the signals over, the default for SIGTERM would skip every clean-up.
+    # Until the parent takes the signals over, the default for SIGTERM would skip every clean-up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        was_asked_to = _run(invocation, host, port, 1 if debug else workers, debug=debug)
+        ended_well = _run(invocation, host, port, 1 if debug else workers, debug=debug)
     except KeyboardInterrupt:
         return
-    if not was_asked_to:
-        raise click.ClickException(
-            "a worker ended by itself, and the others with it; its log or the system's may say why"
-        )
+    if not ended_well:
+        raise click.exceptions.Exit(1)
 
 
 def _run(invocation: Invocation, host: str | None, port: int | None, workers: int | None, *, debug: bool) -> bool:
-    """Serve, and return whether a signal ended it."""
+    """Serve; False where a worker failed."""
     settings = invocation.settings()
-    config = serving.configuration(host, port, workers)
-    listening = serving.listen(config)
+    config = configuration(host, port, workers)
+    listening = listen(config)
     try:
         _prepare(settings)
     except BaseException:
@@ -65,18 +68,25 @@ def _run(invocation: Invocation, host: str | None, port: int | None, workers: in
             bound.close()
         raise
     invocation.pass_on()
-    if debug:
-        # Quart reads QUART_DEBUG in app.run() only; the configuration it shares with Flask reads the other one.
-        os.environ["QUART_DEBUG"] = os.environ["FLASK_DEBUG"] = "1"
     for bound, address in listening:
         if debug and not is_loopback(bound.getsockname()[0]):
             click.echo(f"Warning: --debug shows the code to everybody who reaches {address}", err=True)
         click.echo(f"{settings.site.name} is at {address} (Ctrl-C ends it)")
-    serving.hand_over(listening, config)
-    with serving.noting_signals() as was_asked_to:
-        hypercorn(config)
-        serving.wait_for_workers(config)
-        return was_asked_to()
+        # The number is Hypercorn's now.
+        bound.detach()
+    for warning in warnings(config):
+        click.echo(f"Warning: {warning}", err=True)
+    return parent.serve(config, partial(_report, settings), debug=debug)
+
+
+def _report(settings: Settings, text: str) -> None:
+    """Say on standard error, in the log file and to the outbox what no worker can say."""
+    click.echo(f"Error: {text}", err=True)
+    try:
+        with Delivery(**delivery_options(settings, mail=False)):
+            logger.error(text)
+    except Exception as error:  # noqa: BLE001 - the disk may be full or gone, and the end must go on
+        click.echo(f"Error: the log could not be written: {error}", err=True)
 
 
 def _prepare(settings: Settings) -> None:

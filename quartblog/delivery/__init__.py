@@ -40,6 +40,7 @@ from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, Rou
 from .outbox.options import OutboxOptions
 from .outbox.outbox import Outbox
 from .pipeline import Delivery
+from .text.wordless import wordless
 
 __all__ = [
     "Delivery",
@@ -58,4 +59,5 @@ __all__ = [
     "new_message",
     "scope",
     "send",
+    "wordless",
 ]

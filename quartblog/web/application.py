@@ -1,17 +1,86 @@
-"""Quart, but its records of failed requests tell the route's rule, not the path, and none is left out.
+"""Quart, but whatever leaves a view is a failure with a page and one record, and records tell the route's rule.
 
-The path holds what a visitor wrote, and what Quart shows a developer itself it does not record.
+The path holds what a visitor wrote, and Quart does not record what it shows a developer itself. And Quart answers what
+is an `Exception`: a `CancelledError` of a task the view awaited, a `SystemExit`, a `GeneratorExit` end the request
+without a word. Only a cancellation that the server asked for, since the client left or the server stops, passes on.
 """
 
+import asyncio
 from inspect import iscoroutinefunction
 from typing import Any
 
 from quart import Quart, Request, has_request_context, request
+from quart.asgi import ASGIHTTPConnection
 from quart.typing import ResponseTypes
+
+from quartblog.web.fixed_answer import Receive, Send
+
+
+class Escaped(Exception):
+    """Stands for what left a view and is no Exception; that is the cause."""
+
+
+class HTTPConnection(ASGIHTTPConnection):
+    """One request: knows whether the server itself ended it."""
+
+    ended = False
+    """Whether the client has left or the server stops."""
+
+    async def __call__(self, receive: Receive, send: Send) -> None:  # type: ignore[override]  # ours are plain dicts
+        """Answer the request."""
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+        async def note_and_receive() -> dict[str, Any]:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self.ended = True
+            return message
+
+        try:
+            await super().__call__(note_and_receive, send)  # type: ignore[arg-type]
+        except asyncio.CancelledError:
+            # Quart 0.22 leaves its two tasks behind.
+            self.ended = True
+            for task in self.tasks:
+                task.cancel()
+            if self.tasks:
+                await asyncio.wait(self.tasks)
+            raise
+
+    async def handle_messages(self, *arguments: Any) -> None:
+        """Take in what the client sends."""
+        self._note_task()
+        await super().handle_messages(*arguments)
+
+    async def handle_request(self, *arguments: Any) -> None:
+        """Answer, whatever is raised."""
+        task = self._note_task()
+        try:
+            await super().handle_request(*arguments)
+        except asyncio.CancelledError as error:
+            if self.ended:
+                raise
+            # Nobody but the view itself can have asked for it.
+            task.uncancel()
+            raise Escaped from error
+        except BaseException as error:
+            if isinstance(error, Exception) or asyncio.current_task() is not task:  # The coroutine is thrown away.
+                raise
+            raise Escaped from error
+
+    def _note_task(self) -> asyncio.Task[Any]:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  Quart makes one for each half
+        self.tasks.add(task)
+        if self.ended:
+            task.cancel()
+        return task
 
 
 class Application(Quart):
     """The class of our app."""
+
+    asgi_http_class = HTTPConnection  # type: ignore[assignment]  # its messages are plain dicts
 
     async def handle_request(self, request: Request) -> ResponseTypes:
         """Answer, and record what Quart is about to show: with DEBUG or TESTING it raises before it would."""
@@ -21,6 +90,20 @@ class Application(Quart):
             if self.debug or self.testing:
                 self._record(request, error)
             raise
+
+    async def full_dispatch_request(self, *arguments: Any) -> Any:
+        """Turn what leaves a view, or a function around it, into what Quart answers."""
+        task = asyncio.current_task()
+        try:
+            return await super().full_dispatch_request(*arguments)
+        except asyncio.CancelledError as error:
+            if task is None or task.cancelling():
+                raise
+            raise Escaped from error
+        except BaseException as error:
+            if isinstance(error, Exception) or asyncio.current_task() is not task:  # The coroutine is thrown away.
+                raise
+            raise Escaped from error
 
     def log_exception(self, *arguments: Any) -> None:
         """Record the exception that nothing in the app has handled; its information comes last.
@@ -34,8 +117,23 @@ class Application(Quart):
 
     def _record(self, request: Request, exc_info: Any) -> None:
         route = request.url_rule.rule if request.url_rule is not None else "(no route)"
+        error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
         # The line tells the caller's place, in Quart, as it did before.
-        self.logger.error("Exception on request %s %s", request.method, route, exc_info=exc_info, stacklevel=3)
+        self.logger.error("Exception on request %s %s", request.method, route, exc_info=raised(error), stacklevel=3)
+
+
+def raised(error: BaseException) -> BaseException:
+    """Return what the application's code raised, without what stands around it.
+
+    Quart 0.23 runs each request in a task group, which wraps it.
+    """
+    while True:
+        if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        elif isinstance(error, Escaped) and error.__cause__ is not None:
+            error = error.__cause__
+        else:
+            return error
 
 
 def drop_threaded_context(app: Quart) -> None:

@@ -4,7 +4,7 @@ import html
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from quartblog.errors.pages import problem
+from quartblog.errors.pages import Explanation, problem
 from quartblog.web import static
 from quartblog.web.i18n import N_, Language, negotiate, translate
 
@@ -24,7 +24,7 @@ _PAGE = """<!doctype html>
 <body>
 <main class="measure">
 <h1>{title}</h1>
-{id_line}<p><a class="button" href="/">{home}</a></p>
+{hint_line}{id_line}<p><a class="button" href="/">{home}</a></p>
 </main>
 </body>
 </html>
@@ -32,22 +32,26 @@ _PAGE = """<!doctype html>
 
 
 class FixedAnswer(NamedTuple):
-    """A status, an N_ text, and the error id where there is one."""
+    """A status and what it means, the error id where there is one, and after how many seconds to try again."""
 
     status: int
-    text: str
+    explanation: Explanation
     error_id: str | None = None
+    retry_after: int | None = None
 
     async def send(self, scope: Scope, send: Send, default: Language) -> None:
         """Answer the request of `scope`, in `default` where it asks for no language of ours."""
         language = negotiate(header(scope, b"accept-language"), default)
-        title = translate(self.text, language)
+        title = translate(self.explanation.title, language)
+        hint = translate(self.explanation.hint, language) if self.explanation.hint else None
         accept = header(scope, b"accept")
         if "json" in accept and "html" not in accept:
-            content_type, body = b"application/problem+json", problem(self.status, title, None, self.error_id)
+            content_type, body = b"application/problem+json", problem(self.status, title, hint, self.error_id)
         else:
-            content_type, body = b"text/html; charset=utf-8", _page(language, title, self.error_id)
+            content_type, body = b"text/html; charset=utf-8", _page(language, title, hint, self.error_id)
         headers = [(b"content-type", content_type), (b"cache-control", b"no-store")]
+        if self.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % self.retry_after))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": body.encode(), "more_body": False})
 
@@ -60,12 +64,14 @@ def header(scope: Scope, name: bytes) -> str:
     return ""
 
 
-def _page(language: Language, title: str, error_id: str | None) -> str:
+def _page(language: Language, title: str, hint: str | None, error_id: str | None) -> str:
+    hint_line = f"<p>{html.escape(hint)}</p>\n" if hint else ""
     id_line = f"<p>{translate(N_('错误编号'), language)}: <code>{error_id}</code></p>\n" if error_id else ""
     return _PAGE.format(
         lang="zh-Hans" if language == "zh" else language,
         title=html.escape(title),
         stylesheet=static.address("quartblog.css"),
+        hint_line=hint_line,
         id_line=id_line,
         home=translate(N_("返回首页"), language),
     )

@@ -6,6 +6,8 @@ from quart import Quart, Response, request
 from quart.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from quart.wrappers import BaseRequestWebsocket
 
+from quartblog.web.redirects import within_site
+
 # No script, nothing from another host, no framing: there is nothing here that needs more.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; "
@@ -56,6 +58,10 @@ def init_app(app: Quart) -> None:
     """Tell caches whose a page is. Static files are anybody's; a page in their place is not."""
 
     async def note_whose(response: Response) -> Response:
+        if response.location and (within := within_site(response.location)) != response.location:
+            # Werkzeug's own redirects are built from the Host header, which is the client's word; so is their text.
+            response.location = within
+            response.set_data(b"")
         if request.endpoint != "static" or response.status_code >= 400:
             response.headers["Vary"] = VARY
             response.headers.setdefault("Cache-Control", "private, no-cache")

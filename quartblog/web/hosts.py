@@ -5,10 +5,11 @@ from typing import cast
 
 from quart import Quart
 
+from quartblog.errors.pages import Explanation
 from quartblog.web.fixed_answer import ASGIApp, FixedAnswer, Receive, Scope, Send, header
 from quartblog.web.i18n import N_, Language
 
-REFUSAL = FixedAnswer(400, N_("请求有误: 本站不使用这个域名"))
+REFUSAL = FixedAnswer(400, Explanation(N_("请求有误: 本站不使用这个域名")))
 
 
 def init_app(app: Quart, allowed_hosts: Sequence[str], *, any_host: Collection[str], language: Language) -> None:

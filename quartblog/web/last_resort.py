@@ -1,10 +1,12 @@
 """Proxy headers -> our hosts -> the app, and around it all the layer that always has an answer.
 
 Whatever fails inside, the visitor gets a page and the operator a record: an error page that fails itself, a library
-that raises around the handlers. The outermost layer also opens the scope of the request's records, and completes every
-answer with the headers it must not lack.
+that raises around the handlers. A request that the server cuts off, because it stops, is answered too, and recorded
+nowhere. The outermost layer also opens the scope of the request's records, and completes every answer with the headers
+it must not lack.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,12 +17,15 @@ from hypercorn.middleware import ProxyFixMiddleware
 from quart import Quart
 
 from quartblog.delivery import context
+from quartblog.errors.pages import EXPLANATIONS, RETRY_AFTER
 from quartblog.web import sent
+from quartblog.web.application import raised
 from quartblog.web.fixed_answer import ASGIApp, FixedAnswer, Receive, Scope, Send
-from quartblog.web.i18n import N_, Language
+from quartblog.web.i18n import Language
 
 logger = logging.getLogger(__name__)
 
+_PROTO = b"x-forwarded-proto"
 # Everything ASCII that may stand in a query string, and the percent sign of what is already escaped.
 _QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -33,7 +38,7 @@ def init_app(app: Quart, *, trusted_proxies: int, language: Language, headers: M
     """
     inner = cast("ASGIApp", app.asgi_app)
     if trusted_proxies:
-        inner = cast("ASGIApp", ProxyFixMiddleware(cast("Any", inner), trusted_hops=trusted_proxies))
+        inner = _web_schemes(ProxyFixMiddleware(cast("Any", inner), trusted_hops=trusted_proxies))
     app.asgi_app = LastResort(inner, language, headers)  # type: ignore[assignment, method-assign]
 
 
@@ -72,12 +77,18 @@ class LastResort:
             await send(message)
 
         try:
+            _refuse_root_path(scope)
             await self.app(scope, receive, complete_and_send)
-        except Exception as error:
-            logger.exception("Nothing else answered this request", exc_info=_alone(error))
+        except asyncio.CancelledError:
             if not started:
-                text = N_("发生意外错误, 已通知管理员，给您带来的不便，请多多原谅")
-                await FixedAnswer(500, text, error_id).send(scope, complete_and_send, self.language)
+                answer = FixedAnswer(503, EXPLANATIONS[503], retry_after=RETRY_AFTER)
+                await answer.send(scope, complete_and_send, self.language)
+            raise
+        except Exception as error:
+            logger.exception("Nothing else answered this request", exc_info=raised(error))
+            if not started:
+                answer = FixedAnswer(500, EXPLANATIONS[500], error_id)
+                await answer.send(scope, complete_and_send, self.language)
 
     def _completed(self, start: Mapping[str, Any], error_id: str) -> list[tuple[bytes, bytes]]:
         required = self.headers
@@ -86,11 +97,26 @@ class LastResort:
         return [*start["headers"], *required]
 
 
-def _alone(error: Exception) -> Exception:
-    """What failed: Quart 0.23 runs each request in a task group, which wraps it."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+def _refuse_root_path(scope: Scope) -> None:
+    if scope.get("root_path"):
+        # Links, cookies and redirects would all need it.
+        raise RuntimeError("root_path is set: the blog is served at the root of a host name only")
+
+
+def _web_schemes(proxied: ProxyFixMiddleware) -> ASGIApp:
+    """Ignore an X-Forwarded-Proto that names neither http nor https: links are built from it."""
+
+    async def pass_on(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            kept = [header for header in scope["headers"] if header[0] != _PROTO or _names_schemes(header[1])]
+            scope = scope | {"headers": kept}
+        await proxied(cast("Any", scope), cast("Any", receive), cast("Any", send))
+
+    return pass_on
+
+
+def _names_schemes(value: bytes) -> bool:
+    return all(name.strip() in {b"http", b"https"} for name in value.split(b","))
 
 
 def _readable(scope: Scope) -> Scope:

@@ -1,7 +1,7 @@
-"""Where a visitor may be sent after signing in."""
+"""Where a visitor may be sent: nowhere but to this site."""
 
 from posixpath import normpath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 
 def safe_path(address: str | None, *, never: str | None = None) -> str | None:
@@ -15,6 +15,16 @@ def safe_path(address: str | None, *, never: str | None = None) -> str | None:
     if any(character <= " " or character == "\x7f" for character in address):
         return None
     return None if _destination(address) == never else address
+
+
+def within_site(location: str) -> str:
+    """Return the address without scheme and host. No page of ours sends a visitor elsewhere."""
+    try:
+        _, _, path, query, fragment = urlsplit(location)
+    except ValueError:  # A host that cannot be one.
+        return "/"
+    # With two slashes it would be a host again.
+    return urlunsplit(("", "", "/" + path.lstrip("/\\"), query, fragment))
 
 
 def _destination(address: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from quartblog.cli import main
-from tests.cli.standins import Hypercorn
+from tests.cli.standins import Workers
 
 Command = Callable[..., Result]
 
@@ -67,10 +67,10 @@ def config(folder: Path) -> Callable[..., None]:
 
 
 @pytest.fixture
-def hypercorn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hypercorn]:
-    """In place of the server."""
-    hypercorn = Hypercorn()
-    monkeypatch.setattr("quartblog.cli.run.hypercorn", hypercorn)
-    yield hypercorn
-    for opened in hypercorn.sockets:
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+    """In place of the processes that serve."""
+    workers = Workers()
+    monkeypatch.setattr("quartblog.serving.parent.serve", workers)
+    yield workers
+    for opened in workers.sockets:
         opened.close()

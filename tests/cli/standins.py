@@ -1,36 +1,33 @@
-"""What stands in for Hypercorn where a test wants to see what it is given."""
+"""What stands in for the workers where a test wants to see what they are given."""
 
 import os
-import signal
 import socket
+from collections.abc import Callable
 
 from hypercorn.config import Config
 
 
-class Hypercorn:
-    """Stands where Hypercorn's run() is: keeps what it was given and ends as it was told to.
-
-    It takes the signals over and returns 0 as the real one does, whether it was asked to end or lost a worker.
-    """
+class Workers:
+    """Stands where `serving.parent.serve` is: keeps what it was given and ends as it was told to."""
 
     def __init__(self) -> None:
         self.config = Config()
+        self.debug = False
         self.sockets: list[socket.socket] = []
         self.environ: dict[str, str] = {}
-        self.ends_with: signal.Signals | type[BaseException] | None = signal.SIGINT
+        self.fails_with: str | type[BaseException] | None = None
+        """The sentence that is reported, or what the preparation is broken off with."""
         self.called = False
 
-    def __call__(self, config: Config) -> int:
+    def __call__(self, config: Config, report: Callable[[str], None], *, debug: bool) -> bool:
         self.called = True
-        self.config, self.environ = config, dict(os.environ)
+        self.config, self.debug, self.environ = config, debug, dict(os.environ)
         self.sockets = config.create_sockets().insecure_sockets
-        if isinstance(self.ends_with, signal.Signals):
-            before = signal.signal(self.ends_with, lambda *_: None)
-            signal.raise_signal(self.ends_with)
-            signal.signal(self.ends_with, before)
-        elif self.ends_with is not None:
-            raise self.ends_with
-        return 0
+        if isinstance(self.fails_with, str):
+            report(self.fails_with)
+        elif self.fails_with is not None:
+            raise self.fails_with
+        return self.fails_with is None
 
     @property
     def port(self) -> int:

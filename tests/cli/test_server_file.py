@@ -8,42 +8,86 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from quartblog.cli import serving
-from tests.cli.standins import Hypercorn
+from quartblog.serving import configuration as serving
+from tests.cli.standins import Workers
 
-pytestmark = pytest.mark.usefixtures("hypercorn")
+pytestmark = pytest.mark.usefixtures("workers")
 
 Command = Callable[..., Result]
+CERTIFICATE = Path(__file__).parents[1] / "delivery" / "certificates" / "server.pem"
 
 
-def test_hypercorns_own_file_is_read_and_the_options_win(
-    quartblog: Command, hypercorn: Hypercorn, folder: Path
-) -> None:
+def test_hypercorns_own_file_is_read_and_the_options_win(quartblog: Command, workers: Workers, folder: Path) -> None:
     (folder / "hypercorn.toml").write_text('bind = "[::1]:1"\nworkers = 3\nkeep_alive_timeout = 9\nbacklog = 7')
 
     quartblog("run", "--host", "127.0.0.1", "--port", "0", "--workers", "4")
 
-    assert (hypercorn.config.workers, hypercorn.config.keep_alive_timeout) == (4, 9)
-    assert hypercorn.sockets[0].getsockname()[0] == "127.0.0.1"
+    assert (workers.config.workers, workers.config.keep_alive_timeout) == (4, 9)
+    assert workers.sockets[0].getsockname()[0] == "127.0.0.1"
 
 
 def test_one_option_leaves_the_other_half_of_the_address_alone(
-    quartblog: Command, hypercorn: Hypercorn, folder: Path
+    quartblog: Command, workers: Workers, folder: Path
 ) -> None:
     (folder / "hypercorn.toml").write_text('bind = "127.0.0.2:1"')
 
     quartblog("run", "--port", "0")
 
-    assert hypercorn.sockets[0].getsockname()[0] == "127.0.0.2"
+    assert workers.sockets[0].getsockname()[0] == "127.0.0.2"
 
 
-def test_a_unix_socket_is_left_to_hypercorn(quartblog: Command, hypercorn: Hypercorn, folder: Path) -> None:
+def test_a_unix_socket_is_left_to_hypercorn(quartblog: Command, workers: Workers, folder: Path) -> None:
     (folder / "hypercorn.toml").write_text('bind = ["127.0.0.1:0", "unix:blog.sock"]')
 
     result = quartblog("run")
 
     assert result.exit_code == 0
-    assert [opened.family for opened in hypercorn.sockets] == [socket.AF_INET, socket.AF_UNIX]
+    assert [opened.family for opened in workers.sockets] == [socket.AF_INET, socket.AF_UNIX]
+
+
+def test_a_unix_socket_that_is_in_use_is_refused_and_left_alone(
+    quartblog: Command, workers: Workers, folder: Path
+) -> None:
+    (folder / "hypercorn.toml").write_text('bind = "unix:blog.sock"')
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind("blog.sock")
+        other.listen()
+
+        result = quartblog("run")
+
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == ("Error: unix:blog.sock is taken by another program: stop it, or choose another path\n")
+        assert not workers.called
+        with socket.socket(socket.AF_UNIX) as visitor:
+            visitor.connect("blog.sock")
+
+
+def test_a_unix_socket_that_a_dead_program_left_is_taken_over(
+    quartblog: Command, workers: Workers, folder: Path
+) -> None:
+    (folder / "hypercorn.toml").write_text('bind = "unix:blog.sock"')
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind("blog.sock")
+
+    assert quartblog("run").exit_code == 0
+    assert workers.sockets[0].getsockname() == "blog.sock"
+
+
+def test_http_2_is_not_offered_unless_it_is_asked_for(folder: Path) -> None:
+    (folder / "hypercorn.toml").write_text("workers = 1")
+
+    assert serving.configuration(None, None, None).alpn_protocols == ["http/1.1"]
+
+
+def test_http_2_that_is_asked_for_is_warned_of(quartblog: Command, workers: Workers, folder: Path) -> None:
+    (folder / "hypercorn.toml").write_text(
+        f'alpn_protocols = ["h2", "http/1.1"]\ncertfile = "{CERTIFICATE}"\nkeyfile = "{CERTIFICATE}"'
+    )
+
+    result = quartblog("run", "--port", "0")
+
+    assert workers.config.alpn_protocols == ["h2", "http/1.1"]
+    assert result.stderr.startswith("Warning: hypercorn.toml offers HTTP/2")
 
 
 def test_the_file_of_the_program_is_used_where_the_folder_has_none(folder: Path) -> None:
@@ -62,6 +106,15 @@ def test_the_file_of_the_program_is_used_where_the_folder_has_none(folder: Path)
         ("workers = ", "hypercorn.toml: Invalid value (at"),
         ("workers = 0", "hypercorn.toml: workers = 0: must be a whole number of at least 1"),
         ('workers = "2"', "hypercorn.toml: workers = '2': must be a whole number of at least 1"),
+        ("keep_alive_timeout = '5'", "hypercorn.toml: keep_alive_timeout = '5': must be a number, and not below 0"),
+        ("shutdown_timeout = -1", "hypercorn.toml: shutdown_timeout = -1: must be a number, and not below 0"),
+        ("include_server_header = 1", "hypercorn.toml: include_server_header = 1: must be true or false"),
+        ("worker_class = 'trio'", "hypercorn.toml: worker_class = 'trio': must be asyncio or uvloop"),
+        ("root_path = '/blog'", "hypercorn.toml: root_path: the blog is served at the root of a host name only"),
+        ("[logconfig_dict]\nversion = 1", "hypercorn.toml: logconfig_dict: logging is set in config.toml, [logging]"),
+        ("logconfig = 'logging.ini'", "hypercorn.toml: logconfig: logging is set in config.toml, [logging]"),
+        ('bind = "unix:nowhere/blog.sock"', "unix:nowhere/blog.sock: there is no such folder"),
+        ('bind = "unix:hypercorn.toml"', "unix:hypercorn.toml: something else than a socket is there"),
         ('bind = "127.0.0.1:http"', "'127.0.0.1:http' is no address: write HOST:PORT"),
     ],
 )

@@ -1,0 +1,135 @@
+"""The parent of the workers: starts them, hears the signals, and sees to it that every one of them ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import socket
+import time
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
+
+from quartblog.serving.worker import SIGNALS, work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.context import SpawnProcess
+
+    from hypercorn.config import Config, Sockets
+
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+class _Workers:
+    """The processes of one generation: a restart makes a new one."""
+
+    def __init__(self, config: Config, sockets: Sockets, *, debug: bool) -> None:
+        self._config = config
+        self._sockets = sockets
+        self._debug = debug
+        # Nothing is ever written: the end of the pipe, which comes with the parent's death as well, means stop.
+        self._told, self._tell = _CONTEXT.Pipe(duplex=False)
+        self.running: list[SpawnProcess] = []
+
+    def fill(self) -> None:
+        """Start as many as are missing."""
+        for _ in range(self._config.workers - len(self.running)):
+            worker = _CONTEXT.Process(
+                target=work, args=(self._config, self._sockets, self._told), kwargs={"debug": self._debug}, daemon=True
+            )
+            # Inherited: a signal to all processes must not end one that does not ignore it yet.
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            try:
+                worker.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            self.running.append(worker)
+
+    def ended(self) -> list[SpawnProcess]:
+        """Take out those that are no longer there."""
+        gone = [worker for worker in self.running if worker.exitcode is not None]
+        self.running = [worker for worker in self.running if worker not in gone]
+        return gone
+
+    def stop(self) -> int:
+        """Ask all of them to end, and kill those that are late; return how many that were."""
+        self._tell.close()
+        late = 0
+        deadline = time.monotonic() + bound(self._config)
+        for worker in self.running:
+            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.exitcode is None:
+                late += 1
+                worker.kill()
+                worker.join()
+        self._told.close()
+        return late
+
+
+def bound(config: Config) -> float:
+    """Seconds a stop may take."""
+    return config.graceful_timeout + config.shutdown_timeout
+
+
+def serve(config: Config, report: Callable[[str], None], *, debug: bool = False) -> bool:
+    """Serve with `config.workers` processes until SIGINT or SIGTERM; SIGHUP puts new ones in their place.
+
+    False where a worker ended by itself, or had to be killed; `report` gets the sentence that says so.
+    """
+    sockets = config.create_sockets()
+    with _signals() as received:
+        try:
+            while True:
+                asked, late = _serve_once(config, sockets, received, debug=debug)
+                if late:
+                    one = "a worker was" if late == 1 else f"{late} workers were"
+                    report(f"{one} still there {bound(config):g} s after the stop began, and had to be killed")
+                if not asked:
+                    report("a worker ended by itself, and the others with it; its log or the system's may say why")
+                if asked != {signal.SIGHUP}:
+                    return bool(asked) and not late
+        finally:
+            for each in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
+                each.close()
+
+
+def _serve_once(config: Config, sockets: Sockets, received: socket.socket, *, debug: bool) -> tuple[set[int], int]:
+    """Serve with one generation of workers; return the signals that ended it, and how many had to be killed."""
+    workers = _Workers(config, sockets, debug=debug)
+    asked: set[int] = set()
+    failed = False
+    try:
+        while not (asked or failed):
+            # Also in the place of those that have answered `max_requests`.
+            workers.fill()
+            wait([received, *(worker.sentinel for worker in workers.running)])
+            asked = {number for number in _read(received) if number in SIGNALS}
+            failed = any(worker.exitcode for worker in workers.ended())
+    finally:
+        late = workers.stop()
+    return asked, late
+
+
+@contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """A socket from which the numbers of received signals can be read, while they do nothing else."""
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        reading.settimeout(0)
+        writing.settimeout(0)
+        descriptor = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        handlers = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+        try:
+            yield reading
+        finally:
+            signal.set_wakeup_fd(descriptor)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _read(received: socket.socket) -> bytes:
+    try:
+        return received.recv(4096)
+    except BlockingIOError:
+        return b""

@@ -1,0 +1,58 @@
+"""One worker process of `quartblog run`: the app, served by Hypercorn, until the parent says stop or is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+from hypercorn.asyncio.run import worker_serve
+from hypercorn.utils import wrap_app
+
+from quartblog.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+    from hypercorn.config import Config, Sockets
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What the parent alone answers.
+
+A terminal, a service manager and `kill` of a process group signal every process at once: a worker that ended by itself
+would break off its requests and what it has to write.
+"""
+
+
+def work(config: Config, sockets: Sockets, stop: Connection, *, debug: bool) -> None:
+    """Serve until `stop` can be read, which it also can once the parent is dead."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    # The parent blocked them while it started this process.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    app = wrap_app(create_app(debug=debug), config.wsgi_max_body_size, "asgi")
+
+    async def serve() -> None:
+        stopping = asyncio.Event()
+        asyncio.get_running_loop().add_reader(stop.fileno(), stopping.set)
+        await worker_serve(app, config, sockets=sockets, shutdown_trigger=stopping.wait)
+
+    with asyncio.Runner(debug=config.debug, loop_factory=_loop_factory(config)) as runner:
+        loop = runner.get_loop()
+        serving = loop.create_task(serve())
+        while not serving.done():
+            # asyncio lets these two end the loop, whichever task raised them: here it is a view's, and fails alone.
+            try:
+                loop.run_until_complete(serving)
+            except (SystemExit, KeyboardInterrupt):
+                if serving.done():
+                    raise
+
+
+def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if config.worker_class != "uvloop":
+        return None
+    import uvloop  # noqa: PLC0415 - installed only where there is one
+
+    return uvloop.new_event_loop
