@@ -70,7 +70,8 @@ async def test_the_rehearsal_is_off_unless_asked_for(serve: Serve) -> None:
     assert (await visitor.send("POST", "/errors/rehearsal/x")).status == 404
 
 
-async def test_the_texts_of_the_original_are_said(visitor: Visitor, log: LogFile) -> None:
+async def test_the_texts_of_the_original_are_said(visitor: Visitor, log: LogFile, serve: Serve) -> None:
+    mailed = await serve(mail={"server": "127.0.0.1", "port": 1, "admins": ["ops@example.org"]})
     account = {"username": "ada", "email": "ada@example.com", "password": PASSWORD, "password2": PASSWORD}
 
     async def page_behind(answer: Page) -> str:
@@ -79,7 +80,7 @@ async def test_the_texts_of_the_original_are_said(visitor: Visitor, log: LogFile
     said = {
         "start": (await visitor.get("/")).text,
         "unknown": (await visitor.get("/nowhere")).text,
-        "failure": (await visitor.get("/errors/rehearsal")).text,
+        "failure": (await Visitor(mailed).get("/errors/rehearsal")).text,
         "sign in first": await page_behind(await visitor.get("/user/edit")),
         "registered": await page_behind(await visitor.submit("/register", **account)),
         "name taken": (await visitor.submit("/register", **account | {"email": "b@example.com"})).text,
@@ -92,7 +93,7 @@ async def test_the_texts_of_the_original_are_said(visitor: Visitor, log: LogFile
     expected = {
         "start": ["首页", "登录", "注册"],
         "unknown": ["网页未找到", "返回首页"],
-        "failure": ["发生意外错误, 已通知管理员，给您带来的不便，请多多原谅", "返回首页"],
+        "failure": ["<h1>发生意外错误</h1>", ">已通知管理员，给您带来的不便，请多多原谅</p>", "返回首页"],
         "sign in first": ["请登录后访问此页面"],
         "registered": ["祝贺，你现在已成为一个注册用户！"],
         "name taken": ["该用户名已被使用"],

@@ -7,7 +7,7 @@ same id into the header.
 
 import json
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,11 +16,19 @@ from quart import Quart, Response, current_app, flash, redirect, request, url_fo
 from quart.typing import ResponseReturnValue
 from quart_auth import Unauthorized
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, NotFound, ServiceUnavailable
+from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_accept_header
 
 from quartblog.delivery import current_scope
-from quartblog.errors.exceptions import DatabaseUnavailable, NoSuchUser, StaleForm
+from quartblog.errors.exceptions import (
+    DatabaseUnavailable,
+    EmailTaken,
+    InvalidUsername,
+    Refusal,
+    StaleForm,
+    UsernameTaken,
+    WrongCredentials,
+)
 from quartblog.web import sent
 from quartblog.web.i18n import N_, _, locale
 
@@ -33,6 +41,8 @@ RETRY_AFTER = 10
 ACCEPT_READ = 1000
 
 RENDERED = "quartblog.error_pages"
+MAILED = "quartblog.failures_are_mailed"
+"""Whether a mail server is set. It changes while the site runs."""
 # Stands in a rendered page where the error id goes; no text holds it, for there < is escaped.
 _ID = Markup("<error id>")
 
@@ -52,22 +62,36 @@ EXPLANATIONS = {
     404: Explanation(N_("网页未找到"), N_("地址可能有误，或者内容已被删除。")),
     405: Explanation(N_("不支持的请求方法"), N_("这个地址不接受这种请求，请从首页重新进入。")),
     408: Explanation(N_("请求超时"), N_("内容没有在规定的时间内传完，请检查网络后重试。")),
+    409: Explanation(N_("内容冲突"), N_("提交的内容与已有的内容冲突，请修改后重试。")),
     413: Explanation(N_("提交的内容过大"), N_("请缩短内容后重新提交。")),
     429: Explanation(N_("请求过于频繁"), N_("请稍候片刻再试。")),
-    500: Explanation(N_("发生意外错误, 已通知管理员，给您带来的不便，请多多原谅")),
+    500: Explanation(N_("发生意外错误"), N_("已通知管理员，给您带来的不便，请多多原谅")),
     503: Explanation(N_("服务暂时不可用"), N_("请稍候片刻再试，已输入的内容可以在返回上一页后找回。")),
 }
-_STALE_FORM = Explanation(N_("表单已失效"), N_("页面打开得太久，或者登录状态已改变。请返回上一页，刷新后重新提交。"))
+_ONLY_RECORDED = Explanation(N_("发生意外错误"), N_("已记录，给您带来的不便，请多多原谅"))
+# A refusal that is not here, nor any class it is one of, is explained by its status.
+_REFUSALS: dict[type, Explanation] = {
+    StaleForm: Explanation(N_("表单已失效"), N_("页面打开得太久，或者登录状态已改变。请返回上一页，刷新后重新提交。")),
+    UsernameTaken: Explanation(N_("该用户名已被使用"), N_("请使用其他用户名")),
+    EmailTaken: Explanation(N_("该邮箱已被使用")),
+    InvalidUsername: Explanation(
+        N_("请求有误"), N_("请使用字母、数字、汉字或 _ - . ，以字母、数字或汉字开头，不要混用不同的文字")
+    ),
+    WrongCredentials: Explanation(N_("用户名或密码有误")),
+}
 
 
-def init_app(app: Quart) -> None:
-    """Answer every exception that can leave a view. Comes before what may refuse a request."""
+def init_app(app: Quart, *, mailed: bool) -> None:
+    """Answer every exception that can leave a view. Comes before what may refuse a request.
+
+    `mailed`: whether somebody is mailed about failures.
+    """
     app.extensions[RENDERED] = {}
+    app.extensions[MAILED] = mailed
     app.before_request(note_route)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Unauthorized, sign_in_first)
-    app.register_error_handler(StaleForm, stale_form)
-    app.register_error_handler(NoSuchUser, no_such_user)
+    app.register_error_handler(Refusal, refused)
     app.register_error_handler(DatabaseUnavailable, database_unavailable)
 
 
@@ -87,35 +111,37 @@ async def note_route() -> None:
 
 async def http_error(error: HTTPException) -> ResponseReturnValue:
     """Show the error's own status. A 5xx that no exception stands behind is recorded here."""
-    if _is_failure(error) and getattr(error, "original_exception", None) is None:
+    status = error.code or 500
+    if status >= 500 and getattr(error, "original_exception", None) is None:
         logger.error("Answered %s %s", error.code, error.name, exc_info=error)
-    return await _answer(error)
+    return await _answer(status, headers=error.get_headers())
 
 
 async def sign_in_first(error: Unauthorized) -> ResponseReturnValue:
     """Send a browser to the sign-in page and back afterwards; tell a JSON client 401."""
     if _wants_json():
-        return await _answer(error)
+        return await _answer(401, headers=error.get_headers())
     await flash(_("请登录后访问此页面"), "message")
     # Only a page can be come back to: after a lost POST that is the home page.
     wanted = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
     return redirect(url_for("auth.login", next=wanted))
 
 
-async def stale_form(_error: StaleForm) -> ResponseReturnValue:
-    """400, and how to send the form again."""
-    return await _answer(BadRequest(), _STALE_FORM)
-
-
-async def no_such_user(_error: NoSuchUser) -> ResponseReturnValue:
-    """404: the person is not here, or no longer."""
-    return await _answer(NotFound())
+async def refused(error: Refusal) -> ResponseReturnValue:
+    """The status of the refusal and its words, else those of the status. No record: nothing has failed."""
+    words = next((_REFUSALS[kind] for kind in type(error).__mro__ if kind in _REFUSALS), None)
+    return await _answer(error.status, words)
 
 
 async def database_unavailable(error: DatabaseUnavailable) -> ResponseReturnValue:
     """503 with Retry-After, and a record: the visitor waits, the operator acts."""
     logger.error("The database does not answer", exc_info=error)
-    return await _answer(ServiceUnavailable())
+    return await _answer(503)
+
+
+def failure(app: Quart) -> Explanation:
+    """What a visitor is told of a failure: that the administrator was told only where mails are sent at all."""
+    return EXPLANATIONS[500] if app.extensions[MAILED] else _ONLY_RECORDED
 
 
 def problem(status: int, title: str, detail: str | None, error_id: str | None) -> str:
@@ -124,11 +150,12 @@ def problem(status: int, title: str, detail: str | None, error_id: str | None) -
     return json.dumps({key: value for key, value in members.items() if value is not None}, ensure_ascii=False)
 
 
-async def _answer(error: HTTPException, explanation: Explanation | None = None) -> Response:
-    status = error.code or InternalServerError.code
-    explanation = explanation or EXPLANATIONS.get(status) or EXPLANATIONS[400 if status < 500 else 500]
+async def _answer(
+    status: int, explanation: Explanation | None = None, *, headers: Iterable[tuple[str, str]] = ()
+) -> Response:
+    explanation = explanation or _explanation(status)
     scope = current_scope()
-    error_id = scope.error_id if scope is not None and _is_failure(error) else None
+    error_id = scope.error_id if scope is not None and status >= 500 else None
     if _wants_json():
         hint = _(explanation.hint) if explanation.hint else None
         body = problem(status, _(explanation.title), hint, error_id)
@@ -136,12 +163,18 @@ async def _answer(error: HTTPException, explanation: Explanation | None = None) 
     else:
         body = await _page(status, explanation, error_id)
         response = Response(body, status, content_type="text/html; charset=utf-8")
-    for name, value in error.get_headers():
+    for name, value in headers:
         if name.lower() != "content-type":
             response.headers[name] = value
     if status in {429, 503}:
         response.headers.setdefault("Retry-After", str(RETRY_AFTER))
     return response
+
+
+def _explanation(status: int) -> Explanation:
+    if status >= 500 and status != 503:
+        return failure(current_app)
+    return EXPLANATIONS.get(status) or EXPLANATIONS[400]
 
 
 async def _page(status: int, explanation: Explanation, error_id: str | None) -> str:
@@ -158,10 +191,6 @@ async def _page(status: int, explanation: Explanation, error_id: str | None) -> 
         if not current_app.jinja_env.auto_reload:
             rendered[key] = page
     return page.replace(_ID, error_id) if error_id else page
-
-
-def _is_failure(error: HTTPException) -> bool:
-    return (error.code or InternalServerError.code) >= 500
 
 
 def _wants_json() -> bool:

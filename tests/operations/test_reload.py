@@ -16,6 +16,7 @@ from quartblog.delivery import Delivery, Outbox, QueueOptions
 from quartblog.operations import reload
 from quartblog.operations.reload import Watcher
 from quartblog.settings import load_settings
+from tests.support.browsing import Visitor
 from tests.support.smtp import MailServer
 
 if TYPE_CHECKING:
@@ -262,3 +263,40 @@ async def test_an_app_that_reads_its_settings_watches_them(
         await asyncio.to_thread(CONFIG.write_text, "[delivery]\nqueue_size = 30\n", "utf-8")
         async with asyncio.timeout(10):
             assert (await changes.get()).size == 30
+
+
+class Heard(logging.Handler):
+    """Lets a test wait for a record."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.get_running_loop()
+        self.messages = asyncio.Queue[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.loop.call_soon_threadsafe(self.messages.put_nowait, record.getMessage())
+
+    async def until(self, words: str) -> None:
+        async with asyncio.timeout(10):
+            while words not in await self.messages.get():
+                pass
+
+
+async def test_once_a_mail_server_is_set_the_page_of_a_failure_says_that_somebody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reload, "EVERY", 0.001)
+    monkeypatch.setenv("QUARTBLOG_DATABASE__URL", database_url)
+    monkeypatch.setenv("QUARTBLOG_ERRORS__REHEARSAL_ROUTE", "true")
+    app, heard = create_app(), Heard()
+    monkeypatch.setattr(reload.logger, "handlers", [heard])
+    async with app.test_app():
+        before = await Visitor(app).get("/errors/rehearsal")
+        changed = '[mail]\nserver = "127.0.0.1"\nport = 1\nadmins = ["a@b.example"]\n'
+        await asyncio.to_thread(CONFIG.write_text, changed, "utf-8")
+        await heard.until("[mail] is in effect now")
+        after = await Visitor(app).get("/errors/rehearsal")
+
+    assert "已记录，给您带来的不便" in before.text
+    assert "已通知管理员，给您带来的不便" in after.text

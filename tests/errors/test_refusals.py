@@ -1,0 +1,89 @@
+"""A rule that says no is a page of its own status, in whatever view, and never a record."""
+
+import json
+from typing import NoReturn
+
+import pytest
+from quart import Quart
+
+from quartblog.database import transaction
+from quartblog.errors import exceptions
+from quartblog.errors.exceptions import Refusal, UsernameTaken
+from tests.support.browsing import Visitor
+from tests.support.log_file import LogFile
+
+
+class Unheard(Refusal):
+    """A class of tomorrow, of which nobody has said anything."""
+
+
+class Gone(Refusal):
+    """One that says its status."""
+
+    status = 410
+
+
+class StillTaken(UsernameTaken):
+    """A closer reason than the one it belongs to."""
+
+
+EXPECTED = {
+    "StaleForm": (400, "表单已失效", "This form has expired"),
+    "UsernameTaken": (409, "该用户名已被使用", "This username is already taken"),
+    "EmailTaken": (409, "该邮箱已被使用", "This e-mail address is already in use"),
+    "InvalidUsername": (400, "请求有误", "Bad request"),
+    "WrongCredentials": (401, "用户名或密码有误", "Wrong username or password"),
+    "NoSuchUser": (404, "网页未找到", "Page not found"),
+    "Refusal": (400, "请求有误", "Bad request"),
+    "Unheard": (400, "请求有误", "Bad request"),
+    "Gone": (410, "请求有误", "Bad request"),
+    "StillTaken": (409, "该用户名已被使用", "This username is already taken"),
+}
+
+
+def refusals(kind: type[Refusal] = Refusal) -> list[type[Refusal]]:
+    """The class and all below it that the project has, and those of this file."""
+    ours = [below for child in kind.__subclasses__() for below in refusals(child)]
+    return [one for one in (kind, *ours) if one.__module__ in {exceptions.__name__, __name__}]
+
+
+@pytest.fixture(autouse=True)
+def refusing_routes(app: Quart) -> None:
+    """A page for each refusal: raised in the view, and inside a transaction."""
+    kinds = {kind.__name__: kind for kind in refusals()}
+
+    @app.get("/refuse/<name>")
+    async def refuse(name: str) -> NoReturn:
+        raise kinds[name]("not for the visitor")
+
+    @app.get("/refuse-inside/<name>")
+    async def refuse_inside(name: str) -> NoReturn:
+        async with transaction():
+            raise kinds[name]
+
+
+def test_every_refusal_is_tried_here() -> None:
+    assert {kind.__name__ for kind in refusals()} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("place", ["/refuse", "/refuse-inside"])
+@pytest.mark.parametrize("name", EXPECTED)
+async def test_a_refusal_is_a_page_and_no_record(visitor: Visitor, log: LogFile, name: str, place: str) -> None:
+    status, chinese, english = EXPECTED[name]
+
+    page = await visitor.get(f"{place}/{name}")
+    translated = await visitor.get(f"{place}/{name}", Accept_Language="en")
+    problem = await visitor.get(f"{place}/{name}", Accept="application/json")
+
+    assert page.status == translated.status == problem.status == status
+    assert f"<h1>{chinese}</h1>" in page.text
+    assert f"<h1>{english}</h1>" in translated.text
+    assert json.loads(problem.text)["title"] == chinese
+    assert "not for the visitor" not in page.text + problem.text
+    assert "X-Error-Id" not in page.headers
+    assert log.failures == []
+
+
+def test_a_refusal_cannot_blame_the_server() -> None:
+    with pytest.raises(TypeError, match="400 to 499, not 500"):
+        type("Wrong", (Refusal,), {"status": 500, "__module__": "elsewhere"})
