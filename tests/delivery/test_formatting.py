@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
+import unicodedata
 from typing import Any
 
 import pytest
@@ -14,8 +16,18 @@ from hypothesis import strategies as st
 from quartblog.delivery.text.escaping import block, json_safe, one_line, shortened
 from quartblog.delivery.text.formatting import JsonFormatter, TextFormatter
 
-HOSTILE = st.sampled_from("\r\n\t\v\f\0\x1b\x1c\x7f\x85\x9b\u2028\u2029\u202e\ud800\udfff")
+HOSTILE = st.sampled_from(
+    "\r\n\t\v\f\0\x1b\x1c\x7f\x85\x9b\xad\u061c\u200b\u200d\u200f\u2028\u2029\u202e\u3164\ud800\udfff\ufe0f\U000e0041"
+)
 ANYTHING = st.text(st.characters() | HOSTILE, max_size=60)
+# Unicode's property Default_Ignorable_Code_Point, as DerivedCoreProperties.txt lists it.
+IGNORABLE = (
+    "\xad\u034f\u061c\u115f-\u1160\u17b4-\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+# Braille, a note head and hieroglyphs; beside these the format characters that Python 3.11 does not know yet.
+BLANK = "\u2800\U0001d159\U00013430-\U00013442"
+UNSEEN = re.compile(f"[{IGNORABLE}{BLANK}\x00-\x1f\x7f-\x9f\u2028\u2029\ufff9-\ufffb\ud800-\udfff]")
 
 
 def record(text: str = "it failed", **attributes: Any) -> logging.LogRecord:
@@ -111,7 +123,7 @@ def test_whatever_the_message_and_the_path_it_is_one_line(message: str, path: st
 
     assert len(line.splitlines()) == 1
     assert line.encode()
-    assert not re.search("[\x00-\x1f\x7f-\x9f]", line)
+    assert not UNSEEN.search(line)
 
 
 @settings(deadline=None)
@@ -120,7 +132,7 @@ def test_whatever_the_exception_says_the_file_can_hold_it(message: str) -> None:
     text = TextFormatter().format(record(exc_info=(ValueError, ValueError(message), None)))
 
     assert text.encode()
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
+    assert not UNSEEN.search(text.replace("\n", "").replace("\t", ""))
 
 
 @pytest.mark.parametrize(
@@ -132,12 +144,34 @@ def test_whatever_the_exception_says_the_file_can_hold_it(message: str) -> None:
         ("\x7f\x85\x9b", r"\x7f\x85\x9b"),
         ("\u2028\u2029\u202e\u2066", r"\u2028\u2029\u202e\u2066"),
         ("\ud800", r"\ud800"),
+        ("ad\u200emin\u200f\u061c", r"ad\u200emin\u200f\u061c"),
+        ("ad\xadmin\u200b\ufeff", r"ad\xadmin\u200b\ufeff"),
+        ("\u2800\u3164\uffa0", r"\u2800\u3164\uffa0"),
+        ("x\U000e0041\U000e0100\U0001d173", r"x\U000e0041\U000e0100\U0001d173"),
+        ("👩\u200d💻 ❤\ufe0f", r"👩\u200d💻 ❤\ufe0f"),
         ("微博 ü \\ 100%", "微博 ü \\ 100%"),
+        ("שלום مرحبا e\u0301 \xa0\u3000 𠀀 😀 \ue000", "שלום مرحبا e\u0301 \xa0\u3000 𠀀 😀 \ue000"),
     ],
 )
 def test_what_is_escaped_and_what_is_not(raw: str, escaped: str) -> None:
     assert one_line(raw) == escaped
     assert block(f"{raw}\n\t.") == f"{escaped}\n\t.".replace(r"\n", "\n").replace(r"\t", "\t")
+
+
+def test_of_all_characters_those_are_escaped_that_nobody_sees() -> None:
+    unseen, seen = [], []
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        hidden = UNSEEN.match(character) or unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        (unseen if hidden else seen).append(character)
+
+    assert one_line("".join(seen)) == block("".join(seen)) == json_safe("".join(seen)) == "".join(seen)
+    for escaped in (one_line("".join(unseen)), json_safe("".join(unseen))):
+        assert escaped.isascii()
+        assert escaped.isprintable()
+        assert escaped.count("\\") >= len(unseen)
+    assert set(block("".join(unseen))) - {"\n", "\t"} <= set(one_line("".join(unseen)))
+    assert json.loads(json_safe(json.dumps(" ".join(unseen), ensure_ascii=False))) == " ".join(unseen)
 
 
 def test_an_exception_cannot_forge_a_line_of_the_log() -> None:
@@ -185,6 +219,7 @@ def test_whatever_the_message_json_is_one_line_that_reads_back(message: str) -> 
 
     assert len(line.splitlines()) == 1
     assert line.encode()
+    assert not UNSEEN.search(line)
     assert json.loads(line)["message"] == message
 
 
