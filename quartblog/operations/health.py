@@ -1,7 +1,8 @@
-"""/healthz: the process answers. /readyz: so do the database and the delivery.
+"""/healthz: the process answers. /readyz: pages can be served, and what is degraded.
 
-An outbox that cannot be used takes no site down: errors are counted and mails leave as before, only would they not
-survive the process. /readyz says "in memory" then, and 200. A mail server that is away is no matter of a probe either.
+A balancer takes a site away that answers 503, so only what keeps pages away is one: the database. A log file that
+cannot be written, an outbox that is in memory and a thread that has ended are named in the body of a 200, without
+paths. A mail server that is away is no matter of a probe.
 """
 
 import logging
@@ -19,7 +20,7 @@ blueprint = Blueprint("health", __name__)
 
 DELIVERY = "quartblog.delivery"
 PATHS = (ALIVE, READY) = ("/healthz", "/readyz")
-UNAVAILABLE = "unavailable"
+OK, UNAVAILABLE = "ok", "unavailable"
 
 
 @blueprint.get(ALIVE)
@@ -30,23 +31,27 @@ async def alive() -> ResponseReturnValue:
 
 @blueprint.get(READY)
 async def ready() -> ResponseReturnValue:
-    """200 where every part serves, else 503; the body tells each one's state: ok, unavailable, or in memory."""
-    parts = {
-        "database": "ok" if await _database_answers() else UNAVAILABLE,
-        "delivery": _state(current_app.extensions[DELIVERY]),
-    }
-    if UNAVAILABLE not in parts.values():
-        return jsonify(status="ok", **parts)
-    if parts["delivery"] == UNAVAILABLE:
-        logger.info("Not ready: the last record did not reach the log file, or a thread of the delivery has ended")
-    scope = current_scope()
-    return jsonify(status=UNAVAILABLE, **parts, error_id=scope.error_id if scope else None), 503
+    """200 where pages can be served, else 503; the body names each part's state, and "degraded" where one is not ok."""
+    delivery = _state(current_app.extensions[DELIVERY])
+    if not await _database_answers():
+        scope = current_scope()
+        error_id = scope.error_id if scope else None
+        return jsonify(status=UNAVAILABLE, database=UNAVAILABLE, delivery=delivery, error_id=error_id), 503
+    return jsonify(status=OK if delivery == OK else "degraded", database=OK, delivery=delivery)
 
 
 def _state(delivery: Delivery) -> str:
-    if not delivery.healthy:
-        return UNAVAILABLE
-    return "in memory" if delivery.degraded else "ok"
+    """The reasons without a path, which is nobody's business who asks from outside."""
+    reasons = []
+    if not delivery.figures():
+        reasons.append("stopped")
+    elif not delivery.healthy:
+        reasons.append("log file cannot be written, or a thread has ended")
+        # Also a try: a file that can be written again takes this record.
+        logger.info("Degraded: the last record did not reach the log file, or a thread of the delivery has ended")
+    if delivery.degraded:
+        reasons.append("outbox in memory")
+    return "; ".join(reasons) or OK
 
 
 async def _database_answers() -> bool:

@@ -15,6 +15,8 @@ from quartblog.operations.health import DELIVERY
 from tests.support.browsing import Visitor
 from tests.support.log_file import LogFile
 
+CANNOT = "log file cannot be written, or a thread has ended"
+
 
 async def test_a_living_process_says_so(visitor: Visitor) -> None:
     page = await visitor.get("/healthz")
@@ -54,14 +56,29 @@ async def test_without_its_database_it_is_alive_but_not_ready(
     assert (await visitor.get("/healthz")).status == 200
 
 
-async def test_without_its_delivery_it_is_not_ready(app: Quart, visitor: Visitor) -> None:
+async def test_without_its_delivery_it_serves_and_says_so(app: Quart, visitor: Visitor) -> None:
     await asyncio.to_thread(app.extensions[DELIVERY].stop)
+
+    page = await visitor.get("/readyz")
+
+    assert page.status == 200
+    assert json.loads(page.text) == {"status": "degraded", "database": "ok", "delivery": "stopped"}
+
+
+async def test_the_database_decides_whatever_is_wrong_with_the_delivery(
+    app: Quart, visitor: Visitor, database: Database, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(app.extensions[DELIVERY].stop)
+    await database.close()
+    file = tmp_path / "quartblog.sqlite3"
+    file.rename(file.with_suffix(".kept"))
+    file.mkdir()
 
     page = await visitor.get("/readyz")
 
     assert page.status == 503
     told = json.loads(page.text)
-    assert (told["status"], told["database"], told["delivery"]) == ("unavailable", "ok", "unavailable")
+    assert (told["status"], told["database"], told["delivery"]) == ("unavailable", "unavailable", "stopped")
 
 
 async def test_an_outbox_that_cannot_be_used_takes_no_site_down(
@@ -79,20 +96,20 @@ async def test_an_outbox_that_cannot_be_used_takes_no_site_down(
     page = await visitor.get("/readyz")
 
     assert page.status == 200
-    assert json.loads(page.text) == {"status": "ok", "database": "ok", "delivery": "in memory"}
+    assert json.loads(page.text) == {"status": "degraded", "database": "ok", "delivery": "outbox in memory"}
     outbox.path.rmdir()
     assert "cannot be used" in capfd.readouterr().err
 
 
-async def test_a_worker_that_can_mail_no_more_is_not_ready(app: Quart, visitor: Visitor) -> None:
+async def test_a_worker_that_can_mail_no_more_serves_and_says_so(app: Quart, visitor: Visitor) -> None:
     delivery: Delivery = app.extensions[DELIVERY]
     assert delivery._running is not None
     await asyncio.to_thread(delivery._running.posting.mailer.stop, 5)
 
     page = await visitor.get("/readyz")
 
-    assert page.status == 503
-    assert json.loads(page.text)["delivery"] == "unavailable"
+    assert page.status == 200
+    assert json.loads(page.text) == {"status": "degraded", "database": "ok", "delivery": CANNOT}
 
 
 async def test_a_probe_needs_no_account_and_gets_no_cookie(visitor: Visitor) -> None:
@@ -102,7 +119,7 @@ async def test_a_probe_needs_no_account_and_gets_no_cookie(visitor: Visitor) -> 
         assert page.headers["Cache-Control"] == "private, no-cache"
 
 
-async def test_a_log_file_that_can_be_written_again_makes_it_ready_without_another_error(
+async def test_a_log_that_cannot_be_written_takes_no_site_away_and_is_well_again_without_another_error(
     app: Quart, visitor: Visitor, log: LogFile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     delivery: Delivery = app.extensions[DELIVERY]
@@ -112,12 +129,15 @@ async def test_a_log_file_that_can_be_written_again_makes_it_ready_without_anoth
     logs.write_text("a file where the folder was")
     logging.getLogger("test").info("this one is lost")
     await asyncio.to_thread(delivery.drain)
-    assert (await visitor.get("/readyz")).status == 503
+    page = await visitor.get("/readyz")
+    assert (page.status, json.loads(page.text)["delivery"]) == (200, CANNOT)
+    assert str(tmp_path) not in page.text
+    assert (await visitor.get("/")).status == 200
     await asyncio.to_thread(delivery.drain)
 
     logs.unlink()
     await visitor.get("/readyz")
     await asyncio.to_thread(delivery.drain)
 
-    assert (await visitor.get("/readyz")).status == 200
+    assert json.loads((await visitor.get("/readyz")).text)["status"] == "ok"
     assert "cannot be written" in capfd.readouterr().err
