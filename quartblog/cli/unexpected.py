@@ -7,7 +7,7 @@ the outbox is mailed by the site's own leader, or after its next start.
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import click
 
 from quartblog.app import delivery_options
 from quartblog.delivery import Delivery, current_scope
+from quartblog.delivery.foreign import let_through
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +42,10 @@ def breadcrumbs(work: Scope) -> Iterator[None]:
     def make_and_keep(*arguments: Any, **more: Any) -> logging.LogRecord:
         record = make(*arguments, **more)
         if record.levelno < logging.ERROR and current_scope() is work:
-            with suppress(Exception):  # A message that cannot be built is its handlers' business.
+            try:
                 work.leave_crumb(record, record.getMessage(), MOST)
+            except BaseException as error:  # noqa: BLE001  a message that cannot be built is its handlers' business
+                let_through(error)
         return record
 
     logging.setLogRecordFactory(make_and_keep)

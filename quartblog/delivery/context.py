@@ -5,7 +5,7 @@ The scope travels by ContextVar: tasks started inside it keep it, and so does `a
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from logging import LogRecord
 
@@ -69,9 +69,7 @@ class Scope:
     def end(self) -> None:
         """Let go. What is logged in its name afterwards, by a task that outlives it, keeps its frames until written."""
         while self._failures:
-            # An exc_info made by hand may be anything: the listener tells so, and whoever ends his work is not told.
-            with suppress(Exception):
-                let_go(self._failures.pop())
+            let_go(self._failures.pop())
 
     def hide(self, values: Callable[[], Iterable[str]]) -> None:
         """Name values that no record may show. Called on the listener's thread, for each record."""

@@ -7,6 +7,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from .foreign import let_through
+from .stderr import describe, report
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -41,8 +44,12 @@ class Hooks:
         theirs = getattr(module, name)
 
         def hook(*what: Any) -> None:
-            if self._active:
-                log(*what)
+            try:
+                if self._active:
+                    log(*what)
+            except BaseException as error:  # noqa: BLE001  a filter, or somebody's handler, may raise anything
+                let_through(error)
+                report(f"an exception that nobody caught could not be logged: {describe(error)}")
             theirs(*what)
 
         self._before.append((module, name, hook, theirs))

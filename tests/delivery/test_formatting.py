@@ -101,10 +101,16 @@ def test_the_stack_of_the_call_follows_where_it_was_asked_for() -> None:
     assert TextFormatter().format(record(stack_info="Stack:\n  here")).endswith("\nStack:\n  here")
 
 
-@pytest.mark.parametrize("exc_info", [True, ValueError("bare")])
+@pytest.mark.parametrize("exc_info", [True, (1, 2, 3), (ValueError,)])
 def test_a_record_made_by_hand_with_odd_exc_info_is_a_line(exc_info: Any) -> None:
     assert "it failed" in TextFormatter().format(record(exc_info=exc_info))
     assert json.loads(JsonFormatter().format(record(exc_info=exc_info)))["exception"] is None
+
+
+def test_an_exception_that_stands_in_exc_info_by_itself_is_shown() -> None:
+    made = record(exc_info=ValueError("bare"))
+
+    assert json.loads(JsonFormatter().format(made))["exception"]["traceback"] == "ValueError: bare"
 
 
 def test_a_traceback_that_cannot_be_formatted_becomes_a_line_that_says_why() -> None:
@@ -113,7 +119,7 @@ def test_a_traceback_that_cannot_be_formatted_becomes_a_line_that_says_why() -> 
     text = TextFormatter().format(record(exc_info=of(error)))
 
     assert "it failed" in text
-    assert "the traceback of Unformattable could not be formatted: RuntimeError" in text
+    assert "Unformattable could not be formatted: RuntimeError" in text
 
 
 @settings(deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -249,24 +250,46 @@ def test_a_bug_of_ours_is_told_once_and_ends_nothing(
     assert capsys.readouterr().err.count("a bug of ours") == 1
 
 
-@pytest.mark.filterwarnings("ignore:Exception in thread quartblog-mailer")
-def test_a_thread_that_ended_for_good_is_noticed(
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, RuntimeError])
+@pytest.mark.parametrize("place", ["unreported", "next_mail", "beat"])
+def test_nothing_that_is_raised_ends_the_thread(
     accepting_server: Peer,
     mail_to: Callable[..., MailOptions],
     outbox: Outbox,
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
+    *,
+    kind: type[BaseException],
+    place: str,
 ) -> None:
+    real = getattr(outbox, place)
+    raised: list[BaseException] = []
+
+    def fail_at_first(*args: Any, **more: Any) -> Any:
+        if not raised:
+            raised.append(kind())
+            raise raised[0]
+        return real(*args, **more)
+
+    monkeypatch.setattr(outbox, place, fail_at_first)
+    mailer = start(mail_to(accepting_server))
+    assert eventually(lambda: raised)
+    outbox.post(new_message(mail_to(accepting_server), "subject", "text"), ADMINS)
+
+    assert mailer.drain(10)
+    assert not mailer.died
+    assert len(accepting_server.mails) == 1
+    assert eventually(lambda: outbox.workers(0))
+
+
+def test_a_thread_that_ended_for_good_is_noticed(outbox: Outbox, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Mailer(outbox, Postman(outbox, None, MailingOptions())).died  # It is still to be started.
     assert not start(None).died
 
-    def leave(**_: object) -> None:
-        raise SystemExit
+    mailer = start(None)
+    mailer.stop(5)
 
-    monkeypatch.setattr(outbox, "unreported", leave)
-    mailer = start(mail_to(accepting_server))
-
-    assert eventually(lambda: mailer.died)
+    assert mailer.died
 
 
 def test_changed_options_hold_from_the_next_mail_on(

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..outbox.options import SAMPLES
+from ..stderr import describe, report
 from .events import Event
 from .fingerprint import identify
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 @dataclass(slots=True)
@@ -64,11 +65,18 @@ class Batch:
     def tallies(self) -> dict[str, Tally]:
         """By fingerprint."""
         return {
-            key: Tally(
-                pile.count, pile.first_seen, pile.last_seen, pile.level, deque(map(Event.from_record, pile.records))
-            )
+            key: Tally(pile.count, pile.first_seen, pile.last_seen, pile.level, deque(_events(pile.records)))
             for key, pile in self._piles.items()
         }
+
+
+def _events(records: Iterable[logging.LogRecord]) -> Iterator[Event]:
+    """An event for each record that can be one: of a pile it needs only one to be told."""
+    for record in records:
+        try:
+            yield Event.from_record(record)
+        except Exception as error:  # noqa: BLE001  the other piles are not to suffer
+            report(f"a sample of an error could not be kept: {describe(error)}")
 
 
 class _Pile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import sysconfig
@@ -42,7 +43,11 @@ def relative_path(path: str) -> str:
     for root in _STANDARD:
         if path.startswith(root):
             return unified[len(root) :]
-    roots = {str(Path(entry).absolute()) for entry in [*sys.path, "."]}
+    roots: set[str] = set()
+    for entry in [*sys.path, "."]:
+        # A program may put anything into its path, and its working directory may be gone.
+        with contextlib.suppress(OSError, TypeError):
+            roots.add(str(Path(entry).absolute()))
     inside = [root for root in roots if path.startswith(root.rstrip(os.sep) + os.sep) and root != os.sep]
     if inside:
         return unified[len(max(inside, key=len)) + 1 :]

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from ..foreign import let_through
 from ..ids import new_error_id
 from ..stderr import describe
 from ..text.escaping import shortened
@@ -53,7 +54,7 @@ class Event:
         """Never raises for what a record may carry; a record without an error id gets one."""
         identity = identify(record)
         attributes = vars(record)
-        user_id = attributes.get("user_id")
+        user_id, crumbs = attributes.get("user_id"), attributes.get("breadcrumbs")
         return cls(
             error_id=_text(attributes.get("error_id")) or new_error_id(),
             fingerprint=identity.fingerprint,
@@ -68,7 +69,7 @@ class Event:
             route=_text(attributes.get("route")),
             user_id=user_id if type(user_id) is int else _text(user_id),
             traceback=shortened(exception_text(record), TRACEBACK_LIMIT),
-            breadcrumbs=tuple([_text(crumb) or "" for crumb in attributes.get("breadcrumbs") or ()]),
+            breadcrumbs=tuple([_text(crumb) or "" for crumb in crumbs]) if type(crumbs) is tuple else (),
             process=record.process or 0,
         )
 
@@ -97,12 +98,14 @@ def _text(value: object) -> str | None:
     try:
         # A subclass of str may bring its own __str__ and slicing.
         return str.__str__(str(value))
-    except Exception as error:  # noqa: BLE001  any object may raise from its __str__
+    except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
+        let_through(error)
         return f"(could not be written: {describe(error)})"
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         return str.__str__(record.getMessage())
-    except Exception as error:  # noqa: BLE001  the same
+    except BaseException as error:  # noqa: BLE001  the same
+        let_through(error)
         return f"(the message could not be built: {describe(error)})"

@@ -17,6 +17,7 @@ import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..foreign import let_through
 from ..text.escaping import one_line, shortened
 from ..text.failures import type_name
 from ..text.recent import Recent
@@ -66,7 +67,8 @@ def identify(record: logging.LogRecord) -> Identity:
     try:
         failure = failure_of(record)
         return _of_message(record) if failure is None else KNOWN.look_up(record, failure)
-    except Exception:  # noqa: BLE001  a record may misbehave in a hundred ways
+    except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
+        let_through(error)
         place = _logged_at(record)
         return Identity(_digest("unknown", record.name, place), record.levelname, place, record.funcName or "")
 

@@ -149,8 +149,11 @@ class _Page:
                 if not self.file.writable:
                     self.file.try_again()
                 return
-            written = self.file.write(texts)
-        self._count(written, len(texts) - written, times)
+            written = 0
+            try:
+                written = self.file.write(texts)
+            finally:
+                self._count(written, len(texts) - written, times)
 
     def leave(self, successor: RotatingFile, timeout: float) -> None:
         """Take nothing more, write what there is and close the file: within the time, or whenever the disk allows."""

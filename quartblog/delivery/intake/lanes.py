@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ..statistics import Counter
-from ..stderr import report
+from ..stderr import report, shown
 from .listener import Listener
 
 WAITING = 1_000
@@ -29,7 +29,7 @@ class Lane(logging.Handler):
         self._passed_by = Counter()
         self._behind = False
         self._since = 0.0
-        self._listener = Listener(self._records, (_Timed(self, sink),), name=f"quartblog-{sink!r}")
+        self._listener = Listener(self._records, (_Timed(self, sink),), name=f"quartblog-{shown(sink)}")
 
     @property
     def passed_by(self) -> int:
@@ -48,7 +48,7 @@ class Lane(logging.Handler):
         """As Listener.stop; a sink that still hangs is left behind and said so."""
         ended = self._listener.stop(timeout)
         if not ended:
-            report(f"the sink {self.sink!r} did not return in time and was left behind")
+            report(f"the sink {shown(self.sink)} did not return in time and was left behind")
         return ended
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -61,7 +61,7 @@ class Lane(logging.Handler):
             if not self._behind:
                 self._behind = True
                 why = f"has not returned for {HANGING:.0f} s" if hangs else "is too slow"
-                report(f"the sink {self.sink!r} {why}: records pass it by until it catches up")
+                report(f"the sink {shown(self.sink)} {why}: records pass it by until it catches up")
             return False
         self._behind = False
         self._records.put(record)
@@ -77,7 +77,7 @@ class _Timed(logging.Handler):
         self._sink = sink
 
     def __repr__(self) -> str:
-        return repr(self._sink)
+        return shown(self._sink)
 
     def handle(self, record: logging.LogRecord) -> bool:
         self._lane._since = time.monotonic()  # noqa: SLF001  one object in two halves

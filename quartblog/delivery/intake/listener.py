@@ -9,7 +9,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from ..stderr import describe, report
+from ..stderr import describe, kind, report, shown
 from .settling import instead_of
 
 if TYPE_CHECKING:
@@ -57,10 +57,12 @@ class Listener:
         """May be replaced at any time."""
         self._on_taken = on_taken
         self._on_pause = on_pause
-        self._failing: set[logging.Handler] = set()
+        self._failing: set[int] = set()
         # Held while nobody hurries. A bare lock, for hurry() may be called from a signal handler.
         self._awake = threading.Lock()
         self._awake.acquire()
+        self._stopping = False
+        self._pause_at: float | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -111,25 +113,32 @@ class Listener:
         return not self.alive
 
     def _run(self) -> None:
-        stopping = False
-        pause_at: float | None = None
         while True:
-            item = self._next(stopping=stopping, until=pause_at)
+            try:
+                if self._turn():
+                    return
+            except BaseException as error:  # noqa: BLE001  memory may be short; the next turn may do better
+                report(f"the thread {self._thread.name} goes on after {describe(error)}")
+
+    def _turn(self) -> bool:
+        """Take what comes next, and do what is due; whether that was the last."""
+        item = self._next(stopping=self._stopping, until=self._pause_at)
+        try:
             if self._take(item) and self._on_pause is not None:
-                pause_at = pause_at or time.monotonic() + PAUSE
-            ends = item is None and stopping
-            if pause_at is not None and (ends or isinstance(item, _Mark) or time.monotonic() >= pause_at):
-                pause_at = None
+                self._pause_at = self._pause_at or time.monotonic() + PAUSE
+            ends = item is None and self._stopping
+            is_due = ends or isinstance(item, _Mark) or (self._pause_at or 0.0) <= time.monotonic()
+            if self._pause_at is not None and is_due:
+                self._pause_at = None
                 if self._on_pause is not None:
                     self._on_pause()
-            if ends:
-                return
+        finally:
             if isinstance(item, _Mark):
                 item.reached.set()
                 # Records may still arrive behind the last mark: they are handled before the end.
-                stopping = stopping or item.last
-            # The thread may now wait for long: it must not keep a traceback's frames alive.
-            del item
+                self._stopping = self._stopping or item.last
+        # The item ends with this call: a thread that waits must not keep a traceback's frames alive.
+        return ends
 
     def _next(self, *, stopping: bool, until: float | None) -> logging.LogRecord | _Mark | None:
         """What comes next; None at the given time, or at once where nothing more will come."""
@@ -156,16 +165,17 @@ class Listener:
         if self.settle is not None:
             try:
                 self.settle(record)
-            except Exception as error:  # noqa: BLE001  a record may misbehave in a hundred ways
-                record = instead_of(record, f"this record could not be completed: {type(error).__name__}")
+            except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
+                # Of its class alone: what the exception says is not redacted.
+                record = instead_of(record, f"this record could not be completed: {kind(error)}")
         for sink in self._sinks:
-            if record.levelno < sink.level:
-                continue
             try:
-                sink.handle(record)
+                if record.levelno >= sink.level:
+                    sink.handle(record)
             except BaseException as error:  # noqa: BLE001  also SystemExit would end the thread
-                if sink not in self._failing:
-                    self._failing.add(sink)
-                    report(f"the sink {sink!r} failed, the others go on: {describe(error)}")
+                # By its id: a handler may have any __hash__ and __eq__.
+                if id(sink) not in self._failing:
+                    self._failing.add(id(sink))
+                    report(f"the sink {shown(sink)} failed, the others go on: {describe(error)}")
             else:
-                self._failing.discard(sink)
+                self._failing.discard(id(sink))

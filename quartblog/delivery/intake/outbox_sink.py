@@ -30,7 +30,7 @@ class OutboxSink(Unlocked):
         self.grouped = 0
         """Errors that are in the outbox."""
         self.passed_by = 0
-        """Errors there was no room for while the disk hung."""
+        """Errors that could not be stored, and those there was no room for while the disk hung."""
         self._outbox = outbox
         self._samples = samples
         self._collecting = threading.Lock()
@@ -54,8 +54,12 @@ class OutboxSink(Unlocked):
                 return
             batch, self._batch = self._batch, Batch(self._samples)
             outbox = self._outbox
-        outbox.record(batch)
-        self.grouped += len(batch)
+        stored = 0
+        try:
+            stored = outbox.record(batch)
+        finally:
+            self.grouped += stored
+            self.passed_by += len(batch) - stored
 
     def change(self, outbox: Outbox, samples: int) -> None:
         """Store in another outbox from the next flush on, which also gets what was collected."""

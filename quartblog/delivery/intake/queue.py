@@ -8,18 +8,21 @@ import logging
 import logging.handlers
 import threading
 import time
+import weakref
 from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..context import current_scope
+from ..foreign import let_through
 from ..ids import new_error_id
 from ..statistics import Counter, Latency
-from ..stderr import describe
+from ..stderr import describe, kind
 from ..text.counting import counted
 from ..text.escaping import LONGEST, shortened
-from ..text.recorded import let_go
-from .settling import CRUMBS, SCOPE, own_record
+from ..text.recorded import FAILURE, let_go
+from .settling import CRUMBS, SCOPE, instead_of, own_record
+from .soundness import level_of
 from .unlocked import Unlocked
 
 if TYPE_CHECKING:
@@ -31,6 +34,17 @@ SAMPLED = 16
 """Every so many records one tells how long the call took."""
 
 _MARK = "_queued_by"
+
+
+class _Queued(weakref.ref[logging.LogRecord]):
+    """Says on a record that a handler has queued it; worth nothing on any other record that got its attributes."""
+
+    __slots__ = ("by",)
+    by: object
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Somebody else's handler may pickle the record.
+        return type(None), ()
 
 
 class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
@@ -52,6 +66,9 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         """Most records that ever waited."""
         self.latency = Latency()
         """Of the calls that log, on the thread that logs."""
+        self.unheard = 0
+        """Records that were lost before they could be queued, since there was no memory or no stack left."""
+        self._unheard_reported = 0
         self._refused: dict[int, Counter] = {}
         self._reported: dict[int, int] = {}
         self._unreported = False
@@ -74,22 +91,30 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         """Call this before the next record is queued, once."""
         self._beginnings.append(begin)
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: C901  each call more would be paid for with each record
         """Queue the record once, however many loggers bring it here, or count its refusal."""
         # Every line from here to `put` is paid for by whoever logs.
-        given = record.__dict__
-        if given.get(_MARK) == id(self):
-            return
-        given[_MARK] = id(self)
         began = time.perf_counter()
         try:
+            given = record.__dict__
+            mark = given.get(_MARK)
+            if type(mark) is _Queued and mark.by is self and mark() is record:
+                return
+            given[_MARK] = mark = _Queued(record)
+            mark.by = self
             if self._beginnings:
                 self._begin()
             level = record.levelno
+            if type(level) is not int:
+                level = level_of(level)
             depth = self.records.qsize()
             limit = self.limit if level >= logging.ERROR else self._ordinary_limit
             if depth < limit or self._finds_room(limit):
-                self.enqueue(self.prepare(record, depth))
+                try:
+                    frozen = self.prepare(record, depth)
+                except BaseException as error:  # noqa: BLE001  whatever a record may do to who looks at it
+                    frozen = self._instead_of(record, error)
+                self.enqueue(frozen)
                 if depth >= self._ordinary_limit >> 1:
                     self.hurry()
                 if depth >= self.high_water:
@@ -99,8 +124,24 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             else:
                 self._refused.setdefault(level, Counter()).add()
                 self._unreported = True
-        except Exception:  # noqa: BLE001  logging must never raise into the code that logs
-            self.handleError(record)
+        except BaseException as error:  # noqa: BLE001  logging must never raise into the code that logs
+            # No call without a net: the stack may be full.
+            try:  # noqa: SIM105  suppress() is three more calls
+                let_through(error)
+            except RecursionError:
+                pass
+            self.unheard += 1
+            self._unreported = True
+
+    def _instead_of(self, record: logging.LogRecord, error: BaseException) -> logging.LogRecord:
+        """What is queued for a record that could not be, with the piece of work by which it is redacted."""
+        let_through(error)
+        told = instead_of(record, f"this record could not be queued: {describe(error)}")
+        if (scope := current_scope()) is not None:
+            told.__dict__.update(
+                error_id=scope.error_id, method=scope.method, route=scope.route, user_id=scope.user_id, **{SCOPE: scope}
+            )
+        return told
 
     def _begin(self) -> None:
         # One step takes it off: two threads may log their first records at once.
@@ -113,31 +154,39 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
 
     def prepare(self, record: logging.LogRecord, depth: int = 0) -> logging.LogRecord:
         """A copy with its message frozen and its scope stamped; other handlers keep the original."""
-        frozen: logging.LogRecord = object.__new__(type(record))
+        # Never of somebody's class: the message is final, and what else that class does is not for our threads.
+        frozen: logging.LogRecord = object.__new__(logging.LogRecord)
         attributes = frozen.__dict__
         message = _final_message(record)
-        is_error = record.levelno >= logging.ERROR
+        level = record.levelno
+        is_error = (level if type(level) is int else level_of(level)) >= logging.ERROR
+        crumbs: tuple[Any, ...] = ()
         if (scope := current_scope()) is not None:
             # Before the record's own, so that an explicit extra wins.
             attributes["error_id"] = scope.error_id
             attributes["method"] = scope.method
             attributes["route"] = scope.route
             attributes["user_id"] = scope.user_id
-            attributes[SCOPE] = scope
             if is_error:
-                attributes[CRUMBS] = tuple(scope.breadcrumbs)
+                crumbs = tuple(scope.breadcrumbs)
             elif self._breadcrumbs:
                 scope.leave_crumb(record, message, self._breadcrumbs)
         attributes.update(record.__dict__)
-        attributes["template"] = _bounded(record.msg) if isinstance(record.msg, str) else None
+        # After the record's own: whatever a caller calls an attribute, these are ours. `settling` sees to the others.
+        attributes[SCOPE] = scope
+        attributes[CRUMBS] = crumbs
+        attributes.pop(FAILURE, None)
+        attributes["template"] = _bounded(record.msg) if issubclass(type(record.msg), str) else None
         attributes["msg"] = attributes["message"] = message
         attributes["args"] = None
-        if is_error and not attributes.get("error_id"):
+        if is_error and attributes.get("error_id") is None:
             attributes["error_id"] = new_error_id()
-        if depth >= self._whole and isinstance(record.exc_info, tuple):
+        if record.exc_info is None:
+            return frozen
+        if depth >= self._whole:
             # Frames keep all their locals alive, and too many wait already.
             let_go(frozen)
-        elif scope is not None and is_error and record.exc_info and not self._frames:
+        elif scope is not None and is_error and not self._frames:
             # Last: from here on another thread may end the scope, which reads the record.
             scope.let_go_at_end(frozen)
         return frozen
@@ -201,21 +250,25 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             if news := total - self._reported.get(level, 0):
                 lost[logging.getLevelName(level)] = news
             self._reported[level] = total
-        if not lost:
-            return None
-        text = (
-            f"The log queue was full: {counted(sum(lost.values()), 'record was', 'records were')} refused"
-            f" ({', '.join(f'{count} {level}' for level, count in lost.items())})"
-        )
-        return own_record(logging.WARNING, text)
+        unheard, self._unheard_reported = self.unheard - self._unheard_reported, self.unheard
+        told = []
+        if lost:
+            told.append(
+                f"The log queue was full: {counted(sum(lost.values()), 'record was', 'records were')} refused"
+                f" ({', '.join(f'{count} {level}' for level, count in lost.items())})"
+            )
+        if unheard:
+            told.append(f"{counted(unheard, 'record was', 'records were')} lost for want of memory or stack")
+        return own_record(logging.WARNING, "; ".join(told)) if told else None
 
 
 def _final_message(record: logging.LogRecord) -> str:
     try:
-        text = record.getMessage()
-    except Exception as error:  # noqa: BLE001  any object may raise from its __str__
-        text = f"(the message could not be built: {describe(error)}; template: {_template(record)})"
-    return _bounded(text)
+        # Of its class: an attribute of the name may hide it.
+        return _bounded(type(record).getMessage(record))
+    except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
+        let_through(error)
+        return _bounded(f"(the message could not be built: {describe(error)}; template: {_template(record)})")
 
 
 def _bounded(text: str) -> str:
@@ -227,4 +280,4 @@ def _bounded(text: str) -> str:
 
 
 def _template(record: logging.LogRecord) -> str:
-    return repr(record.msg) if isinstance(record.msg, str) else type(record.msg).__name__
+    return str.__repr__(record.msg) if issubclass(type(record.msg), str) else kind(record.msg)

@@ -10,11 +10,14 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from ..context import CRUMB_LIMIT
+from ..foreign import let_through
 from ..grouping.fingerprint import identify, retitled
-from ..stderr import LOGGER_NAME
-from ..text.escaping import one_line
+from ..stderr import LOGGER_NAME, kind
+from ..text.escaping import one_line, shortened
 from ..text.recent import Recent
 from ..text.recorded import FAILURE, keep_failure
+from .soundness import NAME_LIMIT, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +48,7 @@ class Settler:
     def settle(self, record: logging.LogRecord) -> None:
         """Change the record, which belongs to the queue alone, into its final form."""
         attributes = record.__dict__
+        check(attributes)
         scope: Scope | None = attributes.pop(SCOPE, None)
         failure = keep_failure(record)
         if record.levelno >= logging.ERROR:
@@ -66,9 +70,12 @@ class Settler:
         key = failure.key
         if key is None or len(failure.said) > SHARED_WORDS:
             return failure
-        if (known := self._told.get(key)) is not None:
-            return known
-        self._told.keep(key, failure, 1)
+        try:
+            if (known := self._told.get(key)) is not None:
+                return known
+            self._told.keep(key, failure, 1)
+        except BaseException as error:  # noqa: BLE001  the exception's class is a part of the key, and has a class too
+            let_through(error)
         return failure
 
 
@@ -94,10 +101,15 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
 
 
 def _line(crumb: Breadcrumb, hide: Callable[[str], str] | None) -> str:
-    moment, level, logger, message = crumb
-    if hide is not None:
-        message = hide(message)
-    return one_line(f"{time.strftime('%H:%M:%S', time.localtime(moment))} {level} {logger}: {message}")
+    try:
+        moment, level, logger, message = crumb
+        if hide is not None:
+            message = hide(message)
+        line = f"{time.strftime('%H:%M:%S', time.localtime(moment))} {level} {logger}: {message}"
+        return one_line(shortened(str.__str__(line), CRUMB_LIMIT + 2 * NAME_LIMIT))
+    except BaseException as error:  # noqa: BLE001  an odd record may have left it, and this one is another
+        let_through(error)
+        return f"(a record that could not be shown: {kind(error)})"
 
 
 def own_record(level: int, text: str) -> logging.LogRecord:
@@ -108,11 +120,20 @@ def own_record(level: int, text: str) -> logging.LogRecord:
 
 
 def instead_of(record: logging.LogRecord, why: str) -> logging.LogRecord:
-    """A line in the place of a record that nobody can show."""
-    told = logging.LogRecord(str(record.name), record.levelno, str(record.pathname), record.lineno, "", None, None)
-    told.msg = f"({why})"
-    told.created, told.msecs = record.created, record.msecs
-    for name in ("error_id", "method", "route", "user_id"):
-        if (value := record.__dict__.get(name)) is not None:
-            told.__dict__[name] = value
+    """A line in the place of a record that nobody can show; of its own words it has none."""
+    given = getattr(record, "__dict__", None)
+    known = given if type(given) is dict else {}
+    told: logging.LogRecord = object.__new__(logging.LogRecord)
+    attributes = told.__dict__
+    attributes.update({name: known.get(name) for name in _KEPT})
+    check(attributes)
+    attributes["msg"] = attributes["message"] = f"({why})"
+    attributes.update(args=None, exc_info=None, exc_text=None, stack_info=None)
     return told
+
+
+_KEPT = (
+    *("name", "levelno", "levelname", "pathname", "filename", "module", "lineno", "funcName", "created", "msecs"),
+    *("relativeCreated", "thread", "threadName", "process", "processName", "taskName"),
+    *("error_id", "method", "route", "user_id"),
+)

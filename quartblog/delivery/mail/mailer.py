@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import threading
@@ -16,7 +15,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..stderr import LOGGER_NAME, MAILER_THREAD, describe, report
+from ..foreign import let_stop
+from ..stderr import MAILER_THREAD, describe, own_logger, report
 from .leader import Leadership
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..outbox.outbox import Outbox
     from .postman import Postman
 
-logger = logging.getLogger(f"{LOGGER_NAME}.mailer")
+logger = own_logger("mailer")
 
 LOOK = 0.25
 """Seconds between two looks of the leader for what is due."""
@@ -55,6 +55,7 @@ class Mailer:
         self._leading = False
         self._failing: set[str] = set()
         self._last = False
+        self._stopping = False
         self._cleared = -HOUSEKEEPING
         self._marks: deque[threading.Event] = deque()
         self._main: tuple[asyncio.AbstractEventLoop, asyncio.Future[None], asyncio.Event] | None = None
@@ -114,6 +115,7 @@ class Mailer:
     def stop(self, timeout: float = 1.0) -> bool:
         """End the thread without waiting for the mail server: what is not sent stays in the outbox."""
         deadline = time.monotonic() + timeout
+        self._stopping = True
         while self.alive and time.monotonic() < deadline:
             if self._main is not None:
                 loop, serving, _ = self._main
@@ -125,7 +127,13 @@ class Mailer:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._work())
+            while not self._stopping:
+                try:
+                    asyncio.run(self._work())
+                except BaseException as error:  # noqa: BLE001  a library's callback may raise what ends a loop
+                    self._tell_of("mail", error)
+                if not self._stopping:
+                    time.sleep(AT_ONCE)
         finally:
             self._step_back()
 
@@ -166,7 +174,8 @@ class Mailer:
                 done = await self._postman.work(leads=self._takes_the_lead, last=self._last)
             else:
                 done = self._postman.idle
-        except Exception as error:  # noqa: BLE001  whatever it is, the next round may do better
+        except BaseException as error:  # noqa: BLE001  whatever it is, the next round may do better
+            let_stop(error)
             self._tell_of("mail", error)
             return False
         self._failing.discard("mail")
@@ -202,12 +211,13 @@ class Mailer:
                 if clears and time.monotonic() - self._cleared >= HOUSEKEEPING:
                     self._cleared = time.monotonic()
                     self._outbox.housekeeping()
-            except Exception as error:  # noqa: BLE001  the next beat may do better
+            except BaseException as error:  # noqa: BLE001  the next beat may do better
+                let_stop(error)
                 self._tell_of("heartbeat", error)
             else:
                 self._failing.discard("heartbeat")
 
-    def _tell_of(self, part: str, error: Exception) -> None:
+    def _tell_of(self, part: str, error: BaseException) -> None:
         if part not in self._failing:
             self._failing.add(part)
             report(f"no {part} for now: {describe(error)}")

@@ -6,7 +6,6 @@ or refused it for good. Every try sends the same bytes, so the same Message-ID.
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import socket
@@ -14,9 +13,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..foreign import let_stop
 from ..options import bare_address
 from ..outbox.stored import NewMail, ToldMeanwhile
-from ..stderr import LOGGER_NAME, describe, report
+from ..stderr import describe, own_logger, report
 from ..text.counting import counted
 from .digest import Digest
 from .due import HOUR, held_since, is_due, pause
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..outbox.outbox import Outbox
     from ..outbox.stored import Kind, StoredMail
 
-logger = logging.getLogger(f"{LOGGER_NAME}.mailer")
+logger = own_logger("mailer")
 
 AWAY = 30.0
 """Seconds a server that is away is left alone at most: a password reset must not wait for the end of a long pause."""
@@ -155,7 +155,8 @@ class Postman:
             except MailFailed as error:
                 self._put_back(mail, error)
                 return
-            except Exception as error:  # noqa: BLE001  one mail must not hold up all others for ever
+            except BaseException as error:  # noqa: BLE001  one mail must not hold up all others for ever
+                let_stop(error)
                 self._put_back(mail, MailFailed(describe(error)))
                 return
         # Should the outbox fail to note it, the mail must not leave again with every look.

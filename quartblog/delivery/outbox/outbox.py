@@ -7,13 +7,12 @@ What is recorded survives the end of the process, mails survive a power cut as w
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..grouping.batches import Batch, tallies_of
-from ..stderr import LOGGER_NAME, describe, report
+from ..stderr import describe, own_logger, report
 from ..text.counting import counted
 from . import group_rows, trimming, worker_rows
 from .mails import StoredMails
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Group", "Kind", "NewMail", "Outbox", "OutboxOptions", "State", "StoredMail", "Totals", "Worker"]
 
-logger = logging.getLogger(f"{LOGGER_NAME}.outbox")
+logger = own_logger("outbox")
 
 MEMORY_BYTES = 8 * 1024 * 1024
 """Bytes that events and mails take at most while they are only in memory."""
@@ -85,14 +84,14 @@ class Outbox(StoredMails):
         """Whether the file, if there is one, could be used the last time."""
         return self.path is None or not self._storage.in_memory
 
-    def record(self, events: Sequence[Event] | Batch) -> None:
-        """Count the events in, in one transaction. Never raises."""
+    def record(self, events: Sequence[Event] | Batch) -> int:
+        """Count the events in, in one transaction; how many it has now. Never raises."""
         try:
             tallies = events.tallies() if isinstance(events, Batch) else tallies_of(events, self._samples)
-            if tallies:
-                self._record(tallies)
+            return self._record(tallies) if tallies else 0
         except Exception as error:  # noqa: BLE001  the listener must go on, and the file has the records
-            report(f"{counted(len(events), 'error')} could not be stored in the outbox: {describe(error)}")
+            _tell_of_loss(len(events), error)
+            return 0
 
     def groups(self, *, resolved: bool | None = False, limit: int = 100, samples: int = 1) -> list[Group]:
         """The groups seen last, with their newest samples; `resolved=None` gives both kinds."""
@@ -164,18 +163,21 @@ class Outbox(StoredMails):
         """Close the file; a later use opens it again."""
         self._storage.close()
 
-    def _record(self, tallies: Mapping[str, Tally]) -> None:
+    def _record(self, tallies: Mapping[str, Tally]) -> int:
         try:
             self._storage.write(lambda database: self._add(database, tallies))
         except Exception:
             if len(tallies) == 1:
                 raise
             # One event that cannot be stored must not take the others with it.
+            stored = 0
             for key, tally in tallies.items():
                 try:
-                    self._record({key: tally})
+                    stored += self._record({key: tally})
                 except Exception as error:  # noqa: BLE001  see record
-                    report(f"{counted(tally.count, 'error')} could not be stored in the outbox: {describe(error)}")
+                    _tell_of_loss(tally.count, error)
+            return stored
+        return sum(tally.count for tally in tallies.values())
 
     def _add(self, database: Database, tallies: Mapping[str, Tally]) -> None:
         for key, tally in tallies.items():
@@ -190,3 +192,9 @@ class Outbox(StoredMails):
             moved = self._storage.rows.current(database, "groups", key)
             return None if moved is None else group_rows.find(database, moved)
         return group_rows.find(database, key)
+
+
+def _tell_of_loss(count: int, error: Exception) -> None:
+    text = f"{counted(count, 'error')} could not be stored in the outbox: {describe(error)}"
+    report(text)
+    logger.warning("%s", text)

@@ -8,7 +8,6 @@ takes its place; the file is tried again every few seconds, and then gets what m
 from __future__ import annotations
 
 import contextlib
-import logging
 import sqlite3
 import threading
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from .. import forks
-from ..stderr import LOGGER_NAME, describe, report
+from ..stderr import describe, own_logger, report
 from .file import Database, DatabaseFile, is_damage, is_outage, open_memory
 from .merging import contents, merge
 from .schema import Unusable, check_version
@@ -30,7 +29,7 @@ T = TypeVar("T")
 RETRY_SECONDS = 3.0
 """Seconds between two tries to use the file again."""
 
-logger = logging.getLogger(f"{LOGGER_NAME}.outbox")
+logger = own_logger("outbox")
 
 
 class Storage:

@@ -6,12 +6,12 @@ library's to say; only the stacks are put in ready-made. So the text is byte for
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..foreign import let_through
 from ..stderr import describe
 from .escaping import LONGEST, shortened
 from .stacks import STACKS, Stack, StackCache
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 CHAIN_LIMIT = 10
 """Causes of one exception that tell it from others, and members of one group."""
+NAME_LIMIT = 1_000
+"""Characters of a class's name."""
+TEXT_LIMIT = 16 * LONGEST
+"""Characters of one finished traceback: a chain may have any number of causes."""
 
 _HEAD = "Traceback (most recent call last):\n"
 _STANDARD = logging.Formatter()
@@ -57,12 +61,13 @@ class Failure:
         self._text: str | None = None
         if error is None or hasattr(sys, "tracebacklimit"):
             self._text = _as_the_standard(info)
-        # An exception may misbehave in a hundred ways; what it then looks like is not ours.
         if error is not None:
-            with contextlib.suppress(Exception):
+            try:
                 self._examine(error, trace, stacks)
+            except BaseException as another:  # noqa: BLE001  an exception's class may raise anything anywhere
+                let_through(another)
             if not self.links:
-                self.links = (Link(type(error), stacks.of(trace) if trace else None, ""),)
+                self.links = (Link(type(error), _stack(trace, stacks), ""),)
                 self._text = _as_the_standard(info)
 
     @property
@@ -80,8 +85,9 @@ class Failure:
         """The traceback as the standard Formatter writes it."""
         if self._text is None:
             try:
-                self._text = self._composed().removesuffix("\n")
-            except Exception as error:  # noqa: BLE001  a class may misbehave as well as its instances
+                self._text = shortened(self._composed().removesuffix("\n"), TEXT_LIMIT)
+            except BaseException as error:  # noqa: BLE001  a class may misbehave as well as its instances
+                let_through(error)
                 self._text = f"(the traceback could not be formatted: {describe(error)})"
         return self._text
 
@@ -138,7 +144,20 @@ def type_name(kind: type[BaseException] | None) -> str | None:
     """The exception's class as `module.Class`, builtins without their module."""
     if kind is None:
         return None
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        return shortened(str.__str__(name), NAME_LIMIT)
+    except BaseException as error:  # noqa: BLE001  a class has a class too, which may raise
+        let_through(error)
+        return str(type.__dict__["__name__"].__get__(kind))
+
+
+def _stack(trace: TracebackType | None, stacks: StackCache) -> Stack | None:
+    try:
+        return stacks.of(trace) if trace is not None else None
+    except BaseException as error:  # noqa: BLE001  a frame's globals name a loader, which is anybody's
+        let_through(error)
+        return None
 
 
 def _stands_alone(error: BaseException) -> bool:
@@ -219,13 +238,14 @@ def _freeze(part: Any) -> None:
 def _safe(note: object, words: Callable[[object], str]) -> str:
     try:
         return str.__str__(words(note))
-    except Exception:  # noqa: BLE001  as the standard library shows it
+    except BaseException as error:  # noqa: BLE001  as the standard library shows it
+        let_through(error)
         return f"<note {words.__name__}() failed>"
 
 
 def _as_the_standard(info: ExcInfo) -> str:
     try:
-        return _STANDARD.formatException(info)
-    except Exception as error:  # noqa: BLE001  an exception may raise from __bool__, __notes__ …
-        kind = getattr(info[0], "__qualname__", "an exception")
-        return f"(the traceback of {kind} could not be formatted: {describe(error)})"
+        return shortened(_STANDARD.formatException(info), TEXT_LIMIT)
+    except BaseException as error:  # noqa: BLE001  an exception may raise from __bool__, __notes__ …
+        let_through(error)
+        return f"(the traceback of {type_name(info[0])} could not be formatted: {describe(error)})"

@@ -18,6 +18,7 @@ import re
 import string
 from typing import TYPE_CHECKING
 
+from ..foreign import let_through
 from ..stderr import describe, report
 from .escaping import cut_in, left_out
 
@@ -55,7 +56,8 @@ class Redactor:
         """What hides the values of this piece of work in a text. Cheap where there is nothing to hide."""
         try:
             values = _hidden(scope) if scope is not None else []
-        except Exception as error:  # noqa: BLE001  a record without its words beats one that tells too much
+        except BaseException as error:  # noqa: BLE001  a record without its words beats one that tells too much
+            let_through(error)
             if not self._failed:
                 self._failed = True
                 report(f"what a visitor sent cannot be told, so the words of records are left out: {describe(error)}")
