@@ -13,7 +13,7 @@ from .configuration import Configuration
 from .deadlines import left
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions
 from .running import Running
-from .stderr import LOGGER_NAME
+from .stderr import own_logger
 from .uncaught import logger as uncaught
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 AT_EXIT = 2.0
 """Seconds the end of a program that never stopped its delivery may take."""
 
-logger = logging.getLogger(LOGGER_NAME)
+logger = own_logger()
 
 
 class Delivery:
@@ -132,8 +132,8 @@ class Delivery:
 
     @property
     def healthy(self) -> bool:
-        """Whether it runs, its threads are alive and the last record reached the file."""
-        return (running := self._running) is not None and running.intake.healthy and running.posting.healthy
+        """Whether it runs, every record reaches it, its threads are alive and the last one reached the file."""
+        return (running := self._running) is not None and running.healthy
 
     @property
     def degraded(self) -> bool:
@@ -177,9 +177,11 @@ class Delivery:
         trace: TracebackType | None,
     ) -> None:
         """Stop; an exception that leaves the block is recorded first."""
-        if isinstance(error, Exception):
-            uncaught.critical("The program is left by an exception", exc_info=error)
-        self.stop()
+        try:
+            if isinstance(error, Exception):
+                uncaught.critical("The program is left by an exception", exc_info=error)
+        finally:
+            self.stop()
 
     def _stop(self, timeout: float, *, mail: bool) -> bool:
         deadline = time.monotonic() + timeout

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from .attachment import Attachment
 from .deadlines import left
 from .intake.intake import Intake
 from .intake.outbox_sink import OutboxSink
@@ -17,6 +16,7 @@ from .outbox.options import SAMPLES
 from .uncaught import Hooks
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Iterable
     from email.message import EmailMessage
     from pathlib import Path
@@ -38,16 +38,14 @@ class Running:
             configuration.queue, configuration.file, configuration.own_addresses, self._errors, extra_sinks
         )
         self._hooks = Hooks()
-        self._level = configuration.level
-        self._level_before = logging.root.level
+        self._attachment = Attachment(self.intake.handler, configuration.level)
         self._beginning = threading.RLock()
         self._begun = False
         self._ended = False
 
     def attach(self) -> None:
         """Take every record from now on."""
-        logging.root.addHandler(self.intake.handler)
-        logging.root.setLevel(self._level)
+        self._attachment.attach()
         self._hooks.install()
 
     def begin(self) -> None:
@@ -62,11 +60,9 @@ class Running:
     def take_over(self, before: Running) -> None:
         """In a forked child: stand where the parent's stood, and begin with the first record."""
         before.intake.abandon()
-        self._hooks, self._level_before = before._hooks, before._level_before
+        self._hooks = before._hooks
         self.intake.handler.on_first(self._begin_in_child)
-        handlers = logging.root.handlers
-        with contextlib.suppress(ValueError):
-            handlers[handlers.index(before.intake.handler)] = self.intake.handler
+        self._attachment.inherit(before._attachment)
 
     def post(self, message: EmailMessage, recipients: Iterable[str]) -> int:
         """As Delivery.post."""
@@ -89,9 +85,7 @@ class Running:
                 self._errors.change(self.posting.outbox, _samples(new))
             self.posting.reconfigure(new.mail, new.mailing)
         self.intake.reconfigure(new.queue, new.file if new.file != before.file else None, new.own_addresses)
-        if logging.root.level == self._level:
-            logging.root.setLevel(new.level)
-        self._level = new.level
+        self._attachment.reconfigure(new.level)
 
     def drain(self, timeout: float, *, mail: bool) -> bool:
         """As Delivery.drain."""
@@ -111,9 +105,7 @@ class Running:
         done = self.intake.drain(timeout)
         self.posting.stop(deadline, mail=mail)
         self._hooks.remove()
-        logging.root.removeHandler(self.intake.handler)
-        if logging.root.level == self._level:
-            logging.root.setLevel(self._level_before)
+        self._attachment.detach()
         done = self.intake.stop(left(deadline)) and done
         if not self.intake.stores:
             self.posting.outbox.close()
@@ -123,7 +115,13 @@ class Running:
         """As Delivery.figures."""
         return self.intake.figures() | self.posting.figures()
 
+    @property
+    def healthy(self) -> bool:
+        """As Delivery.healthy."""
+        return self.intake.healthy and self.posting.healthy and self._attachment.whole
+
     def _at_beat(self) -> dict[str, Any]:
+        self._attachment.mend()
         self.intake.try_file_again()
         return self.figures()
 
