@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quartblog.cli import unexpected
+from quartblog.cli.streams import show_everything
 from quartblog.delivery import current_scope, scope
 from quartblog.errors.exceptions import QuartblogError, SettingsError
 from quartblog.settings import Loaded, Settings, load, load_outbox
@@ -66,6 +67,11 @@ class Explaining(click.Group):
 
     This project's own errors are expected, and told as they are. Any other is recorded for the operator.
     """
+
+    def main(self, *arguments: Any, **more: Any) -> Any:
+        """Run the command, help and complaints included, on streams that take every character."""
+        show_everything()
+        return super().main(*arguments, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand. Raise ClickException, or the error itself where it could not be recorded."""
