@@ -47,6 +47,9 @@ TEXTS = [
     "%s %d %(name)s %",
     "{0} {name} {",
     "\u202ereversed",
+    "\u200eun\u200bseen\ufeff \U000e0041",
+    "=?utf-8?q?=0A=0AAll_is_well?=",
+    "=?utf-8?q?a=0ABcc:_x?=",
     "",
     "a" * 100_000,
     "]\n" * 300,
@@ -91,6 +94,7 @@ class Anonymous(Exception, metaclass=Homeless):
 
 
 ANYTHING: list[Any] = [*TEXTS, Raising(), Lying("x"), None, 10**400, object(), b"\xff\n", [Raising()], {"a": TEXTS[:8]}]
+ENCODED = [text for text in TEXTS if "=?" in text]
 ERRORS: list[Callable[[Any], BaseException]] = [
     ValueError,
     KeyError,
@@ -209,3 +213,22 @@ def test_no_mail_has_a_header_that_we_did_not_write(
     assert all(
         set(to) == {"ada@example.org", "grace@example.org", "linus@example.org"} for to in accepting_server.recipients
     )
+
+
+@pytest.mark.parametrize("text", ENCODED)
+def test_an_encoded_word_in_a_failure_of_any_site_reaches_the_reader_as_it_was_typed(
+    tmp_path: Path, accepting_server: Peer, mail_to: Callable[..., MailOptions], text: str
+) -> None:
+    options = mail_to(accepting_server, site=text, sender=f"{text} <blog@example.org>")
+    with running(tmp_path / "site.log", mail=options) as delivery:
+        logger.error("it failed", exc_info=caught(ValueError(text)))
+        assert delivery.drain(30, mail=True)
+
+    [mail] = accepting_server.mails
+    body = mail.get_body(["plain"])
+    assert set(mail.keys()) <= HEADERS
+    assert mail["Subject"].startswith(f"[{text}] ")
+    assert mail["Subject"].endswith(f"ValueError: {text}")
+    assert mail["From"].addresses[0].display_name == text
+    assert body is not None
+    assert f"ValueError: {text}" in body.get_content().splitlines()
