@@ -1,8 +1,10 @@
 """How commands print times, numbers and long texts."""
 
+import json
+
 import pytest
 
-from quartblog.cli.output import clipped, count, span, table
+from quartblog.cli.output import as_json, cells, clipped, count, span, table
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,28 @@ def test_a_text_is_cut_between_two_cells() -> None:
     assert clipped("abcdef", 6) == "abcdef"
     assert clipped("abcdef", 5) == "abcd…"
     assert clipped("发生意外", 6) == "发生…"
+
+
+@pytest.mark.parametrize(
+    ("unseen", "escape"),
+    [
+        ("\x1b", r"\x1b"),
+        ("\xad", r"\xad"),
+        ("\u061c", r"\u061c"),
+        ("\u200b", r"\u200b"),
+        ("\u200f", r"\u200f"),
+        ("\u202e", r"\u202e"),
+        ("\u2800", r"\u2800"),
+        ("\ufe0f", r"\ufe0f"),
+        ("\U000e0041", r"\U000e0041"),
+    ],
+)
+def test_what_nobody_sees_is_spelled_out_on_the_terminal(unseen: str, escape: str) -> None:
+    text = f"ad{unseen}min"
+
+    assert table([(text, "x"), ("name", "y")]) == f"ad{escape}min  x\nname{' ' * len(escape)}   y"
+    assert clipped(text, 80) == f"ad{escape}min"
+    assert cells(clipped(text, 5)) == 5
+    assert as_json([text]).isascii()
+    assert as_json([text]).count("\n") == 2
+    assert json.loads(as_json([text])) == [text]

@@ -6,6 +6,7 @@ import email
 import email.policy
 import logging
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ OWN_HEADERS = {
 ANYTHING = st.text(st.characters(), max_size=80)
 HOSTILE = ANYTHING | st.sampled_from((
     "\r\nBcc: eve@example.org\r\n\r\n", "\u2028Bcc: eve@example.org", "\ud800", "%s %(x)s {0}", "</pre><script>",
-    "&amp;", "--===============1==--",
+    "&amp;", "--===============1==--", "ad\u200emin", "\u202e\u061c", "\ufeffx\u200by\xad", "\u3164\U000e0041",
 ))  # fmt: skip
 
 
@@ -202,6 +203,24 @@ def test_nothing_a_stranger_types_adds_a_header_a_line_or_markup(texts: list[str
     assert [part.get_content_type() for part in mail.walk()] == ["multipart/alternative", "text/plain", "text/html"]
     assert not set(Page(mail).tags) - {"html", "head", "meta", "body", "p", "h2", "br", "code", "pre"}
     assert len(re.findall(r"^(?:1 new, 1 altogether|first 2.*)$", text_of(mail), re.MULTILINE)) == 4
+
+
+@pytest.mark.parametrize("unseen", ["\u200e", "\u061c", "\u200b", "\u2066", "\ufeff", "\xad", "\u3164", "\U000e0041"])
+def test_what_nobody_sees_is_spelled_out_in_every_part(unseen: str) -> None:
+    text = f"ad{unseen}min"
+    event = an_event(
+        title=text, message=text, place=text, function=text, method=text, route=text, logger=text,
+        traceback=f"{text}\n{text}: {text}", breadcrumbs=(text,), error_id=text,
+    )  # fmt: skip
+    told = a_group(event=event)
+    listed = [a_group(id=number + 10, event=event) for number in range(DETAILED)]
+    mail = Digest([told, *listed], host=text).message(replace(OPTIONS, site=text, title=text))
+    page = mail.get_body(["html"])
+
+    assert page is not None
+    for part in (mail["Subject"], text_of(mail), page.get_content(), Page(mail).text):
+        assert unseen not in part
+        assert text.encode("unicode_escape").decode() in part
 
 
 def test_a_huge_headline_leaves_a_short_subject() -> None:
