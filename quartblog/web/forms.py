@@ -13,6 +13,14 @@ from quartblog.web.i18n import N_
 
 # Everything of category Cc but tab and line feed: no field means them, and PostgreSQL refuses NUL.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Controls, format characters, blanks, and marks without a letter that carries them.
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"})
+# By category these are letters, symbols or not assigned yet, but fonts show them as nothing or as a blank: fillers of
+# Hangul, blanks of Braille, music and hieroglyphs, noncharacters, and what Unicode keeps free for more of category Cf.
+_BLANK = re.compile(
+    "[\u115f\u1160\u2065\u2800\u3164\ufdd0-\ufdef\uffa0\ufff0-\ufff8\ufffe\uffff"
+    "\U00013430-\U00013442\U0001d159\U000e0000-\U000e0fff]"
+)
 
 
 class Form(WTForm):
@@ -43,9 +51,15 @@ def refuse(field: Field, text: str) -> None:
     field.errors = [*field.errors, text]
 
 
+def has_visible_character(text: str) -> bool:
+    """Whether a reader would see anything of the text."""
+    return any(unicodedata.category(character) not in _INVISIBLE for character in _BLANK.sub("", text))
+
+
 def tidy(text: str | None) -> str:
-    """One line: composed (NFC), without the blanks around it."""
-    return unicodedata.normalize("NFC", text or "").strip()
+    """One line: composed (NFC), without the blanks around it; empty where nothing of it can be seen."""
+    tidied = unicodedata.normalize("NFC", text or "").strip()
+    return tidied if has_visible_character(tidied) else ""
 
 
 def tidy_lines(text: str | None) -> str:

@@ -1,11 +1,23 @@
 """Saying something."""
 
+import sys
+import unicodedata
+
 import pytest
 from sqlalchemy import select
 
 from quartblog.database import Database
 from quartblog.models import Post, User
+from quartblog.web.forms import has_visible_character
 from tests.support.browsing import SignIn, Visitor
+
+INVISIBLE = [
+    *("\u200b", "\u2800", "\u3164", "\u115f\u1160", "\uffa0", "\xad", "\u200d\ufeff", "\u200e\u200f\u061c"),
+    *("\u202e\u2066", "\u2060\u2064", "\u180e\u180b", "\ufe0f", "\U000e0100", "\U000e0041\U000e007f", "\u034f"),
+    *("\u0301\u20dd", "\u17b4", "\xa0\u3000\u1680\u2003", "\u2028\u2029", "\ufff9\ufffb", "\U0001d159\U0001d173"),
+    *("\ufffe\ufdd0", " \u200b\r\n\u3164\t", "\u200b" * 200),
+]
+"""Texts of which nobody sees anything."""
 
 
 async def bodies(database: Database) -> list[str]:
@@ -62,6 +74,34 @@ async def test_what_cannot_be_published_is_explained_and_kept(
     assert page.errors_beside("body").startswith(explanation)
     assert page.value_of("body") == typed.strip()
     assert await bodies(database) == []
+
+
+@pytest.mark.parametrize("typed", INVISIBLE, ids=ascii)
+async def test_a_post_of_what_nobody_sees_is_empty(ada: User, sign_in: SignIn, database: Database, typed: str) -> None:
+    page = await (await sign_in(ada)).submit("/", body=typed)
+
+    assert page.status == 200
+    assert page.errors_beside("body") == "请先写点什么"
+    assert await bodies(database) == []
+
+
+@pytest.mark.parametrize(
+    "typed", ["👩\u200d💻", "❤\ufe0f", "e\u0301\u0302", "क\u094d\u200dष", "\u200b.", "⠁", "ㅎ", "\ue000", "·"]
+)
+async def test_one_visible_character_is_enough_and_all_are_kept(
+    ada: User, sign_in: SignIn, database: Database, typed: str
+) -> None:
+    answer = await (await sign_in(ada)).submit("/", body=typed)
+
+    assert answer.status == 302
+    assert await bodies(database) == [unicodedata.normalize("NFC", typed)]
+
+
+def test_every_letter_number_and_punctuation_mark_is_visible() -> None:
+    fillers = {"\u115f", "\u1160", "\u3164", "\uffa0", "\U00013441", "\U00013442"}
+    letters = [letter for letter in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(letter)[0] in "LNP"]
+
+    assert {letter for letter in letters if not has_visible_character(letter)} <= fillers
 
 
 async def test_markup_in_a_post_stays_text(ada: User, sign_in: SignIn, visitor: Visitor) -> None:

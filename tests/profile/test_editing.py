@@ -110,6 +110,34 @@ async def test_140_characters_fit_and_a_line_break_is_one(ada: User, sign_in: Si
     assert answer.status == 302
 
 
+@pytest.mark.parametrize("unseen", ["\u200b", "\u3164\u2800", "\u0301", "\ufe0f \xad"], ids=ascii)
+async def test_a_text_of_what_nobody_sees_is_none(ada: User, sign_in: SignIn, unseen: str) -> None:
+    visitor = await sign_in(ada)
+    await visitor.submit("/user/edit", username="ada", about_me="第一个程序员")
+
+    await visitor.submit("/user/edit", username="ada", about_me=unseen)
+
+    assert (await visitor.get("/user/edit")).value_of("about_me") == ""
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        *("\u200b", "\u2800", "\u3164", "\u115f", "\u1160", "\uffa0", "\xad", "\u034f", "\u061c", "\u180e", "\u200e"),
+        *("\u2060", "\ufe0f", "\ufeff", "\ufff9", "\u0301", "\U000e0041", "\U000e0100", "\U0001d159", "\u3000"),
+    ],
+    ids=ascii,
+)
+async def test_a_name_has_nothing_that_nobody_sees(ada: User, sign_in: SignIn, unseen: str) -> None:
+    visitor = await sign_in(ada)
+
+    alone = await visitor.submit("/user/edit", username=unseen, about_me="")
+    inside = await visitor.submit("/user/edit", username=f"x{unseen}x", about_me="")
+
+    assert alone.errors_beside("username") == "请填写用户名"
+    assert inside.errors_beside("username").startswith("请使用字母、数字、汉字")
+
+
 async def test_141_characters_are_explained_and_kept(ada: User, sign_in: SignIn) -> None:
     page = await (await sign_in(ada)).submit("/user/edit", username="ada", about_me="字" * 141)
 
