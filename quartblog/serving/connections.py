@@ -48,12 +48,7 @@ _MARK = b"content-security-policy"
 def install(headers: Mapping[str, str]) -> None:
     """Let Hypercorn make these from now on, in this process. `headers`: what no answer may lack."""
     _headers[:] = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-    for module, name, ours in (
-        (hypercorn.asyncio.run, "TCPServer", Connection),
-        (hypercorn.asyncio.run, "WorkerContext", Connections),
-        (hypercorn.protocol, "H11Protocol", Http1Protocol),
-        (hypercorn.protocol, "H2Protocol", Http2Protocol),
-    ):
+    for (module, name), ours in REPLACED.items():
         setattr(module, name, ours)
 
 
@@ -164,6 +159,8 @@ class Connection(TCPServer):
         """As Hypercorn, and note whether a request is being answered."""
         if isinstance(event, Updated):
             self._idle_since = self.loop.time() if event.idle else None
+            if self._cut:
+                return  # No timer can be started any more.
         await super().protocol_send(event)
 
     def look(self, now: float) -> None:
@@ -185,15 +182,10 @@ class Connection(TCPServer):
             transport.abort()
 
     def cut(self) -> None:
-        """End what is being answered: the application is cancelled, and may send a last page."""
-        self._cut = True
-        if self._task is not None:
+        """End what is being answered: the application is cancelled, once, and may send a last page."""
+        if self._task is not None and not self._cut:
+            self._cut = True
             self._task.cancel()
-
-    def abort(self) -> None:
-        """End it now."""
-        self.writer.transport.abort()
-        self.cut()
 
 
 class _Stop(EventWrapper):
@@ -240,7 +232,7 @@ class Connections(WorkerContext):
 
     def _abort(self) -> None:
         for connection in tuple(self._open):
-            connection.abort()
+            connection.writer.transport.abort()
 
     async def _look(self) -> None:
         while True:
@@ -248,3 +240,12 @@ class Connections(WorkerContext):
             now = self._loop.time()
             for connection in tuple(self._open):
                 connection.look(now)
+
+
+REPLACED: dict[tuple[Any, str], type] = {
+    (hypercorn.asyncio.run, "TCPServer"): Connection,
+    (hypercorn.asyncio.run, "WorkerContext"): Connections,
+    (hypercorn.protocol, "H11Protocol"): Http1Protocol,
+    (hypercorn.protocol, "H2Protocol"): Http2Protocol,
+}
+"""Where Hypercorn looks its classes up, and ours."""

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,8 @@ class _Workers:
 
     def fill(self) -> None:
         """Start as many as are missing."""
+        # Otherwise its start, with that of the first worker, would let the signals through again.
+        resource_tracker.ensure_running()
         for _ in range(self._config.workers - len(self.running)):
             worker = _CONTEXT.Process(
                 target=work, args=(self._config, self._sockets, self._told), kwargs={"debug": self._debug}, daemon=True

@@ -6,12 +6,15 @@ without a word. Only a cancellation that the server asked for, since the client 
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from inspect import iscoroutinefunction
 from typing import Any
 
-from quart import Quart, Request, has_request_context, request
+from quart import Quart, Request, Response, has_request_context, request
 from quart.asgi import ASGIHTTPConnection
 from quart.typing import ResponseTypes
+from quart.wrappers.response import IterableBody
 
 from quartblog.web.fixed_answer import Receive, Send
 
@@ -20,31 +23,73 @@ class Escaped(Exception):
     """Stands for what left a view and is no Exception; that is the cause."""
 
 
+@contextmanager
+def failing(*, unless: Callable[[], bool]) -> Iterator[None]:
+    """Let what is no Exception leave as Escaped, but for a cancellation that is the server's, which `unless` says."""
+    task = asyncio.current_task()
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        # In another task, or none, it is the end of a coroutine that is thrown away.
+        if asyncio.current_task() is not task or (isinstance(error, asyncio.CancelledError) and unless()):
+            raise
+        raise Escaped from error
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class Body(IterableBody):
+    """An answer that is made while it is sent. Python 3.11 does that in a task of its own, which would end the loop."""
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Return the parts."""
+        return self._parts()
+
+    async def _parts(self) -> AsyncIterator[Any]:
+        parts = super().__aiter__()
+        while True:
+            try:
+                with failing(unless=_is_being_cancelled):
+                    part = await anext(parts)
+            except StopAsyncIteration:
+                return
+            yield part
+
+
+class Answer(Response):
+    """The class of our answers."""
+
+    iterable_body_class = Body
+
+
 class HTTPConnection(ASGIHTTPConnection):
     """One request: knows whether the server itself ended it."""
 
-    ended = False
-    """Whether the client has left or the server stops."""
-
     async def __call__(self, receive: Receive, send: Send) -> None:  # type: ignore[override]  # ours are plain dicts
         """Answer the request."""
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self._left = False
+        self._server = asyncio.current_task()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
         async def note_and_receive() -> dict[str, Any]:
             message = await receive()
             if message["type"] == "http.disconnect":
-                self.ended = True
+                self._left = True
             return message
 
         try:
             await super().__call__(note_and_receive, send)  # type: ignore[arg-type]
         except asyncio.CancelledError:
             # Quart 0.22 leaves its two tasks behind.
-            self.ended = True
-            for task in self.tasks:
+            for task in self._tasks:
                 task.cancel()
-            if self.tasks:
-                await asyncio.wait(self.tasks)
+            if self._tasks:
+                await asyncio.wait(self._tasks)
             raise
 
     async def handle_messages(self, *arguments: Any) -> None:
@@ -54,32 +99,29 @@ class HTTPConnection(ASGIHTTPConnection):
 
     async def handle_request(self, *arguments: Any) -> None:
         """Answer, whatever is raised."""
-        task = self._note_task()
-        try:
+        self._note_task()
+        # Cancelled by anybody else, the view has cancelled itself.
+        with failing(unless=lambda: self._left or self._cut_off):
             await super().handle_request(*arguments)
-        except asyncio.CancelledError as error:
-            if self.ended:
-                raise
-            # Nobody but the view itself can have asked for it.
-            task.uncancel()
-            raise Escaped from error
-        except BaseException as error:
-            if isinstance(error, Exception) or asyncio.current_task() is not task:  # The coroutine is thrown away.
-                raise
-            raise Escaped from error
 
-    def _note_task(self) -> asyncio.Task[Any]:
+    @property
+    def _cut_off(self) -> bool:
+        """Whether the server stops."""
+        return self._server is not None and self._server.cancelling() > 0
+
+    def _note_task(self) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  Quart makes one for each half
-        self.tasks.add(task)
-        if self.ended:
+        self._tasks.add(task)
+        if self._cut_off:
+            # Not for a client that left: Quart cancels for that, and twice would break off a driver's own clean-up.
             task.cancel()
-        return task
 
 
 class Application(Quart):
     """The class of our app."""
 
+    response_class = Answer
     asgi_http_class = HTTPConnection  # type: ignore[assignment]  # its messages are plain dicts
 
     async def handle_request(self, request: Request) -> ResponseTypes:
@@ -93,17 +135,8 @@ class Application(Quart):
 
     async def full_dispatch_request(self, *arguments: Any) -> Any:
         """Turn what leaves a view, or a function around it, into what Quart answers."""
-        task = asyncio.current_task()
-        try:
+        with failing(unless=_is_being_cancelled):
             return await super().full_dispatch_request(*arguments)
-        except asyncio.CancelledError as error:
-            if task is None or task.cancelling():
-                raise
-            raise Escaped from error
-        except BaseException as error:
-            if isinstance(error, Exception) or asyncio.current_task() is not task:  # The coroutine is thrown away.
-                raise
-            raise Escaped from error
 
     def log_exception(self, *arguments: Any) -> None:
         """Record the exception that nothing in the app has handled; its information comes last.

@@ -25,6 +25,9 @@ from quartblog.web.i18n import Language
 
 logger = logging.getLogger(__name__)
 
+LAST_WORDS = 0.25
+"""Seconds the answer to a request that was cut off may take."""
+
 _PROTO = b"x-forwarded-proto"
 # Everything ASCII that may stand in a query string, and the percent sign of what is already escaped.
 _QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
@@ -82,7 +85,10 @@ class LastResort:
         except asyncio.CancelledError:
             if not started:
                 answer = FixedAnswer(503, EXPLANATIONS[503], retry_after=RETRY_AFTER)
-                await answer.send(scope, complete_and_send, self.language)
+                # What would send it may be cancelled as well, as over HTTP/2.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_WORDS):
+                        await answer.send(scope, complete_and_send, self.language)
             raise
         except Exception as error:
             logger.exception("Nothing else answered this request", exc_info=raised(error))

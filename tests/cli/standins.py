@@ -22,7 +22,8 @@ class Workers:
     def __call__(self, config: Config, report: Callable[[str], None], *, debug: bool) -> bool:
         self.called = True
         self.config, self.debug, self.environ = config, debug, dict(os.environ)
-        self.sockets = config.create_sockets().insecure_sockets
+        opened = config.create_sockets()
+        self.sockets = [*opened.secure_sockets, *opened.insecure_sockets]
         if isinstance(self.fails_with, str):
             report(self.fails_with)
         elif self.fails_with is not None:

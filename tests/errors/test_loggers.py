@@ -57,10 +57,9 @@ async def test_nothing_listens_before_the_site_serves(settings: Settings) -> Non
 async def test_a_developer_sees_the_traceback_and_nobody_gets_mail(
     configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FLASK_DEBUG", "1")
     monkeypatch.setattr(logging.getLogger("quartblog"), "level", logging.INFO)
     with MailServer() as server:
-        app = create_app(Settings.model_validate(configuration | {"mail": server.settings}))
+        app = create_app(Settings.model_validate(configuration | {"mail": server.settings}), debug=True)
         async with app.test_app():
             page = await Visitor(app).get("/errors/rehearsal")
             logging.getLogger("quartblog").error("another one")

@@ -33,9 +33,8 @@ async def debugged(
     configuration: Configuration, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Quart]:
     """The app as a developer runs it, with a mail server in its settings."""
-    monkeypatch.setenv("FLASK_DEBUG", "1")
     monkeypatch.setattr(logging.getLogger("quartblog"), "level", logging.INFO)
-    app = create_app(Settings.model_validate(configuration | {"mail": mail_server.settings}))
+    app = create_app(Settings.model_validate(configuration | {"mail": mail_server.settings}), debug=True)
     async with app.test_app():
         yield app
 

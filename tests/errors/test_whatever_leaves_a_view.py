@@ -1,0 +1,249 @@
+"""Whatever leaves a view has a page, an id and exactly one record; only the server's own cancellation passes on."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from quart import Quart, Response
+
+from quartblog.web.headers import SECURITY_HEADERS
+from tests.support.asgi import ask, request_scope
+from tests.support.browsing import Configuration, Visitor
+from tests.support.log_file import LogFile
+
+
+class Odd(BaseException):
+    """No Exception, and nobody's."""
+
+
+KINDS: dict[str, Callable[[], BaseException]] = {
+    "Exception": lambda: RuntimeError("no luck"),
+    "CancelledError": asyncio.CancelledError,
+    "SystemExit": lambda: SystemExit(3),
+    "SystemExit without a code": SystemExit,
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "GeneratorExit": GeneratorExit,
+    "BaseException": Odd,
+    "StopAsyncIteration": StopAsyncIteration,
+    "TimeoutError": TimeoutError,
+    "a group": lambda: BaseExceptionGroup("several", [SystemExit(3), ValueError("one")]),
+    "a group of errors": lambda: ExceptionGroup("several", [OSError("one"), ValueError("two")]),
+}
+
+
+@pytest.fixture
+def configuration(configuration: Configuration) -> Configuration:
+    """With a log file that is not rotated within a test."""
+    return configuration | {"logging": configuration["logging"] | {"max_bytes": 10_000_000}}
+
+
+async def raised_here(error: BaseException) -> NoReturn:
+    raise error
+
+
+async def raised_in_a_thread(error: BaseException) -> None:
+    def fail() -> NoReturn:
+        raise error
+
+    if isinstance(error, StopAsyncIteration | GeneratorExit):
+        raise error  # A future refuses to carry the first, and a thread has no use for the other.
+    await asyncio.to_thread(fail)
+
+
+async def raised_behind_an_await(error: BaseException) -> None:
+    await asyncio.sleep(0)
+    raise error
+
+
+async def raised_while_another_was_handled(error: BaseException) -> None:
+    try:
+        raise LookupError("the first")
+    except LookupError:
+        raise error  # noqa: B904 - the context is what is wanted
+
+
+async def raised_by_a_generator(error: BaseException) -> None:
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        if isinstance(error, StopAsyncIteration):
+            raise RuntimeError("a generator cannot raise it")
+        raise error
+
+    async for _ in numbers():
+        pass
+
+
+PLACES: list[Callable[[BaseException], Awaitable[None]]] = [
+    raised_here,
+    raised_in_a_thread,
+    raised_behind_an_await,
+    raised_while_another_was_handled,
+    raised_by_a_generator,
+]
+
+
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60, derandomize=True
+)
+@given(kind=st.sampled_from(sorted(KINDS)), place=st.sampled_from(PLACES), json=st.booleans())
+async def test_whatever_a_view_raises_has_a_page_an_id_and_one_record(
+    app: Quart, log: LogFile, kind: str, place: Callable[[BaseException], Awaitable[None]], *, json: bool
+) -> None:
+    async def view() -> str:
+        await place(KINDS[kind]())
+        return "never"
+
+    app.view_functions["posts.hello"] = view
+    before = len(log.failures)
+
+    page = await Visitor(app, Accept="application/json" if json else "text/html").get("/hello")
+
+    assert page.status == 500
+    error_id = page.headers["X-Error-Id"]
+    assert error_id in page.text
+    assert "发生意外错误" in page.text
+    for name, value in SECURITY_HEADERS.items():
+        assert page.headers.getlist(name) == [value]
+    records = log.failures[before:]
+    assert [record[-13:-1] for record in records] == [error_id]
+    assert type(KINDS[kind]()).__name__ in log.text or kind == "StopAsyncIteration"
+
+
+@pytest.mark.parametrize(
+    "kind", ["CancelledError", "SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException"]
+)
+@pytest.mark.parametrize("place", ["before_request", "after_request", "error_handler", "body"])
+async def test_around_the_view_it_is_the_same(app: Quart, log: LogFile, kind: str, place: str) -> None:
+    async def fail(*_: Any) -> NoReturn:
+        raise KINDS[kind]()
+
+    if place == "error_handler":
+        app.register_error_handler(404, fail)
+    elif place == "body":
+
+        @app.get("/nowhere")
+        async def nowhere() -> Response:
+            async def body() -> AsyncIterator[bytes]:
+                yield b"the beginning"
+                raise KINDS[kind]()
+
+            return app.response_class(body())
+    else:
+        getattr(app, place)(fail)
+
+    page = await ask(app, "/nowhere")
+
+    if place == "body":  # The beginning cannot be taken back.
+        assert (page.status, page.text) == (200, "the beginning")
+        assert len({record[-13:-1] for record in log.failures}) == 1
+    else:
+        assert page.status == 500
+        # After it has failed once, after_request fails with the page about that as well.
+        assert {record[-13:-1] for record in log.failures} == {page.headers["X-Error-Id"]}
+        assert len(log.failures) == (2 if place == "after_request" else 1)
+
+
+async def test_a_task_that_somebody_else_cancelled_is_a_failure(app: Quart, visitor: Visitor, log: LogFile) -> None:
+    @app.get("/waits")
+    async def waits() -> str:
+        task = asyncio.create_task(asyncio.sleep(3600))
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await task
+        return "never"
+
+    page = await visitor.get("/waits")
+
+    assert (page.status, len(log.failures)) == (500, 1)
+    assert "asyncio.exceptions.CancelledError" in log.text
+
+
+async def test_a_view_that_cancels_itself_is_answered(app: Quart, visitor: Visitor, log: LogFile) -> None:
+    @app.get("/cancels")
+    async def cancels() -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(3600)
+        return "never"
+
+    async with asyncio.timeout(20):
+        page = await visitor.get("/cancels")
+
+    assert (page.status, len(log.failures)) == (500, 1)
+    assert page.headers["X-Error-Id"] in log.failure()
+
+
+async def test_a_client_that_leaves_is_no_failure(app: Quart, log: LogFile) -> None:
+    begun, left = asyncio.Event(), asyncio.Event()
+
+    @app.get("/waits")
+    async def waits() -> str:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+        return "never"
+
+    async def receive() -> dict[str, Any]:
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = request_scope("/waits", "GET", b"", [])
+    async with asyncio.timeout(20):
+        await app(scope, receive, send)  # type: ignore[arg-type]
+
+    assert left.is_set()
+    assert sent == []
+    assert log.failures == []
+
+
+async def test_a_server_that_stops_gives_the_request_a_last_page_and_no_record(app: Quart, log: LogFile) -> None:
+    begun, left = asyncio.Event(), asyncio.Event()
+
+    @app.get("/waits")
+    async def waits() -> str:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+        return "never"
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    serving = asyncio.create_task(app(request_scope("/waits", "GET", b"", []), receive, send))  # type: ignore[arg-type]
+    await begun.wait()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+
+    assert left.is_set()
+    assert sent[0]["status"] == 503
+    assert dict(sent[0]["headers"])[b"retry-after"] == b"10"
+    assert "请稍候片刻再试".encode() in sent[1]["body"]
+    assert log.failures == []
+
+
+def test_the_list_of_kinds_is_not_shorter_than_pythons_own() -> None:
+    builtin = {kind for kind in BaseException.__subclasses__() if kind.__module__ == "builtins"}
+
+    assert {kind.__name__ for kind in builtin} - {"Exception"} <= {type(make()).__name__ for make in KINDS.values()}
+    assert sys.version_info >= (3, 11)

@@ -1,0 +1,263 @@
+"""What clients do wrong ends their connection, is counted, and leaves no error, no mail and nothing they sent."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+
+from quartblog.serving.faults import CLIENT_FAULTS
+from quartblog.web.headers import SECURITY_HEADERS
+from tests.serving.conftest import Site, Start, Wire
+
+CANARIES = ("canary-cookie-4711", "canary-token-4711", "canary-query-4711")
+_SECRETS = b"Host: blog.example\r\nCookie: quartblog=canary-cookie-4711\r\nAuthorization: Bearer canary-token-4711\r\n"
+_TARGET = b"/nowhere?q=canary-query-4711"
+ALPN = {"plain": (), "TLS": ("http/1.1",), "HTTP/2 offered": ("h2", "http/1.1")}
+
+WRONG = {
+    "an upgrade to HTTP/2": b"GET " + _TARGET + b" HTTP/1.1\r\n" + _SECRETS
+    + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA\r\n\r\n",
+    "a broken upgrade to HTTP/2": b"GET " + _TARGET + b" HTTP/1.1\r\n" + _SECRETS
+    + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \xff!\r\n\r\n",
+    "HTTP/2 by prior knowledge": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
+    "a websocket of a wrong version": b"GET " + _TARGET + b" HTTP/1.1\r\n" + _SECRETS
+    + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 5\r\nSec-WebSocket-Key: AAAA\r\n\r\n",
+    "a websocket": b"GET " + _TARGET + b" HTTP/1.1\r\n" + _SECRETS + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "CONNECT": b"CONNECT canary-query-4711:443 HTTP/1.1\r\n" + _SECRETS + b"\r\n",
+    "OPTIONS for the server": b"OPTIONS * HTTP/1.1\r\n" + _SECRETS + b"\r\n",
+    "two lengths": b"POST " + _TARGET + b" HTTP/1.1\r\n" + _SECRETS
+    + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two different lengths": b"POST / HTTP/1.1\r\n" + _SECRETS + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcd",
+    "an unknown encoding": b"POST / HTTP/1.1\r\n" + _SECRETS + b"Transfer-Encoding: gzip\r\n\r\n",
+    "a broken chunk": b"POST /login HTTP/1.1\r\n" + _SECRETS + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    "a head of 20 KB in one piece": b"GET /hello HTTP/1.1\r\n" + _SECRETS + b"X: " + b"a" * 20_000 + b"\r\n\r\n",
+    "an address of 20 KB": b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n" + _SECRETS + b"\r\n",
+    "a head without an end": b"GET /hello HTTP/1.1\r\n" + _SECRETS + b"X: " + b"a" * 80_000,
+    "bytes in the address": b"GET /caf\xc3\xa9 HTTP/1.1\r\n" + _SECRETS + b"\r\n",
+    "escaped bytes in the address": b"GET /%ff%fe?q=%ff HTTP/1.1\r\n" + _SECRETS + b"\r\n",
+    "an address that is none": b"GET http://[canary-query-4711 HTTP/1.1\r\n" + _SECRETS + b"\r\n",
+    "a method that is none": b"G\xc3\x8bT / HTTP/1.1\r\n" + _SECRETS + b"\r\n",
+    "a header that is none": b"GET / HTTP/1.1\r\n" + _SECRETS + b"canary-token-4711\r\n\r\n",
+    "a NUL in a header": b"GET / HTTP/1.1\r\n" + _SECRETS + b"X: a\x00b\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\n" + _SECRETS + b"Host: other.example\r\n\r\n",
+    "another version": b"GET /canary-query-4711 HTTP/3.0\r\n" + _SECRETS + b"\r\n",
+    "another protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 canary-token-4711",
+    "nothing": b"",
+    "a half line": b"GET /canary-query-4711",
+    "a body of 200 bytes for nobody": b"POST " + _TARGET + b" HTTP/1.1\r\n" + _SECRETS + b"Content-Length: 200\r\n\r\n"
+    + b"a" * 200,
+    "300 KB for a form": b"POST /login HTTP/1.1\r\n" + _SECRETS + b"Content-Length: 300000\r\n\r\n" + b"a" * 300_000,
+    "300 KB for nobody": b"POST " + _TARGET + b" HTTP/1.1\r\n" + _SECRETS + b"Content-Length: 300000\r\n\r\n"
+    + b"a" * 300_000,
+    "half a body": b"POST /login HTTP/1.1\r\n" + _SECRETS + b"Content-Length: 200\r\n\r\n" + b"a" * 10,
+    "garbage behind a request": b"GET /hello HTTP/1.1\r\n" + _SECRETS + b"\r\n" + b"\x00canary-token-4711" * 10,
+}  # fmt: skip
+
+
+async def assert_unharmed(site: Site) -> None:
+    """The site answers, and nothing a client sent is in its records, none of which is an error."""
+    assert b" 200 " in await site.get()
+    log = await site.log()
+    assert " ERROR: " not in log
+    assert not [canary for canary in CANARIES if canary in log]
+    assert len(log) < 20_000
+
+
+@pytest.mark.parametrize("protocol", ALPN)
+async def test_what_a_client_sends_wrong_is_no_error_of_the_site(
+    start: Start, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = await start(tls=ALPN[protocol])
+    for request in WRONG.values():
+        gone, patient = await site.connect(), await site.connect()
+        for wire in (gone, patient):
+            await wire.send(request)
+        gone.close()
+        patient.writer.write_eof() if patient.writer.can_write_eof() else patient.close()
+
+    await asyncio.gather(*(wire.rest() for wire in site.clients))
+
+    await assert_unharmed(site)
+    assert not [canary for canary in CANARIES if canary in caplog.text]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("an upgrade to HTTP/2", 404),
+        ("HTTP/2 by prior knowledge", 505),
+        ("a websocket of a wrong version", 404),
+        ("a websocket", 404),
+        ("CONNECT", 404),
+        ("two lengths", 400),
+        ("an unknown encoding", 501),
+        ("a head of 20 KB in one piece", 431),
+        ("an address of 20 KB", 431),
+        ("a head without an end", 431),
+        ("another protocol", 400),
+    ],
+)
+async def test_what_the_server_itself_answers_has_every_security_header_and_ends(
+    start: Start, name: str, status: int
+) -> None:
+    site = await start()
+
+    answer = await site.ask(WRONG[name])
+
+    head = answer.partition(b"\r\n\r\n")[0].decode().lower().split("\r\n")
+    assert head[0].startswith(f"http/1.1 {status}")
+    for header, value in SECURITY_HEADERS.items():
+        assert head.count(f"{header}: {value}".lower()) == 1
+
+
+async def test_random_bytes_are_no_error_either(start: Start) -> None:
+    site = await start()
+    for number in range(100):
+        wire = await site.connect()
+        await wire.send((b"", b"GET / HTTP/1.1\r\n")[number % 2] + os.urandom(number * 3))
+        wire.close()
+
+    await assert_unharmed(site)
+
+
+class Http2:
+    """A client that speaks HTTP/2 as wrongly as it likes."""
+
+    def __init__(self, wire: Wire) -> None:
+        settings = h2.config.H2Configuration(
+            header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False
+        )
+        self.wire = wire
+        self.connection = h2.connection.H2Connection(settings)
+        self.connection.initiate_connection()
+
+    def request(self, stream: int, method: str = "POST", path: str | None = "/nowhere", *, end: bool = False) -> None:
+        headers = [(":method", method), (":scheme", "https"), (":authority", "blog.example")]
+        if path is not None:
+            headers.append((":path", f"{path}?canary-query-4711"))
+        headers += [("cookie", "a=canary-cookie-4711"), ("authorization", "Bearer canary-token-4711")]
+        self.connection.send_headers(stream, headers, end_stream=end)
+
+    async def flush(self) -> None:
+        await self.wire.send(self.connection.data_to_send())
+
+    async def answered(self, stream: int) -> None:
+        """Wait for the whole answer."""
+        ended = False
+        async with asyncio.timeout(10):
+            while not ended:
+                data = await self.wire.reader.read(65536)
+                assert data, "the connection was closed"
+                for event in self.connection.receive_data(data):
+                    ended = ended or (isinstance(event, h2.events.StreamEnded) and event.stream_id == stream)
+
+
+async def early_answer(client: Http2) -> None:
+    client.request(1)
+    await client.flush()
+    await client.answered(1)
+    client.connection.send_data(1, b"a" * 200, end_stream=True)
+    await client.flush()
+
+
+async def late_data(client: Http2) -> None:
+    client.request(1, path="/login")
+    client.request(3)
+    await client.flush()
+    await client.answered(3)
+    client.connection.send_data(3, b"late")
+    await client.flush()
+
+
+async def bad_path(client: Http2) -> None:
+    client.request(1, "GET", "/caf\u00e9", end=True)
+    await client.flush()
+
+
+async def bad_method(client: Http2) -> None:
+    client.request(1, "G\u00cbT", "/hello", end=True)
+    await client.flush()
+
+
+async def connect_without_path(client: Http2) -> None:
+    client.request(1, "CONNECT", None, end=True)
+    await client.flush()
+
+
+async def priorities(client: Http2) -> None:
+    for number in range(1_200):
+        client.connection.prioritize(2 * number + 1, weight=5)
+    await client.flush()
+
+
+async def reset(client: Http2) -> None:
+    client.request(1, path="/login")
+    client.connection.reset_stream(1)
+    await client.flush()
+
+
+async def garbage(client: Http2) -> None:
+    await client.flush()
+    await client.wire.send(b"canary-token-4711" * 50)
+
+
+@pytest.mark.parametrize(
+    "speak",
+    [early_answer, late_data, bad_path, bad_method, connect_without_path, priorities, reset, garbage],
+    ids=lambda speak: speak.__name__,
+)
+async def test_http_2_that_is_asked_for_makes_no_error_either(
+    start: Start, speak: Callable[..., object], caplog: pytest.LogCaptureFixture
+) -> None:
+    site = await start(tls=("h2", "http/1.1"))
+    for _ in range(3):
+        client = Http2(await site.connect("h2"))
+        await speak(client)  # type: ignore[misc]  # a coroutine function each
+        client.wire.close()
+
+    await assert_unharmed(site)
+    assert not [canary for canary in CANARIES if canary in caplog.text]
+
+
+async def test_a_request_answered_before_it_was_read_leaves_the_connection_usable(start: Start) -> None:
+    site = await start(tls=("h2", "http/1.1"))
+    client = Http2(await site.connect("h2"))
+    await early_answer(client)
+
+    client.request(3, "GET", "/hello", end=True)
+    await client.flush()
+
+    await client.answered(3)
+
+
+async def test_faults_are_counted_and_a_flood_of_them_is_one_line(start: Start) -> None:
+    site = await start(tls=("h2", "http/1.1"))
+    before = CLIENT_FAULTS.count
+    for _ in range(30):
+        client = Http2(await site.connect("h2"))
+        await bad_path(client)
+        await client.wire.rest()
+    await site.end()
+
+    assert CLIENT_FAULTS.count - before == 30
+    assert (await site.log()).count("broke the protocol") <= 1
+
+
+async def test_a_client_that_offers_no_tls_is_no_error(start: Start) -> None:
+    site = await start(tls=("http/1.1",))
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(b"GET /canary-query-4711 HTTP/1.1\r\n\r\n")
+    assert b"HTTP" not in await Wire(reader, writer).rest()
+    writer.close()
+    refusing = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with pytest.raises(ssl.SSLError):
+        await asyncio.open_connection("127.0.0.1", site.port, ssl=refusing, server_hostname="blog.example")
+
+    await assert_unharmed(site)
