@@ -4,8 +4,8 @@ import asyncio
 import gc
 import logging
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from quart import Quart
@@ -82,6 +82,21 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     return app
 
 
+def check_options(settings: Settings) -> None:
+    """Build what the start builds of the settings, without opening anything. Raise SettingsError as it would."""
+    delivery_options(settings, mail=True)
+    _database(settings)
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Say where a value stands that the part it is for refuses, though the settings have let it pass."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(f"{place}: {error}") from error
+
+
 def queue_options(settings: Settings) -> QueueOptions:
     """How records wait until they are written, and what they take along."""
     section = settings.delivery
@@ -109,14 +124,17 @@ def file_options(settings: Settings) -> FileOptions:
 
 
 def delivery_options(settings: Settings, *, mail: bool) -> dict[str, Any]:
-    """All that Delivery takes; without `mail`, none is sent."""
-    return {
-        "queue": queue_options(settings),
-        "file": file_options(settings),
-        "mail": mail_options(settings) if mail else None,
-        "outbox": OutboxOptions(settings.delivery.outbox),
-        "mailing": mailing_options(settings),
-    }
+    """All that Delivery takes; without `mail`, none is sent. Raise SettingsError."""
+    with _named("[logging]"):
+        file = file_options(settings)
+    with _named("[delivery]"):
+        return {
+            "queue": queue_options(settings),
+            "file": file,
+            "mail": mail_options(settings) if mail else None,
+            "outbox": OutboxOptions(settings.delivery.outbox),
+            "mailing": mailing_options(settings),
+        }
 
 
 def mail_options(settings: Settings) -> MailOptions | None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quartblog.app import mail_options
+from quartblog.app import check_options
 from quartblog.cli.output import table
 from quartblog.errors.exceptions import SettingsError
-from quartblog.settings import report
+from quartblog.settings import permissions, report
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
-    from quartblog.settings import Loaded
+    from quartblog.settings import Loaded, Settings
 
 
 @click.group("config")
@@ -33,8 +33,8 @@ def group() -> None:
 def check(invocation: Invocation, *, as_json: bool) -> None:
     """Print each effective value and where it came from.
 
-    The last line tells which file was read. Secrets are masked. Exits 1 and lists every problem where the settings
-    cannot be used; what is allowed but probably not meant is a warning on standard error.
+    The last line tells which file was read. Secrets are masked. Exits 1 and lists every problem where `quartblog run`
+    would not start; what is allowed but probably not meant is a warning on standard error.
 
     \b
     Example:
@@ -43,16 +43,22 @@ def check(invocation: Invocation, *, as_json: bool) -> None:
     """
     try:
         loaded = invocation.load()
-        # What the delivery refuses, the start refuses too: it belongs to the check.
-        mail_options(loaded.settings)
+        _stand_for_the_start(loaded.settings)
     except SettingsError as error:
         if as_json:
             click.echo(json.dumps({"problems": str(error).splitlines()}, ensure_ascii=False, indent=2))
         raise
-    warnings = list(report.warnings(loaded.settings))
+    warnings = [*report.warnings(loaded.settings), *permissions.warnings(loaded)]
     click.echo(_as_json(loaded, warnings) if as_json else _as_table(loaded))
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
+
+
+def _stand_for_the_start(settings: Settings) -> None:
+    """Raise SettingsError for all that would stop it."""
+    check_options(settings)
+    if obstacles := "\n".join(report.obstacles(settings)):
+        raise SettingsError(obstacles)
 
 
 def _as_json(loaded: Loaded, warnings: list[str]) -> str:

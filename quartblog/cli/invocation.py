@@ -14,6 +14,7 @@ from quartblog.cli.streams import show_everything
 from quartblog.delivery import current_scope, scope
 from quartblog.errors.exceptions import QuartblogError, SettingsError
 from quartblog.settings import Loaded, Settings, load, load_outbox
+from quartblog.settings.load import at_home
 from quartblog.settings.sources import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Invocation:
     def pass_on(self) -> None:
         """Let the processes started from here read the same file."""
         if self.config_path is not None:
-            os.environ[CONFIG_VARIABLE] = str(self.config_path.resolve())
+            os.environ[CONFIG_VARIABLE] = str(at_home(self.config_path).resolve())
 
 
 class Finite(click.FloatRange):

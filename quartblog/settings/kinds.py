@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
+import unicodedata
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,11 +18,21 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 SHORTEST_SECRET = 32
 """Characters: 32 of hexadecimal are 128 bits, the least that nobody can guess."""
+SQLITE_OPTIONS = {"timeout", "detect_types", "isolation_level", "check_same_thread", "cached_statements", "uri"}
+"""What sqlite3.connect takes besides the file."""
+POSTGRESQL_OPTIONS = {"host", "port", "user", "password", "database", "passfile", "service", "servicefile"}
+POSTGRESQL_OPTIONS |= {"ssl", "target_session_attrs", "krbsrvname", "gsslib", "prepared_statement_cache_size"}
+"""What asyncpg.connect takes as text; sslmode is not among them."""
+
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_WITH_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::\d{1,5})?")
+# Letters and symbols by their category that nobody sees.
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ def items(value: object) -> object:
         return [item.strip() for item in value.split(",") if item.strip()]
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise PydanticCustomError("list", "a list is wanted") from None
 
 
@@ -58,33 +70,108 @@ def _origin(value: str) -> str:
     """Return scheme, host and port without a closing slash."""
     try:
         parts = urlsplit(value)
-        plain = parts.port is None or parts.port > 0
+        host, port = _ascii_host(parts.hostname or ""), parts.port
     except ValueError:
-        plain = False
+        host, port = None, None
     else:
-        plain = plain and parts.scheme in {"http", "https"} and bool(parts.hostname)
-        plain = plain and parts.path in {"", "/"} and not set(value) & set("?#@\\")
-        plain = plain and value.isprintable() and " " not in value
-    if not plain:
+        plain = parts.scheme in {"http", "https"} and parts.path in {"", "/"} and port != 0
+        plain = plain and value.isprintable() and not set(value) & set(" ?#@\\")
+        host = host if plain else None
+    if host is None:
         raise PydanticCustomError("origin", "an address is wanted")
-    return value.removesuffix("/")
+    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+
+
+def _ascii_host(name: str) -> str | None:
+    """The name or address as a Host header has it, None for what cannot be one, such as "*.example.org"."""
+    try:
+        address = ipaddress.ip_address(name[1:-1] if name[:1] == "[" and name[-1:] == "]" else name)
+    except ValueError:
+        pass
+    else:
+        return str(address) if address.version == 4 else f"[{address}]"
+    try:
+        name = name.encode("idna").decode()
+    except UnicodeError:
+        return None
+    return name if all(map(_LABEL.fullmatch, name.removesuffix(".").split("."))) else None
+
+
+def _host(value: str) -> str:
+    """A mail server: an IPv6 address without brackets, as it is looked up."""
+    host = _ascii_host(value) if value else ""
+    if host is None:
+        raise PydanticCustomError("host", "a host is wanted")
+    return host.strip("[]")
+
+
+def _site_host(value: str) -> str:
+    """One of the site's names. A port is left away: that of the Host header is not looked at either."""
+    found = _WITH_PORT.fullmatch(value)
+    host = _ascii_host(found["host"] if found else value)
+    if host is None:
+        raise PydanticCustomError("host", "a host is wanted")
+    return host
 
 
 def _engine(value: SecretStr) -> SecretStr:
     try:
-        driver = make_url(value.get_secret_value()).drivername
-    except ArgumentError:
-        driver = ""
-    if driver not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
+        url = make_url(value.get_secret_value())
+    except (ArgumentError, ValueError):  # A port that is no number is a ValueError, which quotes it.
+        raise PydanticCustomError("engine", "a URL is wanted") from None
+    if url.drivername == "postgresql+asyncpg":
+        if find_spec("asyncpg") is None:
+            raise ValueError('PostgreSQL needs one more library: pip install "quartblog[postgres]"')
+        if url.port is not None and not 1 <= url.port <= 65535:
+            raise ValueError("the port must be a whole number from 1 to 65535")
+        _check_options(url, POSTGRESQL_OPTIONS)
+        return value
+    if url.drivername != "sqlite+aiosqlite" or url.host or url.username or url.password or url.port:
         raise PydanticCustomError("engine", "another engine is wanted")
-    if driver == "postgresql+asyncpg" and find_spec("asyncpg") is None:
-        raise ValueError('PostgreSQL needs one more library: pip install "quartblog[postgres]"')
+    if url.database in {None, "", ":memory:"}:
+        raise ValueError("a database in memory cannot be shared by processes; name a file")
+    _check_options(url, SQLITE_OPTIONS)
+    file = str(at_home(Path(str(url.database))))
+    if file != url.database:
+        return SecretStr(url.set(database=file).render_as_string(hide_password=False))
+    return value
+
+
+def _check_options(url: URL, known: set[str]) -> None:
+    if not known >= set(url.query):
+        raise ValueError(f"behind the ? only these options are known: {', '.join(sorted(known))}")
+    try:
+        url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, ValueError):  # Both quote the value.
+        raise ValueError("the value of an option behind the ? cannot be used") from None
+
+
+def at_home(path: Path) -> Path:
+    """The path with its ~ replaced by the home folder."""
+    if "\0" in str(path):
+        raise ValueError("must not hold a NUL character")
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with ~, and there is no such home folder; write the whole path") from None
+
+
+def _visible(value: str) -> str:
+    if not any(unicodedata.category(character)[0] in "LNPS" and character not in _BLANK for character in value):
+        raise PydanticCustomError("line", "something to see is wanted")
+    return value
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise PydanticCustomError("address", "an address is wanted")
     return value
 
 
 def is_loopback(host: str) -> bool:
     """Whether what is sent to this host stays on the machine."""
-    if host.lower().rstrip(".") in {"localhost", "localhost.localdomain"}:
+    # As the delivery has it: localhost.localdomain is any name to it.
+    if host.lower().rstrip(".") == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
@@ -102,18 +189,20 @@ Share = Annotated[
 Seconds = Annotated[
     float,
     BeforeValidator(_not_a_boolean),
-    Field(gt=0, allow_inf_nan=False),
-    Allowed("a number of seconds above 0"),
+    # The threads' clocks know no longer wait than 292 years.
+    Field(gt=0, le=1e9, allow_inf_nan=False),
+    Allowed("a number of seconds above 0 and at most 1000000000"),
 ]
-# Control characters and what splits a line.
-_BREAKS = r"\x00-\x1f\x7f\x85\u2028\u2029"
+# Control characters, what splits a line, and what turns the direction of all that follows.
+_BREAKS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 Line = Annotated[
     str,
     Field(
         min_length=1,
         max_length=60,
-        pattern=rf"^[^{_BREAKS}]*[^\s{_BREAKS}][^{_BREAKS}]*$",
+        pattern=rf"^[^{_BREAKS}]*$",
     ),
+    AfterValidator(_visible),
     Allowed("one line of 1 to 60 characters"),
 ]
 
@@ -124,30 +213,30 @@ def _with_a_name(path: Path) -> Path:
     return path
 
 
-FilePath = Annotated[Path, AfterValidator(_with_a_name)]
+Folder = Annotated[Path, AfterValidator(at_home)]
+FilePath = Annotated[Path, AfterValidator(at_home), AfterValidator(_with_a_name)]
 FileName = Annotated[
     str,
     Field(pattern=r"^[^/\\\x00-\x1f]*[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$"),
     Allowed("the name of a file, without a folder"),
 ]
-Host = Annotated[
-    str,
-    Field(pattern=r"^[^\s/@,]+$"),
-    Allowed("a host name or address, without scheme and path"),
-]
 OptionalHost = Annotated[
     str,
-    Field(pattern=r"^[^\s/@,]*$"),
-    Allowed('a host name or address, or "" for none'),
+    AfterValidator(_host),
+    Allowed('a host name or address without scheme, port and path, or "" for none'),
 ]
+# As the delivery reads them, which also takes a display name.
+_ADDRESS = r"[^@\s,;:<>\"]+@[^@\s,;:<>\"]+"
 Address = Annotated[
     str,
-    Field(pattern=r"^[^@\s,;<>\x00-\x1f\x7f]+@[^@\s,;<>\x00-\x1f\x7f]+$"),
+    Field(pattern=rf"^{_ADDRESS}$"),
+    AfterValidator(_printable),
     Allowed("an e-mail address such as ops@example.org"),
 ]
 OptionalAddress = Annotated[
     str,
-    Field(pattern=r"^([^@\s,;<>\x00-\x1f\x7f]+@[^@\s,;<>\x00-\x1f\x7f]+)?$"),
+    Field(pattern=rf"^({_ADDRESS})?$"),
+    AfterValidator(_printable),
     Allowed('an e-mail address such as blog@example.org, or "" for the first of the admins'),
 ]
 Origin = Annotated[
@@ -167,7 +256,9 @@ Secret = Annotated[
 ]
 
 Hosts = Annotated[
-    tuple[Host, ...], BeforeValidator(items), Allowed('a list of host names such as ["blog.example.org"]')
+    tuple[Annotated[str, AfterValidator(_site_host)], ...],
+    BeforeValidator(items),
+    Allowed('a list of host names such as ["blog.example.org"], each written out: there is no *'),
 ]
 Addresses = Annotated[
     tuple[Address, ...], BeforeValidator(items), Allowed('a list of e-mail addresses such as ["ops@example.org"]')

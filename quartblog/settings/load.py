@@ -15,14 +15,18 @@ from pydantic_settings import (
 )
 
 from quartblog.errors.exceptions import SettingsError
+from quartblog.settings import kinds
+from quartblog.settings.masking import is_secret, plain
 from quartblog.settings.problems import sentences
 from quartblog.settings.sections import Settings
 from quartblog.settings.sources import (
     CONFIG_VARIABLE,
+    QUOTED,
     Source,
     from_file,
     from_original_mail,
     from_variables,
+    is_quoted,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +43,8 @@ class Loaded(NamedTuple):
     """Who set each (section, key) that is not left at its default."""
     file: Path | None
     """The file that was read; None where none was named and ./config.toml is not there."""
+    file_holds_secrets: bool
+    """Whether a password or a key stands in the file, also one that a variable overrides."""
 
     @property
     def missing(self) -> str:
@@ -75,9 +81,10 @@ def _sources(file: Path | None, environ: Mapping[str, str]) -> list[Source]:
 
 def _outbox_alone(source: Source) -> Source:
     delivery = source.values.get("delivery")
+    about_it = [problem for problem in source.problems if "[delivery] outbox: " in problem]
     if not isinstance(delivery, dict) or "outbox" not in delivery:
-        return Source({}, source.origins, [])
-    return Source({"delivery": {"outbox": delivery["outbox"]}}, source.origins, [])
+        return Source({}, source.origins, about_it)
+    return Source({"delivery": {"outbox": delivery["outbox"]}}, source.origins, about_it)
 
 
 def _checked(strongest_first: list[Source], file: Path | None) -> Loaded:
@@ -92,18 +99,44 @@ def _checked(strongest_first: list[Source], file: Path | None) -> Loaded:
         problems += sentences(error, origins)
     if problems:
         raise SettingsError("\n".join(problems))
-    return Loaded(settings, origins, file)
+    *_, file_source = strongest_first
+    return Loaded(settings, origins, file, _holds_secrets(file_source))
 
 
 def config_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """The file that is read where none is named: what QUARTBLOG_CONFIG says, else ./config.toml, there or not."""
-    return Path(environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)
+    """The file that is read where none is named: what QUARTBLOG_CONFIG says, else ./config.toml, there or not.
+
+    Raise SettingsError where that cannot be the name of one.
+    """
+    named = environ.get(CONFIG_VARIABLE) or str(DEFAULT_FILE)
+    if is_quoted(named):
+        raise SettingsError(f"{CONFIG_VARIABLE} = {named}: {QUOTED}")
+    return at_home(Path(named))
+
+
+def at_home(path: Path) -> Path:
+    """Return the path of a settings file with its ~ replaced. Raise SettingsError where nobody has such a home."""
+    try:
+        return kinds.at_home(path)
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}") from error
 
 
 def _file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = path or environ.get(CONFIG_VARIABLE)
-    file = path or config_file(environ)
-    return file if named or file.exists() else None
+    file = at_home(path) if path else config_file(environ)
+    # Not Path.exists: it raises where the working directory cannot be searched.
+    return file if named or os.path.exists(file) else None  # noqa: PTH110
+
+
+def _holds_secrets(source: Source) -> bool:
+    return any(
+        plain(section, key, value) != value
+        for section, content in source.values.items()
+        if section in Settings.model_fields
+        for key, value in content.items()
+        if is_secret(section, key)
+    )
 
 
 def _merged(strongest_first: list[Source]) -> Settings:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import get_args
 
 from pydantic import BaseModel, SecretStr
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from quartblog.settings.sections import Settings
 
 MASK = "********"
 
-# The password may itself hold "@" or ":": everything from the first ":" to the last "@" of the authority goes.
-_PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@]*):.*(?=@)", re.DOTALL)
-_PASSWORD_IN_QUERY = re.compile(r"((?:^|[?&])[^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE)
+_PASSWORD_IN_QUERY = re.compile(r"((?:^|[?&])[^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+# A driver's name, with which a URL begins even where the rest is no URL.
+_SCHEME = re.compile(r"(?:sqlite|postgres(?:ql)?)(?:\+\w+)?:")
+_NAME = re.compile(r"[^:/?#@]*")
 
 
 def plain(section: str, key: str, value: object) -> object:
@@ -25,16 +28,26 @@ def plain(section: str, key: str, value: object) -> object:
         return "auto"
     if is_secret(section, key):
         return _without_secret(section, key, value)
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", exclude_none=True)
-    if isinstance(value, (list, tuple)):
-        return [plain(section, key, item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    match value:
+        case BaseModel():
+            value = value.model_dump(mode="json", exclude_none=True)
+        case list() | tuple():
+            value = [plain(section, key, item) for item in value]
+        case dict():
+            value = {name: plain(section, key, item) for name, item in value.items()}
+        case Path():
+            value = str(value)
+        # An address with credentials in it may be written into any key.
+        case str() if "://" in value or (section, key) == ("mail", "server"):
+            value = _masked(value)
+    return value
 
 
 def shown(section: str, key: str, value: object) -> str:
     """Return the value as config.toml would write it, with what is secret masked."""
-    return json.dumps(plain(section, key, value), ensure_ascii=False, default=str)
+    text = json.dumps(plain(section, key, value), ensure_ascii=False, default=str)
+    # One line that reads as it was written: JSON itself leaves U+2028 and what turns the direction as they are.
+    return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
 
 
 @cache
@@ -54,5 +67,35 @@ def _without_secret(section: str, key: str, value: object) -> object:
         return [_without_secret(section, key, item) for item in value]
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if (section, key) == ("database", "url") and isinstance(text, str):
-        return _PASSWORD_IN_QUERY.sub(rf"\1{MASK}", _PASSWORD_IN_URL.sub(rf"\1:{MASK}", text))
+        return _masked(text) if _is_url(text) else _scheme_of(text)
     return MASK if text else text
+
+
+def _masked(url: str) -> str:
+    """Without the credentials: all up to the last "@", but for a plain user name; a password may hold any character."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    credentials, at, place = rest.rpartition("@")
+    if at and not (scheme.startswith("sqlite") and rest.startswith("/")):
+        name, colon, _ = credentials.partition(":")
+        if not _NAME.fullmatch(name):
+            credentials = MASK
+        elif colon:
+            credentials = f"{name}:{MASK}"
+        rest = f"{credentials}@{place}"
+    return _PASSWORD_IN_QUERY.sub(rf"\1{MASK}", f"{scheme}{separator}{rest}")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        make_url(text)
+    except (ArgumentError, ValueError):
+        return False
+    return True
+
+
+def _scheme_of(text: str) -> str:
+    """Of what is no URL nothing else can be shown: nobody knows which part of it is the password."""
+    found = _SCHEME.match(text)
+    return f"{found[0] if found else ''}{MASK}"

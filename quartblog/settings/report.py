@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
+from quartblog.errors.exceptions import SettingsError
 from quartblog.settings.kinds import is_loopback
 from quartblog.settings.masking import MASK, plain, shown
-from quartblog.settings.secret import INSTANCE, is_readable_by_others
+from quartblog.settings.secret import INSTANCE, is_readable_by_others, secret_key
 from quartblog.settings.sources import known_keys
 
 if TYPE_CHECKING:
@@ -44,13 +45,34 @@ def entries(loaded: Loaded) -> list[Entry]:
     return found
 
 
+def obstacles(settings: Settings) -> Iterator[str]:
+    """Yield what will stop the start on this machine, for this user. Nothing is written to find out."""
+    url = make_url(settings.database.url.get_secret_value())
+    if url.drivername.startswith("sqlite") and url.database:
+        file = Path(url.database)
+        if obstacle := _obstacle(file.parent) or _folder_in_place_of(file):
+            yield f"[database] url: {obstacle}"
+    if settings.security.secret_key is not None:
+        return
+    path = INSTANCE / "secret_key"
+    if os.path.exists(path):  # noqa: PTH110  as below
+        try:
+            secret_key(settings)
+        except SettingsError as error:
+            yield str(error)
+    elif obstacle := _obstacle(INSTANCE):
+        yield f"[security] secret_key: none is set, and {obstacle}"
+
+
 def warnings(settings: Settings) -> Iterator[str]:
     """Yield what is allowed and probably not meant. Nothing is written to find out."""
     if obstacle := _obstacle(settings.logging.directory):
         yield f"[logging] directory: {obstacle}: nothing will be logged to a file"
-    if obstacle := _obstacle(settings.delivery.outbox.parent):
+    elif obstacle := _folder_in_place_of(settings.logging.directory / settings.logging.filename):
+        yield f"[logging] filename: {obstacle}: nothing will be logged to a file"
+    outbox = settings.delivery.outbox
+    if obstacle := _obstacle(outbox.parent) or _folder_in_place_of(outbox):
         yield f"[delivery] outbox: {obstacle}: counted errors and unsent mail will be in memory only"
-    yield from _about_the_database(settings)
     yield from _about_the_secret(settings)
     yield from _about_mail(settings)
     if settings.site.public_url.startswith("http://") and not is_loopback(_host(settings)):
@@ -59,23 +81,10 @@ def warnings(settings: Settings) -> Iterator[str]:
         yield "[security] cookie_secure: browsers send Secure cookies over https:// only, so nobody stays signed in"
 
 
-def _about_the_database(settings: Settings) -> Iterator[str]:
-    url = make_url(settings.database.url.get_secret_value())
-    if not url.drivername.startswith("sqlite"):
-        return
-    if not url.database or url.database == ":memory:":
-        yield "[database] url: a database in memory is forgotten at the end, and each worker has its own"
-    elif obstacle := _obstacle(Path(url.database).parent):
-        yield f"[database] url: {obstacle}"
-
-
 def _about_the_secret(settings: Settings) -> Iterator[str]:
     path = INSTANCE / "secret_key"
-    if settings.security.secret_key is not None:
-        return
-    if obstacle := _obstacle(INSTANCE):
-        yield f"[security] secret_key: none is set, and {obstacle}"
-    elif path.exists() and is_readable_by_others(path):
+    exists = os.path.exists(path)  # noqa: PTH110  as below
+    if settings.security.secret_key is None and exists and is_readable_by_others(path):
         yield f"{path}: can be read by other users of this machine: chmod 600 {path}"
 
 
@@ -94,10 +103,15 @@ def _host(settings: Settings) -> str:
 def _obstacle(directory: Path) -> str | None:
     """Return why this process could not write files below `directory`, which need not be there yet."""
     nearest = directory
-    while not nearest.exists() and nearest != nearest.parent:
+    # Not Path.exists: it raises below a folder that cannot be searched.
+    while not os.path.exists(nearest) and nearest != nearest.parent:  # noqa: PTH110
         nearest = nearest.parent
     if not nearest.is_dir():
         return f"{nearest} is not a folder"
     if not os.access(nearest, os.W_OK | os.X_OK):
         return f"{nearest.resolve()} cannot be written to"
     return None
+
+
+def _folder_in_place_of(file: Path) -> str | None:
+    return f"{file} is a folder" if os.path.isdir(file) else None  # noqa: PTH112  as above

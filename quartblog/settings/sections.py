@@ -19,6 +19,7 @@ from quartblog.settings.kinds import (
     Engine,
     FileName,
     FilePath,
+    Folder,
     Hosts,
     Line,
     OptionalAddress,
@@ -118,7 +119,7 @@ class Mail(Section):
 class Logging(Section):
     """[logging]: the log file."""
 
-    directory: Path = Path("logs")
+    directory: Folder = Path("logs")
     filename: FileName = "microblog.log"
     max_bytes: Whole = Field(default=102_400, ge=1024)
     backup_count: Whole = Field(default=10, ge=0, le=1000)
@@ -162,7 +163,7 @@ class DeliverySection(Section):
     outbox: FilePath = Path("instance/outbox.sqlite3")
     batch_seconds: Seconds = 5.0
     window_seconds: Seconds = 900.0
-    mails_per_hour: Whole = Field(default=30, ge=1)
+    mails_per_hour: Whole = Field(default=30, ge=1, le=1_000_000)
     retry_min: Seconds = 5.0
     retry_max: Seconds = 300.0
     retry_for: Seconds = 259_200.0

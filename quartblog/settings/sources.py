@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +29,11 @@ _ORIGINAL_MAIL = {
 }
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
+_RAW = re.compile("[\ud800-\udfff]")
+QUOTED = (
+    "the value holds its quotes; remove the quotes, which are not taken off in a Docker env file "
+    "(a value that really begins and ends with them belongs in config.toml)"
+)
 # How tomllib says that a key or section was there before, as with `routes = []` above [[delivery.routes]].
 _TWICE = re.compile("Cannot (declare|mutate|overwrite)")
 
@@ -73,7 +80,7 @@ def from_original_mail(environ: Mapping[str, str]) -> Source:
         value = environ.get(name, "")
         if not value:
             continue
-        if key == "tls":
+        if key == "tls" and not is_quoted(value):
             if value.lower() not in _YES | _NO:
                 source.problems.append(f"{name} = {value!r}: must be true (for starttls) or false")
                 continue
@@ -85,14 +92,17 @@ def from_original_mail(environ: Mapping[str, str]) -> Source:
 def from_file(path: Path) -> Source:
     """Read config.toml. Raise SettingsError where it cannot be read, with the line that is broken."""
     try:
-        values = tomllib.loads(path.read_bytes().decode())
+        # Some editors begin a file with a byte order mark.
+        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file") from None
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is not UTF-8 at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise SettingsError(f"{path}: is not TOML: nested too deeply") from None
+    except ValueError as error:  # A number of thousands of digits is none that tomllib complains of itself.
         hint = "; it stands there twice, and once is allowed" if _TWICE.search(str(error)) else ""
         raise SettingsError(f"{path}: is not TOML: {error}{hint}") from error
     source = Source(values, {}, [])
@@ -107,12 +117,32 @@ def from_file(path: Path) -> Source:
     return source
 
 
+def _decoded(value: str) -> str:
+    """The text of a variable that Python could not decode: in the locale "C" it takes UTF-8 for raw bytes."""
+    if _RAW.search(value) is None:
+        return value
+    with suppress(UnicodeError):
+        return os.fsencode(value).decode()
+    return value
+
+
 def nearest(word: str, known: list[str]) -> str | None:
     """Return the known word this one was probably meant to be."""
     return next(iter(get_close_matches(word, known, n=1)), None)
 
 
+def is_quoted(value: str) -> bool:
+    """Whether the value of a variable holds the quotes around it, as those of a Docker env file do."""
+    value = value.strip()
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+
+
 def _put(source: Source, section: str, key: str, value: str, name: str) -> None:
+    value = _decoded(value)
+    if is_quoted(value):
+        # Not shown: it may be a secret.
+        source.problems.append(f"{name}: [{section}] {key}: {QUOTED}")
+        return
     source.values.setdefault(section, {})[key] = value
     source.origins[section, key] = name
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
 Command = Callable[..., Result]
@@ -71,3 +72,40 @@ def test_json_lists_the_problems_too(quartblog: Command) -> None:
         "QUARTBLOG_MAIL__PORT",
         "QUARTBLOG_MAIL__TLS",
     ]
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ('[delivery]\nroutes = [{ to = ["a:b@example.org"] }]', "config.toml: [delivery] routes, number 1: to = "),
+        (
+            '[database]\nurl = "sqlite+aiosqlite:///x?timeout=never"',
+            "config.toml: [database] url = ",
+        ),
+        ('[database]\nurl = "sqlite+aiosqlite:///config.toml/x"', "[database] url: config.toml is not a folder"),
+        (
+            '[mail]\nserver = "localhost:25"\nadmins = ["a@example.org"]',
+            'config.toml: [mail] server = "localhost:25": must',
+        ),
+    ],
+)
+def test_what_would_stop_the_start_is_a_problem(quartblog: Command, folder: Path, config: str, problem: str) -> None:
+    (folder / "config.toml").write_text(config)
+
+    checked = quartblog("config", "check")
+    as_json = quartblog("config", "check", "--json")
+
+    assert (checked.exit_code, checked.stdout) == (1, "")
+    assert checked.stderr.startswith(f"Error: {problem}")
+    assert json.loads(as_json.stdout)["problems"][0].startswith(problem)
+
+
+def test_a_secret_that_others_can_read_is_a_warning(quartblog: Command, config: Config, folder: Path) -> None:
+    config(mail={"password": "canary"})
+    (folder / "config.toml").chmod(0o644)
+
+    result = quartblog("config", "check")
+
+    assert result.exit_code == 0
+    assert "Warning: config.toml: holds a secret, and other users of this machine can read it" in result.stderr
+    assert "canary" not in result.output

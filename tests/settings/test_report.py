@@ -8,7 +8,7 @@ import pytest
 
 from quartblog.settings import Settings, load_settings
 from quartblog.settings.load import load as load_with_origins
-from quartblog.settings.report import Entry, entries, warnings
+from quartblog.settings.report import Entry, entries, obstacles, warnings
 from quartblog.settings.sources import known_keys
 
 Load = Callable[..., Settings]
@@ -49,8 +49,8 @@ def test_every_key_is_reported_with_its_origin() -> None:
         ("MAIL__PASSWORD", "", '""'),
         (
             "DATABASE__URL",
-            f"postgresql+asyncpg://blog:{CANARY}@db/blog?sslpassword={CANARY}&ssl=require",
-            '"postgresql+asyncpg://blog:********@db/blog?sslpassword=********&ssl=require"',
+            f"postgresql+asyncpg://blog:{CANARY}@db/blog?password={CANARY}&ssl=require",
+            '"postgresql+asyncpg://blog:********@db/blog?password=********&ssl=require"',
         ),
         ("DATABASE__URL", "sqlite+aiosqlite:///blog.sqlite3", '"sqlite+aiosqlite:///blog.sqlite3"'),
         ("SECURITY__COOKIE_SECURE", "auto", '"auto"'),
@@ -90,8 +90,11 @@ def test_looking_writes_nothing(tmp_path: Path) -> None:
         ({"MAIL_SERVER": "", "QUARTBLOG_MAIL__SERVER": ""}, "[mail] server: none is set"),
         ({"QUARTBLOG_LOGGING__DIRECTORY": "file/logs"}, "[logging] directory: file is not a folder"),
         ({"QUARTBLOG_DELIVERY__OUTBOX": "file/outbox"}, "[delivery] outbox: file is not a folder: counted errors and"),
-        ({"QUARTBLOG_DATABASE__URL": "sqlite+aiosqlite:///file/blog.sqlite3"}, "[database] url: file is not a folder"),
-        ({"QUARTBLOG_DATABASE__URL": "sqlite+aiosqlite://"}, "[database] url: a database in memory is forgotten"),
+        (
+            {"QUARTBLOG_LOGGING__FILENAME": "folder", "QUARTBLOG_LOGGING__DIRECTORY": ""},
+            "[logging] filename: folder is",
+        ),
+        ({"QUARTBLOG_DELIVERY__OUTBOX": "folder"}, "[delivery] outbox: folder is a folder: counted errors and"),
         ({"QUARTBLOG_SITE__PUBLIC_URL": "http://blog.example.org"}, "[site] public_url: passwords and cookies"),
         ({"QUARTBLOG_SECURITY__COOKIE_SECURE": "true"}, "[security] cookie_secure: browsers send Secure cookies"),
         ({"MAIL_PORT": "465"}, '[mail] port: 465 with tls = "none"'),
@@ -100,20 +103,47 @@ def test_looking_writes_nothing(tmp_path: Path) -> None:
 )
 def test_what_is_probably_not_meant_is_warned_about(environ: dict[str, str], warning: str) -> None:
     Path("file").touch()
+    Path("folder/x").mkdir(parents=True)
 
     (found,) = told(**environ)
 
     assert found.startswith(warning)
 
 
-def test_an_instance_folder_that_cannot_hold_the_secret_is_warned_about() -> None:
+@pytest.mark.parametrize(
+    ("environ", "obstacle"),
+    [
+        ({"QUARTBLOG_DATABASE__URL": "sqlite+aiosqlite:///file/blog.sqlite3"}, "[database] url: file is not a folder"),
+        ({"QUARTBLOG_DATABASE__URL": "sqlite+aiosqlite:///folder"}, "[database] url: folder is a folder"),
+        ({"QUARTBLOG_DATABASE__URL": "postgresql+asyncpg://localhost/blog"}, None),
+        ({}, None),
+    ],
+)
+def test_what_would_stop_the_start_is_told_before(environ: dict[str, str], obstacle: str | None) -> None:
+    Path("file").touch()
+    Path("folder").mkdir()
+
+    assert list(obstacles(load_settings(None, QUIET | environ))) == ([obstacle] if obstacle else [])
+    assert sorted(path.name for path in Path().iterdir()) == ["file", "folder"]
+
+
+def test_an_instance_folder_that_cannot_hold_the_secret_would_stop_the_start() -> None:
     Path("instance").touch()
+    environ = {"QUARTBLOG_DATABASE__URL": "sqlite+aiosqlite:///blog.sqlite3"}
 
-    (found,) = told(
-        QUARTBLOG_DATABASE__URL="sqlite+aiosqlite:///blog.sqlite3", QUARTBLOG_DELIVERY__OUTBOX="outbox.sqlite3"
-    )
+    assert list(obstacles(load_settings(None, environ))) == [
+        "[security] secret_key: none is set, and instance is not a folder"
+    ]
+    assert list(obstacles(load_settings(None, environ | {"QUARTBLOG_SECURITY__SECRET_KEY": CANARY}))) == []
 
-    assert found == "[security] secret_key: none is set, and instance is not a folder"
+
+def test_a_kept_secret_that_is_none_would_stop_the_start() -> None:
+    Path("instance").mkdir()
+    Path("instance/secret_key").touch(0o600)
+
+    (found,) = obstacles(load_settings(None, {}))
+
+    assert found.startswith("instance/secret_key: holds no usable key")
 
 
 def test_a_secret_key_that_others_can_read_is_warned_about() -> None:
