@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quartblog import migrations
-from quartblog.app import delivery_options
+from quartblog.app import create_app, delivery_options
 from quartblog.cli.database import bring_up_to_date
 from quartblog.delivery import Delivery
+from quartblog.delivery.text.escaping import one_line
 from quartblog.serving import parent
 from quartblog.serving.configuration import configuration, listen, warnings
-from quartblog.settings import secret_key
+from quartblog.settings import permissions, secret_key
 from quartblog.settings.kinds import is_loopback
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def command(invocation: Invocation, host: str | None, port: int | None, workers:
 
 def _run(invocation: Invocation, host: str | None, port: int | None, workers: int | None, *, debug: bool) -> bool:
     """Serve; False where a worker failed."""
-    settings = invocation.settings()
+    loaded = invocation.load()
+    settings = loaded.settings
     config = configuration(host, port, workers)
     listening = listen(config)
     try:
@@ -71,17 +72,17 @@ def _run(invocation: Invocation, host: str | None, port: int | None, workers: in
     for bound, address in listening:
         if debug and not is_loopback(bound.getsockname()[0]):
             click.echo(f"Warning: --debug shows the code to everybody who reaches {address}", err=True)
-        click.echo(f"{settings.site.name} is at {address} (Ctrl-C ends it)")
+        click.echo(f"{one_line(settings.site.name)} is at {address} (Ctrl-C ends it)")
         # The number is Hypercorn's now.
         bound.detach()
-    for warning in warnings(config):
-        click.echo(f"Warning: {warning}", err=True)
-    return parent.serve(config, partial(_report, settings), debug=debug)
+    for warning in (*warnings(config), *permissions.warnings(loaded)):
+        click.echo(f"Warning: {one_line(warning)}", err=True)
+    return parent.serve(config, partial(create_app, debug=debug), partial(_report, settings))
 
 
 def _report(settings: Settings, text: str) -> None:
     """Say on standard error, in the log file and to the outbox what no worker can say."""
-    click.echo(f"Error: {text}", err=True)
+    click.echo(f"Error: {one_line(text)}", err=True)
     try:
         with Delivery(**delivery_options(settings, mail=False)):
             logger.error(text)
@@ -91,8 +92,5 @@ def _report(settings: Settings, text: str) -> None:
 
 def _prepare(settings: Settings) -> None:
     """Do once what two workers would race for."""
-    url = settings.database.url.get_secret_value()
-    if url.startswith("sqlite") and migrations.sqlite_file(url) is None:
-        raise click.ClickException("[database] url: a database in memory cannot be shared by processes; name a file")
     bring_up_to_date(settings)
     secret_key(settings)

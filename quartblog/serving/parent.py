@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
     from hypercorn.config import Config, Sockets
+    from quart import Quart
 
 _CONTEXT = multiprocessing.get_context("spawn")
 
@@ -25,21 +26,19 @@ _CONTEXT = multiprocessing.get_context("spawn")
 class _Workers:
     """The processes of one generation: a restart makes a new one."""
 
-    def __init__(self, config: Config, sockets: Sockets, *, debug: bool) -> None:
+    def __init__(self, config: Config, make_app: Callable[[], Quart], sockets: Sockets) -> None:
         self._config = config
         self._sockets = sockets
-        self._debug = debug
+        self._make_app = make_app
         # Nothing is ever written: the end of the pipe, which comes with the parent's death as well, means stop.
         self._told, self._tell = _CONTEXT.Pipe(duplex=False)
         self.running: list[SpawnProcess] = []
 
     def fill(self) -> None:
         """Start as many as are missing."""
-        # Otherwise its start, with that of the first worker, would let the signals through again.
-        resource_tracker.ensure_running()
         for _ in range(self._config.workers - len(self.running)):
             worker = _CONTEXT.Process(
-                target=work, args=(self._config, self._sockets, self._told), kwargs={"debug": self._debug}, daemon=True
+                target=work, args=(self._config, self._sockets, self._told, self._make_app), daemon=True
             )
             # Inherited: a signal to all processes must not end one that does not ignore it yet.
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -75,16 +74,17 @@ def bound(config: Config) -> float:
     return config.graceful_timeout + config.shutdown_timeout
 
 
-def serve(config: Config, report: Callable[[str], None], *, debug: bool = False) -> bool:
+def serve(config: Config, make_app: Callable[[], Quart], report: Callable[[str], None]) -> bool:
     """Serve with `config.workers` processes until SIGINT or SIGTERM; SIGHUP puts new ones in their place.
 
-    False where a worker ended by itself, or had to be killed; `report` gets the sentence that says so.
+    Each of them makes an app of its own, so `make_app` has to be picklable. False where a worker ended by itself, or
+    had to be killed; `report` gets the sentence that says so.
     """
     sockets = config.create_sockets()
     with _signals() as received:
         try:
             while True:
-                asked, late = _serve_once(config, sockets, received, debug=debug)
+                asked, late = _serve_once(_Workers(config, make_app, sockets), received)
                 if late:
                     one = "a worker was" if late == 1 else f"{late} workers were"
                     report(f"{one} still there {bound(config):g} s after the stop began, and had to be killed")
@@ -97,9 +97,8 @@ def serve(config: Config, report: Callable[[str], None], *, debug: bool = False)
                 each.close()
 
 
-def _serve_once(config: Config, sockets: Sockets, received: socket.socket, *, debug: bool) -> tuple[set[int], int]:
-    """Serve with one generation of workers; return the signals that ended it, and how many had to be killed."""
-    workers = _Workers(config, sockets, debug=debug)
+def _serve_once(workers: _Workers, received: socket.socket) -> tuple[set[int], int]:
+    """Serve with these workers; return the signals that ended them, and how many had to be killed."""
     asked: set[int] = set()
     failed = False
     try:
@@ -121,6 +120,10 @@ def _signals() -> Iterator[socket.socket]:
     with reading, writing:
         reading.settimeout(0)
         writing.settimeout(0)
+        # multiprocessing's helper inherits this: it withstands the other two by itself. Started with the first worker,
+        # it would let the signals through that are blocked there.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        resource_tracker.ensure_running()
         descriptor = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
         handlers = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
         try:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from hypercorn.asyncio.run import worker_serve
 from hypercorn.utils import wrap_app
 
-from quartblog.app import create_app
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from hypercorn.config import Config, Sockets
+    from quart import Quart
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What the parent alone answers.
@@ -25,13 +24,13 @@ would break off its requests and what it has to write.
 """
 
 
-def work(config: Config, sockets: Sockets, stop: Connection, *, debug: bool) -> None:
+def work(config: Config, sockets: Sockets, stop: Connection, make_app: Callable[[], Quart]) -> None:
     """Serve until `stop` can be read, which it also can once the parent is dead."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     # The parent blocked them while it started this process.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    app = wrap_app(create_app(debug=debug), config.wsgi_max_body_size, "asgi")
+    app = wrap_app(make_app(), config.wsgi_max_body_size, "asgi")
 
     async def serve() -> None:
         stopping = asyncio.Event()

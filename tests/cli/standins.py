@@ -3,8 +3,10 @@
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from hypercorn.config import Config
+from quart import Quart
 
 
 class Workers:
@@ -19,9 +21,10 @@ class Workers:
         """The sentence that is reported, or what the preparation is broken off with."""
         self.called = False
 
-    def __call__(self, config: Config, report: Callable[[str], None], *, debug: bool) -> bool:
+    def __call__(self, config: Config, make_app: partial[Quart], report: Callable[[str], None]) -> bool:
         self.called = True
-        self.config, self.debug, self.environ = config, debug, dict(os.environ)
+        self.config, self.environ = config, dict(os.environ)
+        self.debug = make_app.keywords["debug"]
         opened = config.create_sockets()
         self.sockets = [*opened.secure_sockets, *opened.insecure_sockets]
         if isinstance(self.fails_with, str):

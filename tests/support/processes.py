@@ -145,9 +145,13 @@ class Servers:
         self, folder: Path, *options: str, workers: int = 2, until: str = "/readyz", within: Sequence[str] = ()
     ) -> Server:
         """Start `quartblog run` on a free port, behind the words of `within`, and wait until `until` is answered."""
-        command = [sys.executable, "-m", "quartblog.cli", "run", "--port=0", f"--workers={workers}", *options]
-        command = [*within, *command]
+        command = [*within, *self.command("--port=0", f"--workers={workers}", *options)]
         return self.start(command, folder).wait_for_address().wait_until(until)
+
+    @staticmethod
+    def command(*options: str) -> list[str]:
+        """`quartblog run`, with the interpreter of the tests."""
+        return [sys.executable, "-m", "quartblog.cli", "run", *options]
 
     def hypercorn(self, folder: Path, *, workers: int = 2) -> Server:
         """Start the server itself on a free port, as a service file would; wait for it with `wait_until`."""

@@ -1,0 +1,144 @@
+"""A stop always ends, within graceful_timeout + shutdown_timeout, whatever a worker does."""
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT, Server, Servers, eventually
+
+pytestmark = pytest.mark.server
+
+REHEARSAL: dict[str, object] = {"rehearsal_route": True}
+BOUND = 3
+"""Seconds a stop may take here: graceful_timeout + shutdown_timeout below."""
+MARGIN = 5
+"""Seconds a busy machine may take besides, for the parent's record and the interpreter's end."""
+
+
+@pytest.fixture
+def folder(servers: Servers) -> Path:
+    """A site whose stop is short."""
+    folder = servers.site(errors=REHEARSAL)
+    shipped = (ROOT / "hypercorn.toml").read_text("utf-8")
+    text = re.sub(r"(?m)^graceful_timeout = .*$", "graceful_timeout = 1", shipped)
+    (folder / "hypercorn.toml").write_text(
+        re.sub(r"(?m)^shutdown_timeout = .*$", "shutdown_timeout = 2", text), "utf-8"
+    )
+    return folder
+
+
+def timed(stop: Callable[[], int]) -> tuple[int, float]:
+    """The exit code of a stop, and how many seconds it took."""
+    began = time.monotonic()
+    return stop(), time.monotonic() - began
+
+
+def connect(server: Server) -> socket.socket:
+    """A client that sends what it likes."""
+    return socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_hangs_is_killed_and_reported(
+    servers: Servers, folder: Path, number: signal.Signals, workers: int
+) -> None:
+    server = servers.quartblog(folder, workers=workers)
+    os.kill(server.workers[0], signal.SIGSTOP)
+
+    code, seconds = timed(lambda: server.stop(number))
+
+    said = f"a worker was still there {BOUND} s after the stop began, and had to be killed"
+    assert code == 1
+    assert BOUND <= seconds < BOUND + MARGIN
+    assert server.stderr == f"Error: {said}\n"
+    assert f" ERROR: {said} [in " in server.log
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_form_that_never_ends_holds_no_stop_and_is_answered(servers: Servers, folder: Path, workers: int) -> None:
+    server = servers.quartblog(folder, workers=workers)
+    with connect(server) as client:
+        client.sendall(
+            b"POST /login HTTP/1.1\r\nHost: blog.example\r\nContent-Length: 200\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n\r\nusername="
+        )
+        # A worker answers in turn: what was sent before has arrived by then.
+        for _ in range(20):
+            server.client().get("/hello")
+
+        code, seconds = timed(server.stop)
+        answer = client.makefile("rb").read()
+
+    assert (code, server.stderr) == (0, "")
+    assert seconds < BOUND + MARGIN
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: " in answer
+    assert " ERROR: " not in server.log
+
+
+def test_an_anonymous_connection_makes_no_site_unstoppable(servers: Servers, folder: Path) -> None:
+    """HTTP/2 by prior knowledge: data for a stream that was answered, beside one that is open."""
+    server = servers.quartblog(folder)
+    with connect(server) as client:
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+
+        assert client.makefile("rb").read().startswith(b"HTTP/1.1 505 ")
+
+    assert server.client().get("/hello").status == 200
+    code, seconds = timed(server.stop)
+    assert (code, server.stderr) == (0, "")
+    assert seconds < BOUND + MARGIN
+
+
+def test_a_hangup_puts_new_workers_in_the_place_of_the_old_and_loses_nothing(servers: Servers) -> None:
+    server = servers.quartblog(servers.site(errors=REHEARSAL))
+    before = server.workers
+    answered = [server.client().get("/errors/rehearsal").headers["X-Error-Id"] for _ in range(40)]
+
+    os.killpg(server.process.pid, signal.SIGHUP)
+
+    eventually(lambda: len(server.workers) == 2 and not set(server.workers) & set(before))
+    assert server.client().get("/hello").status == 200
+    assert server.stop() == 0
+    assert sorted(re.findall(r"\[error (\w+)\]", server.log)) == sorted(answered)
+    assert server.stderr == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_a_worker_alone_is_left_to_the_parent(servers: Servers, number: signal.Signals) -> None:
+    server = servers.quartblog(servers.site())
+
+    for worker in server.workers:
+        os.kill(worker, number)
+
+    assert server.client().get("/hello").status == 200
+    assert server.process.poll() is None
+    assert server.stop() == 0
+
+
+def test_a_signal_during_the_start_of_the_workers_ends_all_of_them(servers: Servers) -> None:
+    folder = servers.site()
+    server = servers.start(servers.command("--port=0", "--workers=4"), folder).wait_for_address()
+
+    os.killpg(server.process.pid, signal.SIGTERM)
+
+    assert server.ended() == 0
+    assert "Traceback" not in server.stderr
+
+
+def test_two_signals_end_it_once(servers: Servers, folder: Path) -> None:
+    server = servers.quartblog(folder)
+    os.kill(server.workers[0], signal.SIGSTOP)
+
+    server.send(signal.SIGTERM)
+    server.send(signal.SIGINT)
+
+    assert server.ended() == 1
+    assert server.stderr.count("\n") == 1
