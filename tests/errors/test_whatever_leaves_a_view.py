@@ -62,16 +62,14 @@ async def raised_behind_an_await(error: BaseException) -> None:
 
 async def raised_while_another_was_handled(error: BaseException) -> None:
     try:
-        raise LookupError("the first")
-    except LookupError:
+        int("the first")
+    except ValueError:
         raise error  # noqa: B904 - the context is what is wanted
 
 
 async def raised_by_a_generator(error: BaseException) -> None:
     async def numbers() -> AsyncIterator[int]:
         yield 1
-        if isinstance(error, StopAsyncIteration):
-            raise RuntimeError("a generator cannot raise it")
         raise error
 
     async for _ in numbers():
@@ -119,8 +117,10 @@ async def test_whatever_a_view_raises_has_a_page_an_id_and_one_record(
 )
 @pytest.mark.parametrize("place", ["before_request", "after_request", "error_handler", "body"])
 async def test_around_the_view_it_is_the_same(app: Quart, log: LogFile, kind: str, place: str) -> None:
+    make = KINDS[kind]
+
     async def fail(*_: Any) -> NoReturn:
-        raise KINDS[kind]()
+        raise make()
 
     if place == "error_handler":
         app.register_error_handler(404, fail)
@@ -130,7 +130,7 @@ async def test_around_the_view_it_is_the_same(app: Quart, log: LogFile, kind: st
         async def nowhere() -> Response:
             async def body() -> AsyncIterator[bytes]:
                 yield b"the beginning"
-                raise KINDS[kind]()
+                raise make()
 
             return app.response_class(body())
     else:

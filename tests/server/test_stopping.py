@@ -25,11 +25,10 @@ MARGIN = 5
 def folder(servers: Servers) -> Path:
     """A site whose stop is short."""
     folder = servers.site(errors=REHEARSAL)
-    shipped = (ROOT / "hypercorn.toml").read_text("utf-8")
-    text = re.sub(r"(?m)^graceful_timeout = .*$", "graceful_timeout = 1", shipped)
-    (folder / "hypercorn.toml").write_text(
-        re.sub(r"(?m)^shutdown_timeout = .*$", "shutdown_timeout = 2", text), "utf-8"
-    )
+    text = (ROOT / "hypercorn.toml").read_text("utf-8")
+    for key, seconds in (("graceful_timeout", 1), ("shutdown_timeout", 2)):
+        text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {seconds}", text)
+    (folder / "hypercorn.toml").write_text(text, "utf-8")
     return folder
 
 
