@@ -81,7 +81,7 @@ def _sources(file: Path | None, environ: Mapping[str, str]) -> list[Source]:
 
 def _outbox_alone(source: Source) -> Source:
     delivery = source.values.get("delivery")
-    about_it = [problem for problem in source.problems if "[delivery] outbox: " in problem]
+    about_it = [problem for problem in source.problems if "[delivery] outbox" in problem]
     if not isinstance(delivery, dict) or "outbox" not in delivery:
         return Source({}, source.origins, about_it)
     return Source({"delivery": {"outbox": delivery["outbox"]}}, source.origins, about_it)

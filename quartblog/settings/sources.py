@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quartblog.errors.exceptions import SettingsError
+from quartblog.settings.masking import shown
 from quartblog.settings.sections import Settings
 
 if TYPE_CHECKING:
@@ -140,8 +141,9 @@ def is_quoted(value: str) -> bool:
 def _put(source: Source, section: str, key: str, value: str, name: str) -> None:
     value = _decoded(value)
     if is_quoted(value):
-        # Not shown: it may be a secret.
-        source.problems.append(f"{name}: [{section}] {key}: {QUOTED}")
+        # Of a key that nobody knows the value may be a secret.
+        said = f" = {shown(section, key, value)}" if (section, key) in known_keys() else ""
+        source.problems.append(f"{name}: [{section}] {key}{said}: {QUOTED}")
         return
     source.values.setdefault(section, {})[key] = value
     source.origins[section, key] = name

@@ -104,7 +104,7 @@ def test_a_secret_in_the_wrong_place_is_not_shown(problems: Problems, config: st
     assert CANARY not in "\n".join(problems(config))
 
 
-@pytest.mark.parametrize("name", ["MAIL_PASSWORD", "QUARTBLOG_MAIL__PASSWORD", "QUARTBLOG_MIAL__PASSWORD", "MAIL_PORT"])
+@pytest.mark.parametrize("name", ["MAIL_PASSWORD", "QUARTBLOG_MAIL__PASSWORD", "QUARTBLOG_MIAL__PASSWORD"])
 def test_a_quoted_secret_is_not_shown(problems: Problems, name: str) -> None:
     assert CANARY not in "\n".join(problems(**{name: f'"{CANARY}"'}))
 
