@@ -1,7 +1,12 @@
-"""Exceptions that reach no logger -> the log: of threads, of finalizers, of the program itself."""
+"""Exceptions that reach no logger -> the log: of threads, of finalizers, of the program itself.
+
+Those of threads and finalizers belong to no scope, so nothing tells what is to be hidden: they are logged without their
+words. The interpreter's own hooks still print them to stderr.
+"""
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import sys
 import threading
@@ -9,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .foreign import let_through
 from .stderr import describe, report
+from .text.wordless import wordless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,18 +68,15 @@ class Hooks:
 
     @staticmethod
     def _unraisable(what: sys.UnraisableHookArgs) -> None:
-        if what.exc_value is not None:
+        if (error := what.exc_value) is not None:
             words = what.err_msg or "Exception ignored in"
-            logger.error(
-                "%s %s", words, type(what.object).__name__, exc_info=(what.exc_type, what.exc_value, what.exc_traceback)
+            # In no context: a finalizer runs inside whatever piece of work the thread does just then.
+            contextvars.Context().run(
+                logger.error, "%s %s", words, type(what.object).__name__, exc_info=wordless(error)
             )
 
     @staticmethod
     def _thread(what: threading.ExceptHookArgs) -> None:
-        if what.exc_value is not None and not issubclass(what.exc_type, SystemExit):
+        if (error := what.exc_value) is not None and not issubclass(what.exc_type, SystemExit):
             name = what.thread.name if what.thread is not None else "a thread that is gone"
-            logger.error(
-                "The thread %s ended by an exception",
-                name,
-                exc_info=(what.exc_type, what.exc_value, what.exc_traceback),
-            )
+            logger.error("The thread %s ended by an exception", name, exc_info=wordless(error))

@@ -4,7 +4,7 @@ import pytest
 from quart import Quart, request
 
 from tests.support.asgi import ask
-from tests.support.browsing import Page, Serve
+from tests.support.browsing import Page, Serve, Visitor
 from tests.support.log_file import LogFile
 
 HOSTS = ["blog.example.org", "[::1]", "192.0.2.7"]
@@ -134,3 +134,24 @@ async def test_the_name_a_trusted_proxy_tells_must_be_ours(serve: Serve) -> None
 
     assert (await ask(app, "/", headers=FORWARDED)).status == 200
     assert (await ask(app, "/", headers=[(b"x-forwarded-host", b"evil.example")])).status == 400
+
+
+@pytest.mark.parametrize(
+    ("sent", "scheme"),
+    [
+        ("https", "https"),
+        ("http", "http"),
+        ("javascript", "http"),
+        ("ftp", "http"),
+        ("https, javascript", "http"),
+        ("https://evil.example/", "http"),
+        ("", "http"),
+    ],
+)
+async def test_a_proxys_word_about_the_scheme_counts_where_it_can_be_one(serve: Serve, sent: str, scheme: str) -> None:
+    app = await serve(security={"trusted_proxies": 1})
+    app.add_url_rule("/scheme", "scheme", lambda: request.scheme)
+
+    page = await Visitor(app).get("/scheme", X_Forwarded_Proto=sent)
+
+    assert page.text == scheme
