@@ -9,6 +9,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from quartblog import migrations
+from quartblog.cli import ownership
 from quartblog.errors.exceptions import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ def upgrade(invocation: Invocation) -> None:
 def bring_up_to_date(settings: Settings) -> tuple[str | None, str | None]:
     """Migrate and return the revisions before and after. Raise DatabaseUnavailable, ClickException."""
     url = settings.database.url.get_secret_value()
+    file = migrations.sqlite_file(url)
     try:
+        if file is not None:
+            ownership.make_database(file)
         before = migrations.current(url)
         migrations.upgrade(url)
     except CommandError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quartblog.app import mail_options, mailing_options
+from quartblog.cli import ownership
 from quartblog.cli.mails import TEST
 from quartblog.cli.output import count
 from quartblog.cli.site_outbox import exists
@@ -63,6 +64,8 @@ def send_test(invocation: Invocation) -> None:
     if options is None:
         raise click.ClickException(f"[mail] server: none is set, so there is nothing to test{loaded.missing}")
     path = settings.delivery.outbox
+    if exists(path):
+        ownership.check(path)
     outbox = Outbox(path if exists(path) else None)
     try:
         # What the delivery tells stderr on the way is told here, once and in full.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from quartblog.cli import ownership
 from quartblog.cli.invocation import explanation
 from quartblog.delivery import Outbox
 from quartblog.delivery.outbox.file import DatabaseFile
@@ -34,6 +35,7 @@ def opened(invocation: Invocation) -> Iterator[Outbox]:
     is wanted then most of all.
     """
     path = _place(invocation)
+    ownership.check(path)
     _check(path)
     outbox = Outbox(path)
     try:

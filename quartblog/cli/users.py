@@ -16,6 +16,7 @@ from quartblog import migrations
 from quartblog.auth import service
 from quartblog.auth.forms import PASSWORD_MAX
 from quartblog.auth.passwords import hash_password
+from quartblog.cli import ownership
 from quartblog.database import Database
 from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import EmailTaken, InvalidUsername, NoSuchUser, SchemaOutdated, UsernameTaken
@@ -148,6 +149,8 @@ async def _transaction(settings: Settings) -> AsyncIterator[AsyncSession]:
     url = settings.database.url.get_secret_value()
     if (file := migrations.sqlite_file(url)) is not None and not file.exists():
         raise SchemaOutdated(f"{file}: there is no database yet: run `quartblog db upgrade`")
+    if file is not None:
+        ownership.check(file)
     database = Database(url)
     try:
         await migrations.check(database)

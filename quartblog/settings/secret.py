@@ -57,7 +57,13 @@ def is_readable_by_others(path: Path) -> bool:
 
 
 def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            _leave_to_the_owner(folder, path.parent.absolute().parent)
+        finally:
+            os.close(folder)
     # mkstemp gives mode 0600. The link is what publishes it: complete, and never over a key another process made.
     handle, draft = tempfile.mkstemp(prefix=".secret_key-", dir=path.parent)
     try:
@@ -65,7 +71,15 @@ def _make(path: Path) -> None:
             file.write(secrets.token_hex(32) + "\n")
             file.flush()
             os.fsync(file.fileno())
+            _leave_to_the_owner(handle, path.parent)
         with suppress(FileExistsError):  # another process was first; its key is the key
             os.link(draft, path)
     finally:
         Path(draft).unlink()
+
+
+def _leave_to_the_owner(made: int, folder: Path) -> None:
+    """Give what was made to the owner of its folder: a site that root started once must start without root as well."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(made, owner.st_uid, owner.st_gid)

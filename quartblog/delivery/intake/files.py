@@ -12,25 +12,32 @@ from typing import TYPE_CHECKING
 
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 
-from ..stderr import describe, report
+from ..foreign import let_through
+from ..stderr import describe, own_logger, report
 from ..text.counting import counted
 from ..text.formatting import JsonFormatter, TextFormatter
+from ..volumes import LOG_MODE, SECRET_MODE, companion, has_no_locks, make, make_folder
 from .settling import instead_of, own_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from io import TextIOWrapper
 
     from ..options import FileOptions
+
+logger = own_logger("file")
 
 CLOSING = 1.0
 """Seconds a close waits for a write that has not returned."""
 
 
 class RotatingFile(ConcurrentRotatingFileHandler):
-    """ConcurrentRotatingFileHandler that outlives a full disk and a folder it may not write.
+    """ConcurrentRotatingFileHandler that outlives a full disk, a folder it may not write and a volume without locks.
 
     While writing fails, stderr is told once and records are lost; the first record that can be
     written again ends that, and stderr is told how many were lost.
+
+    Without locks several processes still append whole records, but two that rotate at once may lose some.
     """
 
     def __init__(self, options: FileOptions) -> None:
@@ -44,13 +51,16 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         )
         self._lost = 0
         self._stuck = False
+        self._unlocked = False
+        self._before: os.stat_result | None = None
         self._writing = threading.Lock()
-        self.setFormatter(JsonFormatter() if options.format == "json" else TextFormatter())
+        self.setFormatter(JsonFormatter() if options.format == "json" else TextFormatter(utc=options.utc))
 
     @staticmethod
     def check(options: FileOptions) -> None:
         """Raise OSError where such a file cannot be written."""
-        options.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(options.path.parent)
+        make(options.path, LOG_MODE)
         options.path.open("ab").close()
 
     @property
@@ -83,7 +93,8 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         """The record as it stands in the file; one that cannot be written becomes a line that says why."""
         try:
             return self.format(record)
-        except Exception as error:  # noqa: BLE001  a record may misbehave in a hundred ways
+        except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
+            let_through(error)
             return self.format(instead_of(record, f"this record could not be written: {describe(error)}"))
 
     def write(self, texts: Sequence[str]) -> int:
@@ -157,6 +168,8 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         class, which looks at every name four times, but for the numbers above the first free one: where the file
         cannot be renamed this is tried at every record, and the old ones must not all leave.
         """
+        # Not by somebody who could not write it: it would be his then, and the service could not go on.
+        self._before = companion(self._numbered(0)) or self._before
         if self.use_gzip or self.backupCount < 1:
             super().doRollover()
             return
@@ -178,14 +191,50 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         if number == 0:
             self.do_write(text)
         elif number <= self.backupCount:  # Others are rotated away already.
+            make(self._numbered(number), LOG_MODE, like=self._before)
             self._numbered(number).write_bytes(f"{text}{self.terminator}".encode("utf-8", self.unicode_error_policy))
 
     def _numbered(self, number: int) -> Path:
         return _numbered(self.baseFilename, number)
 
     def _open_lockfile(self) -> None:
-        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(self.baseFilename).parent)
+        if not (lock := Path(self.lockFilename)).exists():
+            make(lock, SECRET_MODE, like=companion(self._numbered(0)))
         super()._open_lockfile()
+
+    def _lock_stream_lock(self, stream_lock: TextIOWrapper) -> None:
+        try:
+            super()._lock_stream_lock(stream_lock)
+        except Exception as error:
+            if not has_no_locks(error):
+                raise
+            self._tell_of_no_lock(error)
+
+    def _do_unlock(self) -> None:
+        try:
+            super()._do_unlock()
+        except Exception as error:
+            # What was locked without a lock; all else of it is done by then.
+            if not has_no_locks(error):
+                raise
+
+    def _tell_of_no_lock(self, error: Exception) -> None:
+        if not self._unlocked:
+            self._unlocked = True
+            text = f"{self.baseFilename} is written without a lock, this volume has none ({describe(error)})"
+            report(text)
+            logger.warning("%s", text)
+
+    def do_open(self, mode: str | None = None) -> TextIOWrapper:
+        """Open the file, as the one before it was where it has to be made."""
+        make(self._numbered(0), LOG_MODE, like=self._before)
+        return super().do_open(mode)
+
+    def do_gzip(self, input_filename: str) -> None:
+        """Compress a rotated file into one of the same owner."""
+        make(Path(f"{input_filename}.gz"), LOG_MODE, like=self._before)
+        super().do_gzip(input_filename)
 
     def do_write(self, msg: str) -> None:
         """Write one finished record, and say so when it is the first after an outage."""

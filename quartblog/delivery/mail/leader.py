@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import weakref
 from typing import TYPE_CHECKING
 
-from ..stderr import LOGGER_NAME, describe, report
+from ..stderr import describe, own_logger, report
+from ..volumes import SECRET_MODE, companion, make
 
 try:
     import fcntl
@@ -17,7 +17,7 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     from pathlib import Path
 
-logger = logging.getLogger(f"{LOGGER_NAME}.leader")
+logger = own_logger("leader")
 
 
 class Leadership:
@@ -66,7 +66,10 @@ class Leadership:
         """The locked file, None where another process has it. Raise OSError where nobody can."""
         if fcntl is None:
             return None
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not self._path.exists():
+            # Beside the outbox, and its owner's.
+            make(self._path, SECRET_MODE, like=companion(self._path.with_suffix("")))
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, SECRET_MODE)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._is_still_there(file):

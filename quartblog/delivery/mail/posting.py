@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,8 @@ from ..deadlines import MOMENT, left, within
 from ..options import bare_address
 from ..outbox.outbox import Outbox
 from ..statistics import percentiles
-from ..stderr import LOGGER_NAME, describe, report
+from ..stderr import describe, own_logger, report
+from ..volumes import make_folder
 from .mailer import Mailer
 from .postman import Postman
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MAIL_AT_STOP = 2.0
 """Seconds a stop waits for the mail server at most, and only where the outbox ends with the process."""
 
-logger = logging.getLogger(LOGGER_NAME)
+logger = own_logger()
 
 
 class Posting:
@@ -60,7 +60,7 @@ class Posting:
         if self.outbox.path is not None:
             # The leader's lock stands beside the outbox, and is wanted first.
             with contextlib.suppress(OSError):
-                self.outbox.path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(self.outbox.path.parent)
         self.mailer.start()
 
     def take_over(self, before: Posting, timeout: float) -> None:

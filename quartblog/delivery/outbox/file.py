@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..volumes import SECRET_MODE, companion, has_no_locks, make, make_folder
 from .schema import Unusable, prepare
 
 try:
@@ -150,8 +151,7 @@ def _code(error: Exception) -> int:
 def _connect(path: Path) -> Database:
     # Mails hold links that reset a password: nobody else may read them. Never opened when it is
     # there already: closing it again would drop the locks of this process's other connections.
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    make(path, SECRET_MODE)
     database = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Database
     )
@@ -192,8 +192,11 @@ def _move_aside(path: Path) -> Path:
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Open, migrate and replace the file in one process at a time, where the system has locks for that."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(f"{path}.opening", os.O_RDWR | os.O_CREAT, 0o600)
+    make_folder(path.parent)
+    place = path.with_name(f"{path.name}.opening")
+    if not place.exists():
+        make(place, SECRET_MODE, like=companion(path))
+    lock = os.open(place, os.O_RDWR | os.O_CREAT, SECRET_MODE)
     try:
         if fcntl is not None:
             _wait_for(lock)
@@ -211,5 +214,10 @@ def _wait_for(lock: int) -> None:
             if time.monotonic() > deadline:
                 raise Unusable("another process has been opening it for too long") from None
             time.sleep(0.01)
+        except OSError as error:
+            # SQLite has locks of another kind, and its transactions are whole with them.
+            if not has_no_locks(error):
+                raise
+            return
         else:
             return

@@ -1,0 +1,109 @@
+"""What a volume and its users make of our files: whose a new one is, and whether it can be locked.
+
+A command that root runs beside the service must not take the service's files away. So what root makes here belongs to
+whom its companion belongs to (a lock's is what it locks, a log file's the one before it), else to its folder's owner.
+The group is theirs as well, whoever makes it. Only a file or folder that was made this very moment is given away: a
+name that is there already may be a link that somebody put there for root to follow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOG_MODE = 0o640
+"""The operator's group may read logs."""
+SECRET_MODE = 0o600
+"""Locks, and files that hold error texts, addresses and links that reset a password."""
+
+# NFS without its lock daemon, and volumes whose driver has no locks.
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
+
+
+def has_no_locks(error: BaseException | None) -> bool:
+    """Whether the error, or the one behind it, says that files cannot be locked here at all."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_LOCKS:
+            return True
+        error = error.__cause__
+    return False
+
+
+def make(path: Path, mode: int, *, like: os.stat_result | None = None) -> bool:
+    """Make an empty file, unless there is something of this name; whether it was made. Raise OSError.
+
+    `like` is its companion: where a group may write that, it may write this one too.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
+    except FileExistsError:
+        return False
+    try:
+        if hasattr(os, "fchown"):
+            folder = path.parent.stat()
+            _give(file, like or folder)
+            # The folder may be root's with the service as a member of its group: whose user it has, nobody knows.
+            shared = folder if like is None and os.geteuid() == folder.st_uid == 0 != folder.st_gid else like
+            if shared is not None and shared.st_mode & stat.S_IWGRP:
+                os.fchmod(file, mode | (mode & stat.S_IRWXU) >> 3)
+    finally:
+        os.close(file)
+    return True
+
+
+def companion(path: Path) -> os.stat_result | None:
+    """Whose the file is; None where there is none, or it is a link or a device.
+
+    Raise PermissionError where it is another user's and not for us to write: he could not use what we make beside it.
+    """
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    if hasattr(os, "geteuid") and os.geteuid() not in {0, found.st_uid} and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, f"belongs to the user {user(found.st_uid)}", str(path))
+    return found
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it where they are missing. Raise OSError."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_folder(path.parent)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return
+    if hasattr(os, "fchown"):
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _give(folder, path.parent.stat())
+        finally:
+            os.close(folder)
+
+
+def user(number: int) -> str:
+    """The user's name, or the number where it has none."""
+    try:
+        import pwd  # noqa: PLC0415  there is none on Windows
+
+        return pwd.getpwuid(number).pw_name
+    except (ImportError, KeyError):
+        return str(number)
+
+
+def _give(file: int, like: os.stat_result) -> None:
+    # Who is not root may give a file to a group of his own. Some volumes have no owners at all.
+    with contextlib.suppress(OSError):
+        os.fchown(file, like.st_uid if os.geteuid() == 0 else -1, like.st_gid)

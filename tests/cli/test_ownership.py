@@ -1,0 +1,148 @@
+"""A command that another user runs takes none of the service's files away."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quartblog.delivery import Outbox
+from quartblog.settings import Settings, secret_key
+from tests.support.smtp import MailServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cli.conftest import Command
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for another user")
+
+NOBODY, SOMEBODY = 65534, 65533
+
+# What the command needs is imported first: the interpreter itself may be where only root can read it.
+COMMAND = """
+import os, sys, tempfile
+from quartblog import migrations
+from quartblog.cli import main
+with tempfile.TemporaryDirectory() as elsewhere:
+    migrations.upgrade(f"sqlite+aiosqlite:///{elsewhere}/warm.sqlite3")
+user = int(sys.argv.pop(1))
+os.setgroups([])
+os.setgid(user)
+os.setuid(user)
+main(prog_name="quartblog")
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder_of_the_service(folder: Path) -> None:
+    os.chown(folder, NOBODY, NOBODY)
+    for one in folder.parents:
+        if one.stat().st_uid == 0 and not one.stat().st_mode & 0o001:
+            one.chmod(one.stat().st_mode | 0o111)
+
+
+def strangers(folder: Path) -> dict[str, tuple[int, int]]:
+    """Everything in the folder that is not the service's."""
+    found = {str(one.relative_to(folder)): (one.stat().st_uid, one.stat().st_gid) for one in folder.rglob("*")}
+    return {name: owner for name, owner in found.items() if owner != (NOBODY, NOBODY)}
+
+
+def run_as(user: int, *arguments: str) -> str:
+    """What the command prints, run by this user."""
+    ran = subprocess.run(
+        [sys.executable, "-c", COMMAND, str(user), *arguments],
+        input="a long password\n", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return f"{ran.returncode}: {ran.stdout}{ran.stderr}"
+
+
+def test_the_database_that_root_makes_is_the_services(quartblog: Command, folder: Path) -> None:
+    assert quartblog("db", "upgrade").exit_code == 0
+    made = quartblog(
+        "user", "create", "ada", "--email", "ada@example.org", "--password-stdin", typed="a long password\n"
+    )
+
+    assert made.exit_code == 0
+    assert (folder / "instance" / "quartblog.sqlite3").stat().st_mode & 0o777 == 0o600
+    assert strangers(folder) == {}
+
+
+def test_while_root_works_the_database_stays_usable_for_the_service(quartblog: Command, folder: Path) -> None:
+    quartblog("db", "upgrade")
+    # The files beside it are there as long as somebody has it open.
+    open_here = sqlite3.connect(folder / "instance" / "quartblog.sqlite3")
+    open_here.execute("SELECT count(*) FROM users").fetchone()
+
+    assert (folder / "instance" / "quartblog.sqlite3-shm").exists()
+    assert strangers(folder) == {}
+    assert run_as(NOBODY, "user", "create", "bob", "--email", "b@example.org", "--password-stdin").startswith("0: ")
+    open_here.close()
+
+
+def test_the_key_that_root_makes_is_the_services(folder: Path) -> None:
+    secret_key(Settings())
+
+    assert strangers(folder) == {}
+
+
+def test_after_a_test_mail_of_root_the_lead_is_still_the_services(
+    quartblog: Command, folder: Path, config: Callable[..., None]
+) -> None:
+    with MailServer() as server:
+        config(mail={"server": "127.0.0.1", "port": server.port, "admins": ["ada@example.org"]})
+        os.chown(folder / "config.toml", NOBODY, NOBODY)
+        (folder / "instance").mkdir()
+        os.chown(folder / "instance", NOBODY, NOBODY)
+        outbox = Outbox(folder / "instance" / "outbox.sqlite3")
+        outbox.groups()
+        outbox.close()
+
+        assert quartblog("mail", "test").exit_code == 0
+        assert (folder / "instance" / "outbox.sqlite3.leader").exists()
+        assert strangers(folder) == {}
+
+
+def test_an_unexpected_failure_of_roots_command_leaves_the_log_to_the_service(
+    quartblog: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("quartblog.cli.database.bring_up_to_date", fail)
+
+    assert "failed unexpectedly (ZeroDivisionError)" in quartblog("db", "upgrade").output
+    assert (folder / "logs" / "microblog.log").exists()
+    assert strangers(folder) == {}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("db", "upgrade"),
+        ("user", "create", "eve", "--email", "eve@example.org", "--password-stdin"),
+        ("errors", "list"),
+        ("delivery", "outbox"),
+    ],
+)
+def test_another_user_is_told_whose_files_they_are_and_makes_none(
+    quartblog: Command, folder: Path, command: tuple[str, ...]
+) -> None:
+    quartblog("db", "upgrade")
+    outbox = Outbox(folder / "instance" / "outbox.sqlite3")
+    outbox.groups()
+    outbox.close()
+    for one in (folder, folder / "instance"):
+        one.chmod(0o777)
+    before = {one: one.stat().st_mtime_ns for one in folder.rglob("*") if one.is_file()}
+
+    said = run_as(SOMEBODY, *command)
+
+    assert said.startswith("1: ")
+    assert "belongs to the user nobody: run this command as that user, or as root" in said
+    assert {one: one.stat().st_mtime_ns for one in folder.rglob("*") if one.is_file()} == before
