@@ -120,6 +120,7 @@ def file_options(settings: Settings) -> FileOptions:
         level=section.level,
         format=section.format,
         compress=section.compress,
+        utc=section.utc,
     )
 
 

@@ -56,6 +56,8 @@ class FileOptions:
     """One line a record plus its traceback, or one JSON object a line."""
     compress: bool = False
     """Whether rotated files are gzipped."""
+    utc: bool = False
+    """Whether the times of text lines are in UTC, which has no summer, rather than local; those of JSON always are."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a level that logging does not know."""

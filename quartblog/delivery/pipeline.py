@@ -73,6 +73,7 @@ class Delivery:
         self._running = running = Running(self._configuration, self._extra_sinks)
         running.begin()
         running.attach()
+        running.tell_zone()
         forks.watch(self)
         atexit.register(self._at_exit)
         mail = self._configuration.mail

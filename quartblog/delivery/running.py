@@ -13,6 +13,8 @@ from .intake.intake import Intake
 from .intake.outbox_sink import OutboxSink
 from .mail.posting import Posting
 from .outbox.options import SAMPLES
+from .stderr import own_logger
+from .text.formatting import zone
 from .uncaught import Hooks
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .configuration import Configuration
+
+logger = own_logger()
 
 UNDER_WAY = 5.0
 """Seconds that the end of a child, or the change to another outbox, waits for what is under way."""
@@ -38,6 +42,8 @@ class Running:
             configuration.queue, configuration.file, configuration.own_addresses, self._errors, extra_sinks
         )
         self._hooks = Hooks()
+        self._file = configuration.file
+        self._zone = ""
         self._attachment = Attachment(self.intake.handler, configuration.level)
         self._beginning = threading.RLock()
         self._begun = False
@@ -86,6 +92,15 @@ class Running:
             self.posting.reconfigure(new.mail, new.mailing)
         self.intake.reconfigure(new.queue, new.file if new.file != before.file else None, new.own_addresses)
         self._attachment.reconfigure(new.level)
+        self._file = new.file
+        self.tell_zone()
+
+    def tell_zone(self) -> None:
+        """Log what the times in the file are, where that was not said yet or has changed; those of JSON say it."""
+        now = zone(utc=self._file.utc) if self._file.format == "text" else ""
+        if now and now != self._zone:
+            self._zone = now
+            logger.info("Times in this log are %s", now)
 
     def drain(self, timeout: float, *, mail: bool) -> bool:
         """As Delivery.drain."""
@@ -123,6 +138,7 @@ class Running:
     def _at_beat(self) -> dict[str, Any]:
         self._attachment.mend()
         self.intake.try_file_again()
+        self.tell_zone()
         return self.figures()
 
     def _posting(self, configuration: Configuration) -> Posting:

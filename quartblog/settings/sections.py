@@ -126,6 +126,7 @@ class Logging(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     format: Literal["text", "json"] = "text"
     compress: bool = False
+    utc: bool = False
 
 
 class Route(Section):

@@ -345,7 +345,7 @@ def test_stop_writes_what_is_queued_even_when_the_queue_is_full(path: Path, app_
 
     text = path.read_text()
     assert text.count("ERROR: record") == 2_000 - refused
-    reported = re.findall(r"The log queue was full: (\d+) records were refused", text)
+    reported = re.findall(r"The log queue was full: (\d+) records? w\w+ refused", text)
     assert sum(map(int, reported)) == refused
 
 
@@ -368,11 +368,8 @@ def test_a_burst_that_was_refused_is_reported_in_the_file(path: Path, app_logger
     assert delivery.stop()
 
     told = re.findall(r"WARNING: (The log queue was full.*) \[in", path.read_text())
-    # Eight places for ordinary records; the line about mail may hold one of them.
-    assert told in (
-        ["The log queue was full: 22 records were refused (22 INFO)"],
-        ["The log queue was full: 23 records were refused (23 INFO)"],
-    )
+    # Eight places for ordinary records; the two lines of the start may hold some of them.
+    assert told in [[f"The log queue was full: {lost} records were refused ({lost} INFO)"] for lost in (22, 23, 24)]
 
 
 def test_a_sink_that_hangs_keeps_stop_within_its_time(path: Path, app_logger: logging.Logger) -> None:

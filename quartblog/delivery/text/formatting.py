@@ -22,6 +22,15 @@ LINE = "%(asctime)s %(levelname)s: %(message)s [in %(pathname)s:%(lineno)d]"
 _FORGED = re.compile(r"\n(?=2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d)")
 
 
+def zone(*, utc: bool) -> str:
+    """What the times of text lines are, now: summer changes it."""
+    if utc:
+        return "UTC"
+    now = time.localtime()
+    offset = time.strftime("%z", now)
+    return f"local, UTC{offset[:3]}:{offset[3:5]} ({now.tm_zone})"
+
+
 def exception_text(record: logging.LogRecord) -> str:
     """The record's traceback as the standard Formatter writes it, or "" when it has none."""
     if record.exc_text:
@@ -38,9 +47,10 @@ class TextFormatter(logging.Formatter):
     byte-identical to the standard Formatter's.
     """
 
-    def __init__(self) -> None:
-        """The line is a contract: it takes no format string."""
+    def __init__(self, *, utc: bool = False) -> None:
+        """The line is a contract: it takes no format string. Its times are local, or in UTC."""
         super().__init__(LINE)
+        self._clock = time.gmtime if utc else time.localtime
         self._second: tuple[int, str] = (-1, "")
         self._block: tuple[str, str] = ("", "")
 
@@ -60,7 +70,7 @@ class TextFormatter(logging.Formatter):
         second = int(record.created)
         known, text = self._second
         if second != known:
-            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            text = time.strftime("%Y-%m-%d %H:%M:%S", self._clock(second))
             self._second = second, text
         return f"{text},{int(record.msecs):03d}"
 
