@@ -31,7 +31,10 @@ def quick_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
 def as_found() -> Iterator[None]:
     """Fail a test that leaves a handler on the root logger behind."""
     before = list(logging.root.handlers)
+    # Quart sets it for an app in debug mode, and for good.
+    level = logging.getLogger("quartblog").level
     yield
+    logging.getLogger("quartblog").setLevel(level)
     assert logging.root.handlers == before
 
 

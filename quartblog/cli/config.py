@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from quartblog.app import check_options
-from quartblog.cli.output import table
+from quartblog.cli import output
+from quartblog.delivery.text.escaping import one_line
 from quartblog.errors.exceptions import SettingsError
 from quartblog.settings import permissions, report
 
@@ -46,12 +46,12 @@ def check(invocation: Invocation, *, as_json: bool) -> None:
         _stand_for_the_start(loaded.settings)
     except SettingsError as error:
         if as_json:
-            click.echo(json.dumps({"problems": str(error).splitlines()}, ensure_ascii=False, indent=2))
+            click.echo(output.as_json({"problems": str(error).splitlines()}))
         raise
     warnings = [*report.warnings(loaded.settings), *permissions.warnings(loaded)]
     click.echo(_as_json(loaded, warnings) if as_json else _as_table(loaded))
     for warning in warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        output.say(f"Warning: {warning}", err=True)
 
 
 def _stand_for_the_start(settings: Settings) -> None:
@@ -67,9 +67,10 @@ def _as_json(loaded: Loaded, warnings: list[str]) -> str:
         for entry in report.entries(loaded)
     ]
     file = str(loaded.file) if loaded.file else None
-    return json.dumps({"file": file, "values": values, "warnings": warnings}, ensure_ascii=False, indent=2)
+    return output.as_json({"file": file, "values": values, "warnings": warnings})
 
 
 def _as_table(loaded: Loaded) -> str:
     values = [(f"[{entry.section}] {entry.key}", entry.shown, entry.origin) for entry in report.entries(loaded)]
-    return f"{table(values)}\n\nSettings file: {loaded.file or f'none{loaded.missing}'}"
+    file = one_line(str(loaded.file or f"none{loaded.missing}"))
+    return f"{output.table(values)}\n\nSettings file: {file}"

@@ -12,6 +12,7 @@ import click
 from quartblog.cli import unexpected
 from quartblog.cli.streams import show_everything
 from quartblog.delivery import current_scope, scope
+from quartblog.delivery.text.escaping import block
 from quartblog.errors.exceptions import QuartblogError, SettingsError
 from quartblog.settings import Loaded, Settings, load, load_outbox
 from quartblog.settings.load import at_home
@@ -81,13 +82,16 @@ class Explaining(click.Group):
                 with unexpected.breadcrumbs(work):
                     return super().invoke(ctx)
             except QuartblogError as error:
-                raise click.ClickException(explanation(error)) from error
+                raise click.ClickException(block(explanation(error))) from error
+            except click.ClickException as error:
+                error.message = block(error.message)  # type: ignore[misc]  # of any class, with all else it knows
+                raise
             except unexpected.EXPECTED:
                 raise
             except Exception as error:
                 if (line := _recorded(error, work, ctx)) is None:
                     raise
-                raise click.ClickException(line) from error
+                raise click.ClickException(block(line)) from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the subcommand, and let records tell the whole name of the command."""

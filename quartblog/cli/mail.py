@@ -15,7 +15,7 @@ import click
 from quartblog.app import mail_options, mailing_options
 from quartblog.cli import ownership
 from quartblog.cli.mails import TEST
-from quartblog.cli.output import count
+from quartblog.cli.output import count, say
 from quartblog.cli.site_outbox import exists
 from quartblog.delivery import Outbox, new_message
 from quartblog.delivery.mail.leader import Leadership
@@ -73,7 +73,7 @@ def send_test(invocation: Invocation) -> None:
             mails = asyncio.run(_go(outbox, Postman(outbox, options, mailing_options(settings)), options))
         kept = not outbox.in_memory
         if not outbox.healthy:
-            click.echo(f"Warning: {path} cannot be used, so this went without it", err=True)
+            say(f"Warning: {path} cannot be used, so this went without it", err=True)
         _tell(mails, options, reason=None if mails else _behind(outbox), kept=kept)
         if dead := outbox.totals().dead:
             them = "it" if dead == 1 else "them"
@@ -87,7 +87,7 @@ async def _go(outbox: Outbox, postman: Postman, options: MailOptions) -> list[St
     subject = f"[{options.site}] a test: this mail was asked for"
     text = f"Somebody ran `quartblog mail test` on {platform.node()}. Error reports will reach you like this one."
     message = new_message(options, subject, text)
-    domain = message["From"].addresses[0].domain
+    domain = message["Message-ID"].strip("<>").rpartition("@")[2]
     message.replace_header("Message-ID", email.utils.make_msgid(TEST, domain))
     outbox.post(message, [*map(bare_address, options.admins)])
     leadership = Leadership(outbox.path.with_name(f"{outbox.path.name}.leader")) if outbox.path else None
@@ -113,7 +113,7 @@ def _tell(mails: list[StoredMail], options: MailOptions, *, reason: str | None, 
     for mail in mails:
         if mail.state == "sent":
             said = f": {mail.last_error}" if mail.last_error else ""
-            click.echo(f"{options.server}:{options.port} took it for {', '.join(mail.recipients)}{said}")
+            say(f"{options.server}:{options.port} took it for {', '.join(mail.recipients)}{said}")
     problems = [mail.last_error for mail in mails if mail.state != "sent"]
     if reason is not None:
         problems.append(reason)

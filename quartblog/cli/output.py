@@ -8,12 +8,19 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from quartblog.delivery.text.escaping import json_safe, one_line
+import click
+
+from quartblog.delivery.text.escaping import block, json_safe, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a text that may hold what a stranger typed: it keeps its lines, and cannot steer the terminal."""
+    click.echo(block(text), err=err)
 
 
 def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> str:

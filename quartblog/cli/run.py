@@ -11,8 +11,8 @@ import click
 
 from quartblog.app import create_app, delivery_options
 from quartblog.cli.database import bring_up_to_date
+from quartblog.cli.output import say
 from quartblog.delivery import Delivery
-from quartblog.delivery.text.escaping import one_line
 from quartblog.serving import parent
 from quartblog.serving.configuration import configuration, listen, warnings
 from quartblog.settings import permissions, secret_key
@@ -71,23 +71,23 @@ def _run(invocation: Invocation, host: str | None, port: int | None, workers: in
     invocation.pass_on()
     for bound, address in listening:
         if debug and not is_loopback(bound.getsockname()[0]):
-            click.echo(f"Warning: --debug shows the code to everybody who reaches {address}", err=True)
-        click.echo(f"{one_line(settings.site.name)} is at {address} (Ctrl-C ends it)")
+            say(f"Warning: --debug shows the code to everybody who reaches {address}", err=True)
+        say(f"{settings.site.name} is at {address} (Ctrl-C ends it)")
         # The number is Hypercorn's now.
         bound.detach()
     for warning in (*warnings(config), *permissions.warnings(loaded)):
-        click.echo(f"Warning: {one_line(warning)}", err=True)
+        say(f"Warning: {warning}", err=True)
     return parent.serve(config, partial(create_app, debug=debug), partial(_report, settings))
 
 
 def _report(settings: Settings, text: str) -> None:
     """Say on standard error, in the log file and to the outbox what no worker can say."""
-    click.echo(f"Error: {one_line(text)}", err=True)
+    say(f"Error: {text}", err=True)
     try:
         with Delivery(**delivery_options(settings, mail=False)):
             logger.error(text)
     except Exception as error:  # noqa: BLE001 - the disk may be full or gone, and the end must go on
-        click.echo(f"Error: the log could not be written: {error}", err=True)
+        say(f"Error: the log could not be written: {error}", err=True)
 
 
 def _prepare(settings: Settings) -> None:

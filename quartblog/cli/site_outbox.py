@@ -11,6 +11,7 @@ import click
 
 from quartblog.cli import ownership
 from quartblog.cli.invocation import explanation
+from quartblog.cli.output import say
 from quartblog.delivery import Outbox
 from quartblog.delivery.outbox.file import DatabaseFile
 from quartblog.delivery.outbox.schema import Unusable
@@ -67,7 +68,7 @@ def _place(invocation: Invocation) -> Path:
             raise click.ClickException(f"{explanation(error)}\n{GOES_ON}") from error
         if not exists(path):
             raise
-        click.echo(f"Warning: {explanation(error)}\n{GOES_ON}", err=True)
+        say(f"Warning: {explanation(error)}\n{GOES_ON}", err=True)
         return path
     path = loaded.settings.delivery.outbox
     if not exists(path):
@@ -86,4 +87,4 @@ def _check(path: Path) -> None:
     finally:
         file.close()
     if file.moved_aside is not None:
-        click.echo(f"Warning: {path} was damaged: it is now {file.moved_aside}, a fresh one is begun", err=True)
+        say(f"Warning: {path} was damaged: it is now {file.moved_aside}, a fresh one is begun", err=True)

@@ -17,6 +17,7 @@ from quartblog.auth import service
 from quartblog.auth.forms import PASSWORD_MAX
 from quartblog.auth.passwords import hash_password
 from quartblog.cli import ownership
+from quartblog.cli.output import say
 from quartblog.database import Database
 from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import EmailTaken, InvalidUsername, NoSuchUser, SchemaOutdated, UsernameTaken
@@ -71,7 +72,7 @@ def create(invocation: Invocation, name: str, email: str, *, admin: bool, passwo
     """
     settings = invocation.settings()
     asyncio.run(_create(settings, name, email, _password(from_stdin=password_stdin), admin=admin))
-    click.echo(f"{name} is an account now" + (" and an administrator" if admin else ""))
+    say(f"{name} is an account now" + (" and an administrator" if admin else ""))
 
 
 @group.command()
@@ -89,7 +90,7 @@ def admin(invocation: Invocation, name: str, *, revoke: bool) -> None:
       quartblog user admin ada --revoke
     """
     asyncio.run(_set_admin(invocation.settings(), name, admin=not revoke))
-    click.echo(f"{name} is {'no longer' if revoke else 'now'} an administrator")
+    say(f"{name} is {'no longer' if revoke else 'now'} an administrator")
 
 
 @group.command()
@@ -107,7 +108,7 @@ def password(invocation: Invocation, name: str, *, password_stdin: bool) -> None
     """
     settings = invocation.settings()
     asyncio.run(_set_password(settings, name, _password(from_stdin=password_stdin)))
-    click.echo(f"{name} has a new password and is signed out everywhere")
+    say(f"{name} has a new password and is signed out everywhere")
 
 
 async def _create(settings: Settings, name: str, email: str, password: str, *, admin: bool) -> None:

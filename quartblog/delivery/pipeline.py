@@ -134,7 +134,12 @@ class Delivery:
     @property
     def healthy(self) -> bool:
         """Whether it runs, every record reaches it, its threads are alive and the last one reached the file."""
-        return (running := self._running) is not None and running.healthy
+        return self.problem is None
+
+    @property
+    def problem(self) -> str | None:
+        """Why it is not healthy, in words without paths, or None where it is."""
+        return "stopped" if (running := self._running) is None else running.problem
 
     @property
     def degraded(self) -> bool:

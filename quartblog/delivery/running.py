@@ -131,9 +131,13 @@ class Running:
         return self.intake.figures() | self.posting.figures()
 
     @property
-    def healthy(self) -> bool:
-        """As Delivery.healthy."""
-        return self.intake.healthy and self.posting.healthy and self._attachment.whole
+    def problem(self) -> str | None:
+        """As Delivery.problem."""
+        if not (self.intake.listener.alive and self.posting.healthy):
+            return "a thread has ended"
+        if not self.intake.healthy:
+            return "log file cannot be written"
+        return None if self._attachment.whole else "logging was configured anew"
 
     def _at_beat(self) -> dict[str, Any]:
         self._attachment.mend()

@@ -42,16 +42,12 @@ async def ready() -> ResponseReturnValue:
 
 def _state(delivery: Delivery) -> str:
     """The reasons without a path, which is nobody's business who asks from outside."""
-    reasons = []
-    if not delivery.figures():
-        reasons.append("stopped")
-    elif not delivery.healthy:
-        reasons.append("log file cannot be written, or a thread has ended")
+    problem = delivery.problem
+    if problem is not None:
         # Also a try: a file that can be written again takes this record.
-        logger.info("Degraded: the last record did not reach the log file, or a thread of the delivery has ended")
-    if delivery.degraded:
-        reasons.append("outbox in memory")
-    return "; ".join(reasons) or OK
+        logger.info("Degraded: %s", problem)
+    memory = "outbox in memory" if delivery.degraded else None
+    return "; ".join(filter(None, (problem, memory))) or OK
 
 
 async def _database_answers() -> bool:

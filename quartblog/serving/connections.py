@@ -166,9 +166,7 @@ class Connection(TCPServer):
     def look(self, now: float) -> None:
         """End the connection where nothing moves. Called twice a second."""
         transport = self.writer.transport
-        size = transport.get_write_buffer_size()
-        if size != self._unsent:
-            self._unsent, self._moved = size, now
+        # Asked first: a TLS transport that has ended knows of no buffer any more.
         if transport.is_closing():
             self._closing_since = self._closing_since or now
             if now - self._closing_since > self.config.keep_alive_timeout:
@@ -176,6 +174,9 @@ class Connection(TCPServer):
                 transport.abort()
                 self.cut()
             return
+        size = transport.get_write_buffer_size()
+        if size != self._unsent:
+            self._unsent, self._moved = size, now
         stalls = size and now - self._moved > STALL
         idles = self._idle_since is not None and now - self._idle_since > self.config.keep_alive_timeout + SLACK
         if stalls or idles:
@@ -239,7 +240,11 @@ class Connections(WorkerContext):
             await asyncio.sleep(LOOK)
             now = self._loop.time()
             for connection in tuple(self._open):
-                connection.look(now)
+                try:
+                    connection.look(now)
+                except Exception as error:  # noqa: BLE001 - one odd transport must not end the watch over all others
+                    self.discard(connection)
+                    CLIENT_FAULTS.note(error)
 
 
 REPLACED: dict[tuple[Any, str], type] = {

@@ -138,6 +138,8 @@ def _engine(value: SecretStr) -> SecretStr:
 
 
 def _check_options(url: URL, known: set[str]) -> None:
+    if url.query.get("uri") == "true":
+        return  # The rest is SQLite's own, see its documentation of URI filenames.
     if not known >= set(url.query):
         raise ValueError(f"behind the ? only these options are known: {', '.join(sorted(known))}")
     try:

@@ -18,8 +18,8 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"})
 # By category these are letters, symbols or not assigned yet, but fonts show them as nothing or as a blank: fillers of
 # Hangul, blanks of Braille, music and hieroglyphs, noncharacters, and what Unicode keeps free for more of category Cf.
 _BLANK = re.compile(
-    "[\u115f\u1160\u2065\u2800\u3164\ufdd0-\ufdef\uffa0\ufff0-\ufff8\ufffe\uffff"
-    "\U00013430-\U00013442\U0001d159\U000e0000-\U000e0fff]"
+    r"[\u115f\u1160\u2065\u2800\u3164\ufdd0-\ufdef\uffa0\ufff0-\ufff8\ufffe\uffff"
+    r"\U00013430-\U00013442\U0001d159\U000e0000-\U000e0fff]"
 )
 
 

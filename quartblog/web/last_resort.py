@@ -17,7 +17,7 @@ from hypercorn.middleware import ProxyFixMiddleware
 from quart import Quart
 
 from quartblog.delivery import context
-from quartblog.errors.pages import EXPLANATIONS, RETRY_AFTER
+from quartblog.errors.pages import EXPLANATIONS, RETRY_AFTER, failure
 from quartblog.web import sent
 from quartblog.web.application import raised
 from quartblog.web.fixed_answer import ASGIApp, FixedAnswer, Receive, Scope, Send
@@ -42,14 +42,15 @@ def init_app(app: Quart, *, trusted_proxies: int, language: Language, headers: M
     inner = cast("ASGIApp", app.asgi_app)
     if trusted_proxies:
         inner = _web_schemes(ProxyFixMiddleware(cast("Any", inner), trusted_hops=trusted_proxies))
-    app.asgi_app = LastResort(inner, language, headers)  # type: ignore[assignment, method-assign]
+    app.asgi_app = LastResort(app, inner, language, headers)  # type: ignore[assignment, method-assign]
 
 
 class LastResort:
     """Answers what nothing inside could answer."""
 
-    def __init__(self, app: ASGIApp, language: Language, headers: Mapping[str, str]) -> None:
+    def __init__(self, app: Quart, inner: ASGIApp, language: Language, headers: Mapping[str, str]) -> None:
         self.app = app
+        self.inner = inner
         self.language = language
         self.headers = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
 
@@ -67,7 +68,7 @@ class LastResort:
                 await receive()
                 await send({"type": "websocket.close", "code": 1000})
             case _:
-                await self.app(scope, receive, send)
+                await self.inner(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, error_id: str) -> None:
         started = False
@@ -81,7 +82,7 @@ class LastResort:
 
         try:
             _refuse_root_path(scope)
-            await self.app(scope, receive, complete_and_send)
+            await self.inner(scope, receive, complete_and_send)
         except asyncio.CancelledError:
             if not started:
                 answer = FixedAnswer(503, EXPLANATIONS[503], retry_after=RETRY_AFTER)
@@ -93,7 +94,7 @@ class LastResort:
         except Exception as error:
             logger.exception("Nothing else answered this request", exc_info=raised(error))
             if not started:
-                answer = FixedAnswer(500, EXPLANATIONS[500], error_id)
+                answer = FixedAnswer(500, failure(self.app), error_id)
                 await answer.send(scope, complete_and_send, self.language)
 
     def _completed(self, start: Mapping[str, Any], error_id: str) -> list[tuple[bytes, bytes]]:

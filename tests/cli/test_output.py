@@ -1,8 +1,11 @@
 """How commands print times, numbers and long texts."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from quartblog.cli.output import as_json, cells, clipped, count, span, table
 
@@ -67,3 +70,27 @@ def test_what_nobody_sees_is_spelled_out_on_the_terminal(unseen: str, escape: st
     assert as_json([text]).isascii()
     assert as_json([text]).count("\n") == 2
     assert json.loads(as_json([text])) == [text]
+
+
+HOSTILE = "\x1b[2J\u202e\u200b"
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments"),
+    [
+        (f'[site]\n"{HOSTILE.encode("unicode_escape").decode()}" = 1', ("config", "check")),
+        (f'[mail]\nserver = "{HOSTILE.encode("unicode_escape").decode()}"', ("config", "check")),
+        ("", ("user", "admin", HOSTILE)),
+        ("", ("errors", "show", HOSTILE)),
+        ("", ("--config", HOSTILE, "config", "check")),
+    ],
+)
+def test_no_complaint_steers_the_terminal(
+    quartblog: Callable[..., Result], folder: Path, content: str, arguments: tuple[str, ...]
+) -> None:
+    (folder / "config.toml").write_text(content.replace("\\x1b", "\\u001b"), "utf-8")
+
+    result = quartblog(*arguments)
+
+    assert result.exit_code != 0
+    assert not set(HOSTILE[:1] + HOSTILE[-2:]) & set(result.output)

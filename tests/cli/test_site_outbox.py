@@ -35,7 +35,7 @@ def test_the_outbox_is_shown_though_another_setting_is_wrong(
     assert result.exit_code == 0
     assert result.stdout
     assert result.stderr == (
-        "Warning: config.toml: [delivery] mails_per_hour = 0: must be a whole number of at least 1\n" + GOES_ON
+        "Warning: config.toml: [delivery] mails_per_hour = 0: must be a whole number from 1 to 1000000\n" + GOES_ON
     )
 
 

@@ -165,7 +165,8 @@ def test_what_is_escaped_and_what_is_not(raw: str, escaped: str) -> None:
 
 
 def test_of_all_characters_those_are_escaped_that_nobody_sees() -> None:
-    unseen, seen = [], []
+    unseen: list[str] = []
+    seen: list[str] = []
     for code in range(sys.maxunicode + 1):
         character = chr(code)
         hidden = UNSEEN.match(character) or unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import traceback
+from typing import Self
 
 import pytest
 from hypothesis import given
@@ -28,7 +29,7 @@ class Demanding(Exception):
 
 
 class Unmakeable(Exception):
-    def __new__(cls, text: str) -> "Unmakeable":
+    def __new__(cls, text: str) -> Self:
         return super().__new__(cls, text)
 
 
@@ -40,6 +41,7 @@ def raised(error: BaseException) -> BaseException:
             raise error from cause
     except BaseException as caught:  # noqa: BLE001 - any
         return caught
+    raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -89,9 +91,9 @@ def test_a_circle_of_causes_has_an_end() -> None:
 
 @given(st.text(min_size=4), st.integers(0, 3))
 def test_no_text_is_left_however_deep(text: str, depth: int) -> None:
-    error: BaseException = RuntimeError(text)
+    error: Exception = RuntimeError(text)
     for _ in range(depth):
-        error = ExceptionGroup(text, [error, OSError(text)])  # type: ignore[list-item]
+        error = ExceptionGroup(text, [error, OSError(text)])
 
     bare = wordless(error)
 

@@ -22,10 +22,12 @@ from tests.support.noise import CANARIES, WRONG
 from tests.support.processes import ROOT, Server, Servers, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 CLIENTS = 20
 """Connections at a time."""
+SETTLED = 6
+"""Seconds in which the number of descriptors stays the same."""
 CERTIFICATE = ROOT / "tests" / "delivery" / "certificates" / "server.pem"
 _HOST = b"Host: blog.example\r\nCookie: quartblog=canary-cookie-4711\r\n"
 
@@ -76,7 +78,7 @@ class Noise:
         kinds = [self.junk, self.aborted, self.slow_body, self.early_answer, self.random_bytes, self.page]
         await asyncio.gather(*(self._client(kinds, until) for _ in range(CLIENTS)))
 
-    async def _client(self, kinds: list[Callable[[], Awaitable[None]]], until: float) -> None:
+    async def _client(self, kinds: Sequence[Callable[[], Awaitable[None]]], until: float) -> None:
         while time.monotonic() < until:
             kind = self.random.choice(kinds)
             self.sent[kind.__name__] += 1
@@ -157,19 +159,11 @@ def _port(server: Server, scheme: str) -> int:
 
 
 def _settled(server: Server) -> Cost:
-    """The cost once every connection has ended: the number of descriptors no longer falls."""
-    least = _cost(server).descriptors
-
-    def falls() -> bool:
-        nonlocal least
-        time.sleep(1.5)  # Longer than a connection may do nothing here.
-        now = _cost(server).descriptors
-        least, fell = min(least, now), now < least
-        return fell
-
-    for _ in range(20):
-        if not falls():
-            break
+    """The cost once every connection has ended, which a client that never agreed on TLS does after five seconds."""
+    seen: list[int] = []
+    while len(seen) < 30 and (len(seen) < SETTLED or len(set(seen[-SETTLED:])) > 1):
+        time.sleep(1)
+        seen.append(_cost(server).descriptors)
     return _cost(server)
 
 

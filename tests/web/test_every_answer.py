@@ -1,4 +1,4 @@
-"""Over the route map: every answer of the site has its headers, a 5xx has an id and one record, and no other has any."""
+"""Over the route map: every answer has its headers, a 5xx has an id and one record, and nothing else has any."""
 
 from typing import NoReturn
 
