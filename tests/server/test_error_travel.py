@@ -14,7 +14,7 @@ from tests.support.smtp import MailServer, dead_server, silent_server
 
 pytestmark = pytest.mark.server
 
-APOLOGY = "发生意外错误, 已通知管理员，给您带来的不便，请多多原谅"
+APOLOGY = "已通知管理员，给您带来的不便，请多多原谅"
 REHEARSAL: dict[str, object] = {"rehearsal_route": True}
 
 
