@@ -34,7 +34,14 @@ def work(config: Config, sockets: Sockets, stop: Connection, make_app: Callable[
 
     async def serve() -> None:
         stopping = asyncio.Event()
-        asyncio.get_running_loop().add_reader(stop.fileno(), stopping.set)
+        loop = asyncio.get_running_loop()
+
+        def begin() -> None:
+            # Once: its end can be read again and again.
+            loop.remove_reader(stop.fileno())
+            stopping.set()
+
+        loop.add_reader(stop.fileno(), begin)
         await worker_serve(app, config, sockets=sockets, shutdown_trigger=stopping.wait)
 
     with asyncio.Runner(debug=config.debug, loop_factory=_loop_factory(config)) as runner:

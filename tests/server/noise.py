@@ -169,8 +169,17 @@ def _settled(server: Server) -> Cost:
 
 def _cost(server: Server) -> Cost:
     pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in server.workers]
-    descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in server.workers)
-    return Cost(sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6, descriptors)
+    opened = [_target(entry) for pid in server.workers for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    # Those of the databases apart: their pools fill by and by, up to pool_size.
+    descriptors = [target for target in opened if target and ".sqlite3" not in target]
+    return Cost(sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6, len(descriptors))
+
+
+def _target(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except OSError:  # Closed meanwhile.
+        return ""
 
 
 def main() -> None:
