@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -141,3 +142,51 @@ def test_two_signals_end_it_once(servers: Servers, folder: Path) -> None:
 
     assert server.ended() == 1
     assert server.stderr.count("\n") == 1
+
+
+@pytest.fixture(params=[1, 2], ids=["one worker", "two workers"])
+def odd_site(request: pytest.FixtureRequest, servers: Servers, folder: Path) -> Server:
+    """A site with the views of tests/server/odd_site.py."""
+    command = [sys.executable, "-m", "tests.server.odd_site", str(request.param)]
+    return servers.start(command, folder).wait_for_address().wait_until("/readyz")
+
+
+@pytest.mark.parametrize(("path", "name"), [("/exits", "SystemExit: 3"), ("/interrupts", "KeyboardInterrupt")])
+def test_a_task_that_ends_the_program_is_a_failure_of_its_request_alone(odd_site: Server, path: str, name: str) -> None:
+    workers = odd_site.workers
+    failed = [odd_site.client().get(path) for _ in range(4)]
+
+    assert [page.status for page in failed] == [500] * 4
+    assert odd_site.client().get("/hello").status == 200
+    assert odd_site.workers == workers
+    assert odd_site.stop() == 0
+    ids = re.findall(r" ERROR: .* \[error (\w+)\]", odd_site.log)
+    assert sorted(ids) == sorted(page.headers["X-Error-Id"] for page in failed)
+    assert name in odd_site.log
+
+
+def test_an_open_stream_holds_no_stop(odd_site: Server) -> None:
+    with connect(odd_site) as client:
+        client.sendall(b"GET /events HTTP/1.1\r\nHost: blog.example\r\n\r\n")
+        reading = client.makefile("rb")
+        while b"first" not in reading.readline():
+            pass
+
+        code, seconds = timed(odd_site.stop)
+
+    assert (code, odd_site.stderr) == (0, "")
+    assert seconds < BOUND + MARGIN
+    assert " ERROR: " not in odd_site.log
+
+
+@pytest.mark.parametrize(("path", "said"), [("/stubborn", "stubborn now"), ("/blocks", "blocking now")])
+def test_a_view_that_ends_for_nobody_holds_no_stop(odd_site: Server, path: str, said: str) -> None:
+    with connect(odd_site) as client:
+        client.sendall(b"GET %s HTTP/1.1\r\nHost: blog.example\r\n\r\n" % path.encode())
+        eventually(lambda: said in odd_site.log)
+
+        code, seconds = timed(odd_site.stop)
+
+    assert code == 1
+    assert seconds < BOUND + MARGIN
+    assert odd_site.stderr == f"a worker was still there {BOUND} s after the stop began, and had to be killed\n"
