@@ -53,6 +53,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     app.secret_key = secret_key(settings)
     # Quart has read FLASK_DEBUG by now: a variable left behind by another project must not show code to visitors.
     app.config.update(_config(settings), DEBUG=debug, TEMPLATES_AUTO_RELOAD=debug)
+    _make_logger(app)
     i18n.init_app(app, settings.site.language)
     static.init_app(app)
     headers.init_app(app)
@@ -95,6 +96,14 @@ def _named(place: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise SettingsError(f"{place}: {error}") from error
+
+
+def _make_logger(app: Quart) -> None:
+    """Let Quart make its logger now, without a handler of its own, which would write to stderr what is not redacted."""
+    present = logging.NullHandler()
+    logger.addHandler(present)
+    assert app.logger is logger  # noqa: S101 - by the same name, and kept from now on
+    logger.removeHandler(present)
 
 
 def queue_options(settings: Settings) -> QueueOptions:
@@ -218,7 +227,10 @@ def _serve_with(
             delivery.start()
             stack.push_async_callback(asyncio.to_thread, delivery.stop)
             loop = asyncio.get_running_loop()
-            stack.callback(loop.set_exception_handler, faults.install(loop))
+            before = faults.install(loop)
+            if served is None:
+                # A server's process keeps it: connections end after the app.
+                stack.callback(loop.set_exception_handler, before)
             stack.push_async_callback(database.close)
             await _check_schema(database)
             if watcher is not None:

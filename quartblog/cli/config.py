@@ -10,6 +10,7 @@ from quartblog.app import check_options
 from quartblog.cli import output
 from quartblog.delivery.text.escaping import one_line
 from quartblog.errors.exceptions import SettingsError
+from quartblog.serving.configuration import configuration
 from quartblog.settings import permissions, report
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def check(invocation: Invocation, *, as_json: bool) -> None:
 def _stand_for_the_start(settings: Settings) -> None:
     """Raise SettingsError for all that would stop it."""
     check_options(settings)
+    configuration(None, None, None)
     if obstacles := "\n".join(report.obstacles(settings)):
         raise SettingsError(obstacles)
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import signal
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from quartblog.app import create_app, delivery_options
+from quartblog.app import check_options, create_app, delivery_options
 from quartblog.cli.database import bring_up_to_date
 from quartblog.cli.output import say
 from quartblog.delivery import Delivery
+from quartblog.errors.exceptions import SettingsError
 from quartblog.serving import parent
 from quartblog.serving.configuration import configuration, listen, warnings
 from quartblog.settings import permissions, secret_key
@@ -48,6 +51,8 @@ def command(invocation: Invocation, host: str | None, port: int | None, workers:
         raise click.UsageError("--debug runs one worker: leave --workers out")
     # Until the parent takes the signals over, the default for SIGTERM would skip every clean-up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A hangup restarts the workers, of which there is none yet.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         ended_well = _run(invocation, host, port, 1 if debug else workers, debug=debug)
     except KeyboardInterrupt:
@@ -72,22 +77,44 @@ def _run(invocation: Invocation, host: str | None, port: int | None, workers: in
     for bound, address in listening:
         if debug and not is_loopback(bound.getsockname()[0]):
             say(f"Warning: --debug shows the code to everybody who reaches {address}", err=True)
-        say(f"{settings.site.name} is at {address} (Ctrl-C ends it)")
+        _greet(settings, address)
         # The number is Hypercorn's now.
         bound.detach()
+    for path in (bind for bind in config.bind if bind.startswith("unix:")):
+        _greet(settings, path)
     for warning in (*warnings(config), *permissions.warnings(loaded)):
         say(f"Warning: {warning}", err=True)
-    return parent.serve(config, partial(create_app, debug=debug), partial(_report, settings))
+    return parent.serve(
+        config, partial(create_app, debug=debug), partial(_report, settings), partial(_refusal, invocation)
+    )
+
+
+def _greet(settings: Settings, address: str) -> None:
+    # A full disk behind standard output is no reason not to serve.
+    with suppress(OSError):
+        say(f"{settings.site.name} is at {address} (Ctrl-C ends it)")
 
 
 def _report(settings: Settings, text: str) -> None:
     """Say on standard error, in the log file and to the outbox what no worker can say."""
     say(f"Error: {text}", err=True)
+    options = delivery_options(settings, mail=False)
+    # The file is not told that a delivery begins and does not mail: the next start does.
+    options["file"] = replace(options["file"], level="ERROR")
     try:
-        with Delivery(**delivery_options(settings, mail=False)):
+        with Delivery(**options):
             logger.error(text)
     except Exception as error:  # noqa: BLE001 - the disk may be full or gone, and the end must go on
         say(f"Error: the log could not be written: {error}", err=True)
+
+
+def _refusal(invocation: Invocation) -> str | None:
+    """Why a restart with the settings as they are now would fail."""
+    try:
+        check_options(invocation.settings())
+    except SettingsError as error:
+        return str(error)
+    return None
 
 
 def _prepare(settings: Settings) -> None:

@@ -54,9 +54,10 @@ class Attachment:
         # With the names between: `a.b` makes a place for `a`, where somebody may put a logger that passes nothing on.
         self._known = set(logging.root.manager.loggerDict)
         self._silent = {one.name for one in _loggers() if not one.propagate}
-        self._attached = True
         logging.root.addHandler(self._handler)
         logging.root.setLevel(self._level)
+        # Last: the heartbeat may look already.
+        self._attached = True
 
     def inherit(self, before: Attachment) -> None:
         """In a forked child: stand where the parent's stood."""
@@ -76,9 +77,10 @@ class Attachment:
 
     def reconfigure(self, level: int) -> None:
         """Take records of this level; where somebody lowered it meanwhile, that stays."""
-        if logging.root.level == self._level:
-            logging.root.setLevel(level)
-        self._level = level
+        with self._changing:
+            before, self._level = self._level, level
+            if logging.root.level == before:
+                logging.root.setLevel(level)
 
     @property
     def whole(self) -> bool:

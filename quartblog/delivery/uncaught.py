@@ -1,7 +1,7 @@
 """Exceptions that reach no logger -> the log: of threads, of finalizers, of the program itself.
 
 Those of threads and finalizers belong to no scope, so nothing tells what is to be hidden: they are logged without their
-words. The interpreter's own hooks still print them to stderr.
+words, and stderr has their type alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = logging.getLogger("uncaught")
 
 
 class Hooks:
-    """Puts itself before the hooks that are there: each is still called, with whatever it prints."""
+    """Puts itself before the hooks that are there. Each is still called, but for the interpreter's own, see `_put`."""
 
     def __init__(self) -> None:
         """Nothing is hooked yet."""
@@ -35,8 +35,8 @@ class Hooks:
         """Log from now on."""
         self._active = True
         self._put(sys, "excepthook", self._program)
-        self._put(sys, "unraisablehook", self._unraisable)
-        self._put(threading, "excepthook", self._thread)
+        self._put(sys, "unraisablehook", self._unraisable, quiet=True)
+        self._put(threading, "excepthook", self._thread, quiet=True)
 
     def remove(self) -> None:
         """Leave everything as it was; a hook that somebody has put before ours meanwhile stays, and ours is silent."""
@@ -46,7 +46,8 @@ class Hooks:
                 setattr(module, name, theirs)
         self._before.clear()
 
-    def _put(self, module: Any, name: str, log: Callable[..., None]) -> None:
+    def _put(self, module: Any, name: str, log: Callable[..., None], *, quiet: bool = False) -> None:
+        """With `quiet` the interpreter's own hook is not called: it would print what the exception says."""
         theirs = getattr(module, name)
 
         def hook(*what: Any) -> None:
@@ -56,7 +57,10 @@ class Hooks:
             except BaseException as error:  # noqa: BLE001  a filter, or somebody's handler, may raise anything
                 let_through(error)
                 report(f"an exception that nobody caught could not be logged: {describe(error)}")
-            theirs(*what)
+            if quiet and theirs is getattr(module, f"__{name}__"):
+                report(f"{type(what[0].exc_value).__name__} that nobody caught: see the log")
+            else:
+                theirs(*what)
 
         self._before.append((module, name, hook, theirs))
         setattr(module, name, hook)

@@ -42,12 +42,8 @@ async def ready() -> ResponseReturnValue:
 
 def _state(delivery: Delivery) -> str:
     """The reasons without a path, which is nobody's business who asks from outside."""
-    problem = delivery.problem
-    if problem is not None:
-        # Also a try: a file that can be written again takes this record.
-        logger.info("Degraded: %s", problem)
     memory = "outbox in memory" if delivery.degraded else None
-    return "; ".join(filter(None, (problem, memory))) or OK
+    return "; ".join(filter(None, (delivery.problem, memory))) or OK
 
 
 async def _database_answers() -> bool:

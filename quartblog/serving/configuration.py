@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import stat
 import tomllib
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +19,6 @@ from quartblog.paths import shipped
 from quartblog.settings.sources import nearest
 
 FILE = Path("hypercorn.toml")
-PLAIN = ["http/1.1"]
-"""What ALPN offers unless the operator asks for more."""
 _OPENED = ("bind", "insecure_bind")
 _READ_ONLY = {"log", "ssl_enabled"}
 _LOGGING = "logging is set in config.toml, [logging]; this key would take the error records away from it"
@@ -32,7 +32,6 @@ _HTTP_2 = (
     "hypercorn.toml offers HTTP/2: a client that breaks its protocol may hold a worker until the next restart;"
     " a proxy that speaks HTTP/2 before a blog that speaks HTTP/1.1 is safer"
 )
-_WHOLE = ("workers", "backlog", "keep_alive_max_requests", "h11_max_incomplete_size")
 
 
 class Listening(NamedTuple):
@@ -47,14 +46,12 @@ def configuration(host: str | None, port: int | None, workers: int | None) -> Co
 
     Raise SettingsError where the file cannot be used.
     """
-    path = FILE if FILE.exists() else shipped(str(FILE))
-    values = _values(path)
-    defaults = {
-        "alpn_protocols": PLAIN,
-        "ssl_handshake_timeout": values.get("keep_alive_timeout", Config.keep_alive_timeout),
-        "worker_class": "asyncio" if find_spec("uvloop") is None else "uvloop",
-    }
-    config = Config.from_mapping(defaults | values)
+    ours = shipped(str(FILE))
+    values = {"worker_class": "asyncio" if find_spec("uvloop") is None else "uvloop"} | _values(ours)
+    if FILE.exists():
+        values |= _values(FILE)
+    config = Config.from_mapping(values)
+    _check_certificate(config)
     if workers is not None:
         config.workers = workers
     if host is not None or port is not None:
@@ -79,6 +76,15 @@ def listen(config: Config) -> list[Listening]:
             bound.close()
         raise
     return listening
+
+
+def _check_certificate(config: Config) -> None:
+    """Raise SettingsError where every worker would fail at it."""
+    try:
+        config.create_ssl_context()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SettingsError(f"{FILE}: certfile, keyfile, ca_certs: cannot be used for TLS: {reason}") from error
 
 
 def warnings(config: Config) -> list[str]:
@@ -112,10 +118,14 @@ def _refuse_taken(path: str) -> None:
     except OSError as error:
         raise SettingsError(f"unix:{path}: {error.strerror}") from error
     with socket.socket(socket.AF_UNIX) as other:
+        # A full backlog lets nobody in, and somebody has it.
+        other.settimeout(1)
         try:
             other.connect(path)
         except ConnectionRefusedError:
             return  # Left behind by a program that is gone.
+        except TimeoutError:
+            pass
         except OSError as error:
             raise SettingsError(f"unix:{path}: {error.strerror}") from error
     raise SettingsError(f"unix:{path} is taken by another program: stop it, or choose another path")
@@ -138,24 +148,62 @@ def _values(path: Path) -> dict[str, Any]:
         if key in _REFUSED and value:
             raise SettingsError(f"{path}: {key}: {_REFUSED[key]}")
         if problem := _problem(key, value):
-            raise SettingsError(f"{path}: {key} = {value!r}: {problem}")
+            shown = "" if "password" in key else f" = {value!r}"
+            raise SettingsError(f"{path}: {key}{shown}: {problem}")
     return values
 
 
 def _problem(key: str, value: object) -> str | None:
     """Why the value cannot be used; it would fail in the middle of the start, or in each connection."""
-    default = getattr(Config, key, None)
-    if key in _WHOLE and not (type(value) is int and value >= 1):
-        return "must be a whole number of at least 1"
-    if key == "worker_class" and value not in {"asyncio", "uvloop"}:
-        return "must be asyncio or uvloop"
-    if key == "worker_class" and value == "uvloop" and find_spec("uvloop") is None:
-        return "uvloop is not installed"
-    if isinstance(default, bool) != isinstance(value, bool):
-        return "must be true or false" if isinstance(default, bool) else "cannot be true or false"
-    if isinstance(default, int | float) and not (isinstance(value, int | float) and value >= 0):
-        return "must be a number, and not below 0"
-    return None
+    allowed, words = _RULES.get(key) or _rule_like(getattr(Config, key, None))
+    return None if allowed(value) else words
+
+
+def _rule_like(default: object) -> _Rule:
+    if isinstance(default, bool):
+        return (lambda value: isinstance(value, bool)), "must be true or false"
+    if isinstance(default, int | float):
+        return _is_number, "must be a number, and not below 0"
+    return (lambda _: True), ""
+
+
+def _is_number(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value >= 0  # type: ignore[arg-type, operator]  # see the line before
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) and one for one in value)
+
+
+def _is_log(value: object) -> bool:
+    return value == "-" or (isinstance(value, str) and Path(value).absolute().parent.is_dir())
+
+
+def _is_loop(value: object) -> bool:
+    return value == "asyncio" or (value == "uvloop" and find_spec("uvloop") is not None)
+
+
+_Rule = tuple[Callable[[object], bool], str]
+_WHOLE = ("workers", "backlog", "keep_alive_max_requests", "h11_max_incomplete_size", "max_requests")
+_TEXTS = ("certfile", "keyfile", "keyfile_password", "ca_certs", "ciphers", "pid_path", "statsd_host", "statsd_prefix")
+_LISTS = ("alpn_protocols", "alt_svc_headers", "server_names")
+_BINDS = ("bind", "insecure_bind", "quic_bind")
+_RULES: dict[str, _Rule] = {
+    **dict.fromkeys(_WHOLE, (_is_whole, "must be a whole number of at least 1")),
+    **dict.fromkeys(_TEXTS, ((lambda value: isinstance(value, str)), "must be a text")),
+    **dict.fromkeys(_LISTS, (_is_list, "must be a list of texts")),
+    **dict.fromkeys(
+        _BINDS, ((lambda value: bool(value) and (isinstance(value, str) or _is_list(value))), "must name an address")
+    ),
+    **dict.fromkeys(("errorlog", "accesslog"), (_is_log, 'must be "-", or a file in a folder that is there')),
+    **dict.fromkeys(("read_timeout", "websocket_ping_interval"), (_is_number, "must be a number, and not below 0")),
+    "worker_class": (_is_loop, "must be asyncio, or uvloop where that is installed"),
+}
 
 
 def _listen(host: str, port: int, scheme: str, config: Config) -> Listening:

@@ -20,11 +20,11 @@ import hypercorn.asyncio.run
 import hypercorn.protocol
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import EventWrapper, WorkerContext
-from hypercorn.events import Updated
+from hypercorn.events import RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 
-from quartblog.serving.faults import CLIENT_FAULTS
+from quartblog.serving.faults import CLIENT_FAULTS, STRAY, is_clients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,6 +107,10 @@ class Http1Protocol(H11Protocol):
         self.connection = Http1(config.h11_max_incomplete_size)
 
 
+class _Idle(Updated):
+    """Nothing is open: for our own watch. Hypercorn's timer may not be startable any more."""
+
+
 class _Streams(dict[int, Any]):
     """The open streams; one that was answered already takes in what still comes for it."""
 
@@ -126,6 +130,12 @@ class Http2Protocol(H2Protocol):
         """Take what Hypercorn gives its own class."""
         super().__init__(*arguments)
         self.streams = _Streams()
+
+    async def handle(self, event: Event) -> None:
+        """As Hypercorn, and say when nothing is open: it says so for answers, and not for streams that were reset."""
+        await super().handle(event)
+        if isinstance(event, RawData) and self.idle:
+            await self.send(_Idle(idle=True))
 
 
 class Connection(TCPServer):
@@ -151,7 +161,10 @@ class Connection(TCPServer):
             if not self._cut:
                 raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the application has not raised it
-            CLIENT_FAULTS.note(error)
+            if is_clients(error):
+                CLIENT_FAULTS.note(error)
+            else:
+                STRAY.record("The server failed at a connection", error)
         finally:
             connections.discard(self)
 
@@ -159,34 +172,43 @@ class Connection(TCPServer):
         """As Hypercorn, and note whether a request is being answered."""
         if isinstance(event, Updated):
             self._idle_since = self.loop.time() if event.idle else None
-            if self._cut:
+            if self._cut or isinstance(event, _Idle):
                 return  # No timer can be started any more.
         await super().protocol_send(event)
 
     def look(self, now: float) -> None:
         """End the connection where nothing moves. Called twice a second."""
         transport = self.writer.transport
-        # Asked first: a TLS transport that has ended knows of no buffer any more.
-        if transport.is_closing():
-            self._closing_since = self._closing_since or now
-            if now - self._closing_since > self.config.keep_alive_timeout:
-                # The client does not take the rest, or the application waits for a client that has left.
-                transport.abort()
-                self.cut()
-            return
-        size = transport.get_write_buffer_size()
+        size = _unsent(transport)
         if size != self._unsent:
             self._unsent, self._moved = size, now
-        stalls = size and now - self._moved > STALL
-        idles = self._idle_since is not None and now - self._idle_since > self.config.keep_alive_timeout + SLACK
-        if stalls or idles:
+        if size:
+            # As long as it takes some of its answer, it does something.
+            ends = now - self._moved > STALL
+        elif transport.is_closing():
+            self._closing_since = self._closing_since or now
+            ends = now - self._closing_since > self.config.keep_alive_timeout
+        else:
+            since = max(self._idle_since, self._moved) if self._idle_since is not None else now
+            ends = now - since > self.config.keep_alive_timeout + SLACK
+        if ends:
             transport.abort()
+            # Also the application may wait, for a client that has left.
+            self.cut()
 
     def cut(self) -> None:
         """End what is being answered: the application is cancelled, once, and may send a last page."""
         if self._task is not None and not self._cut:
             self._cut = True
             self._task.cancel()
+
+
+def _unsent(transport: asyncio.WriteTransport) -> int:
+    """Bytes of the answer that wait for the client."""
+    try:
+        return transport.get_write_buffer_size()
+    except AttributeError:  # A TLS transport of asyncio's that has ended.
+        return 0
 
 
 class _Stop(EventWrapper):
@@ -243,8 +265,7 @@ class Connections(WorkerContext):
                 try:
                     connection.look(now)
                 except Exception as error:  # noqa: BLE001 - one odd transport must not end the watch over all others
-                    self.discard(connection)
-                    CLIENT_FAULTS.note(error)
+                    STRAY.record("A connection could not be watched", error)
 
 
 REPLACED: dict[tuple[Any, str], type] = {

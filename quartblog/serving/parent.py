@@ -33,6 +33,8 @@ class _Workers:
         # Nothing is ever written: the end of the pipe, which comes with the parent's death as well, means stop.
         self._told, self._tell = _CONTEXT.Pipe(duplex=False)
         self.running: list[SpawnProcess] = []
+        self.troubles: list[str] = []
+        """What went wrong with them, a sentence each."""
 
     def fill(self) -> None:
         """Start as many as are missing."""
@@ -48,14 +50,19 @@ class _Workers:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             self.running.append(worker)
 
-    def ended(self) -> list[SpawnProcess]:
-        """Take out those that are no longer there."""
+    def any_failed(self) -> bool:
+        """Whether one ended by itself other than in order, as one does that has answered `max_requests`."""
         gone = [worker for worker in self.running if worker.exitcode is not None]
         self.running = [worker for worker in self.running if worker not in gone]
-        return gone
+        failed = [worker for worker in gone if worker.exitcode]
+        self.troubles += [
+            f"a worker ended by itself, {_fate(worker)}, and the others with it; its log or the system's may say why"
+            for worker in failed
+        ]
+        return bool(failed)
 
-    def stop(self) -> int:
-        """Ask all of them to end, and kill those that are late; return how many that were."""
+    def stop(self) -> None:
+        """Ask all of them to end, and kill those that are late."""
         self._tell.close()
         late = 0
         deadline = time.monotonic() + bound(self._config)
@@ -65,8 +72,19 @@ class _Workers:
                 late += 1
                 worker.kill()
                 worker.join()
+            elif worker.exitcode:
+                self.troubles.append(f"a worker failed at its end, {_fate(worker)}")
+        if late:
+            one = "a worker was" if late == 1 else f"{late} workers were"
+            self.troubles.append(
+                f"{one} still there {bound(self._config):g} s after the stop began, and had to be killed"
+            )
         self._told.close()
-        return late
+
+
+def _fate(worker: SpawnProcess) -> str:
+    code = worker.exitcode or 0
+    return f"process {worker.pid} by {f'signal {-code}' if code < 0 else f'exit code {code}'}"
 
 
 def bound(config: Config) -> float:
@@ -74,43 +92,53 @@ def bound(config: Config) -> float:
     return config.graceful_timeout + config.shutdown_timeout
 
 
-def serve(config: Config, make_app: Callable[[], Quart], report: Callable[[str], None]) -> bool:
+def serve(
+    config: Config,
+    make_app: Callable[[], Quart],
+    report: Callable[[str], None],
+    refusal: Callable[[], str | None] = lambda: None,
+) -> bool:
     """Serve with `config.workers` processes until SIGINT or SIGTERM; SIGHUP puts new ones in their place.
 
     Each of them makes an app of its own, so `make_app` has to be picklable. False where a worker ended by itself, or
-    had to be killed; `report` gets the sentence that says so.
+    had to be killed; `report` gets the sentence that says so. `refusal` says why new workers could not start.
     """
     sockets = config.create_sockets()
+    well = True
+    asked = {signal.SIGHUP}
     with _signals() as received:
         try:
-            while True:
-                asked, late = _serve_once(_Workers(config, make_app, sockets), received)
-                if late:
-                    one = "a worker was" if late == 1 else f"{late} workers were"
-                    report(f"{one} still there {bound(config):g} s after the stop began, and had to be killed")
-                if not asked:
-                    report("a worker ended by itself, and the others with it; its log or the system's may say why")
-                if asked != {signal.SIGHUP}:
-                    return bool(asked) and not late
+            while asked == {signal.SIGHUP}:
+                workers = _Workers(config, make_app, sockets)
+                try:
+                    asked = _watch(workers, received, report, refusal)
+                finally:
+                    workers.stop()
+                asked |= _read(received)
+                well = well and not workers.troubles
+                for trouble in workers.troubles:
+                    report(trouble)
         finally:
             for each in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
                 each.close()
+    return well
 
 
-def _serve_once(workers: _Workers, received: socket.socket) -> tuple[set[int], int]:
-    """Serve with these workers; return the signals that ended them, and how many had to be killed."""
-    asked: set[int] = set()
-    failed = False
-    try:
-        while not (asked or failed):
-            # Also in the place of those that have answered `max_requests`.
-            workers.fill()
-            wait([received, *(worker.sentinel for worker in workers.running)])
-            asked = {number for number in _read(received) if number in SIGNALS}
-            failed = any(worker.exitcode for worker in workers.ended())
-    finally:
-        late = workers.stop()
-    return asked, late
+def _watch(
+    workers: _Workers, received: socket.socket, report: Callable[[str], None], refusal: Callable[[], str | None]
+) -> set[signal.Signals]:
+    """Keep the workers running; return the signals that are to end them, none where one has failed."""
+    while True:
+        # Also in the place of those that have answered `max_requests`.
+        workers.fill()
+        wait([received, *(worker.sentinel for worker in workers.running)])
+        if workers.any_failed():
+            return set()
+        asked = _read(received)
+        if asked == {signal.SIGHUP} and (problem := refusal()):
+            report(f"the restart that SIGHUP asked for is refused, the workers stay: {problem}")
+        elif asked:
+            return asked
 
 
 @contextmanager
@@ -134,8 +162,8 @@ def _signals() -> Iterator[socket.socket]:
                 signal.signal(number, handler)
 
 
-def _read(received: socket.socket) -> bytes:
+def _read(received: socket.socket) -> set[signal.Signals]:
     try:
-        return received.recv(4096)
+        return {signal.Signals(number) for number in received.recv(4096) if number in SIGNALS}
     except BlockingIOError:
-        return b""
+        return set()

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from inspect import iscoroutinefunction
+from types import TracebackType
 from typing import Any
 
 from quart import Quart, Request, Response, has_request_context, request
@@ -18,6 +19,12 @@ from quart.wrappers.response import IterableBody
 
 from quartblog.web.fixed_answer import Receive, Send
 
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+_TRACEBACK = BaseException.__dict__["__traceback__"]
+# Set in the ASGI scope of a request whose answer could not be finalized.
+_FINALIZED = "quartblog.finalized"
+
 
 class Escaped(Exception):
     """Stands for what left a view and is no Exception; that is the cause."""
@@ -25,21 +32,32 @@ class Escaped(Exception):
 
 @contextmanager
 def failing(*, unless: Callable[[], bool]) -> Iterator[None]:
-    """Let what is no Exception leave as Escaped, but for a cancellation that is the server's, which `unless` says."""
-    task = asyncio.current_task()
+    """Let what is no Exception leave as Escaped, but for a cancellation that is the server's, which `unless` says.
+
+    GeneratorExit passes: of a task or thread that is awaited it comes as the end of every coroutine between, see
+    `HTTPConnection.handle_request`.
+    """
+    task = _task()
     try:
         yield
-    except Exception:
+    except (Exception, GeneratorExit):
         raise
     except BaseException as error:
         # In another task, or none, it is the end of a coroutine that is thrown away.
-        if asyncio.current_task() is not task or (isinstance(error, asyncio.CancelledError) and unless()):
+        if _task() is not task or (isinstance(error, asyncio.CancelledError) and unless()):
             raise
         raise Escaped from error
 
 
+def _task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # There is no loop any more.
+        return None
+
+
 def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
+    task = _task()
     return task is not None and task.cancelling() > 0
 
 
@@ -58,13 +76,10 @@ class Body(IterableBody):
                     part = await anext(parts)
             except StopAsyncIteration:
                 return
+            except (TimeoutError, GeneratorExit) as error:
+                # Quart takes the first for its own bound, and ends the answer without a word.
+                raise Escaped from error
             yield part
-
-
-class Answer(Response):
-    """The class of our answers."""
-
-    iterable_body_class = Body
 
 
 class HTTPConnection(ASGIHTTPConnection):
@@ -101,8 +116,14 @@ class HTTPConnection(ASGIHTTPConnection):
         """Answer, whatever is raised."""
         self._note_task()
         # Cancelled by anybody else, the view has cancelled itself.
-        with failing(unless=lambda: self._left or self._cut_off):
-            await super().handle_request(*arguments)
+        task = _task()
+        try:
+            with failing(unless=lambda: self._left or self._cut_off):
+                await super().handle_request(*arguments)
+        except GeneratorExit as error:
+            if _task() is not task:  # The coroutine is thrown away.
+                raise
+            raise Escaped from error
 
     @property
     def _cut_off(self) -> bool:
@@ -121,7 +142,6 @@ class HTTPConnection(ASGIHTTPConnection):
 class Application(Quart):
     """The class of our app."""
 
-    response_class = Answer
     asgi_http_class = HTTPConnection  # type: ignore[assignment]  # its messages are plain dicts
 
     async def handle_request(self, request: Request) -> ResponseTypes:
@@ -136,7 +156,24 @@ class Application(Quart):
     async def full_dispatch_request(self, *arguments: Any) -> Any:
         """Turn what leaves a view, or a function around it, into what Quart answers."""
         with failing(unless=_is_being_cancelled):
-            return await super().full_dispatch_request(*arguments)
+            answer = await super().full_dispatch_request(*arguments)
+        if isinstance(answer, Response) and type(answer.response) is IterableBody:
+            answer.response = Body(answer.response.iter)
+        return answer
+
+    async def process_response(self, *arguments: Any) -> Any:
+        """Let a function after the request fail once: Quart calls it again for the page about its own failure."""
+        scope = request.scope
+        try:
+            return await super().process_response(*arguments)
+        except BaseException as error:
+            ends = isinstance(error, GeneratorExit) or (
+                isinstance(error, asyncio.CancelledError) and _is_being_cancelled()
+            )
+            if ends or not scope.get(_FINALIZED):
+                scope[_FINALIZED] = True  # type: ignore[literal-required]  # a key of ours
+                raise
+            return next(one for one in arguments if isinstance(one, Response))
 
     def log_exception(self, *arguments: Any) -> None:
         """Record the exception that nothing in the app has handled; its information comes last.
@@ -152,21 +189,23 @@ class Application(Quart):
         route = request.url_rule.rule if request.url_rule is not None else "(no route)"
         error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
         # The line tells the caller's place, in Quart, as it did before.
-        self.logger.error("Exception on request %s %s", request.method, route, exc_info=raised(error), stacklevel=3)
+        self.logger.error("Exception on request %s %s", request.method, route, exc_info=info(error), stacklevel=3)
 
 
-def raised(error: BaseException) -> BaseException:
-    """Return what the application's code raised, without what stands around it.
+def info(error: BaseException) -> ExcInfo:
+    """Return what to log of an exception: what the application's code raised, without what stands around it.
 
-    Quart 0.23 runs each request in a task group, which wraps it.
+    Quart 0.23 runs each request in a task group, which wraps it. Its class is asked by type(): an exception may have
+    a property or an operator of its own that raises.
     """
     while True:
-        if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        elif isinstance(error, Escaped) and error.__cause__ is not None:
+        kind = type(error)
+        if issubclass(kind, BaseExceptionGroup) and len(error.exceptions) == 1:  # type: ignore[attr-defined]
+            error = error.exceptions[0]  # type: ignore[attr-defined]
+        elif issubclass(kind, Escaped) and error.__cause__ is not None:
             error = error.__cause__
         else:
-            return error
+            return kind, error, _TRACEBACK.__get__(error)
 
 
 def drop_threaded_context(app: Quart) -> None:

@@ -19,7 +19,7 @@ from quart import Quart
 from quartblog.delivery import context
 from quartblog.errors.pages import EXPLANATIONS, RETRY_AFTER, failure
 from quartblog.web import sent
-from quartblog.web.application import raised
+from quartblog.web.application import info
 from quartblog.web.fixed_answer import ASGIApp, FixedAnswer, Receive, Scope, Send
 from quartblog.web.i18n import Language
 
@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 LAST_WORDS = 0.25
 """Seconds the answer to a request that was cut off may take."""
 
-_PROTO = b"x-forwarded-proto"
+# Set in the ASGI scope: the scheme that the server itself has seen.
+_SCHEME = "quartblog.scheme"
 # Everything ASCII that may stand in a query string, and the percent sign of what is already escaped.
 _QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -41,7 +42,7 @@ def init_app(app: Quart, *, trusted_proxies: int, language: Language, headers: M
     """
     inner = cast("ASGIApp", app.asgi_app)
     if trusted_proxies:
-        inner = _web_schemes(ProxyFixMiddleware(cast("Any", inner), trusted_hops=trusted_proxies))
+        inner = cast("ASGIApp", ProxyFixMiddleware(cast("Any", _web_schemes(inner)), trusted_hops=trusted_proxies))
     app.asgi_app = LastResort(app, inner, language, headers)  # type: ignore[assignment, method-assign]
 
 
@@ -76,23 +77,26 @@ class LastResort:
         async def complete_and_send(message: dict[str, Any]) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 message = message | {"headers": self._completed(message, error_id)}
             await send(message)
+            # Not before: the server refuses what cannot be a status or a header.
+            started = True
 
         try:
             _refuse_root_path(scope)
             await self.inner(scope, receive, complete_and_send)
         except asyncio.CancelledError:
             if not started:
-                answer = FixedAnswer(503, EXPLANATIONS[503], retry_after=RETRY_AFTER)
+                # For whoever quotes the id that every 5xx has.
+                logger.info("A request was cut off: the site stops")
+                answer = FixedAnswer(503, EXPLANATIONS[503], error_id, RETRY_AFTER)
                 # What would send it may be cancelled as well, as over HTTP/2.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LAST_WORDS):
                         await answer.send(scope, complete_and_send, self.language)
             raise
-        except Exception as error:
-            logger.exception("Nothing else answered this request", exc_info=raised(error))
+        except Exception as error:  # noqa: BLE001 - recorded, whatever it is
+            _record(error)
             if not started:
                 answer = FixedAnswer(500, failure(self.app), error_id)
                 await answer.send(scope, complete_and_send, self.language)
@@ -104,32 +108,35 @@ class LastResort:
         return [*start["headers"], *required]
 
 
+def _record(error: Exception) -> None:
+    try:
+        logger.error("Nothing else answered this request", exc_info=info(error))
+    except Exception:  # noqa: BLE001 - an exception may raise from all that is asked of it
+        logger.error("Nothing else answered this request, and what it raised cannot be examined")  # noqa: TRY400
+
+
 def _refuse_root_path(scope: Scope) -> None:
     if scope.get("root_path"):
         # Links, cookies and redirects would all need it.
         raise RuntimeError("root_path is set: the blog is served at the root of a host name only")
 
 
-def _web_schemes(proxied: ProxyFixMiddleware) -> ASGIApp:
-    """Ignore an X-Forwarded-Proto that names neither http nor https: links are built from it."""
+def _web_schemes(app: ASGIApp) -> ASGIApp:
+    """Ignore an X-Forwarded-Proto that is neither http nor https: links are built from it."""
 
     async def pass_on(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            kept = [header for header in scope["headers"] if header[0] != _PROTO or _names_schemes(header[1])]
-            scope = scope | {"headers": kept}
-        await proxied(cast("Any", scope), cast("Any", receive), cast("Any", send))
+            said = scope["scheme"].lower()
+            scope = scope | {"scheme": said if said in {"http", "https"} else scope[_SCHEME]}
+        await app(scope, receive, send)
 
     return pass_on
-
-
-def _names_schemes(value: bytes) -> bool:
-    return all(name.strip() in {b"http", b"https"} for name in value.split(b","))
 
 
 def _readable(scope: Scope) -> Scope:
     """The scope in the form Quart and Werkzeug take: some clients send raw bytes, and some send whole URLs."""
     query = quote(scope["query_string"], safe=_QUERY_SAFE).encode("ascii")
-    return scope | {"path": _path(scope["path"]), "query_string": query}
+    return scope | {"path": _path(scope["path"]), "query_string": query, _SCHEME: scope["scheme"]}
 
 
 def _path(target: str) -> str:

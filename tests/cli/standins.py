@@ -21,7 +21,9 @@ class Workers:
         """The sentence that is reported, or what the preparation is broken off with."""
         self.called = False
 
-    def __call__(self, config: Config, make_app: partial[Quart], report: Callable[[str], None]) -> bool:
+    def __call__(
+        self, config: Config, make_app: partial[Quart], report: Callable[[str], None], refusal: Callable[[], str | None]
+    ) -> bool:
         self.called = True
         self.config, self.environ = config, dict(os.environ)
         self.debug = make_app.keywords["debug"]

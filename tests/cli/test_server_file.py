@@ -45,6 +45,23 @@ def test_a_unix_socket_is_left_to_hypercorn(quartblog: Command, workers: Workers
     assert [opened.family for opened in workers.sockets] == [socket.AF_INET, socket.AF_UNIX]
 
 
+def test_config_check_refuses_the_server_file_as_well(quartblog: Command, folder: Path) -> None:
+    (folder / "hypercorn.toml").write_text("root_path = '/blog'")
+
+    result = quartblog("config", "check")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: hypercorn.toml: root_path: ")
+
+
+def test_a_key_that_is_left_out_has_the_shipped_value(folder: Path) -> None:
+    (folder / "hypercorn.toml").write_text("workers = 3")
+
+    config = serving.configuration(None, None, None)
+
+    assert (config.workers, config.bind, config.loglevel) == (3, ["127.0.0.1:5000"], "WARNING")
+
+
 def test_a_unix_socket_that_is_in_use_is_refused_and_left_alone(
     quartblog: Command, workers: Workers, folder: Path
 ) -> None:
@@ -109,8 +126,19 @@ def test_the_file_of_the_program_is_used_where_the_folder_has_none(folder: Path)
         ("keep_alive_timeout = '5'", "hypercorn.toml: keep_alive_timeout = '5': must be a number, and not below 0"),
         ("shutdown_timeout = -1", "hypercorn.toml: shutdown_timeout = -1: must be a number, and not below 0"),
         ("include_server_header = 1", "hypercorn.toml: include_server_header = 1: must be true or false"),
-        ("worker_class = 'trio'", "hypercorn.toml: worker_class = 'trio': must be asyncio or uvloop"),
+        ("worker_class = 'trio'", "hypercorn.toml: worker_class = 'trio': must be asyncio, or uvloop"),
         ("root_path = '/blog'", "hypercorn.toml: root_path: the blog is served at the root of a host name only"),
+        ("bind = 5", "hypercorn.toml: bind = 5: must name an address"),
+        ("bind = []", "hypercorn.toml: bind = []: must name an address"),
+        ("graceful_timeout = inf", "hypercorn.toml: graceful_timeout = inf: must be a number, and not below 0"),
+        ("read_timeout = 'x'", "hypercorn.toml: read_timeout = 'x': must be a number, and not below 0"),
+        ("keyfile_password = 4711", "hypercorn.toml: keyfile_password: must be a text"),
+        ("alpn_protocols = 'h2'", "hypercorn.toml: alpn_protocols = 'h2': must be a list of texts"),
+        ("errorlog = 'nowhere/at.all'", "hypercorn.toml: errorlog = 'nowhere/at.all': must be \"-\", or a file"),
+        (
+            "certfile = 'no.pem'\nkeyfile = 'no.pem'",
+            "hypercorn.toml: certfile, keyfile, ca_certs: cannot be used",
+        ),
         ("[logconfig_dict]\nversion = 1", "hypercorn.toml: logconfig_dict: logging is set in config.toml, [logging]"),
         ("logconfig = 'logging.ini'", "hypercorn.toml: logconfig: logging is set in config.toml, [logging]"),
         ('bind = "unix:nowhere/blog.sock"', "unix:nowhere/blog.sock: there is no such folder"),

@@ -1,6 +1,7 @@
 """Whatever leaves a view has a page, an id and exactly one record; only the server's own cancellation passes on."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
@@ -11,6 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from quart import Quart, Response
 
+from quartblog.app import create_app
+from quartblog.settings import Settings
 from quartblog.web.headers import SECURITY_HEADERS
 from tests.support.asgi import ask, request_scope
 from tests.support.browsing import Configuration, Visitor
@@ -143,9 +146,84 @@ async def test_around_the_view_it_is_the_same(app: Quart, log: LogFile, kind: st
         assert len({record[-13:-1] for record in log.failures}) == 1
     else:
         assert page.status == 500
-        # After it has failed once, after_request fails with the page about that as well.
         assert {record[-13:-1] for record in log.failures} == {page.headers["X-Error-Id"]}
-        assert len(log.failures) == (2 if place == "after_request" else 1)
+        assert len(log.failures) == 1
+
+
+@pytest.mark.parametrize("how", ["thread", "task", "sync view"])
+async def test_a_generator_exit_that_crosses_a_task_or_thread_is_one_record(
+    app: Quart, visitor: Visitor, log: LogFile, how: str
+) -> None:
+    def end() -> NoReturn:
+        raise GeneratorExit
+
+    async def ending() -> NoReturn:
+        end()
+
+    async def view() -> str:
+        await (asyncio.to_thread(end) if how == "thread" else asyncio.create_task(ending()))
+        return "never"
+
+    app.view_functions["posts.hello"] = app.ensure_async(end) if how == "sync view" else view
+
+    page = await visitor.get("/hello")
+
+    assert (page.status, len(log.failures)) == (500, 1)
+    assert page.headers["X-Error-Id"] in log.failure()
+
+
+@pytest.mark.parametrize("kind", ["TimeoutError", "SystemExit", "GeneratorExit"])
+async def test_a_body_of_quarts_own_class_that_breaks_off_is_recorded(app: Quart, log: LogFile, kind: str) -> None:
+    make = KINDS[kind]
+
+    @app.get("/long")
+    async def long() -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            yield b"the beginning"
+            raise make()
+
+        return Response(body())
+
+    page = await ask(app, "/long")
+
+    assert (page.status, page.text, len(log.failures)) == (200, "the beginning", 1)
+
+
+async def test_an_answer_that_the_server_refuses_to_send_has_a_page(app: Quart, log: LogFile) -> None:
+    @app.get("/odd")
+    async def odd() -> Response:
+        return Response("odd", 299)
+
+    sent: list[dict[str, Any]] = []
+    messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        return await asyncio.Future()
+
+    async def send(message: dict[str, Any]) -> None:
+        if message.get("status") == 299:
+            raise ValueError("no such status")
+        sent.append(message)
+
+    await app(request_scope("/odd", "GET", b"", []), receive, send)  # type: ignore[arg-type]
+
+    assert sent[0]["status"] == 500
+    assert log.failure()[-13:-1].encode() == dict(sent[0]["headers"])[b"x-error-id"]
+
+
+async def test_what_is_logged_before_the_start_gives_no_record_to_stderr(
+    settings: Settings, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for handler in list(logging.root.handlers):
+        monkeypatch.setattr(handler, "level", 100)
+    app = create_app(settings)
+    app.logger.warning("before the start")
+    async with app.test_app():
+        await Visitor(app).get("/errors/rehearsal?q=canary-4711")
+
+    assert "Rehearsal" not in capfd.readouterr().err
 
 
 async def test_a_task_that_somebody_else_cancelled_is_a_failure(app: Quart, visitor: Visitor, log: LogFile) -> None:

@@ -111,6 +111,47 @@ def test_a_hangup_puts_new_workers_in_the_place_of_the_old_and_loses_nothing(ser
     assert server.stderr == ""
 
 
+def test_a_hangup_beside_a_mistake_in_the_settings_changes_nothing_and_says_why(servers: Servers, folder: Path) -> None:
+    server = servers.quartblog(folder)
+    before = server.workers
+    (folder / "config.toml").write_text('[site]\nname = ""\n', "utf-8")
+
+    server.send(signal.SIGHUP)
+
+    eventually(lambda: "the restart that SIGHUP asked for is refused, the workers stay: " in server.stderr)
+    assert '[site] name = ""' in server.stderr
+    assert server.workers == before
+    assert server.client().get("/hello").status == 200
+    assert server.stop() == 0
+    assert " ERROR: the restart that SIGHUP asked for is refused" in server.log
+
+
+def test_a_stop_during_a_restart_ends_within_the_bound_and_tells_of_the_worker_that_was_killed(
+    servers: Servers, folder: Path
+) -> None:
+    server = servers.quartblog(folder)
+    os.kill(server.workers[0], signal.SIGSTOP)
+    server.send(signal.SIGHUP)
+
+    code, seconds = timed(server.stop)
+
+    assert code == 1
+    assert seconds < BOUND + MARGIN
+    assert "had to be killed" in server.stderr
+    assert server.log.count("微博已启动") == 2, "no worker was started for nothing"
+
+
+def test_a_worker_that_dies_during_the_stop_is_reported(servers: Servers, folder: Path) -> None:
+    server = servers.quartblog(folder)
+    worker = server.workers[0]
+    os.kill(worker, signal.SIGSTOP)
+    server.send(signal.SIGTERM)
+    os.kill(worker, signal.SIGKILL)
+
+    assert server.ended() == 1
+    assert server.stderr == f"Error: a worker failed at its end, process {worker} by signal 9\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_a_worker_alone_is_left_to_the_parent(servers: Servers, number: signal.Signals) -> None:
     server = servers.quartblog(servers.site())

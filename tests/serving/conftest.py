@@ -14,7 +14,7 @@ from hypercorn.config import Config
 from quart import Quart
 
 from quartblog.app import create_app
-from quartblog.serving import connections
+from quartblog.serving import connections, faults
 from quartblog.settings import Settings
 from quartblog.web.headers import SECURITY_HEADERS
 
@@ -109,6 +109,10 @@ async def start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
         # As it was afterwards: the other tests have Hypercorn's own.
         monkeypatch.setattr(module, name, getattr(module, name))
     connections.install(SECURITY_HEADERS)
+    clients, stray = faults.ClientFaults(), faults.Stray()
+    for place in (faults, connections):
+        monkeypatch.setattr(place, "CLIENT_FAULTS", clients)
+        monkeypatch.setattr(place, "STRAY", stray)
     sites: list[Site] = []
 
     async def start(*, tls: tuple[str, ...] = (), prepare: Callable[[Quart], object] = id, **keys: object) -> Site:

@@ -1,6 +1,7 @@
 """Every connection ends: one that does nothing, one that takes nothing, and every one when the site stops."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from quart import Quart, Response
 
 from quartblog.serving import connections
 from tests.serving.conftest import Site, Start
+from tests.serving.test_noise import Http2, late_data
 
 SILENT = {
     "nothing at all": b"",
@@ -48,6 +50,43 @@ async def test_an_http_2_connection_that_does_nothing_is_closed(start: Start) ->
     await wire.send(_PREFACE)
 
     await wire.rest(patience=10)
+
+
+async def test_an_http_2_request_that_was_taken_back_leaves_no_connection_open(start: Start) -> None:
+    site = await start(tls=("h2",), keep_alive_timeout=0.2)
+    client = Http2(await site.connect("h2"))
+    client.request(1, path="/login")
+    await client.flush()
+    client.connection.reset_stream(1)
+    await client.flush()
+
+    await client.wire.rest(patience=10)
+
+
+@pytest.mark.parametrize("connection", [b"close", b"keep-alive"])
+async def test_a_slow_client_gets_its_whole_answer(start: Start, connection: bytes) -> None:
+    page = b"a" * 400_000
+
+    def prepare(app: Quart) -> None:
+        @app.get("/long")
+        async def long() -> bytes:
+            return page
+
+    site = await start(prepare=prepare, keep_alive_timeout=0.2)
+    reading = socket.socket()
+    # So small that most of the page waits in the server.
+    reading.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reading.settimeout(30)
+    with reading:
+        await asyncio.to_thread(reading.connect, ("127.0.0.1", site.port))
+        reading.sendall(b"GET /long HTTP/1.1\r\nHost: blog.example\r\nConnection: %s\r\n\r\n" % connection)
+        received = b""
+        while len(received) < len(page):
+            chunk = await asyncio.to_thread(reading.recv, 20_000)
+            assert chunk, f"cut off after {len(received)} bytes"
+            received += chunk
+            # Twenty times this is far longer than a connection may do nothing.
+            await asyncio.sleep(0.1)
 
 
 async def test_a_client_that_never_agrees_on_tls_is_dropped(start: Start) -> None:
@@ -163,8 +202,6 @@ async def test_a_stop_waits_for_nobody_who_does_nothing(start: Start, sent: byte
 
 
 async def test_a_stop_ends_http_2_streams_too(start: Start) -> None:
-    from tests.serving.test_noise import Http2, late_data  # noqa: PLC0415 - the one test here that speaks it
-
     site = await start(tls=("h2", "http/1.1"), prepare=add_endless)
     client = Http2(await site.connect("h2"))
     await late_data(client)

@@ -1,6 +1,7 @@
 """What clients do wrong ends their connection, is counted, and leaves no error, no mail and nothing they sent."""
 
 import asyncio
+import gc
 import os
 import ssl
 from collections.abc import Callable
@@ -9,8 +10,9 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
+from quart import Quart
 
-from quartblog.serving.faults import CLIENT_FAULTS
+from quartblog.serving import connections, faults
 from quartblog.web.headers import SECURITY_HEADERS
 from tests.serving.conftest import Site, Start, Wire
 from tests.support.noise import CANARIES, WRONG
@@ -174,6 +176,7 @@ async def test_http_2_that_is_asked_for_makes_no_error_either(
     start: Start, speak: Callable[..., object], caplog: pytest.LogCaptureFixture
 ) -> None:
     site = await start(tls=("h2", "http/1.1"))
+    caplog.set_level("DEBUG", "quartblog.serving.faults")
     for _ in range(3):
         client = Http2(await site.connect("h2"))
         await speak(client)  # type: ignore[misc]  # a coroutine function each
@@ -196,15 +199,15 @@ async def test_a_request_answered_before_it_was_read_leaves_the_connection_usabl
 
 async def test_faults_are_counted_and_a_flood_of_them_is_one_line(start: Start) -> None:
     site = await start(tls=("h2", "http/1.1"))
-    before = CLIENT_FAULTS.count
     for _ in range(30):
         client = Http2(await site.connect("h2"))
         await bad_path(client)
         await client.wire.rest()
     await site.end()
 
-    assert CLIENT_FAULTS.count - before == 30
-    assert (await site.log()).count("broke the protocol") <= 1
+    assert faults.CLIENT_FAULTS.count == 30
+    [line] = [line for line in (await site.log()).splitlines() if "broke the protocol" in line]
+    assert " INFO: Clients broke the protocol (once since the start), the last one at UnicodeDecodeError in " in line
 
 
 async def test_a_client_that_offers_no_tls_is_no_error(start: Start) -> None:
@@ -218,3 +221,40 @@ async def test_a_client_that_offers_no_tls_is_no_error(start: Start) -> None:
         await asyncio.open_connection("127.0.0.1", site.port, ssl=refusing, server_hostname="blog.example")
 
     await assert_unharmed(site)
+
+
+async def test_a_task_of_the_site_that_loses_its_peer_is_an_error(start: Start) -> None:
+    def prepare(app: Quart) -> None:
+        @app.get("/loses")
+        async def loses() -> str:
+            async def lost() -> None:
+                raise ConnectionRefusedError(111, CANARIES[2])
+
+            task = asyncio.create_task(lost())
+            await asyncio.wait([task])
+            return "done"
+
+    site = await start(prepare=prepare)
+    assert b"done" in await site.get("/loses")
+    gc.collect()
+
+    log = await site.log()
+    assert log.count(" ERROR: Task exception was never retrieved") == 1
+    assert "ConnectionRefusedError: [Errno 111] Connection refused" in log
+    assert CANARIES[2] not in log
+
+
+async def test_a_mistake_of_the_server_is_not_a_clients_fault(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = await start()
+
+    async def fail(_protocol: object) -> None:
+        raise LookupError(CANARIES[2])
+
+    monkeypatch.setattr(connections.Http1Protocol, "initiate", fail)
+    for _ in range(3):
+        await site.ask(b"GET /hello HTTP/1.1\r\nHost: blog.example\r\n\r\n")
+
+    log = await site.log()
+    assert faults.CLIENT_FAULTS.count == 0
+    assert log.count(" ERROR: The server failed at a connection") == 1
+    assert "canary" not in log

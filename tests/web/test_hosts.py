@@ -144,6 +144,8 @@ async def test_the_name_a_trusted_proxy_tells_must_be_ours(serve: Serve) -> None
         ("javascript", "http"),
         ("ftp", "http"),
         ("https, javascript", "http"),
+        ("javascript, https", "https"),
+        ("HTTPS", "https"),
         ("https://evil.example/", "http"),
         ("", "http"),
     ],
