@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
+import traceback
 from typing import TYPE_CHECKING
 
 from hypercorn.asyncio.run import worker_serve
 from hypercorn.utils import wrap_app
+
+from quartblog.serving.faults import STRAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,9 +55,16 @@ def work(config: Config, sockets: Sockets, stop: Connection, make_app: Callable[
             # asyncio lets these two end the loop, whichever task raised them: here it is a view's, and fails alone.
             try:
                 loop.run_until_complete(serving)
-            except (SystemExit, KeyboardInterrupt):
+            except (SystemExit, KeyboardInterrupt) as error:
                 if serving.done():
                     raise
+                # A task keeps its exception for whoever awaits it; a callback has nobody.
+                if not _of_a_task(error):
+                    STRAY.record("Exception in callback", error)
+
+
+def _of_a_task(error: BaseException) -> bool:
+    return any(frame.f_code.co_flags & inspect.CO_COROUTINE for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop] | None:

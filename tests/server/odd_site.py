@@ -45,6 +45,11 @@ def make_app() -> Quart:
             group.create_task(leave())
         return "never"
 
+    @app.get("/callback")
+    async def callback() -> str:
+        asyncio.get_running_loop().call_soon(sys.exit, 3)
+        return "done"
+
     _add_endless(app)
     return app
 

@@ -208,6 +208,14 @@ def test_a_task_that_ends_the_program_is_a_failure_of_its_request_alone(odd_site
     assert name in odd_site.log
 
 
+def test_a_callback_that_ends_the_program_is_a_failure_and_no_end(odd_site: Server) -> None:
+    assert odd_site.client().get("/callback").text == "done"
+
+    assert odd_site.client().get("/hello").status == 200
+    assert odd_site.stop() == 0
+    assert odd_site.log.count(" ERROR: Exception in callback [in ") == 1
+
+
 def test_an_open_stream_holds_no_stop(odd_site: Server) -> None:
     with connect(odd_site) as client:
         client.sendall(b"GET /events HTTP/1.1\r\nHost: blog.example\r\n\r\n")
