@@ -16,7 +16,9 @@ from quartblog.settings.sections import Settings
 
 MASK = "********"
 
-_PASSWORD_IN_QUERY = re.compile(r"((?:^|[?&])[^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+# A name that is partly escaped may be any, and drivers part the query at a semicolon as well.
+_PASSWORD_IN_QUERY = re.compile(r"((?:^|[?&;])[^=&;]*(?:pass|pwd|secret|token|key|%)[^=&;]*=)[^&;]*", re.IGNORECASE)
+_CREDENTIALS = re.compile(r":[^@\s]*@")
 # A driver's name, with which a URL begins even where the rest is no URL.
 _SCHEME = re.compile(r"(?:sqlite|postgres(?:ql)?)(?:\+\w+)?:")
 _NAME = re.compile(r"[^:/?#@]*")
@@ -37,8 +39,10 @@ def plain(section: str, key: str, value: object) -> object:
             value = {name: plain(section, key, item) for name, item in value.items()}
         case Path():
             value = str(value)
-        # An address with credentials in it may be written into any key.
-        case str() if "://" in value or (section, key) == ("mail", "server"):
+        # An address with credentials in it may be written into any key, and wrongly.
+        case str() if "://" not in value and _SCHEME.match(value):
+            value = _scheme_of(value)
+        case str() if "://" in value or _CREDENTIALS.search(value) or (section, key) == ("mail", "server"):
             value = _masked(value)
     return value
 

@@ -109,6 +109,21 @@ def test_a_quoted_secret_is_not_shown(problems: Problems, name: str) -> None:
     assert CANARY not in "\n".join(problems(**{name: f'"{CANARY}"'}))
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql+asyncpg:/ada:{CANARY}@host/db",
+        f"ada:{CANARY}@host/db",
+        f"postgresql+asyncpg://host/db?x=1;password={CANARY}",
+        f"postgresql+asyncpg://host/db?p%61ssword={CANARY}",
+        f"postgresql+asyncpg://host/db?a=1&passwd%3D={CANARY}",
+    ],
+)
+@pytest.mark.parametrize(("section", "key"), [("database", "url"), ("database", "pool_size"), ("site", "public_url")])
+def test_a_url_shows_no_password_wherever_it_was_written(section: str, key: str, url: str) -> None:
+    assert CANARY not in masking.shown(section, key, url)
+
+
 @given(before=st.text(max_size=8), between=st.text(max_size=3), after=st.text(max_size=12))
 def test_no_mistake_in_a_url_shows_its_password(before: str, between: str, after: str) -> None:
     url = f"postgresql+asyncpg:{between}{before}:{CANARY}@{after}"
