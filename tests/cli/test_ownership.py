@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from quartblog.settings import Settings, secret_key
 from tests.support.smtp import MailServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.cli.conftest import Command
 
@@ -41,11 +42,15 @@ main(prog_name="quartblog")
 
 
 @pytest.fixture(autouse=True)
-def folder_of_the_service(folder: Path) -> None:
-    os.chown(folder, NOBODY, NOBODY)
-    for one in folder.parents:
-        if one.stat().st_uid == 0 and not one.stat().st_mode & 0o001:
-            one.chmod(one.stat().st_mode | 0o111)
+def folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working directory, which the service's user can reach: pytest keeps the folders above its own to itself."""
+    with tempfile.TemporaryDirectory() as above:
+        Path(above).chmod(0o755)
+        made = Path(above) / "site"
+        made.mkdir()
+        os.chown(made, NOBODY, NOBODY)
+        monkeypatch.chdir(made)
+        yield made
 
 
 def strangers(folder: Path) -> dict[str, tuple[int, int]]:

@@ -10,6 +10,7 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from quartblog.delivery.intake.files import RotatingFile
 from quartblog.delivery.mail.leader import Leadership
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .conftest import Peer
 
@@ -50,15 +51,14 @@ with delivery:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder that belongs to the service's user, who can reach it."""
-    made = tmp_path / "service"
-    made.mkdir(mode=0o750)
-    os.chown(made, NOBODY, NOBODY)
-    above = [one for one in tmp_path.parents if one.stat().st_uid == os.geteuid() and not one.stat().st_mode & 0o001]
-    for one in (tmp_path, *above):
-        one.chmod(one.stat().st_mode | 0o111)
-    return made
+def folder() -> Iterator[Path]:
+    """A folder that belongs to the service's user, who can reach it: pytest keeps those above its own to itself."""
+    with tempfile.TemporaryDirectory() as above:
+        Path(above).chmod(0o755)
+        made = Path(above) / "service"
+        made.mkdir(mode=0o750)
+        os.chown(made, NOBODY, NOBODY)
+        yield made
 
 
 def by_the_service(folder: Path, *words: str) -> str:
