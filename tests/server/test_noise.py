@@ -7,7 +7,7 @@ from tests.support.processes import Servers
 
 pytestmark = pytest.mark.server
 
-SECONDS = 10
+SECONDS = 6
 """The short form. `python -m tests.server.noise --minutes 20` is the long one."""
 GROWTH = {False: 15, True: 150}
 """MB that two workers may take more, without and with TLS: the allocator keeps what a burst has needed. It does not

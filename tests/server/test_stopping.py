@@ -44,8 +44,7 @@ def connect(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
 def test_a_worker_that_hangs_is_killed_and_reported(
     servers: Servers, folder: Path, number: signal.Signals, workers: int
 ) -> None:
