@@ -65,6 +65,8 @@ def run_as(user: int, *arguments: str) -> str:
         pytest.skip("other users cannot look into the folders above this checkout")
     ran = subprocess.run(
         [sys.executable, "-c", COMMAND, str(user), *arguments],
+        # Not measured: this user may not write where coverage.py keeps its figures.
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")},
         input="a long password\n", capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     return f"{ran.returncode}: {ran.stdout}{ran.stderr}"
