@@ -131,6 +131,7 @@ def test_a_stop_during_a_restart_ends_within_the_bound_and_tells_of_the_worker_t
     servers: Servers, folder: Path
 ) -> None:
     server = servers.quartblog(folder)
+    eventually(lambda: server.log.count("微博已启动") == 2)
     os.kill(server.workers[0], signal.SIGSTOP)
     server.send(signal.SIGHUP)
 
