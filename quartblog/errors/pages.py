@@ -180,7 +180,7 @@ def _explanation(status: int) -> Explanation:
 async def _page(status: int, explanation: Explanation, error_id: str | None) -> str:
     """The HTML page. Only its error id differs from one failure to the next, so a storm of them renders one page."""
     rendered: dict[Hashable, str] = current_app.extensions[RENDERED]
-    key = (status, explanation, error_id is None, locale(), request.root_path)
+    key = (status, explanation, error_id is None, locale())
     if (page := rendered.get(key)) is None:
         # Not render_template(): its context processors would ask the database who is signed in.
         template = current_app.jinja_env.get_template("error.html")

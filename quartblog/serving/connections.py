@@ -3,7 +3,7 @@
 Hypercorn has a setting for none of this, so subclasses stand where it looks its classes up, see `install()`: in the
 workers of `quartblog run` and in those of plain Hypercorn. None of them touches a private attribute.
 
-- What a client does wrong ends its connection, and is counted (`faults`): it is no failure of the site.
+- A client that breaks the protocol loses its connection and is counted (`faults`); the site records no error.
 - HTTP/1.1 only, over plain TCP: no upgrade of any kind, and no HTTP/2 by prior knowledge. Over TLS, ALPN decides.
 - A head above `h11_max_incomplete_size` is refused, also when it comes in one piece.
 - A connection that does nothing ends, whatever Hypercorn's own timer knows.
@@ -139,7 +139,7 @@ class Http2Protocol(H2Protocol):
 
 
 class Connection(TCPServer):
-    """One connection. Its faults stay its own, and it ends."""
+    """One connection: it always ends, and its client's faults are not recorded as errors."""
 
     def __init__(self, app: Any, loop: asyncio.AbstractEventLoop, config: Config, *more: Any) -> None:
         """Take what Hypercorn gives its own class."""

@@ -1,4 +1,4 @@
-"""Exceptions outside of every request -> a count where a client broke the protocol, else an error without its words.
+"""Exceptions outside of every request -> a count for protocol faults of clients, else a record without their words.
 
 Below the application nobody knows what a request holds: an exception of the server's protocol code, and asyncio's repr
 of a task, may quote headers, cookies and queries. So no record made here shows a repr, or what an exception says.

@@ -1,8 +1,8 @@
-"""Quart, but whatever leaves a view is a failure with a page and one record, and records tell the route's rule.
+"""Quart, but every exception that leaves a view gets a page and one record, and the record names the route's rule.
 
-The path holds what a visitor wrote, and Quart does not record what it shows a developer itself. And Quart answers what
-is an `Exception`: a `CancelledError` of a task the view awaited, a `SystemExit`, a `GeneratorExit` end the request
-without a word. Only a cancellation that the server asked for, since the client left or the server stops, passes on.
+A record never names the path, which the visitor wrote. Quart answers only an `Exception`: after a `SystemExit`, a
+`GeneratorExit` or the `CancelledError` of a task that the view awaited, it sends no page and logs nothing. Here these
+are failures too. Only a cancellation by the server passes on: the client has left, or the server stops.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ _FINALIZED = "quartblog.finalized"
 
 
 class Escaped(Exception):
-    """Stands for what left a view and is no Exception; that is the cause."""
+    """Stands for a BaseException that left a view and is not an Exception; its cause is that BaseException."""
 
 
 @contextmanager
 def failing(*, unless: Callable[[], bool]) -> Iterator[None]:
-    """Let what is no Exception leave as Escaped, but for a cancellation that is the server's, which `unless` says.
+    """Raise Escaped from a BaseException that is not an Exception. `unless`: whether the server cancels the task.
 
-    GeneratorExit passes: of a task or thread that is awaited it comes as the end of every coroutine between, see
-    `HTTPConnection.handle_request`.
+    GeneratorExit passes. When an awaited task or thread raises it, Python closes every coroutine in between with it, so
+    only the outermost one can handle it: `HTTPConnection.handle_request`.
     """
     task = _task()
     try:
@@ -43,7 +43,7 @@ def failing(*, unless: Callable[[], bool]) -> Iterator[None]:
     except (Exception, GeneratorExit):
         raise
     except BaseException as error:
-        # In another task, or none, it is the end of a coroutine that is thrown away.
+        # In another task, or in none, the coroutine is being discarded.
         if _task() is not task or (isinstance(error, asyncio.CancelledError) and unless()):
             raise
         raise Escaped from error
@@ -121,7 +121,7 @@ class HTTPConnection(ASGIHTTPConnection):
             with failing(unless=lambda: self._left or self._cut_off):
                 await super().handle_request(*arguments)
         except GeneratorExit as error:
-            if _task() is not task:  # The coroutine is thrown away.
+            if _task() is not task:  # The coroutine is being discarded.
                 raise
             raise Escaped from error
 
