@@ -14,15 +14,7 @@ from quartblog import auth, migrations
 from quartblog.auth.views import blueprint as auth_blueprint
 from quartblog.database import EXTENSION as DATABASE
 from quartblog.database import Database
-from quartblog.delivery import (
-    Delivery,
-    FileOptions,
-    MailingOptions,
-    MailOptions,
-    OutboxOptions,
-    QueueOptions,
-    Route,
-)
+from quartblog.delivery import Delivery, FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route
 from quartblog.errors import pages, rehearsal
 from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated, SettingsError
 from quartblog.operations import health

@@ -18,14 +18,14 @@ from quartblog.cli.mails import TEST
 from quartblog.cli.output import count, say
 from quartblog.cli.site_outbox import exists
 from quartblog.delivery import Outbox, new_message
-from quartblog.delivery.mail.leader import Leadership
-from quartblog.delivery.mail.postman import Postman
+from quartblog.delivery.mail.leader import LeaderLock
+from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.options import bare_address
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
     from quartblog.delivery import MailOptions
-    from quartblog.delivery.outbox.stored import StoredMail
+    from quartblog.delivery.store.stored import StoredMail
 
 LOOK = 0.1
 """Seconds between two looks whether another process has sent it."""
@@ -70,7 +70,7 @@ def send_test(invocation: Invocation) -> None:
     try:
         # What the delivery tells stderr on the way is told here, once and in full.
         with contextlib.redirect_stderr(io.StringIO()):
-            mails = asyncio.run(_go(outbox, Postman(outbox, options, mailing_options(settings)), options))
+            mails = asyncio.run(_go(outbox, Sender(outbox, options, mailing_options(settings)), options))
         kept = not outbox.in_memory
         if not outbox.healthy:
             say(f"Warning: {path} cannot be used, so this went without it", err=True)
@@ -82,7 +82,7 @@ def send_test(invocation: Invocation) -> None:
         outbox.close()
 
 
-async def _go(outbox: Outbox, postman: Postman, options: MailOptions) -> list[StoredMail]:
+async def _go(outbox: Outbox, postman: Sender, options: MailOptions) -> list[StoredMail]:
     """Post it and see to its first try; what became of it, a part for each fate. Nothing, if it was not tried."""
     subject = f"[{options.site}] a test: this mail was asked for"
     text = f"Somebody ran `quartblog mail test` on {platform.node()}. Error reports will reach you like this one."
@@ -90,7 +90,7 @@ async def _go(outbox: Outbox, postman: Postman, options: MailOptions) -> list[St
     domain = message["Message-ID"].strip("<>").rpartition("@")[2]
     message.replace_header("Message-ID", email.utils.make_msgid(TEST, domain))
     outbox.post(message, [*map(bare_address, options.admins)])
-    leadership = Leadership(outbox.path.with_name(f"{outbox.path.name}.leader")) if outbox.path else None
+    leadership = LeaderLock(outbox.path.with_name(f"{outbox.path.name}.leader")) if outbox.path else None
     deadline = time.monotonic() + options.timeout + MARGIN
 
     def takes_the_lead() -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quartblog.delivery.volumes import SECRET_MODE, companion, make, make_folder
+from quartblog.delivery.filesystem import SECRET_MODE, companion, make, make_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,15 +14,15 @@ from quartblog.cli.invocation import Finite
 from quartblog.cli.output import as_json, count, table
 from quartblog.cli.plot import peaks, plot
 from quartblog.delivery import MailOptions
-from quartblog.delivery.rehearsal.rehearsal import Stage, rehearse
-from quartblog.delivery.rehearsal.report import AT_RISK, Plan, suggestions
-from quartblog.delivery.rehearsal.storm import FRAMES
+from quartblog.rehearsal.rehearsal import Stage, rehearse
+from quartblog.rehearsal.report import AT_RISK, Plan, suggestions
+from quartblog.rehearsal.storm import FRAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quartblog.cli.invocation import Invocation
-    from quartblog.delivery.rehearsal.report import Percentiles, Rehearsed, Suggestion
+    from quartblog.rehearsal.report import Percentiles, Rehearsed, Suggestion
     from quartblog.settings import Settings
 
 _NOBODY = MailOptions(server="localhost", sender="rehearsal@localhost", admins=("rehearsal@localhost",))

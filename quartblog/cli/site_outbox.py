@@ -13,8 +13,7 @@ from quartblog.cli import ownership
 from quartblog.cli.invocation import explanation
 from quartblog.cli.output import say
 from quartblog.delivery import Outbox
-from quartblog.delivery.outbox.file import DatabaseFile
-from quartblog.delivery.outbox.schema import Unusable
+from quartblog.delivery.store.database import DatabaseFile, Unusable
 from quartblog.errors.exceptions import SettingsError
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from quartblog.cli.output import count, iso, span, table
 from quartblog.cli.site_outbox import ALIVE
-from quartblog.delivery.mail.due import HOUR
+from quartblog.delivery.mail.schedule import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from quartblog.delivery import MailingOptions, Outbox
-    from quartblog.delivery.outbox.stored import Totals, Worker
+    from quartblog.delivery.store.stored import Totals, Worker
 
     Figures = Mapping[str, Any]
 

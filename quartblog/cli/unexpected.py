@@ -15,7 +15,7 @@ import click
 
 from quartblog.app import delivery_options
 from quartblog.delivery import Delivery, current_scope
-from quartblog.delivery.foreign import let_through
+from quartblog.delivery.interrupts import reraise_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def breadcrumbs(work: Scope) -> Iterator[None]:
             try:
                 work.leave_crumb(record, record.getMessage(), MOST)
             except BaseException as error:  # noqa: BLE001  a message that cannot be built is its handlers' business
-                let_through(error)
+                reraise_interrupt(error)
         return record
 
     logging.setLogRecordFactory(make_and_keep)

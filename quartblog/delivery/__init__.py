@@ -32,15 +32,13 @@ folder stands beside your program, import it by its own name, `delivery`:
     asyncio.run(main())
 """
 
-from .context import Scope, current_scope, scope
-from .ids import new_error_id
+from .context import Scope, current_scope, new_error_id, scope
+from .delivery import Delivery
 from .mail.message import new_message
 from .mail.smtp import MailFailed, Receipt, send
-from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, Route
-from .outbox.options import OutboxOptions
-from .outbox.outbox import Outbox
-from .pipeline import Delivery
-from .text.wordless import wordless
+from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route
+from .store.outbox import Outbox
+from .text.exceptions import wordless
 
 __all__ = [
     "Delivery",

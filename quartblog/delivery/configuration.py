@@ -6,16 +6,16 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .capture.log_file import RotatingFile
 from .deadlines import within
-from .intake.files import RotatingFile
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, bare_address
-from .outbox import file as outbox_file
+from .store import database as outbox_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .outbox.options import OutboxOptions
+    from .options import OutboxOptions
 
 ANSWER = 10.0
 """Seconds a place has to answer before it is used: more than the wait for other processes that open an outbox."""

@@ -4,14 +4,26 @@ The scope travels by ContextVar: tasks started inside it keep it, and so does `a
 (the route, the user) writes it into the scope; whoever takes in what a stranger sent tells the scope to hide it.
 """
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from logging import LogRecord
 
-from .ids import new_error_id
 from .text.escaping import shortened
-from .text.recorded import let_go
+from .text.exceptions import drop_frames
+
+# Crockford's base32: no i, l, o or u, so an id read out on the telephone is typed in right.
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+LENGTH = 12
+_SHIFTS = range(0, 5 * LENGTH, 5)
+
+
+def new_error_id() -> str:
+    """Twelve characters, 60 random bits: two equal ones are not expected within a billion errors."""
+    number = secrets.randbits(5 * LENGTH)
+    return "".join([ALPHABET[number >> shift & 31] for shift in _SHIFTS])
+
 
 Breadcrumb = tuple[float, str, str, str]
 """When (epoch seconds), level name, logger, message: a record below ERROR that came before an error."""
@@ -57,7 +69,7 @@ class Scope:
         """Forget all but the newest."""
         del self.breadcrumbs[: max(0, len(self.breadcrumbs) - most)]
 
-    def let_go_at_end(self, record: LogRecord) -> None:
+    def drop_frames_at_end(self, record: LogRecord) -> None:
         """Let a queued record keep its exception with all frames and locals no longer than this piece of work takes.
 
         They can be collected at once then, by the thread that made them: in a storm they would otherwise pile up until
@@ -69,7 +81,7 @@ class Scope:
     def end(self) -> None:
         """Let go. What is logged in its name afterwards, by a task that outlives it, keeps its frames until written."""
         while self._failures:
-            let_go(self._failures.pop())
+            drop_frames(self._failures.pop())
 
     def hide(self, values: Callable[[], Iterable[str]]) -> None:
         """Name values that no record may show. Called on the listener's thread, for each record."""

@@ -7,15 +7,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from .attachment import Attachment
+from .capture.attachment import Attachment
+from .capture.intake import Intake
+from .capture.outbox_sink import StoreSink
 from .deadlines import left
-from .intake.intake import Intake
-from .intake.outbox_sink import OutboxSink
+from .hooks import Hooks
 from .mail.posting import Posting
-from .outbox.options import SAMPLES
-from .stderr import own_logger
+from .options import SAMPLES
+from .own_log import own_logger
 from .text.formatting import zone
-from .uncaught import Hooks
 
 if TYPE_CHECKING:
     import logging
@@ -37,7 +37,7 @@ class Running:
     def __init__(self, configuration: Configuration, extra_sinks: Iterable[logging.Handler]) -> None:
         """Nothing runs yet."""
         self.posting = self._posting(configuration)
-        self._errors = OutboxSink(self.posting.outbox, _samples(configuration))
+        self._errors = StoreSink(self.posting.outbox, _samples(configuration))
         self.intake = Intake(
             configuration.queue, configuration.file, configuration.own_addresses, self._errors, extra_sinks
         )

@@ -1,9 +1,12 @@
-"""What the delivery knows of itself: counters and latencies, taken a thousand times a second and read once."""
+"""What the mailer of one process has done, for its heartbeat."""
+
+from __future__ import annotations
 
 import itertools
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 SAMPLES = 1_024
 """Latencies kept for the percentiles: the newest ones."""
@@ -53,3 +56,25 @@ def percentiles(seconds: Iterable[float]) -> dict[str, float]:
 
 def _at(ordered: Sequence[float], share: float) -> float:
     return round(ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000, 3)
+
+
+LATENCIES = 1_000
+"""Latest mails whose way is remembered."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """Counted since the start of this process."""
+
+    mailed: int = 0
+    """Mails the server took for at least one recipient."""
+    retried: int = 0
+    """Tries of a mail that had failed before."""
+    dead: int = 0
+    """Mails that were given up."""
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
+    """Seconds from the outbox to the server, of the latest mails."""
+
+    def counts(self) -> dict[str, int]:
+        """The counters by name."""
+        return {"mailed": self.mailed, "retried": self.retried, "dead": self.dead}

@@ -16,7 +16,7 @@ from ssl import SSLError
 from typing import TYPE_CHECKING, Any
 
 from quartblog.delivery import wordless
-from quartblog.delivery.foreign import let_through
+from quartblog.delivery.interrupts import reraise_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def handle(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
             return
         STRAY.record(next(filter(said.startswith, _WORDS), "An exception outside of a request"), error)
     except BaseException as failure:  # noqa: BLE001 - an exception may raise from all that is asked of it
-        let_through(failure)
+        reraise_interrupt(failure)
         STRAY.record("An exception outside of a request could not be recorded", None)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from quartblog.delivery.capture.handler import BoundedQueueHandler
+from quartblog.delivery.capture.journal import FileSink
+from quartblog.delivery.capture.log_file import RotatingFile
 from quartblog.delivery.context import scope
-from quartblog.delivery.intake.files import RotatingFile
-from quartblog.delivery.intake.journal import Journal
-from quartblog.delivery.intake.queue import BoundedQueueHandler
 from quartblog.delivery.options import FileOptions, QueueOptions
-from quartblog.delivery.text.recorded import let_go
+from quartblog.delivery.text.exceptions import drop_frames
 from tests.benchmarks.failures import FRAMES, failure
 from tests.benchmarks.sites import mail_server
 from tests.benchmarks.table import Row, median_ratio, significant
@@ -52,7 +52,7 @@ def caller_row(runs: int, records: int) -> Row:
             peer = per_record(lambda: standard.error("It failed: %s", "why", exc_info=error), records)
             taken(queue)
             pairs.append((per_record(lambda: ours.error("It failed: %s", "why", exc_info=error), records), peer))
-            ends.append(per_item(let_go, taken(our_queue(ours))))
+            ends.append(per_item(drop_frames, taken(our_queue(ours))))
     print(f"caller: {significant(statistics.median(ends))} µs more at the end of its piece of work")
     return times_row("caller", f"one ERROR, {FRAMES} frames, on the caller: QueueHandler", pairs, 30)
 
@@ -79,7 +79,7 @@ def file_row(runs: int, records: int) -> Row:
         standard = logging.handlers.RotatingFileHandler(plain, maxBytes=ROTATE_AT, backupCount=2, encoding="utf-8")
         standard.setFormatter(logging.Formatter(LINE))
         rotating = RotatingFile(FileOptions(path=shared, max_bytes=ROTATE_AT, backup_count=2))
-        journal = Journal(rotating)
+        journal = FileSink(rotating)
         journal.flusher.start()
         pairs: list[tuple[float, float]] = []
         for _ in range(runs):

@@ -18,7 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 from quartblog.delivery import Delivery, FileOptions, MailOptions, OutboxOptions, QueueOptions
-from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.store.outbox import Outbox
 from tests.benchmarks.failures import failure
 from tests.benchmarks.table import Row, significant
 from tests.support.processes import ROOT, environment

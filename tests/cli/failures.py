@@ -3,8 +3,8 @@
 import logging
 from dataclasses import replace
 
-from quartblog.delivery.grouping.events import Event
-from quartblog.delivery.outbox.stored import Kind, NewMail
+from quartblog.delivery.grouping.event import Event
+from quartblog.delivery.store.stored import Kind, NewMail
 
 NOON = 1_800_000_000.0
 """An epoch second."""

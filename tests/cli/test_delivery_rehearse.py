@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from quartblog.cli import rehearse
-from quartblog.delivery.rehearsal.report import Percentiles, Plan, Rehearsed
+from quartblog.rehearsal.report import Percentiles, Plan, Rehearsed
 
 Command = Callable[..., Result]
 SHORT = ("--seconds", "0.2", "--smtp-delay", "0")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.store.outbox import Outbox
 from tests.cli.failures import failures, new_mail
 
 Command = Callable[..., Result]

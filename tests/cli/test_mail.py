@@ -9,10 +9,10 @@ import pytest
 from click.testing import Result
 
 from quartblog.delivery import MailingOptions, MailOptions
-from quartblog.delivery.mail.leader import Leadership
-from quartblog.delivery.mail.mailer import Mailer
-from quartblog.delivery.mail.postman import Postman
-from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.mail.leader import LeaderLock
+from quartblog.delivery.mail.sender import Sender
+from quartblog.delivery.mail.thread import Mailer
+from quartblog.delivery.store.outbox import Outbox
 from tests.cli.failures import new_mail
 from tests.support.smtp import MailServer, dead_server
 
@@ -50,9 +50,9 @@ def outbox(folder: Path) -> Iterator[Outbox]:
 
 
 @pytest.fixture
-def leadership(folder: Path, outbox: Outbox) -> Iterator[Leadership]:
+def leadership(folder: Path, outbox: Outbox) -> Iterator[LeaderLock]:
     """What the process that mails for the host holds."""
-    leadership = Leadership(folder / "instance/outbox.sqlite3.leader")
+    leadership = LeaderLock(folder / "instance/outbox.sqlite3.leader")
     assert leadership.take()
     yield leadership
     leadership.release()
@@ -108,11 +108,11 @@ def test_where_a_worker_mails_the_command_waits_for_it(
     monkeypatch.setattr("quartblog.cli.mail.LOOK", 0.01)
     with MailServer() as server:
         options = MailOptions("127.0.0.1", "worker@example.org", ("ada@example.org",), port=server.port)
-        mailer = Mailer(outbox, Postman(outbox, options, MailingOptions()))
+        mailer = Mailer(outbox, Sender(outbox, options, MailingOptions()))
         mailer.start()
         assert mailer.drain(10)
         assert mailer.leading
-        monkeypatch.setattr("quartblog.cli.mail.Postman", lambda *_: None)
+        monkeypatch.setattr("quartblog.cli.mail.Sender", lambda *_: None)
         try:
             result = quartblog("mail", "test", **variables(server.port))
         finally:
@@ -124,7 +124,7 @@ def test_where_a_worker_mails_the_command_waits_for_it(
 
 
 def test_a_worker_that_does_not_come_to_it_is_told(
-    quartblog: Command, leadership: Leadership, monkeypatch: pytest.MonkeyPatch
+    quartblog: Command, leadership: LeaderLock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quartblog.cli.mail.MARGIN", 0)
 

@@ -6,8 +6,8 @@ import dataclasses
 import logging
 from typing import Any
 
-from quartblog.delivery.grouping.events import Event
-from quartblog.delivery.outbox.stored import Group
+from quartblog.delivery.grouping.event import Event
+from quartblog.delivery.store.stored import Group
 
 NOON = 1_750_000_000.0
 """When the tests begin, in epoch seconds."""

@@ -1,6 +1,6 @@
 """Numbers in what is told."""
 
-from quartblog.delivery.text.counting import counted
+from quartblog.delivery.text import counted
 
 
 def test_one_thing_is_not_many() -> None:

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quartblog.delivery.mail.due import HOUR, held_since, is_due, next_power_of_two, pause
+from quartblog.delivery.mail.schedule import HOUR, held_since, is_due, next_power_of_two, pause
 from quartblog.delivery.options import MailingOptions, Route
 
 from .post_office import NOON, a_group, an_event
 
 if TYPE_CHECKING:
-    from quartblog.delivery.outbox.stored import Group
+    from quartblog.delivery.store.stored import Group
 
 OPTIONS = MailingOptions(window_seconds=900.0, retry_min=5.0, retry_max=300.0)
 

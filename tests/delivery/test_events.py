@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quartblog.delivery.grouping.events import MESSAGE_LIMIT, TRACEBACK_LIMIT, Event
-from quartblog.delivery.ids import LENGTH
+from quartblog.delivery.context import LENGTH
+from quartblog.delivery.grouping.event import MESSAGE_LIMIT, TRACEBACK_LIMIT, Event
 
 hostile = st.text(st.characters(codec=None, categories=None), max_size=80)
 events = st.builds(

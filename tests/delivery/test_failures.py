@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.text.failures import Failure
+from quartblog.delivery.text.exceptions import ExceptionSnapshot
 from quartblog.delivery.text.stacks import StackCache
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ def assert_same(error: BaseException, cache: StackCache | None = None) -> None:
     cache = StackCache() if cache is None else cache
     expected = STANDARD.formatException(info(error))
 
-    assert Failure(info(error), cache).text == expected
-    assert Failure(info(error), cache).text == expected
+    assert ExceptionSnapshot(info(error), cache).text == expected
+    assert ExceptionSnapshot(info(error), cache).text == expected
     bare: Any = (type(error), error, None)
-    assert Failure(bare, cache).text == STANDARD.formatException(bare)
+    assert ExceptionSnapshot(bare, cache).text == STANDARD.formatException(bare)
 
 
 def caught(action: Callable[[], Any]) -> BaseException:
@@ -267,13 +267,13 @@ def test_a_class_that_will_not_say_where_it_is_from_becomes_a_line_that_says_why
     class Anonymous(Exception, metaclass=Homeless):
         pass
 
-    assert "could not be formatted: ZeroDivisionError" in Failure(info(Anonymous("x"))).text
+    assert "could not be formatted: ZeroDivisionError" in ExceptionSnapshot(info(Anonymous("x"))).text
 
 
 def test_no_exception_at_all_is_formatted_as_the_standard_does() -> None:
     nothing: Any = (None, None, None)
 
-    assert Failure(nothing).text == STANDARD.formatException(nothing)
+    assert ExceptionSnapshot(nothing).text == STANDARD.formatException(nothing)
 
 
 def run_file(path: Path) -> BaseException:
@@ -308,11 +308,11 @@ def test_a_known_stack_is_not_read_from_disk_again(tmp_path: Path) -> None:
     path = tmp_path / "edited.py"
     path.write_text("1 / 0  # as it ran\n")
     error, cache = run_file(path), StackCache()
-    before = Failure(info(error), cache).text
+    before = ExceptionSnapshot(info(error), cache).text
     path.write_text("# edited\n\n\n")
 
     assert "as it ran" in before
-    assert Failure(info(error), cache).text == before
+    assert ExceptionSnapshot(info(error), cache).text == before
 
 
 def test_a_traceback_made_by_hand_keeps_its_lines() -> None:
@@ -328,7 +328,7 @@ def test_a_traceback_made_by_hand_keeps_its_lines() -> None:
 
 def test_the_limit_the_interpreter_sets_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     error, cache = caught(recursion), StackCache()
-    Failure(info(error), cache)
+    ExceptionSnapshot(info(error), cache)
     monkeypatch.setattr(sys, "tracebacklimit", 2, raising=False)
     assert_same(error, cache)
 
@@ -347,7 +347,7 @@ def test_the_cache_is_bounded_and_forgets_what_was_not_used_for_longest() -> Non
     cache = StackCache(frames=6)
     errors = numbered(4)
     for error in (*errors[:3], errors[0], errors[3]):
-        Failure(info(error), cache)
+        ExceptionSnapshot(info(error), cache)
 
     assert len(cache) == 3
     names = "".join(stack.text for stack in cache.known())
@@ -366,6 +366,6 @@ def test_a_stack_beyond_the_bound_is_formatted_but_not_kept() -> None:
 def test_a_repeated_failure_is_formatted_once() -> None:
     cache = StackCache()
     for _ in range(5):
-        Failure(info(caught(lambda: int("x"))), cache)
+        ExceptionSnapshot(info(caught(lambda: int("x"))), cache)
 
     assert len(cache) == 1

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.intake.files import RotatingFile
+from quartblog.delivery.capture.log_file import RotatingFile
 from quartblog.delivery.options import FileOptions
 from tests.support import programs
 

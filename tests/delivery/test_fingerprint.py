@@ -13,10 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quartblog.delivery.grouping import fingerprint as module
-from quartblog.delivery.grouping.code_places import is_own, relative_path
-from quartblog.delivery.grouping.fingerprint import KnownFailures, fingerprint, identify
-from quartblog.delivery.text.recorded import failure_of
-from quartblog.delivery.text.templates import normalised
+from quartblog.delivery.grouping.fingerprint import (
+    IdentityCache,
+    fingerprint,
+    identify,
+    is_own,
+    normalised,
+    relative_path,
+)
+from quartblog.delivery.text.exceptions import snapshot_of
 from tests.support import programs
 
 if TYPE_CHECKING:
@@ -305,10 +310,10 @@ def test_a_known_failure_is_not_examined_again(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_failures_that_are_known_are_bounded_by_their_frames() -> None:
-    known = KnownFailures(frames=10)
+    known = IdentityCache(frames=10)
     records = [failed(function(OWN, "raise ValueError", name=f"work{number}")) for number in range(50)]
     for record in records:
-        failure = failure_of(record)
+        failure = snapshot_of(record)
         assert failure
         known.look_up(record, failure)
 
@@ -316,9 +321,9 @@ def test_the_failures_that_are_known_are_bounded_by_their_frames() -> None:
 
 
 def test_a_stack_larger_than_all_that_may_be_known_is_examined_each_time() -> None:
-    known = KnownFailures(frames=2)
+    known = IdentityCache(frames=2)
     record = failed(partial(function(OWN, "work(arguments[0] - 1) if arguments[0] else 1 / 0"), 20))
-    failure = failure_of(record)
+    failure = snapshot_of(record)
     assert failure
 
     known.look_up(record, failure)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.store.outbox import Outbox
 from tests.support import programs
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ with delivery():
 
     def test_a_child_that_ends_writes_nothing_its_parent_has_collected(self, run: Run) -> None:
         texts = run("""
-from quartblog.delivery.intake import listener
+from quartblog.delivery.capture import listener
 listener.PAUSE = 1000
 with delivery() as running:
     fail("parent")

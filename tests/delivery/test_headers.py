@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from quartblog.delivery.mail.digest import Digest, headline
 from quartblog.delivery.mail.message import SUBJECT_LIMIT, new_message, wire_form
 from quartblog.delivery.options import MailOptions
-from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.store.outbox import Outbox
 from quartblog.delivery.text.escaping import one_line, shortened
 
 from .post_office import a_group, an_event

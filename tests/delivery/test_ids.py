@@ -1,6 +1,6 @@
 """The error id."""
 
-from quartblog.delivery.ids import ALPHABET, new_error_id
+from quartblog.delivery.context import ALPHABET, new_error_id
 
 
 def test_an_error_id_is_twelve_characters_that_can_be_read_out() -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import Delivery, FileOptions, OutboxOptions, QueueOptions
-from quartblog.delivery.intake import flusher, journal
-from quartblog.delivery.intake.files import RotatingFile
-from quartblog.delivery.intake.flusher import Flusher
-from quartblog.delivery.intake.journal import Journal
-from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.capture import flusher, journal
+from quartblog.delivery.capture.flusher import Flusher
+from quartblog.delivery.capture.journal import FileSink
+from quartblog.delivery.capture.log_file import RotatingFile
+from quartblog.delivery.store.outbox import Outbox
 from tests.support.processes import eventually
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_batch_keeps_what_was_written(
 
 
 def test_nothing_is_written_before_the_flush_and_all_of_it_then(path: Path) -> None:
-    book = Journal(RotatingFile(FileOptions(path=path)))
+    book = FileSink(RotatingFile(FileOptions(path=path)))
     for number in range(3):
         book.handle(record(str(number)))
     assert not path.exists()
@@ -129,7 +129,7 @@ def test_nothing_is_written_before_the_flush_and_all_of_it_then(path: Path) -> N
 
 def test_a_fast_writer_waits_for_a_slow_disk_and_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "ROOM", 500)
-    book = Journal(RotatingFile(FileOptions(path=path, max_bytes=10_000_000)))
+    book = FileSink(RotatingFile(FileOptions(path=path, max_bytes=10_000_000)))
     book.flusher.start()
     most = 0
     for number in range(500):
@@ -150,7 +150,7 @@ def test_a_disk_that_hangs_is_passed_by_and_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(journal, "ROOM", 100)
-    book = Journal(RotatingFile(FileOptions(path=path)))
+    book = FileSink(RotatingFile(FileOptions(path=path)))
     gate.before(book.file)
     book.handle(record("first"))
     book.flusher.start()
@@ -216,7 +216,7 @@ def held(path: Path, tmp_path: Path, gate: Gate, left_soon: None) -> Iterator[De
     delivery.stop(5)
 
 
-def journal_of(delivery: Delivery) -> Journal:
+def journal_of(delivery: Delivery) -> FileSink:
     assert delivery._running is not None
     return delivery._running.intake.journal
 
@@ -253,7 +253,7 @@ def test_who_waits_for_room_in_a_file_that_is_left_goes_on_in_the_next(
     path: Path, tmp_path: Path, gate: Gate, left_soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "ROOM", 0)
-    book = Journal(RotatingFile(FileOptions(path=path)))
+    book = FileSink(RotatingFile(FileOptions(path=path)))
     before = book.flusher
     gate.before(book.file)
     before.start()

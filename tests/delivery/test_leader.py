@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quartblog.delivery.mail import leader
-from quartblog.delivery.mail.leader import Leadership
+from quartblog.delivery.mail.leader import LeaderLock
 from tests.support import programs
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 LEADS_UNTIL_KILLED = """
 import sys, threading
 from pathlib import Path
-from quartblog.delivery.mail.leader import Leadership
-lead = Leadership(Path(sys.argv[1]))
+from quartblog.delivery.mail.leader import LeaderLock
+lead = LeaderLock(Path(sys.argv[1]))
 print(lead.take(), flush=True)
 threading.Event().wait()
 """
@@ -29,8 +29,8 @@ threading.Event().wait()
 FORKS_AND_LETS_GO = """
 import os, sys
 from pathlib import Path
-from quartblog.delivery.mail.leader import Leadership
-lead = Leadership(Path(sys.argv[1]))
+from quartblog.delivery.mail.leader import LeaderLock
+lead = LeaderLock(Path(sys.argv[1]))
 assert lead.take()
 here, say_so = os.pipe()
 child = os.fork()
@@ -61,7 +61,7 @@ def other_process(lock: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_the_first_who_asks_leads_and_stays_the_leader(lock: Path) -> None:
-    first, second = Leadership(lock), Leadership(lock)
+    first, second = LeaderLock(lock), LeaderLock(lock)
 
     assert first.take()
     assert not second.take()
@@ -69,7 +69,7 @@ def test_the_first_who_asks_leads_and_stays_the_leader(lock: Path) -> None:
 
 
 def test_a_leader_that_lets_go_is_replaced(lock: Path) -> None:
-    first, second = Leadership(lock), Leadership(lock)
+    first, second = LeaderLock(lock), LeaderLock(lock)
     assert first.take()
 
     first.release()
@@ -81,7 +81,7 @@ def test_a_leader_that_lets_go_is_replaced(lock: Path) -> None:
 def test_a_killed_leader_is_replaced_at_once(lock: Path, other_process: subprocess.Popen[str]) -> None:
     assert other_process.stdout is not None
     assert other_process.stdout.readline() == "True\n"
-    mine = Leadership(lock)
+    mine = LeaderLock(lock)
     assert not mine.take()
 
     other_process.send_signal(signal.SIGKILL)
@@ -97,13 +97,13 @@ def test_the_lead_does_not_live_on_in_a_fork_of_the_leader(lock: Path) -> None:
     assert leader.stdout.readline() == "let go\n"
 
     try:
-        assert Leadership(lock).take()
+        assert LeaderLock(lock).take()
     finally:
         programs.output(leader)
 
 
 def test_a_lock_file_that_was_deleted_makes_no_second_leader(lock: Path) -> None:
-    first, second = Leadership(lock), Leadership(lock)
+    first, second = LeaderLock(lock), LeaderLock(lock)
     assert first.take()
 
     lock.unlink()
@@ -115,7 +115,7 @@ def test_a_lock_file_that_was_deleted_makes_no_second_leader(lock: Path) -> None
 def test_where_nothing_can_be_locked_everybody_leads_and_says_so_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    alone = Leadership(tmp_path / "missing" / "leader")
+    alone = LeaderLock(tmp_path / "missing" / "leader")
 
     assert [alone.take() for _ in range(3)] == [True] * 3
 
@@ -127,7 +127,7 @@ def test_without_file_locks_everybody_leads_and_says_so_once(
     lock: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(leader, "fcntl", None)
-    first, second = Leadership(lock), Leadership(lock)
+    first, second = LeaderLock(lock), LeaderLock(lock)
 
     assert first.take()
     assert first.take()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery.intake import lanes
-from quartblog.delivery.intake import listener as listening
-from quartblog.delivery.intake.lanes import Lane
-from quartblog.delivery.intake.listener import Listener
+from quartblog.delivery.capture import extra_sinks as lanes
+from quartblog.delivery.capture import listener as listening
+from quartblog.delivery.capture.extra_sinks import ExtraSink
+from quartblog.delivery.capture.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ class Hanging(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.entered = threading.Event()
-        self.let_go = threading.Event()
+        self.drop_frames = threading.Event()
         self.count = 0
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ class Hanging(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.entered.set()
-        self.let_go.wait(30)
+        self.drop_frames.wait(30)
         self.count += 1
 
 
@@ -84,7 +84,7 @@ def listen(records: SimpleQueue[Any]) -> Iterator[Callable[..., Listener]]:
 def hanging() -> Iterator[Hanging]:
     sink = Hanging()
     yield sink
-    sink.let_go.set()
+    sink.drop_frames.set()
 
 
 def test_drain_returns_when_the_sinks_have_everything(
@@ -161,7 +161,7 @@ def test_a_record_behind_the_last_mark_is_still_written(
     assert hanging.entered.wait(5)
     assert not listener.stop(0)
     records.put(record("late"))
-    hanging.let_go.set()
+    hanging.drop_frames.set()
 
     assert listener.stop()
     assert kept.messages == ["first", "late"]
@@ -336,11 +336,11 @@ def test_without_anything_to_do_at_its_end_there_is_no_nap(
 
 
 @pytest.fixture
-def lane_to(hanging: Hanging) -> Iterator[Lane]:
-    lane = Lane(hanging, waiting=2)
+def lane_to(hanging: Hanging) -> Iterator[ExtraSink]:
+    lane = ExtraSink(hanging, waiting=2)
     lane.start()
     yield lane
-    hanging.let_go.set()
+    hanging.drop_frames.set()
     lane.stop(5)
 
 
@@ -348,7 +348,7 @@ def test_a_sink_that_hangs_delays_no_other(
     records: SimpleQueue[Any],
     listen: Callable[..., Listener],
     kept: Kept,
-    lane_to: Lane,
+    lane_to: ExtraSink,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     hanging = lane_to.sink
@@ -363,13 +363,13 @@ def test_a_sink_that_hangs_delays_no_other(
     assert len(kept.records) == 51
     assert lane_to.passed_by == 48
     assert capsys.readouterr().err.count("is too slow: records pass it by") == 1
-    hanging.let_go.set()
+    hanging.drop_frames.set()
     assert lane_to.drain(5)
     assert hanging.count == 3
 
 
 def test_a_sink_that_hangs_for_long_is_bypassed_until_it_returns(
-    lane_to: Lane,
+    lane_to: ExtraSink,
     hanging: Hanging,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -381,12 +381,14 @@ def test_a_sink_that_hangs_for_long_is_bypassed_until_it_returns(
 
     assert not lane_to.handle(record("passes by"))
     assert "has not returned" in capsys.readouterr().err
-    hanging.let_go.set()
+    hanging.drop_frames.set()
     assert lane_to.drain(5)
     assert lane_to.handle(record("served again"))
 
 
-def test_a_lane_left_behind_is_said_so(lane_to: Lane, hanging: Hanging, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lane_left_behind_is_said_so(
+    lane_to: ExtraSink, hanging: Hanging, capsys: pytest.CaptureFixture[str]
+) -> None:
     lane_to.handle(record("first"))
     assert hanging.entered.wait(5)
 
@@ -395,7 +397,7 @@ def test_a_lane_left_behind_is_said_so(lane_to: Lane, hanging: Hanging, capsys: 
 
 
 def test_a_sink_that_raises_in_its_lane_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    lane = Lane(Raising(ValueError("no")))
+    lane = ExtraSink(Raising(ValueError("no")))
     lane.start()
     lane.handle(record("bad"))
 
@@ -404,7 +406,7 @@ def test_a_sink_that_raises_in_its_lane_is_named(capsys: pytest.CaptureFixture[s
 
 
 def test_a_lane_follows_the_level_of_its_sink(kept: Kept) -> None:
-    lane = Lane(kept)
+    lane = ExtraSink(kept)
     lane.start()
     lane.handle(record("news", logging.INFO))
     kept.setLevel(logging.ERROR)
@@ -423,7 +425,7 @@ def test_what_a_sink_logs_does_not_come_back_to_it() -> None:
             lane.handle(logging.LogRecord("x", logging.ERROR, "a.py", 1, "more", None, None))
 
     sink = Chatty()
-    lane = Lane(sink)
+    lane = ExtraSink(sink)
     lane.start()
     lane.handle(record("first"))
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import MailOptions, new_message
-from quartblog.delivery.mail.leader import Leadership
-from quartblog.delivery.mail.mailer import Mailer
-from quartblog.delivery.mail.postman import Postman
+from quartblog.delivery.mail.leader import LeaderLock
+from quartblog.delivery.mail.sender import Sender
+from quartblog.delivery.mail.thread import Mailer
 from quartblog.delivery.options import MailingOptions
-from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.store.outbox import Outbox
 from tests.support import programs
 
 from .conftest import ADMINS
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 WORKER = """
 import sys
 from pathlib import Path
-from quartblog.delivery.mail.mailer import Mailer
+from quartblog.delivery.mail.thread import Mailer
 from quartblog.delivery.options import MailingOptions, MailOptions
-from quartblog.delivery.outbox.outbox import Outbox
-from quartblog.delivery.mail.postman import Postman
+from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery.mail.sender import Sender
 outbox = Outbox(Path(sys.argv[1]))
 mail = MailOptions(server="127.0.0.1", port=int(sys.argv[2]), sender="blog@example.org", admins=("ada@example.org",))
-mailer = Mailer(outbox, Postman(outbox, mail, MailingOptions(batch_seconds=0.0, retry_min=0.1, retry_max=0.1)))
+mailer = Mailer(outbox, Sender(outbox, mail, MailingOptions(batch_seconds=0.0, retry_min=0.1, retry_max=0.1)))
 mailer.start()
 mailer.drain(5)
 print(mailer.leading, flush=True)
@@ -63,7 +63,7 @@ def start(outbox: Outbox) -> Iterator[Start]:
     started: list[Mailer] = []
 
     def begin(mail: MailOptions | None, *, clock: Callable[[], float] = time.time, **figures: Any) -> Mailer:
-        postman = Postman(outbox, mail, MailingOptions(), clock=clock, chance=lambda: 1.0)
+        postman = Sender(outbox, mail, MailingOptions(), clock=clock, chance=lambda: 1.0)
         mailer = Mailer(outbox, postman, **figures)
         mailer.start()
         started.append(mailer)
@@ -91,7 +91,7 @@ def worker(outbox: Outbox) -> Iterator[Callable[[Peer], subprocess.Popen[str]]]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hearts beat, and the lead is asked for, without long pauses."""
-    monkeypatch.setattr("quartblog.delivery.mail.mailer.BEAT", 0.02)
+    monkeypatch.setattr("quartblog.delivery.mail.thread.BEAT", 0.02)
 
 
 def leads(process: subprocess.Popen[str]) -> bool:
@@ -137,7 +137,7 @@ def test_who_asks_is_served_at_once(
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("quartblog.delivery.mail.mailer.LOOK", 60.0)
+    monkeypatch.setattr("quartblog.delivery.mail.thread.LOOK", 60.0)
     mailer = start(mail_to(accepting_server))
     for number in range(3):
         outbox.post(new_message(mail_to(accepting_server), f"number {number}", "text"), ADMINS)
@@ -283,7 +283,7 @@ def test_nothing_that_is_raised_ends_the_thread(
 
 
 def test_a_thread_that_ended_for_good_is_noticed(outbox: Outbox, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not Mailer(outbox, Postman(outbox, None, MailingOptions())).died  # It is still to be started.
+    assert not Mailer(outbox, Sender(outbox, None, MailingOptions())).died  # It is still to be started.
     assert not start(None).died
 
     mailer = start(None)
@@ -392,7 +392,7 @@ def test_of_those_who_can_mail_only_the_leader_clears_the_outbox(
         beats.append(1)
         return {}
 
-    other = Leadership(outbox.path.with_name(f"{outbox.path.name}.leader"))  # type: ignore[union-attr]  # it has one
+    other = LeaderLock(outbox.path.with_name(f"{outbox.path.name}.leader"))  # type: ignore[union-attr]  # it has one
     assert other.take()
     outbox.beat("host:1", leader=True, figures={}, at=1.0)
 
@@ -452,16 +452,16 @@ def test_a_process_that_has_the_disk_back_leaves_what_it_finds_there_to_the_lead
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("quartblog.delivery.outbox.file.BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("quartblog.delivery.store.database.BUSY_SECONDS", 0.01)
     assert outbox.path is not None
     outbox.groups()
-    leader = Leadership(outbox.path.with_name(f"{outbox.path.name}.leader"))
+    leader = LeaderLock(outbox.path.with_name(f"{outbox.path.name}.leader"))
     assert leader.take()
     with contextlib.closing(sqlite3.connect(outbox.path, isolation_level=None)) as blocker:
         blocker.execute("BEGIN IMMEDIATE")
         outbox.post(new_message(mail_to(accepting_server), "posted in the outage", "text"), ADMINS)
         assert outbox.in_memory
-    monkeypatch.setattr("quartblog.delivery.outbox.storage.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("quartblog.delivery.store.fallback.RETRY_SECONDS", 0.0)
 
     mailer = start(mail_to(accepting_server))
 

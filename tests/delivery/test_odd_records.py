@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quartblog.delivery import Delivery, FileOptions, MailingOptions, MailOptions, Outbox, OutboxOptions, scope
-from quartblog.delivery.intake.queue import BoundedQueueHandler
+from quartblog.delivery.capture.handler import BoundedQueueHandler
 from quartblog.delivery.options import QueueOptions
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.mail.postman import Postman
+from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.options import MailingOptions
-from quartblog.delivery.outbox import file as database_file
-from quartblog.delivery.outbox.outbox import Outbox
-from quartblog.delivery.outbox.storage import RETRY_SECONDS
-from quartblog.delivery.outbox.stored import ToldMeanwhile
+from quartblog.delivery.store import database as database_file
+from quartblog.delivery.store.fallback import RETRY_SECONDS
+from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery.store.stored import ToldMeanwhile
 
 from .outboxes import Clock, event, mail
 
@@ -148,7 +148,7 @@ def test_a_process_that_ends_while_it_sends_from_memory_leaves_the_mail_in_the_f
 async def test_who_has_the_file_again_leaves_the_mails_there_to_the_leader(
     two: Two, accepting_server: Peer, mail_to: Callable[..., MailOptions]
 ) -> None:
-    postman = Postman(two.other, mail_to(accepting_server), MailingOptions(), clock=two.clock)
+    postman = Sender(two.other, mail_to(accepting_server), MailingOptions(), clock=two.clock)
     two.other_fails_and_mails(1)
     two.clock.turn(RETRY_SECONDS)
 
@@ -161,7 +161,7 @@ async def test_who_has_the_file_again_leaves_the_mails_there_to_the_leader(
 async def test_what_only_memory_holds_is_mailed_by_who_does_not_lead(
     two: Two, accepting_server: Peer, mail_to: Callable[..., MailOptions]
 ) -> None:
-    postman = Postman(two.other, mail_to(accepting_server), MailingOptions(), clock=two.clock)
+    postman = Sender(two.other, mail_to(accepting_server), MailingOptions(), clock=two.clock)
     two.other_fails_and_mails(1)
 
     assert await postman.work(leads=lambda: False)
@@ -172,7 +172,7 @@ async def test_what_only_memory_holds_is_mailed_by_who_does_not_lead(
 async def test_a_digest_that_comes_too_late_is_left_to_the_next_look(
     two: Two, accepting_server: Peer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    postman = Postman(two.leader, mail_to(accepting_server), MailingOptions(), clock=two.clock)
+    postman = Sender(two.leader, mail_to(accepting_server), MailingOptions(), clock=two.clock)
     two.leader.record([event()])
     latest = two.leader.latest_digests
 
@@ -193,7 +193,7 @@ async def test_a_digest_that_comes_too_late_is_left_to_the_next_look(
 async def test_who_has_the_file_again_leaves_the_errors_there_to_the_leader(
     two: Two, accepting_server: Peer, mail_to: Callable[..., MailOptions]
 ) -> None:
-    postman = Postman(two.other, mail_to(accepting_server), MailingOptions(), clock=two.clock)
+    postman = Sender(two.other, mail_to(accepting_server), MailingOptions(), clock=two.clock)
     with two.outage():
         two.other.record([event()])
     two.clock.turn(RETRY_SECONDS)

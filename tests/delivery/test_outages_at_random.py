@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from quartblog.delivery import MailOptions
-from quartblog.delivery.mail import postman
-from quartblog.delivery.mail.postman import Postman
+from quartblog.delivery.mail import sender as postman
+from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.mail.smtp import MailFailed, Receipt
 from quartblog.delivery.options import MailingOptions
-from quartblog.delivery.outbox import file as database_file
-from quartblog.delivery.outbox.outbox import Outbox
-from quartblog.delivery.outbox.storage import RETRY_SECONDS
+from quartblog.delivery.store import database as database_file
+from quartblog.delivery.store.fallback import RETRY_SECONDS
+from quartblog.delivery.store.outbox import Outbox
 
 from .outboxes import Clock, event
 
@@ -51,7 +51,7 @@ class Host:
         self._calm = False
         self._boxes = [Outbox(path, clock=self._clock) for _ in range(3)]
         self._boxes[LEADER].groups()  # From here on there is a file.
-        self._postmen = [Postman(box, MAIL, AT_ONCE, clock=self._clock) for box in self._boxes]
+        self._postmen = [Sender(box, MAIL, AT_ONCE, clock=self._clock) for box in self._boxes]
         for box in self._boxes:
             patch.setattr(box, "latest_digests", self._interrupted(box.latest_digests))
         # Not a real server: the steps that happen while it answers are this test's to choose.

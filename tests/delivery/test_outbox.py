@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery.outbox.outbox import Batch, Group, Outbox, OutboxOptions
+from quartblog.delivery.store.outbox import Batch, Group, Outbox, OutboxOptions
 
 from .outboxes import START, Clock, event, mail
 
@@ -200,7 +200,7 @@ def test_a_batch_counts_all_and_makes_events_of_the_last_alone(
         made += 1
         return from_record(record)
 
-    monkeypatch.setattr("quartblog.delivery.grouping.batches.Event.from_record", counting)
+    monkeypatch.setattr("quartblog.delivery.grouping.event.Event.from_record", counting)
     batch = Batch(samples=10)
     for number in [*range(50, 100), *range(50)]:
         batch.add(failing(number, failure))

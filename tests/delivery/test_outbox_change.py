@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions, configuration, running
+from quartblog.delivery.capture.log_file import RotatingFile
 from quartblog.delivery.deadlines import THREAD
-from quartblog.delivery.intake.files import RotatingFile
-from quartblog.delivery.outbox import file as outbox_file
-from quartblog.delivery.stderr import MAILER_THREAD
+from quartblog.delivery.own_log import MAILER_THREAD
+from quartblog.delivery.store import database as outbox_file
 
 from .outboxes import message
 

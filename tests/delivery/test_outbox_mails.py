@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.outbox.outbox import Outbox, StoredMail
+from quartblog.delivery.store.outbox import Outbox, StoredMail
 
 from .outboxes import START, Clock, event, mail, message
 

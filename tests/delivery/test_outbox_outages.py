@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery.outbox import file as database_file
-from quartblog.delivery.outbox import schema
-from quartblog.delivery.outbox.outbox import MEMORY_BYTES, Outbox
-from quartblog.delivery.outbox.storage import RETRY_SECONDS
+from quartblog.delivery.store import database as database_file
+from quartblog.delivery.store import database as schema
+from quartblog.delivery.store.fallback import RETRY_SECONDS
+from quartblog.delivery.store.outbox import MEMORY_BYTES, Outbox
 from tests.support import programs
 
 from .outboxes import START, Clock, event, long, mail, message
@@ -421,7 +421,7 @@ import logging, resource, sys
 from dataclasses import replace
 from pathlib import Path
 from tests.delivery.outboxes import event, long
-from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.store.outbox import Outbox
 logging.disable(logging.CRITICAL)
 now = [0.0]
 outbox = Outbox(Path(sys.argv[1]), clock=lambda: now[0])

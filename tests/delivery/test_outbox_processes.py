@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.store.outbox import Outbox
 from tests.support import programs
 
 from .outboxes import event
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 HEAD = """
 import os, sys
 from pathlib import Path
-from quartblog.delivery.grouping.events import Event
-from quartblog.delivery.outbox.outbox import Batch, Outbox
+from quartblog.delivery.grouping.event import Event
+from quartblog.delivery.store.outbox import Batch, Outbox
 path, name, amount, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 def event(number):
     key = "00000000000000aa" if number % 5 else "00000000000000bb"

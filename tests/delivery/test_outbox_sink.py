@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery.intake import outbox_sink
-from quartblog.delivery.intake.listener import Listener
-from quartblog.delivery.intake.outbox_sink import OutboxSink
-from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.capture import outbox_sink
+from quartblog.delivery.capture.listener import Listener
+from quartblog.delivery.capture.outbox_sink import StoreSink
+from quartblog.delivery.store.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def batches(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ],
 )
 def test_the_deliverys_own_records_are_never_mailed(outbox: Outbox, attributes: dict[str, str], kept: int) -> None:
-    sink = OutboxSink(outbox)
+    sink = StoreSink(outbox)
     sink.handle(record(**attributes))
     sink.flush()
 
@@ -64,12 +64,12 @@ def test_the_deliverys_own_records_are_never_mailed(outbox: Outbox, attributes: 
 
 
 def test_only_errors_are_meant(outbox: Outbox) -> None:
-    assert OutboxSink(outbox).level == logging.ERROR
+    assert StoreSink(outbox).level == logging.ERROR
 
 
 def test_a_storm_is_few_transactions_and_every_error_counts(outbox: Outbox, batches: list[int]) -> None:
     records: SimpleQueue[Any] = SimpleQueue()
-    sink = OutboxSink(outbox)
+    sink = StoreSink(outbox)
     for number in range(1_000):
         records.put(record(f"number {number} failed"))
     listener = Listener(records, [sink], on_pause=sink.flush)
@@ -84,7 +84,7 @@ def test_a_storm_is_few_transactions_and_every_error_counts(outbox: Outbox, batc
 
 def test_an_error_is_stored_though_the_queue_is_never_empty(outbox: Outbox, batches: list[int]) -> None:
     records: SimpleQueue[Any] = SimpleQueue()
-    sink = OutboxSink(outbox)
+    sink = StoreSink(outbox)
     stored, given_up = threading.Event(), threading.Event()
 
     def flush() -> None:
@@ -112,7 +112,7 @@ def test_an_error_is_stored_though_the_queue_is_never_empty(outbox: Outbox, batc
 
 def test_stop_stores_what_came_last(outbox: Outbox) -> None:
     records: SimpleQueue[Any] = SimpleQueue()
-    sink = OutboxSink(outbox)
+    sink = StoreSink(outbox)
     listener = Listener(records, [sink], on_pause=sink.flush)
     listener.start()
     records.put(record())
@@ -122,7 +122,7 @@ def test_stop_stores_what_came_last(outbox: Outbox) -> None:
 
 
 def test_without_errors_nothing_is_written(outbox: Outbox, batches: list[int]) -> None:
-    OutboxSink(outbox).flush()
+    StoreSink(outbox).flush()
 
     assert batches == []
 
@@ -131,15 +131,15 @@ def test_a_change_does_not_wait_for_ever_for_an_outbox_that_hangs(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox_sink, "CHANGING", 0.05)
-    entered, let_go = threading.Event(), threading.Event()
+    entered, drop_frames = threading.Event(), threading.Event()
     hanging = Outbox(None)
 
     def hang(_: Any) -> None:
         entered.set()
-        assert let_go.wait(30)
+        assert drop_frames.wait(30)
 
     monkeypatch.setattr(hanging, "record", hang)
-    sink = OutboxSink(hanging)
+    sink = StoreSink(hanging)
     sink.flusher.start()
     sink.handle(record())
     sink.flusher.ring()
@@ -149,7 +149,7 @@ def test_a_change_does_not_wait_for_ever_for_an_outbox_that_hangs(
     changing.start()
     changing.join(10)
     waits = changing.is_alive()
-    let_go.set()
+    drop_frames.set()
 
     assert not waits
     assert sink.flusher.stop(5)
@@ -159,22 +159,22 @@ def test_a_change_does_not_wait_for_ever_for_an_outbox_that_hangs(
 def test_a_flush_that_is_under_way_during_a_change_ends_before_it(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entered, let_go = threading.Event(), threading.Event()
+    entered, drop_frames = threading.Event(), threading.Event()
     before = Outbox(None)
     store = before.record
 
     def store_slowly(batch: Any) -> None:
         entered.set()
-        assert let_go.wait(30)
+        assert drop_frames.wait(30)
         store(batch)
 
     monkeypatch.setattr(before, "record", store_slowly)
-    sink = OutboxSink(before)
+    sink = StoreSink(before)
     sink.flusher.start()
     sink.handle(record())
     sink.flusher.ring()
     assert entered.wait(5)
-    threading.Timer(0.05, let_go.set).start()
+    threading.Timer(0.05, drop_frames.set).start()
     sink.change(outbox, 3)
 
     assert [group.count for group in before.unreported()] == [1]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.outbox.options import MOST_SAMPLES, OutboxOptions
-from quartblog.delivery.outbox.outbox import Outbox
-from quartblog.delivery.outbox.trimming import used_bytes
+from quartblog.delivery.options import MOST_SAMPLES, OutboxOptions
+from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery.store.retention import used_bytes
 
 from .outboxes import START, Clock, event, long, mail
 

@@ -24,8 +24,8 @@ from quartblog.delivery import (
     new_message,
     scope,
 )
-from quartblog.delivery.intake.files import RotatingFile
-from quartblog.delivery.intake.queue import BoundedQueueHandler
+from quartblog.delivery.capture.handler import BoundedQueueHandler
+from quartblog.delivery.capture.log_file import RotatingFile
 from tests.support.processes import eventually
 
 if TYPE_CHECKING:
@@ -350,11 +350,11 @@ def test_stop_writes_what_is_queued_even_when_the_queue_is_full(path: Path, app_
 
 
 def test_a_burst_that_was_refused_is_reported_in_the_file(path: Path, app_logger: logging.Logger, kept: Kept) -> None:
-    entered, let_go = threading.Event(), threading.Event()
+    entered, drop_frames = threading.Event(), threading.Event()
 
     def hold(record: logging.LogRecord) -> bool:
         entered.set()
-        return let_go.wait(10)
+        return drop_frames.wait(10)
 
     delivery = Delivery(queue=QueueOptions(size=10), file=FileOptions(path=path))
     delivery.start()
@@ -364,7 +364,7 @@ def test_a_burst_that_was_refused_is_reported_in_the_file(path: Path, app_logger
     assert entered.wait(5)
     for _ in range(30):
         app_logger.info("news")
-    let_go.set()
+    drop_frames.set()
     assert delivery.stop()
 
     told = re.findall(r"WARNING: (The log queue was full.*) \[in", path.read_text())
@@ -373,12 +373,12 @@ def test_a_burst_that_was_refused_is_reported_in_the_file(path: Path, app_logger
 
 
 def test_a_sink_that_hangs_keeps_stop_within_its_time(path: Path, app_logger: logging.Logger) -> None:
-    entered, let_go = threading.Event(), threading.Event()
+    entered, drop_frames = threading.Event(), threading.Event()
 
     class Hanging(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             entered.set()
-            let_go.wait(30)
+            drop_frames.wait(30)
 
     delivery = Delivery(file=FileOptions(path=path), extra_sinks=[Hanging()])
     delivery.start()
@@ -388,7 +388,7 @@ def test_a_sink_that_hangs_keeps_stop_within_its_time(path: Path, app_logger: lo
     started = time.monotonic()
     assert not delivery.drain(0.1)
     assert not delivery.stop(0.1)
-    let_go.set()
+    drop_frames.set()
 
     assert time.monotonic() - started < 5
     assert "second" in path.read_text()
@@ -397,11 +397,11 @@ def test_a_sink_that_hangs_keeps_stop_within_its_time(path: Path, app_logger: lo
 def test_stop_keeps_its_bound_while_a_change_waits_for_a_disk(
     deliver: Callable[..., Delivery], path: Path, app_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entered, let_go = threading.Event(), threading.Event()
+    entered, drop_frames = threading.Event(), threading.Event()
 
     def hang(options: FileOptions) -> None:
         entered.set()
-        assert let_go.wait(30)
+        assert drop_frames.wait(30)
 
     monkeypatch.setattr(RotatingFile, "check", hang)
     delivery = deliver()
@@ -414,7 +414,7 @@ def test_stop_keeps_its_bound_while_a_change_waits_for_a_disk(
     stopped = delivery.stop(1)
     took = time.monotonic() - began
     threads = threading.active_count()
-    let_go.set()
+    drop_frames.set()
     changing.join(10)
 
     assert stopped

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import MailOptions, new_message
-from quartblog.delivery.mail.postman import Postman
+from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.options import MailingOptions, Route
-from quartblog.delivery.outbox.outbox import Outbox
+from quartblog.delivery.store.outbox import Outbox
 
 from .conftest import ADMINS
 from .post_office import Clock, an_event
@@ -39,10 +39,10 @@ class Office:
         """Let it fail so many times, now."""
         self.outbox.record([an_event(self.clock(), fingerprint=fingerprint, **changes)] * times)
 
-    def postman(self, *, chance: float = 1.0, timeout: float = 0.5, **options: Any) -> Postman:
+    def postman(self, *, chance: float = 1.0, timeout: float = 0.5, **options: Any) -> Sender:
         """One with these mailing options; chance always draws the same, by default the longest pause."""
         mail = self.mail_to(self.server, timeout=timeout)
-        return Postman(self.outbox, mail, MailingOptions(**options), clock=self.clock, chance=lambda: chance)
+        return Sender(self.outbox, mail, MailingOptions(**options), clock=self.clock, chance=lambda: chance)
 
 
 @pytest.fixture
@@ -381,7 +381,7 @@ async def test_a_password_that_is_refused_kills_no_mail(office: Office, server_w
     wrong, right = (
         office.mail_to(server_with_password, username="ada", password=word) for word in ("byron", "lovelace")
     )
-    man = Postman(office.outbox, wrong, MailingOptions(), clock=office.clock)
+    man = Sender(office.outbox, wrong, MailingOptions(), clock=office.clock)
     office.fail()
     await man.work()
     assert [mail.state for mail in office.outbox.mails()] == ["waiting"]
@@ -494,7 +494,7 @@ async def test_a_bug_while_sending_is_one_more_reason_to_try_again(
     man = office.postman()
     office.fail()
     with monkeypatch.context() as patch:
-        patch.setattr("quartblog.delivery.mail.postman.send", broken)
+        patch.setattr("quartblog.delivery.mail.sender.send", broken)
         await man.work()
     assert waiting(office.outbox) == [(1, "ZeroDivisionError: a bug of ours")]
 
@@ -549,7 +549,7 @@ async def test_at_the_end_all_that_was_not_told_is_due(office: Office) -> None:
 
 
 async def test_without_a_mail_server_everything_waits(office: Office) -> None:
-    man = Postman(office.outbox, None, MailingOptions(), clock=office.clock)
+    man = Sender(office.outbox, None, MailingOptions(), clock=office.clock)
     office.fail()
     await man.work()
     assert man.idle

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quartblog.delivery.capture import listener as listening
+from quartblog.delivery.capture.finalize import CRUMBS
+from quartblog.delivery.capture.handler import BoundedQueueHandler
+from quartblog.delivery.capture.listener import Listener
 from quartblog.delivery.context import FAILURES, Scope, scope
 from quartblog.delivery.grouping.fingerprint import identify
-from quartblog.delivery.intake import listener as listening
-from quartblog.delivery.intake.listener import Listener
-from quartblog.delivery.intake.queue import BoundedQueueHandler
-from quartblog.delivery.intake.settling import CRUMBS
 from quartblog.delivery.options import QueueOptions
 from quartblog.delivery.statistics import Counter
 from quartblog.delivery.text.escaping import LONGEST
@@ -196,7 +196,7 @@ def test_a_record_is_complete_before_another_thread_that_ends_its_work_can_see_i
 ) -> None:
     handler = BoundedQueueHandler(QueueOptions())
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr(Scope, "let_go_at_end", lambda _, record: seen.append(dict(vars(record))))
+    monkeypatch.setattr(Scope, "drop_frames_at_end", lambda _, record: seen.append(dict(vars(record))))
     with scope():
         logger_with(handler).error("failed", exc_info=failure)
 
@@ -346,7 +346,7 @@ def test_the_refusals_are_reported_once_when_there_is_room_again() -> None:
     ]
     assert reports[1] is not None
     assert reports[1].levelno == logging.WARNING
-    assert reports[1].pathname.endswith("queue.py")
+    assert reports[1].pathname.endswith("handler.py")
     assert reports[1].lineno > 0
 
 

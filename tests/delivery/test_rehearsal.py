@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from quartblog.delivery.options import FileOptions, MailingOptions, MailOptions, QueueOptions, Route
-from quartblog.delivery.outbox.outbox import Outbox
-from quartblog.delivery.rehearsal import rehearsal
-from quartblog.delivery.rehearsal.rehearsal import Stage, rehearse
-from quartblog.delivery.rehearsal.report import Peaks, Percentiles, Plan, Rehearsed, Suggestion, suggestions
-from quartblog.delivery.rehearsal.server import RehearsalServer
-from quartblog.delivery.rehearsal.storm import FRAMES, Storm, kinds_in
+from quartblog.delivery.store.outbox import Outbox
+from quartblog.rehearsal import rehearsal
+from quartblog.rehearsal.rehearsal import Stage, rehearse
+from quartblog.rehearsal.report import Peaks, Percentiles, Plan, Rehearsed, Suggestion, suggestions
+from quartblog.rehearsal.server import RehearsalServer
+from quartblog.rehearsal.storm import FRAMES, Storm, kinds_in
 
 MAIL = MailOptions(
     server="mail.invalid", sender="blog@example.org", admins=("ada@example.org",), username="ada", password="secret"

@@ -12,7 +12,7 @@ from typing import Any
 import aiosmtplib
 import pytest
 
-from quartblog.delivery.rehearsal.server import RehearsalServer
+from quartblog.rehearsal.server import RehearsalServer
 
 MESSAGE = b"Subject: hello\r\n\r\n..a line with a dot\r\nend\r\n"
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from quartblog.delivery.mail.routes import matches, readers
+from quartblog.delivery.mail.recipients import matches, readers
 from quartblog.delivery.options import Route
 
 from .post_office import a_group

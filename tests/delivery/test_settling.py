@@ -15,14 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quartblog.delivery import QueueOptions, scope
+from quartblog.delivery.capture.finalize import SHARED, SHARED_WORDS, Finalizer
+from quartblog.delivery.capture.handler import BoundedQueueHandler
 from quartblog.delivery.context import CRUMB_LIMIT
-from quartblog.delivery.grouping.events import Event
-from quartblog.delivery.intake.queue import BoundedQueueHandler
-from quartblog.delivery.intake.settling import SHARED, SHARED_WORDS, Settler
+from quartblog.delivery.grouping.event import Event
 from quartblog.delivery.text.escaping import LONGEST, shortened
-from quartblog.delivery.text.failures import Failure
+from quartblog.delivery.text.exceptions import FAILURE, ExceptionSnapshot, snapshot_of
 from quartblog.delivery.text.formatting import JsonFormatter
-from quartblog.delivery.text.recorded import FAILURE, failure_of
 from quartblog.delivery.text.redaction import REDACTED, Redactor
 
 if TYPE_CHECKING:
@@ -38,10 +37,10 @@ class Desk:
         self.handler = BoundedQueueHandler(QueueOptions(), frames=frames)
         self.logger = logging.Logger("tests.delivery.settling")  # noqa: LOG001  nobody else shall have it
         self.logger.addHandler(self.handler)
-        self._settler = Settler(redactor)
+        self._settler = Finalizer(redactor)
 
     @property
-    def kept(self) -> list[Failure]:
+    def kept(self) -> list[ExceptionSnapshot]:
         """What the next equal failure would be told by."""
         return self._settler._told.values()
 
@@ -354,7 +353,7 @@ def logged(desk: Desk, *arguments: Any, hidden: tuple[str, ...] = ()) -> logging
 def test_equal_failures_are_one_object_with_one_text(desk: Desk) -> None:
     first, again = (logged(desk, "the same") for _ in range(2))
 
-    assert failure_of(again) is failure_of(first)
+    assert snapshot_of(again) is snapshot_of(first)
     assert again.exc_text is first.exc_text
 
 
@@ -395,7 +394,7 @@ class LetGoMeanwhile(logging.LogRecord):
 
     def __getattribute__(self, name: str) -> Any:
         if name == "exc_info" and (given := self.__dict__["exc_info"]) is not None:
-            self.__dict__[FAILURE] = Failure(given)
+            self.__dict__[FAILURE] = ExceptionSnapshot(given)
             self.__dict__["exc_info"] = None
         return super().__getattribute__(name)
 
@@ -404,7 +403,7 @@ def test_a_failure_that_is_let_go_the_moment_it_is_looked_at_is_told() -> None:
     error = failing(ValueError("twelve"))
     record = LetGoMeanwhile("app", logging.ERROR, "a.py", 1, "failed", None, (type(error), error, error.__traceback__))
 
-    failure = failure_of(record)
+    failure = snapshot_of(record)
 
     assert failure is not None
     assert failure.said == "twelve"
@@ -415,7 +414,7 @@ def test_a_failure_that_is_let_go_while_it_is_settled_is_told_once_and_without_w
 ) -> None:
     desk = Desk(Redactor(), frames=False)
     looked, settled = threading.Barrier(2), threading.Event()
-    look = Failure.__init__
+    look = ExceptionSnapshot.__init__
 
     def look_together(*arguments: Any) -> None:
         looked.wait(10)
@@ -423,7 +422,7 @@ def test_a_failure_that_is_let_go_while_it_is_settled_is_told_once_and_without_w
         if threading.current_thread() is threading.main_thread():
             settled.wait(10)
 
-    monkeypatch.setattr(Failure, "__init__", look_together)
+    monkeypatch.setattr(ExceptionSnapshot, "__init__", look_together)
     records: list[logging.LogRecord] = []
 
     def settle() -> None:

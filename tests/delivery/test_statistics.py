@@ -7,8 +7,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from quartblog.delivery import Delivery, FileOptions, OutboxOptions, QueueOptions
-from quartblog.delivery.outbox.outbox import Outbox
 from quartblog.delivery.statistics import SAMPLES, Latency
+from quartblog.delivery.store.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quartblog.delivery import Delivery, FileOptions, MailOptions, Outbox, OutboxOptions
-from quartblog.delivery.intake.files import RotatingFile
-from quartblog.delivery.mail.leader import Leadership
+from quartblog.delivery.capture.log_file import RotatingFile
+from quartblog.delivery.mail.leader import LeaderLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +94,7 @@ def test_what_root_makes_belongs_to_the_folders_owner_and_the_service_goes_on(fo
     log_and_rotate(folder, compress=compress)
     outbox = Outbox(folder / "outbox.sqlite3")
     outbox.groups()
-    leadership = Leadership(folder / "outbox.sqlite3.leader")
+    leadership = LeaderLock(folder / "outbox.sqlite3.leader")
     assert leadership.take()
     made = owners(folder)
     leadership.release()
@@ -149,7 +149,7 @@ def test_a_link_that_waits_for_root_is_not_given_away(folder: Path, tmp_path: Pa
     treasure.write_text("")
     (folder / name).symlink_to(treasure)
     log_and_rotate(folder)
-    Leadership(folder / "outbox.sqlite3.leader").take()
+    LeaderLock(folder / "outbox.sqlite3.leader").take()
 
     assert (treasure.stat().st_uid, treasure.stat().st_gid) == (0, 0)
 
@@ -160,7 +160,7 @@ def test_logs_are_the_groups_to_read_and_locks_and_the_outbox_nobodys(tmp_path: 
     before = os.umask(0o022)
     try:
         log_and_rotate(folder, compress=compress)
-        Leadership(folder / "outbox.sqlite3.leader").take()
+        LeaderLock(folder / "outbox.sqlite3.leader").take()
     finally:
         os.umask(before)
 

@@ -14,14 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from quartblog.delivery import (
-    Delivery,
-    FileOptions,
-    MailingOptions,
-    MailOptions,
-    OutboxOptions,
-    scope,
-)
+from quartblog.delivery import Delivery, FileOptions, MailingOptions, MailOptions, OutboxOptions, scope
 
 READY = "ready"
 

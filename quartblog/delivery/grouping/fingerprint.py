@@ -13,23 +13,97 @@ module is part of is own wherever it is.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import re
+import sys
+import sysconfig
 from collections import Counter
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..foreign import let_through
+from ..interrupts import reraise_interrupt
+from ..text.cache import LruCache
 from ..text.escaping import one_line, shortened
-from ..text.failures import type_name
-from ..text.recent import Recent
-from ..text.recorded import failure_of
-from ..text.templates import normalised
-from .code_places import is_own, relative_path
+from ..text.exceptions import snapshot_of, type_name
 
 if TYPE_CHECKING:
     import logging
 
-    from ..text.failures import Failure, Link
+    from ..text.exceptions import ExceptionSnapshot, Link
     from ..text.stacks import Stack
+
+_INSTALLED = ("site-packages", "dist-packages")
+_STANDARD = tuple(
+    os.path.normpath(path) + os.sep
+    for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(os.__file__).parent)}
+)
+_OWN_PACKAGE = __name__.partition(".")[0]
+
+
+@lru_cache(maxsize=10_000)
+def is_own(path: str) -> bool:
+    """Whether the program's author wrote it, rather than a library's."""
+    if path.startswith("<frozen"):
+        return False
+    parts = path.replace("\\", "/").split("/")
+    for folder in _INSTALLED:
+        if folder in parts:
+            last = len(parts) - parts[::-1].index(folder)
+            return parts[last:][:1] == [_OWN_PACKAGE]
+    return not path.startswith(_STANDARD)
+
+
+@lru_cache(maxsize=10_000)
+def relative_path(path: str) -> str:
+    """The path from where Python found it; without such a place, its last three parts."""
+    unified = path.replace("\\", "/")
+    for folder in _INSTALLED:
+        _, found, rest = unified.rpartition(f"/{folder}/")
+        if found:
+            return rest
+    if not Path(path).is_absolute():
+        return unified.removeprefix("./")
+    for root in _STANDARD:
+        if path.startswith(root):
+            return unified[len(root) :]
+    roots: set[str] = set()
+    for entry in [*sys.path, "."]:
+        # A program may put anything into its path, and its working directory may be gone.
+        with contextlib.suppress(OSError, TypeError):
+            roots.add(str(Path(entry).absolute()))
+    inside = [root for root in roots if path.startswith(root.rstrip(os.sep) + os.sep) and root != os.sep]
+    if inside:
+        return unified[len(max(inside, key=len)) + 1 :]
+    return "/".join(unified.split("/")[-3:])
+
+
+LIMIT = 1_000
+"""Characters of a message that tell it from others."""
+
+_VARYING = re.compile(
+    r"""
+    (?P<uuid> \b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b )
+  | (?P<address> \b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8} )
+  | (?P<text> (?<!\w)(?:'[^'\n]*'|"[^"\n]*")(?!\w) )
+  | (?P<path> (?<![\w/<])(?:[A-Za-z]:\\|\.{0,2}/)[^\s'"<>,;:()\[\]{}]+ )
+  | (?P<n> \b(?:0x[0-9a-fA-F]+|(?=[a-fA-F]*[0-9])[0-9a-fA-F]{8,})\b | [0-9]+(?:[.,][0-9]+)* )
+    """,
+    re.VERBOSE,
+)
+
+
+def normalised(message: str) -> str:
+    """One line, with numbers, ids, quoted texts, paths and addresses replaced by their kind, such as `<n>`."""
+    return _normalised(message[:LIMIT])
+
+
+@lru_cache(maxsize=1024)
+def _normalised(message: str) -> str:
+    return one_line(_VARYING.sub(lambda match: f"<{match.lastgroup}>", message))
+
 
 TITLE_LIMIT = 200
 """Characters of a title."""
@@ -65,10 +139,10 @@ def identify(record: logging.LogRecord) -> Identity:
     if isinstance(known, Identity):
         return known
     try:
-        failure = failure_of(record)
+        failure = snapshot_of(record)
         return _of_message(record) if failure is None else KNOWN.look_up(record, failure)
     except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
-        let_through(error)
+        reraise_interrupt(error)
         place = _logged_at(record)
         return Identity(_digest("unknown", record.name, place), record.levelname, place, record.funcName or "")
 
@@ -78,18 +152,18 @@ def retitled(identity: Identity, template: str) -> Identity:
     return identity._replace(title=_title(normalised(template)))
 
 
-class KnownFailures:
+class IdentityCache:
     """The identities of recent exceptions; safe from any thread."""
 
     def __init__(self, frames: int = FRAMES) -> None:
         """`frames` bounds all failures together."""
-        self._known: Recent[Identity] = Recent(frames)
+        self._known: LruCache[Identity] = LruCache(frames)
 
     def __len__(self) -> int:
         """How many failures are known."""
         return len(self._known)
 
-    def look_up(self, record: logging.LogRecord, failure: Failure) -> Identity:
+    def look_up(self, record: logging.LogRecord, failure: ExceptionSnapshot) -> Identity:
         """The identity of the failure, which the record carries."""
         links = failure.links
         # A logger that passes on no traceback tells where it was instead.
@@ -160,5 +234,5 @@ def _digest(*parts: str) -> str:
     return hashlib.blake2b(whole, digest_size=8).hexdigest()
 
 
-KNOWN = KnownFailures()
+KNOWN = IdentityCache()
 """What the events of this process share."""

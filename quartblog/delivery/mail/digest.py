@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..text.counting import counted
+from ..text import counted
 from ..text.escaping import block, one_line, shortened
 from .message import new_message
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
 
     from ..options import MailOptions
-    from ..outbox.stored import Group
+    from ..store.stored import Group
 
 DETAILED = 20
 """Groups that are told in full; of the others the digest has one line each."""

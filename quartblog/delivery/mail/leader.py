@@ -6,21 +6,22 @@ import os
 import weakref
 from typing import TYPE_CHECKING
 
-from ..stderr import describe, own_logger, report
-from ..volumes import SECRET_MODE, companion, make
+from ..filesystem import SECRET_MODE, companion, make
+from ..own_log import describe, own_logger, report
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]  # asked for below
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
 logger = own_logger("leader")
 
 
-class Leadership:
+class LeaderLock:
     """A file lock: who holds it leads. A leader that dies, however hard, has let go of it.
 
     Where there is no such lock (Windows, some network file systems, a folder that cannot be written) every
@@ -99,7 +100,7 @@ class Leadership:
             logger.warning("%s", text)
 
 
-_ALL: weakref.WeakSet[Leadership] = weakref.WeakSet()
+_ALL: weakref.WeakSet[LeaderLock] = weakref.WeakSet()
 
 
 def _let_go() -> None:

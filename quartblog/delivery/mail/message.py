@@ -4,18 +4,119 @@ from __future__ import annotations
 
 import email.utils
 import re
-from email.headerregistry import Address
+from email.charset import Charset
+from email.headerregistry import Address, UnstructuredHeader
 from email.message import EmailMessage
-from typing import TYPE_CHECKING
+from email.policy import EmailPolicy
+from typing import TYPE_CHECKING, Self
 
 from ..options import split_address
 from ..text.escaping import block, one_line, shortened
-from .headers import Header, WirePolicy, address_header, text_header
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from email.headerregistry import Address
+    from email.policy import Policy
 
     from ..options import MailOptions
+
+LINE = 76
+"""Characters of a line that holds an encoded word (RFC 2047); a longer word has a line of its own."""
+
+_UTF8 = Charset("utf-8")
+# Words that stay readable in the raw mail. RFC 5322 allows 998 characters a line.
+_WORD = re.compile(r"(?:(?!=\?)[!-~]){1,900}")
+_ATOM = re.compile(r"(?:(?!=\?)[\w!#$%&'*+/=?^`{|}~-]){1,60}", re.ASCII)
+# Group 1 only continues a header.
+_LINE_BREAK = re.compile(rb"(\r\n[ \t])|[\r\n]+")
+
+
+class Header(str):
+    """A finished header: EmailPolicy does not parse a value that has a `name`, and asks its `fold` for the lines."""
+
+    __slots__ = ("addresses", "name", "words")
+
+    name: str
+    words: tuple[str, ...]
+    addresses: tuple[Address, ...]
+
+    def __new__(
+        cls, text: str, name: str = "", words: tuple[str, ...] = (), addresses: tuple[Address, ...] = ()
+    ) -> Self:
+        """`text` is what it reads as; `words` are what is written, with a line break between them where one is due."""
+        header = super().__new__(cls, text)
+        header.name, header.words, header.addresses = name, words, addresses
+        return header
+
+    def fold(self, *, policy: Policy) -> str:
+        """The header as lines."""
+        lines = [f"{self.name}:"]
+        for number, word in enumerate(self.words):
+            if number and len(lines[-1]) + len(word) >= LINE:
+                lines.append("")
+            lines[-1] += f" {word}"
+        return policy.linesep.join((*lines, ""))
+
+
+def text_header(name: str, line: str) -> Header:
+    """A header of free text: ASCII stays readable, unless it could be taken for an encoded word."""
+    return Header(line, name, tuple(_words(line, _WORD, LINE - len(name) - 2)))
+
+
+def address_header(name: str, addresses: Sequence[Address]) -> Header:
+    """A header of addresses whose display names are free text."""
+    words: list[str] = []
+    for address in addresses:
+        shown = list(_words(one_line(address.display_name), _ATOM, LINE - len(name) - 2))
+        bare = one_line(_bare(address))
+        words += [*shown, f"<{bare}>," if shown else f"{bare},"]
+    written = " ".join(words).removesuffix(",").split(" ")
+    return Header(one_line(", ".join(map(str, addresses))), name, tuple(written), tuple(addresses))
+
+
+class WirePolicy(EmailPolicy):
+    """Bytes for SMTP. Headers that others made are written by the same rules, and none of them becomes two."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        """The header as lines, whoever made it."""
+        header = self.header_fetch_parse(name, value)
+        if isinstance(header, UnstructuredHeader):
+            header = text_header(name, " ".join(str(header).splitlines()))
+        lines = super().fold_binary(name, header).removesuffix(b"\r\n")
+        # Left to `email` are structures, such as a file's name, in which it may have decoded a line break.
+        return _LINE_BREAK.sub(lambda found: found[1] or b" ", lines) + b"\r\n"
+
+
+def _words(text: str, plain: re.Pattern[str], room: int) -> Iterator[str]:
+    """The words of the text; from the first to the last that are not plain, they are encoded together."""
+    words = text.split(" ")
+    odd = [place for place, word in enumerate(words) if not plain.fullmatch(word)]
+    if odd and "  " in f" {text} ":  # Where blanks count, a reader of plain words may not keep them.
+        odd = [0, len(words) - 1]
+    first, last = (odd[0], odd[-1] + 1) if odd else (0, 0)
+    yield from words[:first]
+    yield from _encoded(" ".join(words[first:last]), max(room, 40))
+    yield from words[last:]
+
+
+def _encoded(text: str, room: int) -> Iterator[str]:
+    """The text as encoded words of at most `room` characters, each of whole characters."""
+    while text:
+        size = room
+        while len(word := _UTF8.header_encode(text[:size])) > room:
+            size = max(1, min(size - 1, size * room // len(word)))
+        yield word
+        text = text[size:]
+
+
+def _bare(address: Address) -> str:
+    """The address as it stands in a header."""
+    if "=?" not in address.username:
+        return address.addr_spec
+    # Some readers decode an encoded word here too: the backslash takes its beginning apart and means nothing.
+    quoted = email.utils.quote(address.username).replace("=?", r"=\?")
+    return f'"{quoted}"@{address.domain}'
+
 
 SUBJECT_LIMIT = 200
 """Characters of the subject: a type's name can be as long as a stranger likes."""

@@ -8,22 +8,21 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..deadlines import MOMENT, left, within
+from ..filesystem import make_folder
 from ..options import bare_address
-from ..outbox.outbox import Outbox
+from ..own_log import describe, own_logger, report
 from ..statistics import percentiles
-from ..stderr import describe, own_logger, report
-from ..volumes import make_folder
-from .mailer import Mailer
-from .postman import Postman
+from ..store.outbox import Outbox
+from .sender import Sender
+from .thread import Mailer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from email.message import EmailMessage
     from pathlib import Path
 
-    from ..options import MailingOptions, MailOptions
-    from ..outbox.options import OutboxOptions
-    from ..outbox.stored import Totals
+    from ..options import MailingOptions, MailOptions, OutboxOptions
+    from ..store.stored import Totals
 
 MAIL_AT_STOP = 2.0
 """Seconds a stop waits for the mail server at most, and only where the outbox ends with the process."""
@@ -43,7 +42,7 @@ class Posting:
     ) -> None:
         """Nothing is opened yet. `figures` are the heartbeat's, besides those of the mail."""
         self.outbox = Outbox(None) if options is None else Outbox.of(options)
-        self.postman = Postman(self.outbox, usable(mail), mailing)
+        self.postman = Sender(self.outbox, usable(mail), mailing)
         self.mailer = Mailer(self.outbox, self.postman, figures=figures)
         self._posts = threading.Condition()
         self._under_way = 0

@@ -10,11 +10,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .escaping import block, json_safe, one_line
-from .failures import Failure, type_name
-from .recorded import failure_of
+from .exceptions import ExceptionSnapshot, snapshot_of, type_name
 
 if TYPE_CHECKING:
-    from .failures import ExcInfo
+    from .exceptions import ExcInfo
 
 LINE = "%(asctime)s %(levelname)s: %(message)s [in %(pathname)s:%(lineno)d]"
 
@@ -35,7 +34,7 @@ def exception_text(record: logging.LogRecord) -> str:
     """The record's traceback as the standard Formatter writes it, or "" when it has none."""
     if record.exc_text:
         return record.exc_text
-    failure = failure_of(record)
+    failure = snapshot_of(record)
     return failure.text if failure is not None else ""
 
 
@@ -84,7 +83,7 @@ class TextFormatter(logging.Formatter):
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
         """The traceback, byte-identical to the standard Formatter's."""
-        return Failure(ei).text
+        return ExceptionSnapshot(ei).text
 
 
 class JsonFormatter(logging.Formatter):
@@ -117,14 +116,14 @@ class JsonFormatter(logging.Formatter):
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
         """The traceback, byte-identical to the standard Formatter's."""
-        return Failure(ei).text
+        return ExceptionSnapshot(ei).text
 
     @staticmethod
     def _exception(record: logging.LogRecord) -> dict[str, str | None] | None:
         text = exception_text(record)
         if not text:
             return None
-        failure = failure_of(record)
+        failure = snapshot_of(record)
         return {
             "type": type_name(failure.kind) if failure else None,
             "message": failure.said if failure else None,

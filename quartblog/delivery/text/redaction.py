@@ -18,8 +18,8 @@ import re
 import string
 from typing import TYPE_CHECKING
 
-from ..foreign import let_through
-from ..stderr import describe, report
+from ..interrupts import reraise_interrupt
+from ..own_log import describe, report
 from .escaping import cut_in, left_out
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Redactor:
         try:
             values = _hidden(scope) if scope is not None else []
         except BaseException as error:  # noqa: BLE001  a record without its words beats one that tells too much
-            let_through(error)
+            reraise_interrupt(error)
             if not self._failed:
                 self._failed = True
                 report(f"what a visitor sent cannot be told, so the words of records are left out: {describe(error)}")

@@ -15,7 +15,7 @@ import linecache
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from .recent import Recent
+from .cache import LruCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ class StackCache:
 
     def __init__(self, frames: int = FRAMES) -> None:
         """`frames` bounds all stacks together."""
-        self._stacks: Recent[Stack] = Recent(frames)
+        self._stacks: LruCache[Stack] = LruCache(frames)
 
     def __len__(self) -> int:
         """How many stacks are kept."""

@@ -1,0 +1,152 @@
+"""Our place among logging's handlers -> kept, whoever configures logging anew while the program runs.
+
+`logging.config`, `basicConfig(force=True)`, `logging.disable()` and a line of anybody's code can take records away
+from us: then the site fails, and log, groups and mail have nothing of it. So the heartbeat looks once a second, puts
+back what hides records that the operator asked for, and a WARNING says what had happened. Until then the delivery is
+not healthy.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from ..own_log import own_logger, report
+from ..text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = own_logger()
+
+NAMED = 5
+"""Loggers that the warning names; of more it tells how many."""
+QUIET = 60.0
+"""Seconds in which the same is not said again: who changes it back all the time shall not fill the log."""
+
+
+class Attachment:
+    """One handler of the root logger, and what else a record needs to get there.
+
+    Left alone are the levels of other loggers, by which an operator mutes them, and loggers that passed nothing on
+    when the delivery was started, or were made later.
+    """
+
+    def __init__(self, handler: logging.Handler, level: int) -> None:
+        """Nothing is attached yet."""
+        self._handler = handler
+        self._level = level
+        self._level_before = logging.NOTSET
+        self._attached = False
+        self._disabled: set[logging.Logger] = set()
+        self._known: set[str] = set()
+        self._silent: set[str] = set()
+        # Held while something is put back: by then the delivery may be at its end.
+        self._changing = threading.Lock()
+        self._said: dict[str, float] = {}
+
+    def attach(self) -> None:
+        """Take every record from now on."""
+        self._level_before = logging.root.level
+        self._disabled = {one for one in _loggers() if one.disabled}
+        # With the names between: `a.b` makes a place for `a`, where somebody may put a logger that passes nothing on.
+        self._known = set(logging.root.manager.loggerDict)
+        self._silent = {one.name for one in _loggers() if not one.propagate}
+        logging.root.addHandler(self._handler)
+        logging.root.setLevel(self._level)
+        # Last: the heartbeat may look already.
+        self._attached = True
+
+    def inherit(self, before: Attachment) -> None:
+        """In a forked child: stand where the parent's stood."""
+        self._level_before, self._attached = before._level_before, before._attached
+        self._disabled, self._known, self._silent = before._disabled, before._known, before._silent
+        handlers = logging.root.handlers
+        if before._handler in handlers:
+            handlers[handlers.index(before._handler)] = self._handler
+
+    def detach(self) -> None:
+        """Take no more, and leave the root logger as it was."""
+        with self._changing:
+            self._attached = False
+            logging.root.removeHandler(self._handler)
+            if logging.root.level == self._level:
+                logging.root.setLevel(self._level_before)
+
+    def reconfigure(self, level: int) -> None:
+        """Take records of this level; where somebody lowered it meanwhile, that stays."""
+        with self._changing:
+            before, self._level = self._level, level
+            if logging.root.level == before:
+                logging.root.setLevel(level)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing hides records from the handler; true before the start and after the end."""
+        return not self._attached or next(self._faults(), None) is None
+
+    def mend(self) -> None:
+        """Put back what is missing, and say so."""
+        if self.whole:
+            return
+        with self._changing:
+            if not self._attached:
+                return
+            faults = list(self._faults())
+            self._put_back()
+        now = time.monotonic()
+        news = [fault for fault in faults if now - self._said.get(fault, -QUIET) >= QUIET]
+        if news:
+            self._said.update(dict.fromkeys(news, now))
+            text = f"Logging was configured anew and hid records from this log: {'; '.join(news)}; this was put back"
+            report(text)
+            logger.warning("%s", text)
+
+    def _faults(self) -> Iterator[str]:
+        if self._handler not in logging.root.handlers:
+            yield "the handler of the delivery was removed from the root logger"
+        if self._handler.level > self._level:
+            yield "the handler of the delivery got another level"
+        if logging.root.level > self._level:
+            yield f"the root logger's level became {logging.getLevelName(logging.root.level)}"
+        if logging.root.manager.disable >= self._level:
+            yield f"logging.disable({logging.getLevelName(logging.root.manager.disable)}) was called"
+        if disabled := self._newly_disabled():
+            yield _named(disabled, "was disabled", "were disabled")
+        if silent := self._no_longer_passing_on():
+            yield _named(silent, "no longer passed its records on", "no longer passed their records on")
+
+    def _put_back(self) -> None:
+        for one in self._newly_disabled():
+            one.disabled = False
+        for one in self._no_longer_passing_on():
+            one.propagate = True
+        if logging.root.manager.disable >= self._level:
+            logging.disable(logging.NOTSET)
+        if logging.root.level > self._level:
+            logging.root.setLevel(self._level)
+        if self._handler.level > self._level:
+            self._handler.setLevel(logging.NOTSET)
+        if self._handler not in logging.root.handlers:
+            logging.root.addHandler(self._handler)
+
+    def _newly_disabled(self) -> list[logging.Logger]:
+        return [one for one in _loggers() if one.disabled and one not in self._disabled]
+
+    def _no_longer_passing_on(self) -> list[logging.Logger]:
+        heard = self._known - self._silent
+        return [one for one in _loggers() if not one.propagate and one.name in heard]
+
+
+def _loggers() -> list[logging.Logger]:
+    # A copy made in one step: other threads make loggers meanwhile.
+    known = list(logging.root.manager.loggerDict.values())
+    return [logging.root, *(one for one in known if isinstance(one, logging.Logger))]
+
+
+def _named(loggers: list[logging.Logger], was: str, were: str) -> str:
+    names = ", ".join(sorted(one.name for one in loggers)[:NAMED])
+    more = f" and {counted(len(loggers) - NAMED, 'other')}" if len(loggers) > NAMED else ""
+    return f"{names}{more} {was if len(loggers) == 1 else were}"

@@ -1,0 +1,244 @@
+"""Frozen record -> what every sink may see: the traceback as text, breadcrumbs as lines, nothing a visitor sent.
+
+Runs on the listener's thread, once for each record, before any sink.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from ..context import CRUMB_LIMIT, new_error_id
+from ..grouping.fingerprint import identify, retitled
+from ..interrupts import reraise_interrupt
+from ..own_log import LOGGER_NAME, describe, kind
+from ..text.cache import LruCache
+from ..text.escaping import one_line, shortened
+from ..text.exceptions import FAILURE, TEXT_LIMIT, keep_snapshot, valid_exc_info
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..context import Breadcrumb, Scope
+    from ..text.exceptions import ExceptionSnapshot
+    from ..text.redaction import Redactor
+
+NAME_LIMIT = 1_000
+"""Characters of a logger's name, a path, a user's key and other short texts."""
+HIGHEST_LEVEL = 1_000_000
+"""Any integer is a level to logging; SQLite's have 64 bits."""
+AHEAD = 86_400.0
+"""Seconds a record may be ahead of the clock: what is dated later would be the newest of its group for ever."""
+
+UNKNOWN = "?"
+"""What a text is that every record has, where this one has none."""
+_REQUIRED = ("name", "levelname", "pathname", "filename", "module")
+_EMPTY = ("funcName", "threadName", "processName")
+_OPTIONAL = ("error_id", "method", "route", "taskName")
+_BLOCKS = ("exc_text", "stack_info")
+_NUMBERS = (("lineno", 0), ("process", None), ("thread", None))
+# Ours to set, later; and a method that an attribute of its name would hide.
+_OURS = ("identity", "breadcrumbs", "getMessage")
+
+
+def check(attributes: dict[str, Any]) -> None:
+    """Let every attribute that a sink reads be of its type; never raises for what one may hold."""
+    for name in _OURS:
+        attributes.pop(name, None)
+    level = attributes["levelno"] = level_of(attributes.get("levelno"))
+    if attributes.get("levelname") is None:
+        attributes["levelname"] = logging.getLevelName(level)
+    _check_texts(attributes, _REQUIRED, NAME_LIMIT, UNKNOWN)
+    _check_texts(attributes, _EMPTY, NAME_LIMIT, None)
+    _check_texts(attributes, _BLOCKS, TEXT_LIMIT, None)
+    _check_texts(attributes, [name for name in _OPTIONAL if name in attributes], NAME_LIMIT, None)
+    for name, default in _NUMBERS:
+        attributes[name] = _whole(attributes.get(name), default)
+    _check_times(attributes)
+    user_id = attributes.get("user_id")
+    if user_id is not None:
+        attributes["user_id"] = user_id if _whole(user_id, None) is not None else text_of(user_id, NAME_LIMIT)
+    _check_exception(attributes)
+    if level >= logging.ERROR and not attributes.get("error_id"):
+        attributes["error_id"] = new_error_id()
+
+
+def level_of(given: object) -> int:
+    """The level as an integer; ERROR for what is none, so that it is not overlooked."""
+    if type(given) is not int:
+        # An IntEnum's member, for example: its own number, whatever its class makes of that.
+        given = int.__index__(given) if issubclass(type(given), int) else logging.ERROR  # type: ignore[arg-type]
+    return max(-HIGHEST_LEVEL, min(given, HIGHEST_LEVEL))
+
+
+def text_of(given: object, limit: int) -> str:
+    """The object as a text of about that many characters at most."""
+    if type(given) is not str:
+        try:
+            # A subclass of str may bring its own __str__ and slicing.
+            given = str.__str__(str(given))
+        except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
+            reraise_interrupt(error)
+            given = f"(could not be written: {describe(error)})"
+    return given if len(given) <= limit else shortened(given, limit)
+
+
+def _check_texts(attributes: dict[str, Any], names: Iterable[str], limit: int, default: str | None) -> None:
+    for name in names:
+        value = attributes.get(name)
+        if type(value) is not str or len(value) > limit:
+            attributes[name] = default if value is None else text_of(value, limit)
+
+
+def _whole(given: object, default: int | None) -> int | None:
+    """An integer that JSON readers and SQLite understand."""
+    return given if type(given) is int and -(1 << 63) <= given < 1 << 63 else default
+
+
+def _check_times(attributes: dict[str, Any]) -> None:
+    created, now = attributes.get("created"), time.time()
+    # Compared, so that NaN is refused as well.
+    if not _is_number(created) or not 0 <= created <= now + AHEAD:
+        created = attributes["created"] = now
+        attributes["msecs"] = None
+    msecs = attributes.get("msecs")
+    if not _is_number(msecs) or not 0 <= msecs < 1_000:
+        attributes["msecs"] = created % 1 * 1_000
+    if not _is_number(attributes.get("relativeCreated")):
+        attributes["relativeCreated"] = 0.0
+
+
+def _is_number(given: object) -> TypeGuard[float]:
+    return type(given) is float or type(given) is int
+
+
+def _check_exception(attributes: dict[str, Any]) -> None:
+    given = attributes.get("exc_info")
+    if given is None:
+        return
+    sound = valid_exc_info(given)
+    # Not written where it is sound: the end of its piece of work may be taking it away this very moment.
+    if sound is not given:
+        attributes["exc_info"] = sound
+    if sound is None and not attributes["exc_text"] and FAILURE not in attributes and not _is_nothing(given):
+        attributes["exc_text"] = f"(exc_info is no exception: {kind(given)})"
+
+
+def _is_nothing(given: object) -> bool:
+    """What stands for no exception."""
+    return given is False or (type(given) is tuple and all(part is None for part in given))
+
+
+SCOPE = "_scope"
+"""The attribute by which a queued record refers to the piece of work it belongs to."""
+CRUMBS = "_crumbs"
+"""The attribute with that work's earlier records."""
+SHARED = 64
+"""Failures that are kept, as they were told, for the next that is equal."""
+SHARED_WORDS = 1_000
+"""Characters of a failure's own words with which it is kept."""
+
+
+class Finalizer:
+    """Completes records, and redacts them where there is a redactor."""
+
+    def __init__(self, redactor: Redactor | None, *, frames: bool = True) -> None:
+        """Without a redactor everything is told as it is; without `frames`, they are let go with all their locals."""
+        self._redactor = redactor
+        self._frames = frames
+        self._told: LruCache[ExceptionSnapshot] = LruCache(SHARED)
+
+    def settle(self, record: logging.LogRecord) -> None:
+        """Change the record, which belongs to the queue alone, into its final form."""
+        attributes = record.__dict__
+        check(attributes)
+        scope: Scope | None = attributes.pop(SCOPE, None)
+        failure = keep_snapshot(record)
+        if record.levelno >= logging.ERROR:
+            # Before anything is hidden: what one visitor sent shall not make a failure look like another one.
+            attributes["identity"] = identify(record)
+        hide = self._redactor.for_scope(scope) if self._redactor is not None else None
+        if hide is not None:
+            _redact(record, hide)
+        if crumbs := attributes.pop(CRUMBS, None):
+            attributes["breadcrumbs"] = tuple(_line(crumb, hide) for crumb in crumbs)
+        if failure is not None:
+            failure = attributes[FAILURE] = self._shared(failure)
+            record.exc_text = failure.text
+            if not self._frames:
+                record.exc_info = None
+
+    def _shared(self, failure: ExceptionSnapshot) -> ExceptionSnapshot:
+        """The failure, or an equal one that was told before: in a storm they are one object with one text."""
+        key = failure.key
+        if key is None or len(failure.said) > SHARED_WORDS:
+            return failure
+        try:
+            if (known := self._told.get(key)) is not None:
+                return known
+            self._told.keep(key, failure, 1)
+        except BaseException as error:  # noqa: BLE001  the exception's class is a part of the key, and has a class too
+            reraise_interrupt(error)
+        return failure
+
+
+def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
+    attributes = record.__dict__
+    before = attributes["msg"]
+    if (message := hide(before)) != before:
+        attributes["msg"] = attributes["message"] = message
+    template = attributes.get("template")
+    # Of an object that was logged instead of a text, the message is what names the failure.
+    named = template if isinstance(template, str) else before
+    if (shown := hide(named)) != named:
+        if named is template:
+            attributes["template"] = shown
+        if "identity" in attributes and FAILURE not in attributes:
+            attributes["identity"] = retitled(attributes["identity"], shown)
+    if (failure := attributes.get(FAILURE)) is not None:
+        if failure.rewrite(hide):
+            # Whoever formats by himself would tell again what is hidden now.
+            record.exc_info = None
+    elif record.exc_text:
+        record.exc_text = hide(record.exc_text)
+
+
+def _line(crumb: Breadcrumb, hide: Callable[[str], str] | None) -> str:
+    try:
+        moment, level, logger, message = crumb
+        if hide is not None:
+            message = hide(message)
+        line = f"{time.strftime('%H:%M:%S', time.localtime(moment))} {level} {logger}: {message}"
+        return one_line(shortened(str.__str__(line), CRUMB_LIMIT + 2 * NAME_LIMIT))
+    except BaseException as error:  # noqa: BLE001  an odd record may have left it, and this one is another
+        reraise_interrupt(error)
+        return f"(a record that could not be shown: {kind(error)})"
+
+
+def own_record(level: int, text: str) -> logging.LogRecord:
+    """A record of the delivery itself that does not travel through the queue, from where this is called."""
+    caller = sys._getframe(1)  # noqa: SLF001  as logging finds its caller
+    code = caller.f_code
+    return logging.LogRecord(LOGGER_NAME, level, code.co_filename, caller.f_lineno, text, None, None, func=code.co_name)
+
+
+def instead_of(record: logging.LogRecord, why: str) -> logging.LogRecord:
+    """A line in the place of a record that nobody can show; of its own words it has none."""
+    given = getattr(record, "__dict__", None)
+    known = given if type(given) is dict else {}
+    told: logging.LogRecord = object.__new__(logging.LogRecord)
+    attributes = told.__dict__
+    attributes.update({name: known.get(name) for name in _KEPT})
+    check(attributes)
+    attributes["msg"] = attributes["message"] = f"({why})"
+    attributes.update(args=None, exc_info=None, exc_text=None, stack_info=None)
+    return told
+
+
+_KEPT = (
+    *("name", "levelno", "levelname", "pathname", "filename", "module", "lineno", "funcName", "created", "msecs"),
+    *("relativeCreated", "thread", "threadName", "process", "processName", "taskName"),
+    *("error_id", "method", "route", "user_id"),
+)

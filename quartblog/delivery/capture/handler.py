@@ -1,0 +1,313 @@
+"""Thread that logs -> bounded queue: the message frozen, the scope stamped, nothing formatted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import threading
+import time
+import weakref
+from collections import deque
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from ..context import current_scope, new_error_id
+from ..interrupts import reraise_interrupt
+from ..own_log import describe, kind, report
+from ..statistics import Counter, Latency
+from ..text import counted
+from ..text.escaping import LONGEST, shortened
+from ..text.exceptions import FAILURE, drop_frames
+from .finalize import CRUMBS, SCOPE, instead_of, level_of, own_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..options import QueueOptions
+
+
+class Unlocked(logging.Handler):
+    """A handler without logging's lock: who waits, for room or for a disk, must hold up nobody else.
+
+    What `emit` changes it guards itself.
+    """
+
+    _filter_failed = False
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As the base class, but for the lock, and for a filter that raises: it is passed over."""
+        if self.filters:
+            verdict = self._verdict(record)
+            if not verdict:
+                return False
+            if isinstance(verdict, logging.LogRecord):
+                record = verdict
+        self.emit(record)
+        return True
+
+    def _verdict(self, record: logging.LogRecord) -> object:
+        try:
+            verdict: object = self.filter(record)
+        except BaseException as error:  # noqa: BLE001  a filter is anybody's
+            reraise_interrupt(error)
+            if not self._filter_failed:
+                self._filter_failed = True
+                report(f"a filter of the log failed, its records pass: {describe(error)}")
+            return True
+        self._filter_failed = False
+        return verdict
+
+
+SAMPLED = 16
+"""Every so many records one tells how long the call took."""
+
+_MARK = "_queued_by"
+
+
+class _Queued(weakref.ref[logging.LogRecord]):
+    """Says on a record that a handler has queued it; worth nothing on any other record that got its attributes."""
+
+    __slots__ = ("by",)
+    by: object
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Somebody else's handler may pickle the record.
+        return type(None), ()
+
+
+class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
+    """Puts records on a bounded queue as they are, in about 10 µs, from any thread or signal handler.
+
+    The record that is queued is a copy whose message is final, so a later change of an argument
+    changes nothing. `exc_info` is kept until its piece of work ends, or too many wait; then what it tells is kept.
+    """
+
+    def __init__(self, options: QueueOptions, *, frames: bool = False) -> None:
+        """Nobody reads the queue yet. With `frames` the end of a piece of work takes no exception from its records."""
+        # SimpleQueue, because Queue.put deadlocks under a signal handler that logs.
+        self.records: SimpleQueue[Any] = SimpleQueue()
+        super().__init__(self.records)
+        self._frames = frames
+        self.reconfigure(options)
+        self.accepted = Counter()
+        self.high_water = 0
+        """Most records that ever waited."""
+        self.latency = Latency()
+        """Of the calls that log, on the thread that logs."""
+        self.unheard = 0
+        """Records that were lost before they could be queued, since there was no memory or no stack left."""
+        self._unheard_reported = 0
+        self._refused: dict[int, Counter] = {}
+        self._reported: dict[int, int] = {}
+        self._unreported = False
+        self._waiting: deque[threading.Lock] = deque()
+        self._beginnings: list[Callable[[], None]] = []
+        self.reader: int | None = None
+        """Identifier of the thread that empties the queue: it must never wait for room."""
+        self.hurry: Callable[[], None] = lambda: None
+        """Tells that thread that room is short."""
+
+    def reconfigure(self, options: QueueOptions) -> None:
+        """Use these from the next record on; what waits already stays."""
+        self.limit = options.size
+        self._ordinary_limit = max(1, int(options.size * (1 - options.reserve)))
+        self._wait = options.block_ms / 1000 if options.overflow == "block" else 0.0
+        self._whole = options.whole
+        self._breadcrumbs = options.breadcrumbs
+
+    def on_first(self, begin: Callable[[], None]) -> None:
+        """Call this before the next record is queued, once."""
+        self._beginnings.append(begin)
+
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: C901  each call more would be paid for with each record
+        """Queue the record once, however many loggers bring it here, or count its refusal."""
+        # Every line from here to `put` is paid for by whoever logs.
+        began = time.perf_counter()
+        try:
+            given = record.__dict__
+            mark = given.get(_MARK)
+            if type(mark) is _Queued and mark.by is self and mark() is record:
+                return
+            given[_MARK] = mark = _Queued(record)
+            mark.by = self
+            if self._beginnings:
+                self._begin()
+            level = record.levelno
+            if type(level) is not int:
+                level = level_of(level)
+            depth = self.records.qsize()
+            limit = self.limit if level >= logging.ERROR else self._ordinary_limit
+            if depth < limit or self._finds_room(limit):
+                try:
+                    frozen = self.prepare(record, depth)
+                except BaseException as error:  # noqa: BLE001  whatever a record may do to who looks at it
+                    frozen = self._instead_of(record, error)
+                self.enqueue(frozen)
+                if depth >= self._ordinary_limit >> 1:
+                    self.hurry()
+                if depth >= self.high_water:
+                    self.high_water = depth + 1
+                if self.accepted.add() % SAMPLED == 0:
+                    self.latency.note(time.perf_counter() - began)
+            else:
+                self._refused.setdefault(level, Counter()).add()
+                self._unreported = True
+        except BaseException as error:  # noqa: BLE001  logging must never raise into the code that logs
+            # No call without a net: the stack may be full.
+            try:  # noqa: SIM105  suppress() is three more calls
+                reraise_interrupt(error)
+            except RecursionError:
+                pass
+            self.unheard += 1
+            self._unreported = True
+
+    def _instead_of(self, record: logging.LogRecord, error: BaseException) -> logging.LogRecord:
+        """What is queued for a record that could not be, with the piece of work by which it is redacted."""
+        reraise_interrupt(error)
+        told = instead_of(record, f"this record could not be queued: {describe(error)}")
+        if (scope := current_scope()) is not None:
+            told.__dict__.update(
+                error_id=scope.error_id, method=scope.method, route=scope.route, user_id=scope.user_id, **{SCOPE: scope}
+            )
+        return told
+
+    def _begin(self) -> None:
+        # One step takes it off: two threads may log their first records at once.
+        with contextlib.suppress(IndexError):
+            self._beginnings.pop()()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put the record on the queue; SimpleQueue never blocks here."""
+        self.records.put(record)
+
+    def prepare(self, record: logging.LogRecord, depth: int = 0) -> logging.LogRecord:
+        """A copy with its message frozen and its scope stamped; other handlers keep the original."""
+        # Never of somebody's class: the message is final, and what else that class does is not for our threads.
+        frozen: logging.LogRecord = object.__new__(logging.LogRecord)
+        attributes = frozen.__dict__
+        message = _final_message(record)
+        level = record.levelno
+        is_error = (level if type(level) is int else level_of(level)) >= logging.ERROR
+        crumbs: tuple[Any, ...] = ()
+        if (scope := current_scope()) is not None:
+            # Before the record's own, so that an explicit extra wins.
+            attributes["error_id"] = scope.error_id
+            attributes["method"] = scope.method
+            attributes["route"] = scope.route
+            attributes["user_id"] = scope.user_id
+            if is_error:
+                crumbs = tuple(scope.breadcrumbs)
+            elif self._breadcrumbs:
+                scope.leave_crumb(record, message, self._breadcrumbs)
+        attributes.update(record.__dict__)
+        # After the record's own: whatever a caller calls an attribute, these are ours. `settling` sees to the others.
+        attributes[SCOPE] = scope
+        attributes[CRUMBS] = crumbs
+        attributes.pop(FAILURE, None)
+        attributes["template"] = _bounded(record.msg) if issubclass(type(record.msg), str) else None
+        attributes["msg"] = attributes["message"] = message
+        attributes["args"] = None
+        if is_error and attributes.get("error_id") is None:
+            attributes["error_id"] = new_error_id()
+        if record.exc_info is None:
+            return frozen
+        if depth >= self._whole:
+            # Frames keep all their locals alive, and too many wait already.
+            drop_frames(frozen)
+        elif scope is not None and is_error and not self._frames:
+            # Last: from here on another thread may end the scope, which reads the record.
+            scope.drop_frames_at_end(frozen)
+        return frozen
+
+    def taken(self) -> logging.LogRecord | None:
+        """For the reader, whenever it has looked: wake who waits for room, and return the report that is due."""
+        self._wake_one()
+        if self._unreported and self.records.qsize() <= self._ordinary_limit // 2:
+            return self._refusal_report()
+        return None
+
+    def refused(self) -> dict[str, int]:
+        """How many records were refused so far, by the name of their level."""
+        return {logging.getLevelName(level): counter.value() for level, counter in sorted(self._refused.copy().items())}
+
+    def _finds_room(self, limit: int) -> bool:
+        return self._wait > 0 and self._may_wait() and self._wait_for_room(limit)
+
+    def _may_wait(self) -> bool:
+        if threading.get_ident() == self.reader:
+            return False
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return True
+        return False
+
+    def _wait_for_room(self, limit: int) -> bool:
+        deadline = time.monotonic() + self._wait
+        while True:
+            # A lock of one's own instead of a shared condition: nothing here can be found held by
+            # the very thread a signal handler has interrupted.
+            gate = threading.Lock()
+            gate.acquire()
+            self._waiting.append(gate)
+            left = deadline - time.monotonic()
+            self.hurry()
+            free = self.records.qsize() < limit
+            woken = not free and left > 0 and gate.acquire(timeout=left)
+            if not woken:
+                self._leave(gate)
+                return free or self.records.qsize() < limit
+
+    def _leave(self, gate: threading.Lock) -> None:
+        try:
+            self._waiting.remove(gate)
+        except ValueError:
+            self._wake_one()  # Woken while leaving: the free place is for the next who waits.
+
+    def _wake_one(self) -> None:
+        # Mostly nobody waits, and to find that out by an exception took a third of the time that a record takes here.
+        if self._waiting:
+            with contextlib.suppress(IndexError):
+                self._waiting.popleft().release()
+
+    def _refusal_report(self) -> logging.LogRecord | None:
+        self._unreported = False
+        lost: dict[str, int] = {}
+        for level, counter in sorted(self._refused.copy().items()):
+            total = counter.value()
+            if news := total - self._reported.get(level, 0):
+                lost[logging.getLevelName(level)] = news
+            self._reported[level] = total
+        unheard, self._unheard_reported = self.unheard - self._unheard_reported, self.unheard
+        told = []
+        if lost:
+            told.append(
+                f"The log queue was full: {counted(sum(lost.values()), 'record was', 'records were')} refused"
+                f" ({', '.join(f'{count} {level}' for level, count in lost.items())})"
+            )
+        if unheard:
+            told.append(f"{counted(unheard, 'record was', 'records were')} lost for want of memory or stack")
+        return own_record(logging.WARNING, "; ".join(told)) if told else None
+
+
+def _final_message(record: logging.LogRecord) -> str:
+    try:
+        # Of its class: an attribute of the name may hide it.
+        return _bounded(type(record).getMessage(record))
+    except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
+        reraise_interrupt(error)
+        return _bounded(f"(the message could not be built: {describe(error)}; template: {_template(record)})")
+
+
+def _bounded(text: str) -> str:
+    # What is cut here is redacted later: `Redactor` knows a cut, and what may be a part of a value beside it.
+    if type(text) is not str:
+        # A subclass of str may bring its own formatting, and its own failures, to another thread.
+        text = str.__str__(text)
+    return text if len(text) <= LONGEST else shortened(text, LONGEST)
+
+
+def _template(record: logging.LogRecord) -> str:
+    return str.__repr__(record.msg) if issubclass(type(record.msg), str) else kind(record.msg)

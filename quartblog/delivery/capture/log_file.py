@@ -1,0 +1,298 @@
+"""Records -> the rotating log file, which several processes write together, many records at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from concurrent_log_handler import ConcurrentRotatingFileHandler
+
+from ..filesystem import LOG_MODE, SECRET_MODE, companion, has_no_locks, make, make_folder
+from ..interrupts import reraise_interrupt
+from ..own_log import describe, own_logger, report
+from ..text import counted
+from ..text.formatting import JsonFormatter, TextFormatter
+from .finalize import instead_of, own_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from io import TextIOWrapper
+
+    from ..options import FileOptions
+
+logger = own_logger("file")
+
+CLOSING = 1.0
+"""Seconds a close waits for a write that has not returned."""
+
+
+class RotatingFile(ConcurrentRotatingFileHandler):
+    """ConcurrentRotatingFileHandler that outlives a full disk, a folder it may not write and a volume without locks.
+
+    While writing fails, stderr is told once and records are lost; the first record that can be
+    written again ends that, and stderr is told how many were lost.
+
+    Without locks several processes still append whole records, but two that rotate at once may lose some.
+    """
+
+    def __init__(self, options: FileOptions) -> None:
+        """Nothing is opened before the first record."""
+        super().__init__(
+            str(options.path),
+            maxBytes=options.max_bytes,
+            backupCount=options.backup_count,
+            encoding="utf-8",
+            use_gzip=options.compress,
+        )
+        self._lost = 0
+        self._stuck = False
+        self._unlocked = False
+        self._before: os.stat_result | None = None
+        self._writing = threading.Lock()
+        self.setFormatter(JsonFormatter() if options.format == "json" else TextFormatter(utc=options.utc))
+
+    @staticmethod
+    def check(options: FileOptions) -> None:
+        """Raise OSError where such a file cannot be written."""
+        make_folder(options.path.parent)
+        make(options.path, LOG_MODE)
+        options.path.open("ab").close()
+
+    @property
+    def writable(self) -> bool:
+        """Whether the last record reached the file."""
+        return self._lost == 0
+
+    def try_again(self) -> None:
+        """After a failed write: a line of our own, which stands in the file once it can be written."""
+        told = self.line(own_record(logging.INFO, "The log file is written again"))
+        with self._writing:
+            self._append([told])
+
+    def flush(self) -> None:
+        """Nothing waits here: every write reaches the file."""
+
+    def close(self) -> None:
+        """Close the file, unless the disk hangs with it."""
+        if self._writing.acquire(timeout=CLOSING):
+            try:
+                super().close()
+            finally:
+                self._writing.release()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record now."""
+        self.write([self.line(record)])
+
+    def line(self, record: logging.LogRecord) -> str:
+        """The record as it stands in the file; one that cannot be written becomes a line that says why."""
+        try:
+            return self.format(record)
+        except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
+            reraise_interrupt(error)
+            return self.format(instead_of(record, f"this record could not be written: {describe(error)}"))
+
+    def write(self, texts: Sequence[str]) -> int:
+        """Append finished records under one lock, rotating between them as if each came alone; how many are in."""
+        # Not logging's own lock: at exit that would wait for a disk that hangs.
+        with self._writing:
+            written, error = self._append(texts)
+            if isinstance(error, FileNotFoundError):  # Somebody removed the folder: it is made again.
+                more, error = self._append(texts[written:])
+                written += more
+            if error is not None:
+                self._tell_of(error, len(texts) - written)
+        return written
+
+    def _append(self, texts: Sequence[str]) -> tuple[int, Exception | None]:
+        """How many are in the files, and why no more of them."""
+        written = end = 0
+        path, before = self._numbered(0), None
+        try:
+            self._do_lock()
+            try:
+                self._check_stream()
+                for number, end in self._places(texts):
+                    path = self._numbered(number)
+                    before = _size(path)
+                    if end > written:
+                        self._write_to(number, self.terminator.join(texts[written:end]))
+                    written = end
+            finally:
+                self._do_unlock()
+        except Exception as error:  # noqa: BLE001  a disk fails in many ways
+            self._let_go()
+            if before is not None and end > written:
+                written += _whole_ones(texts[written:end], _size(path) - before)
+            return written, error
+        return written, None
+
+    def _places(self, texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """(file, end of the texts that go there), the file 0 being the one without a number, which comes last too.
+
+        It rotates in between: once for all files that the texts fill, and for each where they are compressed. Each
+        of its steps may wait for the interpreter, and all other processes wait for this one.
+        """
+        first, *others = self._ends(texts)
+        yield 0, first
+        while others:
+            at_once = 1 if self.use_gzip or self.backupCount < 1 or self._stuck else len(others)
+            with contextlib.suppress(Exception):
+                self._rotate(at_once)
+            self._stuck = _size(self._numbered(0)) > 0
+            if self._stuck:
+                # It cannot be renamed: a file that is too long loses nothing.
+                at_once, others = 1, others[-1:]
+            for number in reversed(range(at_once)):
+                yield number, others.pop(0)
+
+    def _ends(self, texts: Sequence[str]) -> Iterator[int]:
+        """The end of what goes to the file as it is, and of what fills each file after it."""
+        size = _size(self._numbered(0))
+        for number, text in enumerate(texts):
+            if size >= self.maxBytes > 0:
+                yield number
+                size = 0
+            size += _length(text)
+        yield len(texts)
+
+    def _rotate(self, places: int) -> None:
+        """Close the file and move it on by so many numbers, and the older ones as far as they are in its way.
+
+        As if it were rotated so often, each time with one more file: what would leave at the end leaves. As the base
+        class, which looks at every name four times, but for the numbers above the first free one: where the file
+        cannot be renamed this is tried at every record, and the old ones must not all leave.
+        """
+        # Not by somebody who could not write it: it would be his then, and the service could not go on.
+        self._before = companion(self._numbered(0)) or self._before
+        if self.use_gzip or self.backupCount < 1:
+            super().doRollover()
+            return
+        self._close()
+        moves = [(0, free := places)]
+        for number in range(1, self.backupCount + 1):
+            if number > free:
+                break
+            if self._numbered(number).exists():
+                free += 1
+                moves.append((number, free))
+        for number, target in reversed(moves):
+            if target <= self.backupCount:
+                os.replace(self._numbered(number), self._numbered(target))  # noqa: PTH105  that makes another Path
+            else:
+                self._numbered(number).unlink()
+
+    def _write_to(self, number: int, text: str) -> None:
+        if number == 0:
+            self.do_write(text)
+        elif number <= self.backupCount:  # Others are rotated away already.
+            make(self._numbered(number), LOG_MODE, like=self._before)
+            self._numbered(number).write_bytes(f"{text}{self.terminator}".encode("utf-8", self.unicode_error_policy))
+
+    def _numbered(self, number: int) -> Path:
+        return _numbered(self.baseFilename, number)
+
+    def _open_lockfile(self) -> None:
+        make_folder(Path(self.baseFilename).parent)
+        if not (lock := Path(self.lockFilename)).exists():
+            make(lock, SECRET_MODE, like=companion(self._numbered(0)))
+        super()._open_lockfile()
+
+    def _lock_stream_lock(self, stream_lock: TextIOWrapper) -> None:
+        try:
+            super()._lock_stream_lock(stream_lock)
+        except Exception as error:
+            if not has_no_locks(error):
+                raise
+            self._tell_of_no_lock(error)
+
+    def _do_unlock(self) -> None:
+        try:
+            super()._do_unlock()
+        except Exception as error:
+            # What was locked without a lock; all else of it is done by then.
+            if not has_no_locks(error):
+                raise
+
+    def _tell_of_no_lock(self, error: Exception) -> None:
+        if not self._unlocked:
+            self._unlocked = True
+            text = f"{self.baseFilename} is written without a lock, this volume has none ({describe(error)})"
+            report(text)
+            logger.warning("%s", text)
+
+    def do_open(self, mode: str | None = None) -> TextIOWrapper:
+        """Open the file, as the one before it was where it has to be made."""
+        make(self._numbered(0), LOG_MODE, like=self._before)
+        return super().do_open(mode)
+
+    def do_gzip(self, input_filename: str) -> None:
+        """Compress a rotated file into one of the same owner."""
+        make(Path(f"{input_filename}.gz"), LOG_MODE, like=self._before)
+        super().do_gzip(input_filename)
+
+    def do_write(self, msg: str) -> None:
+        """Write one finished record, and say so when it is the first after an outage."""
+        if self._lost and _ends_in_a_line(Path(self.baseFilename)):
+            msg = f"\n{msg}"
+        super().do_write(msg)
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            report(f"{self.baseFilename} is written again; {counted(lost, 'record was', 'records were')} lost")
+
+    def _tell_of(self, error: Exception, lost: int) -> None:
+        if not self._lost:
+            report(f"{self.baseFilename} cannot be written, records are lost until it can: {describe(error)}")
+        self._lost += lost
+
+    def _let_go(self) -> None:
+        # The buffer holds half a record; flushed later it would land in the middle of the file. The lock's
+        # file goes too: its folder may be gone, and is made again with it.
+        for file in (self.stream, self.stream_lock):
+            with contextlib.suppress(OSError, ValueError):
+                if file is not None:
+                    file.close()
+        self.stream = self.stream_lock = None
+
+
+# In a storm each flush asks for forty of the same names, and to take them apart took half of its time.
+@lru_cache(maxsize=1024)
+def _numbered(base: str, number: int) -> Path:
+    return Path(f"{base}.{number}" if number else base)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _length(text: str) -> int:
+    """Bytes of the record in the file."""
+    # Known without a look at the characters, where the text is ASCII.
+    return 1 + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
+
+
+def _whole_ones(texts: Sequence[str], size: int) -> int:
+    """How many of the texts are complete within so many bytes."""
+    for number, text in enumerate(texts):
+        size -= _length(text)
+        if size < 0:
+            return number
+    return len(texts)
+
+
+def _ends_in_a_line(path: Path) -> bool:
+    """Whether the file's last record was cut off, as a full disk does."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:
+        return False

@@ -1,0 +1,206 @@
+"""Records of a storm -> one tally a group: counted at once, made into Events only for the last few."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+from ..context import new_error_id
+from ..interrupts import reraise_interrupt
+from ..options import SAMPLES
+from ..own_log import describe, report
+from ..text.escaping import shortened
+from ..text.formatting import exception_text
+from .fingerprint import identify
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterable, Iterator
+
+TRACEBACK_LIMIT = 50_000
+"""Characters of one traceback that are kept; the whole is in the log file."""
+MESSAGE_LIMIT = 10_000
+"""Characters of one message that are kept."""
+HIGHEST_LEVEL = 1_000_000
+"""Any integer is a level to logging; SQLite's have 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One failure. Its texts may hold anything a stranger typed: whoever shows them escapes them."""
+
+    error_id: str
+    """The id on the error page and in the log line."""
+    fingerprint: str
+    """16 hexadecimal digits; equal ones are the same failure."""
+    title: str
+    """The exception's type, or the message without what varies, on one line."""
+    level: int
+    logger: str
+    message: str
+    place: str
+    """`path:line` of the innermost own frame, relative, or of the logging call."""
+    function: str
+    created: float
+    """Epoch seconds."""
+    method: str | None = None
+    route: str | None = None
+    user_id: int | str | None = None
+    traceback: str = ""
+    breadcrumbs: tuple[str, ...] = ()
+    """Earlier lines of the same request, oldest first."""
+    process: int = 0
+    """Process id."""
+
+    @classmethod
+    def from_record(cls, record: logging.LogRecord) -> Self:
+        """Never raises for what a record may carry; a record without an error id gets one."""
+        identity = identify(record)
+        attributes = vars(record)
+        user_id, crumbs = attributes.get("user_id"), attributes.get("breadcrumbs")
+        return cls(
+            error_id=_text(attributes.get("error_id")) or new_error_id(),
+            fingerprint=identity.fingerprint,
+            title=identity.title,
+            level=min(record.levelno, HIGHEST_LEVEL),
+            logger=_text(record.name) or "",
+            message=shortened(_message(record), MESSAGE_LIMIT),
+            place=identity.place,
+            function=identity.function,
+            created=record.created,
+            method=_text(attributes.get("method")),
+            route=_text(attributes.get("route")),
+            user_id=user_id if type(user_id) is int else _text(user_id),
+            traceback=shortened(exception_text(record), TRACEBACK_LIMIT),
+            breadcrumbs=tuple([_text(crumb) or "" for crumb in crumbs]) if type(crumbs) is tuple else (),
+            process=record.process or 0,
+        )
+
+    def to_json(self) -> str:
+        """All but the traceback, which many share. ASCII, so that a lone surrogate can be stored and comes back."""
+        # By hand: asdict copies deeply, which costs as much as the rest.
+        return _encode({name: getattr(self, name) for name in _FIELDS})
+
+    @classmethod
+    def from_json(cls, text: str, traceback: str) -> Self:
+        """The event again; fields of a later version are passed over."""
+        values: dict[str, Any] = json.loads(text)
+        known = {name: values[name] for name in _FIELDS if name in values}
+        known["breadcrumbs"] = tuple(known.get("breadcrumbs", ()))
+        # An earlier version has it among the others.
+        return cls(**known, traceback=traceback or values.get("traceback", ""))
+
+
+_FIELDS = tuple(field.name for field in fields(Event) if field.name != "traceback")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        # A subclass of str may bring its own __str__ and slicing.
+        return str.__str__(str(value))
+    except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
+        reraise_interrupt(error)
+        return f"(could not be written: {describe(error)})"
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return str.__str__(record.getMessage())
+    except BaseException as error:  # noqa: BLE001  the same
+        reraise_interrupt(error)
+        return f"(the message could not be built: {describe(error)})"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one batch knows of one group."""
+
+    count: int
+    first_seen: float
+    last_seen: float
+    level: int
+    newest: deque[Event]
+    """Oldest first."""
+
+
+class Batch:
+    """Counts records by failure; a repeated one costs a few µs. For one thread.
+
+    It keeps the last few records of each failure as they are, with their frames, until it is recorded.
+    """
+
+    def __init__(self, samples: int = SAMPLES) -> None:
+        """`samples` is how many Events of a failure will be made at most."""
+        self._samples = samples
+        self._piles: dict[str, _Pile] = {}
+        self._length = 0
+
+    def __len__(self) -> int:
+        """How many records were added."""
+        return self._length
+
+    @property
+    def groups(self) -> int:
+        """Of how many failures they are."""
+        return len(self._piles)
+
+    def add(self, record: logging.LogRecord) -> None:
+        """Count the record."""
+        key = identify(record).fingerprint
+        pile = self._piles.get(key)
+        if pile is None:
+            pile = self._piles[key] = _Pile(deque(maxlen=self._samples), record.created)
+        pile.count += 1
+        pile.last_seen = max(pile.last_seen, record.created)
+        pile.first_seen = min(pile.first_seen, record.created)
+        pile.level = max(pile.level, record.levelno)
+        pile.records.append(record)
+        self._length += 1
+
+    def tallies(self) -> dict[str, Tally]:
+        """By fingerprint."""
+        return {
+            key: Tally(pile.count, pile.first_seen, pile.last_seen, pile.level, deque(_events(pile.records)))
+            for key, pile in self._piles.items()
+        }
+
+
+def _events(records: Iterable[logging.LogRecord]) -> Iterator[Event]:
+    """An event for each record that can be one: of a pile it needs only one to be told."""
+    for record in records:
+        try:
+            yield Event.from_record(record)
+        except Exception as error:  # noqa: BLE001  the other piles are not to suffer
+            report(f"a sample of an error could not be kept: {describe(error)}")
+
+
+class _Pile:
+    __slots__ = ("count", "first_seen", "last_seen", "level", "records")
+
+    def __init__(self, records: deque[logging.LogRecord], created: float) -> None:
+        self.records = records
+        self.count = 0
+        self.level = 0
+        self.first_seen = self.last_seen = created
+
+
+def tallies_of(events: Iterable[Event], samples: int) -> dict[str, Tally]:
+    """The same of events that exist already."""
+    found: dict[str, Tally] = {}
+    for event in events:
+        tally = found.get(event.fingerprint)
+        if tally is None:
+            tally = Tally(0, event.created, event.created, event.level, deque(maxlen=samples))
+            found[event.fingerprint] = tally
+        tally.count += 1
+        tally.first_seen = min(tally.first_seen, event.created)
+        tally.last_seen = max(tally.last_seen, event.created)
+        tally.level = max(tally.level, event.level)
+        tally.newest.append(event)
+    return found

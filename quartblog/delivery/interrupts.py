@@ -1,0 +1,66 @@
+"""Code that is not ours, called in the midst of ours: what it raises stays here, unless a signal raised it.
+
+A record brings objects whose `__str__` may raise anything, SystemExit included, and so may the filters and handlers
+of others. None of that is for the thread that logs, nor for one of ours. But Ctrl-C, and whatever else a signal
+handler raises, may arrive in the midst of such a call, and that is for the program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dis
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_TRACEBACK = BaseException.__dict__["__traceback__"]
+# What a frame was doing where its own code, or a generator's caller, has raised. A signal arrives between others.
+_RAISING = {dis.opmap[name] for name in ("RAISE_VARARGS", "RERAISE", "RETURN_GENERATOR", "POP_TOP")}
+
+
+def reraise_interrupt(error: BaseException) -> None:
+    """Raise the error again where a signal handler raised it. For an `except BaseException`."""
+    if threading.get_ident() == threading.main_thread().ident and _came_by_signal(error):
+        raise error
+
+
+def reraise_cancellation(error: BaseException) -> None:
+    """As `reraise_interrupt`, and for a task that is being cancelled. Anybody may raise a CancelledError on his own."""
+    reraise_interrupt(error)
+    if issubclass(type(error), asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise error
+
+
+def _came_by_signal(error: BaseException) -> bool:
+    # Not by its name: the exception's class may have a property of that name, which raises in its turn.
+    step: TracebackType | None = _TRACEBACK.__get__(error)
+    if step is None:
+        return False
+    handlers = {id(_code(signal.getsignal(number))) for number in signal.valid_signals()} - {id(None)}
+    while True:
+        frame = step.tb_frame
+        if id(frame.f_code) in handlers:
+            return True
+        if step.tb_next is None:
+            break
+        step = step.tb_next
+    # Python's own handler of Ctrl-C has no frame.
+    return (
+        issubclass(type(error), KeyboardInterrupt)
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        and frame.f_code.co_code[step.tb_lasti] not in _RAISING
+    )
+
+
+def _code(handler: Any) -> object:
+    """The code of a function, a method, a partial of either, or an object that can be called; None of the system's."""
+    if handler is None or isinstance(handler, signal.Handlers):
+        return None
+    handler = getattr(handler, "func", handler)
+    handler = getattr(handler, "__func__", handler)
+    return getattr(handler, "__code__", None) or getattr(type(handler).__call__, "__code__", None)

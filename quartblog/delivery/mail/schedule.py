@@ -1,0 +1,64 @@
+"""When is a group due, and when is a mail tried again: arithmetic on times that are given, nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..options import MailingOptions
+    from ..store.stored import Group
+
+HOUR = 3_600.0
+"""Seconds over which mails_per_hour is counted."""
+_DOUBLINGS = 60
+
+
+def is_due(group: Group, now: float, options: MailingOptions) -> bool:
+    """Whether the group shall be told of: the first time, again after it was resolved, doubled, or its window ended."""
+    if group.count <= group.reported:
+        return False
+    if group.reported == 0 or group.last_reported is None or group.reopened:
+        return True
+    if group.count >= next_power_of_two(group.reported):
+        return True
+    # A time that lies ahead was written before the clock was set back: it must not hold the group for hours.
+    return not group.last_reported <= now < group.last_reported + options.window_seconds
+
+
+def held_since(groups: Iterable[Group], left: Sequence[float], options: MailingOptions) -> float | None:
+    """Since when the cap held these groups back, as far as the outbox can tell; None where it did not.
+
+    `left` are the times of the newest digests, the last one first, and no more than the cap allows an hour.
+    """
+    if len(left) < options.mails_per_hour:
+        return None
+    free = left[-1] + HOUR
+    if free <= left[0] + options.batch_seconds:
+        return None
+    held = [_first_new(group) for group in groups if is_due(group, free, options)]
+    first = min(held, default=free)
+    return max(first, left[0]) if first < free else None
+
+
+def _first_new(group: Group) -> float:
+    """When the first failure happened that no mail has told of; of those that are kept, where others were told."""
+    if group.reported == 0:
+        return group.first_seen
+    new = group.samples[: group.count - group.reported]
+    return min((sample.created for sample in new), default=group.last_seen)
+
+
+def next_power_of_two(count: int) -> int:
+    """The first of 1, 2, 4, 8, … above the count."""
+    return 1 << count.bit_length()
+
+
+def pause(failures: int, options: MailingOptions, chance: float) -> float:
+    """Seconds until the next try after so many failures: full jitter below a bound that doubles up to retry_max.
+
+    `chance`, from 0 to 1, is drawn by the caller: mails that failed together must not come back together.
+    """
+    bound = options.retry_min * 2.0 ** min(max(failures, 1) - 1, _DOUBLINGS)
+    return min(bound, options.retry_max) * chance

@@ -1,0 +1,224 @@
+"""Outbox -> a thread with its own event loop -> the mail server, however slow that is.
+
+Every process that logs has a mailer; one of those that have a mail server, the leader, mails for all.
+The others of them ask for the lead every second, so a leader that died is replaced at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ..interrupts import reraise_cancellation
+from ..own_log import MAILER_THREAD, describe, own_logger, report
+from .leader import LeaderLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..options import MailingOptions, MailOptions
+    from ..store.outbox import Outbox
+    from .sender import Sender
+
+logger = own_logger("mailer")
+
+LOOK = 0.25
+"""Seconds between two looks of the leader for what is due."""
+BEAT = 1.0
+"""Seconds between two heartbeats, and between two times a worker asks for the lead."""
+HOUSEKEEPING = 60.0
+"""Seconds between two times a process clears the outbox of what is too old or too much."""
+STARTING = 5.0
+"""Seconds a start waits for the thread at most."""
+AT_ONCE = 0.02
+"""Seconds between two looks while somebody waits for this thread."""
+
+
+class Mailer:
+    """One thread a process; only `drain` and `finish` wait for the mail server."""
+
+    def __init__(
+        self, outbox: Outbox, postman: Sender, *, figures: Callable[[], Mapping[str, Any]] | None = None
+    ) -> None:
+        """`figures` are what the heartbeat tells, by default the counters of the mail."""
+        self._outbox = outbox
+        self._postman = postman
+        self._leadership = LeaderLock(outbox.path.with_name(f"{outbox.path.name}.leader")) if outbox.path else None
+        self._figures = figures or postman.figures.counts
+        self._worker = f"{socket.gethostname()}:{os.getpid()}"
+        self._leading = False
+        self._failing: set[str] = set()
+        self._last = False
+        self._stopping = False
+        self._cleared = -HOUSEKEEPING
+        self._marks: deque[threading.Event] = deque()
+        self._main: tuple[asyncio.AbstractEventLoop, asyncio.Future[None], asyncio.Event] | None = None
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=MAILER_THREAD, daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def died(self) -> bool:
+        """Whether the thread has ended. Nothing but a stop should do that to it."""
+        return self._thread.ident is not None and not self.alive
+
+    @property
+    def leading(self) -> bool:
+        """Whether this process mails for the host."""
+        return self._leading
+
+    def start(self) -> None:
+        """Start the thread; once in a mailer's life."""
+        self._thread.start()
+        # So that a stop right behind it finds something to stop.
+        self._started.wait(STARTING)
+
+    def wake(self) -> None:
+        """Look now for what is due, rather than within a quarter of a second."""
+        if self._main is not None:
+            loop, _, bell = self._main
+            with contextlib.suppress(RuntimeError):  # The loop has just closed.
+                loop.call_soon_threadsafe(bell.set)
+
+    def reconfigure(self, mail: MailOptions | None, options: MailingOptions) -> None:
+        """Use these from the next mail on; without `mail`, another process may lead."""
+        self._postman.reconfigure(mail, options)
+        self.wake()
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until all that is due now was tried, by whichever worker leads; False when late.
+
+        A process without a mail server does not wait for those that have one.
+        """
+        if not self.alive or self._postman.mail is None:
+            return self._postman.idle
+        mark = threading.Event()
+        self._marks.append(mark)
+        self.wake()
+        return mark.wait(timeout)
+
+    def finish(self, timeout: float) -> bool:
+        """Drain with all that was counted and not told of yet: for an outbox that ends with this process."""
+        self._last = True
+        return self.drain(timeout)
+
+    def stop(self, timeout: float = 1.0) -> bool:
+        """End the thread without waiting for the mail server: what is not sent stays in the outbox."""
+        deadline = time.monotonic() + timeout
+        self._stopping = True
+        while self.alive and time.monotonic() < deadline:
+            if self._main is not None:
+                loop, serving, _ = self._main
+                with contextlib.suppress(RuntimeError):  # The loop has just closed.
+                    loop.call_soon_threadsafe(serving.cancel)
+            # Again and again: on Python 3.11, asyncio.wait_for can lose a cancellation.
+            self._thread.join(AT_ONCE)
+        return not self.alive
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                try:
+                    asyncio.run(self._work())
+                except BaseException as error:  # noqa: BLE001  a library's callback may raise what ends a loop
+                    self._tell_of("mail", error)
+                if not self._stopping:
+                    time.sleep(AT_ONCE)
+        finally:
+            self._step_back()
+
+    async def _work(self) -> None:
+        bell = asyncio.Event()
+        serving = asyncio.ensure_future(self._serve(bell))
+        heart = asyncio.ensure_future(self._live())
+        self._main = (asyncio.get_running_loop(), serving, bell)
+        self._started.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+        heart.cancel()
+
+    async def _serve(self, bell: asyncio.Event) -> None:
+        while True:
+            bell.clear()
+            waiting = [self._marks.popleft() for _ in range(len(self._marks))]
+            done = await self._round()
+            for mark in waiting:
+                if done:
+                    mark.set()
+                else:
+                    self._marks.append(mark)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause()):
+                    await bell.wait()
+
+    def _pause(self) -> float:
+        if self._leading:
+            return LOOK
+        return AT_ONCE if self._marks else BEAT
+
+    async def _round(self) -> bool:
+        """Do what is due. Whether nothing that is due is left untried."""
+        try:
+            self._lead()
+            if self._leading:
+                done = await self._postman.work(leads=self._takes_the_lead, last=self._last)
+            else:
+                done = self._postman.idle
+        except BaseException as error:  # noqa: BLE001  whatever it is, the next round may do better
+            reraise_cancellation(error)
+            self._tell_of("mail", error)
+            return False
+        self._failing.discard("mail")
+        return done
+
+    def _lead(self) -> None:
+        if self._postman.mail is None:
+            self._step_back()
+            return
+        # What a process holds in memory nobody else can mail.
+        leading = self._outbox.in_memory or self._takes_the_lead()
+        if leading and not self._leading and self._leadership is not None:
+            logger.info("This process mails for the host now")
+        self._leading = leading
+
+    def _takes_the_lead(self) -> bool:
+        return self._leadership is None or self._leadership.take()
+
+    def _step_back(self) -> None:
+        if self._leadership is not None:
+            self._leadership.release()
+        self._leading = False
+
+    async def _live(self) -> None:
+        """Give the heartbeat, also while a mail server keeps the other task waiting."""
+        while True:
+            # Before the first beat as well: a command that ends at once is no worker.
+            await asyncio.sleep(BEAT)
+            try:
+                self._outbox.beat(self._worker, self._leading, self._figures(), self._postman.clock())
+                # Who has no mail server does it too: nobody may have one, and twice does no harm.
+                clears = self._leading or self._postman.mail is None
+                if clears and time.monotonic() - self._cleared >= HOUSEKEEPING:
+                    self._cleared = time.monotonic()
+                    self._outbox.housekeeping()
+            except BaseException as error:  # noqa: BLE001  the next beat may do better
+                reraise_cancellation(error)
+                self._tell_of("heartbeat", error)
+            else:
+                self._failing.discard("heartbeat")
+
+    def _tell_of(self, part: str, error: BaseException) -> None:
+        if part not in self._failing:
+            self._failing.add(part)
+            report(f"no {part} for now: {describe(error)}")
+            logger.warning("No %s for now: %s", part, describe(error))

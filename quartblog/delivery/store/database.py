@@ -1,0 +1,342 @@
+"""Path -> an open SQLite connection to a file in order: made, migrated, or begun afresh when damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..filesystem import SECRET_MODE, companion, has_no_locks, make, make_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+APPLICATION_ID = 0x51424F58
+"""Marks the file as an outbox: another program's database is never written to."""
+
+_FIRST = (
+    """CREATE TABLE groups (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        fingerprint TEXT NOT NULL UNIQUE,
+        title TEXT NOT NULL,
+        level INTEGER NOT NULL,
+        logger TEXT NOT NULL,
+        place TEXT NOT NULL,
+        function TEXT NOT NULL,
+        route TEXT,
+        count INTEGER NOT NULL,
+        reported INTEGER NOT NULL DEFAULT 0,
+        first_seen REAL NOT NULL,
+        last_seen REAL NOT NULL,
+        last_reported REAL,
+        resolved INTEGER NOT NULL DEFAULT 0,
+        reopened INTEGER NOT NULL DEFAULT 0,
+        resolved_at REAL
+    )""",
+    "CREATE INDEX groups_by_time ON groups (last_seen)",
+    "CREATE INDEX groups_unreported ON groups (last_seen) WHERE count > reported AND NOT resolved",
+    """CREATE TABLE samples (
+        id INTEGER PRIMARY KEY,
+        group_id INTEGER NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
+        error_id TEXT NOT NULL,
+        created REAL NOT NULL,
+        data TEXT NOT NULL
+    )""",
+    "CREATE INDEX samples_by_group ON samples (group_id)",
+    "CREATE INDEX samples_by_error_id ON samples (error_id)",
+    """CREATE TABLE mails (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        message_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        data BLOB NOT NULL,
+        recipients TEXT NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0,
+        created REAL NOT NULL,
+        since REAL NOT NULL,
+        next_try REAL NOT NULL,
+        last_error TEXT NOT NULL DEFAULT '',
+        state TEXT NOT NULL DEFAULT 'waiting',
+        finished REAL
+    )""",
+    "CREATE INDEX mails_by_state ON mails (state, next_try)",
+    # Beside the mails, because the hourly cap must hold also when sent mails were purged.
+    "CREATE TABLE digests (left REAL NOT NULL)",
+    """CREATE TABLE workers (
+        name TEXT PRIMARY KEY,
+        leader INTEGER NOT NULL,
+        at REAL NOT NULL,
+        figures TEXT NOT NULL
+    )""",
+)
+
+# The samples of a group mostly show the same traceback, and it is ten times as long as the rest of them: in a storm
+# the outbox wrote little else.
+_SECOND = (
+    "CREATE TABLE tracebacks (digest INTEGER PRIMARY KEY, text BLOB NOT NULL)",
+    "ALTER TABLE samples ADD COLUMN traceback INTEGER",
+    "CREATE INDEX samples_by_traceback ON samples (traceback)",
+    """CREATE TRIGGER tracebacks_without_sample AFTER DELETE ON samples
+        WHEN NOT EXISTS (SELECT 1 FROM samples WHERE traceback = OLD.traceback)
+        BEGIN DELETE FROM tracebacks WHERE digest = OLD.traceback; END""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+"""Step N leads from version N to N + 1. A published step is never changed; a new one is added."""
+
+
+class Unusable(Exception):
+    """The file is in order, but not for this program to write."""
+
+
+def prepare(database: sqlite3.Connection) -> None:
+    """Make or migrate the tables. Raises Unusable for another program's file or a newer version."""
+    [version] = database.execute("PRAGMA user_version").fetchone()
+    if version == len(MIGRATIONS):
+        check_owner(database)
+        return
+    [tables] = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables:
+        check_owner(database)
+    else:
+        # Both count only before the first table exists.
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    check_version(database)
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        for step in MIGRATIONS[version:]:
+            for statement in step:
+                database.execute(statement)
+        database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        database.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            database.execute("ROLLBACK")
+        raise
+
+
+def check_owner(database: sqlite3.Connection) -> None:
+    """Raise Unusable for a database that is no outbox."""
+    [owner] = database.execute("PRAGMA application_id").fetchone()
+    if owner != APPLICATION_ID:
+        raise Unusable("the file is the database of another program")
+
+
+def check_version(database: sqlite3.Connection) -> None:
+    """Raise Unusable for tables of a later version than this program knows."""
+    [version] = database.execute("PRAGMA user_version").fetchone()
+    if not 0 <= version <= len(MIGRATIONS):
+        raise Unusable(f"the file has version {version}, this program knows up to {len(MIGRATIONS)}")
+
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # asked for below
+
+
+BUSY_SECONDS = 5.0
+"""Seconds to wait for another process that writes."""
+WAL_BYTES = 4 * 1024 * 1024
+"""Bytes the write-ahead log keeps on disk once it was written back."""
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_OUTAGE = {
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOLFS,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+class Database(sqlite3.Connection):
+    """A connection that knows how ids are made in it."""
+
+    in_memory = False
+    next_id: Callable[[], int | None] = staticmethod(lambda: None)
+    """The id for a new row; None lets SQLite choose."""
+
+
+class DatabaseFile:
+    """Opens the file when it is needed, and again when somebody has moved or removed it."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened yet."""
+        self.path = path
+        self.moved_aside: Path | None = None
+        self._database: Database | None = None
+        self._identity: tuple[int, int] | None = None
+        self._suspect = False
+        self._openings = 0
+
+    def connection(self) -> Database:
+        """The open connection. Raises sqlite3.Error, OSError or Unusable."""
+        if self._database is not None and self._identity != _identity(self.path):
+            self.close()
+        if self._database is None:
+            with _alone(self.path):
+                return self._open()
+        return self._database
+
+    def version(self) -> tuple[int, int]:
+        """Differs after a change by another connection, and after a new opening."""
+        [version] = self.connection().execute("PRAGMA data_version").fetchone()
+        return self._openings, version
+
+    def suspect(self) -> None:
+        """Look at the whole file at the next opening."""
+        self.close()
+        self._suspect = True
+
+    def close(self) -> None:
+        """Close the connection, if one is open."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _open(self) -> Database:
+        database = _connect_if_whole(self.path, thoroughly=self._suspect)
+        if database is None:
+            self.moved_aside = _move_aside(self.path)
+            database = _connect(self.path)
+        self._database = database
+        self._suspect = False
+        self._identity = _identity(self.path)
+        self._openings += 1
+        return database
+
+
+def check(path: Path) -> None:
+    """Raise OSError where an outbox can neither be used nor made. What another program keeps there is not touched."""
+    try:
+        with _alone(path), contextlib.closing(_connect(path)) as database:
+            # What may only be read is opened without a complaint.
+            database.execute("BEGIN IMMEDIATE")
+    except (sqlite3.Error, OSError, Unusable) as error:
+        raise OSError(f"{path} cannot be the outbox: {error}") from error
+
+
+def open_memory(next_id: Callable[[], int]) -> Database:
+    """The same tables in memory."""
+    database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=Database)
+    database.row_factory = sqlite3.Row
+    prepare(database)
+    database.execute("PRAGMA foreign_keys = ON")
+    database.in_memory = True
+    database.next_id = next_id
+    return database
+
+
+def _connect_if_whole(path: Path, *, thoroughly: bool) -> Database | None:
+    """None for a damaged file."""
+    database = None
+    try:
+        database = _connect(path)
+        if not thoroughly or database.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok":
+            return database
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+    if database is not None:
+        database.close()
+    return None
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the file itself is broken."""
+    return _code(error) in _DAMAGE
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the file may be in order, but cannot be used now."""
+    return isinstance(error, Unusable) or _code(error) in _OUTAGE
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 for what did not come from it."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _connect(path: Path) -> Database:
+    # Mails hold links that reset a password: nobody else may read them. Never opened when it is
+    # there already: closing it again would drop the locks of this process's other connections.
+    make(path, SECRET_MODE)
+    database = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Database
+    )
+    database.row_factory = sqlite3.Row
+    try:
+        prepare(database)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("PRAGMA foreign_keys = ON")
+        database.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _move_aside(path: Path) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.corrupt-{stamp}-{number}")
+    for suffix in ("-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+    return aside
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Open, migrate and replace the file in one process at a time, where the system has locks for that."""
+    make_folder(path.parent)
+    place = path.with_name(f"{path.name}.opening")
+    if not place.exists():
+        make(place, SECRET_MODE, like=companion(path))
+    lock = os.open(place, os.O_RDWR | os.O_CREAT, SECRET_MODE)
+    try:
+        if fcntl is not None:
+            _wait_for(lock)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _wait_for(lock: int) -> None:
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise Unusable("another process has been opening it for too long") from None
+            time.sleep(0.01)
+        except OSError as error:
+            # SQLite has locks of another kind, and its transactions are whole with them.
+            if not has_no_locks(error):
+                raise
+            return
+        else:
+            return

@@ -1,0 +1,149 @@
+"""Mails as rows: each function is one part of a transaction."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..text.escaping import one_line
+from .stored import NewMail, State, StoredMail
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
+
+    from .database import Database
+
+
+def add(database: Database, mail: NewMail, at: float) -> int:
+    """Store a mail that is due at once, and return its id."""
+    cursor = database.execute(
+        """INSERT INTO mails (id, message_id, kind, subject, data, recipients, created, since, next_try)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
+        (
+            database.next_id(),
+            mail.message_id,
+            mail.kind,
+            one_line(mail.subject),
+            mail.data,
+            json.dumps(mail.recipients),
+            at,
+            at,
+            at,
+        ),
+    )
+    return int(cursor.fetchone()[0])
+
+
+def next_due(database: Database, now: float) -> StoredMail | None:
+    """The waiting mail whose time has come first: one that always fails cannot keep the others waiting."""
+    row = database.execute(
+        """SELECT * FROM mails WHERE state = 'waiting' AND next_try <= ?
+        ORDER BY next_try, created, abs(id) LIMIT 1""",
+        (now,),
+    ).fetchone()
+    return None if row is None else _mail(row)
+
+
+def listed(database: Database, state: State | None, limit: int) -> list[StoredMail]:
+    """The newest first."""
+    rows = database.execute(
+        """SELECT * FROM mails WHERE :state IS NULL OR state = :state
+        ORDER BY created DESC, abs(id) DESC LIMIT :limit""",
+        {"state": state, "limit": limit},
+    )
+    return [_mail(row) for row in rows]
+
+
+def sent(database: Database, mail: int, answer: str, at: float) -> None:
+    """All waiting recipients were served."""
+    database.execute(
+        "UPDATE mails SET state = 'sent', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?",
+        (one_line(answer), at, mail),
+    )
+
+
+def failed(database: Database, mail: int, reason: str, next_try: float) -> None:
+    """Try again at `next_try`."""
+    database.execute(
+        "UPDATE mails SET tries = tries + 1, last_error = ?, next_try = ? WHERE id = ? AND state = 'waiting'",
+        (one_line(reason), next_try, mail),
+    )
+
+
+def dead(database: Database, mail: int, reason: str, at: float) -> None:
+    """Never try again unless told to."""
+    database.execute(
+        "UPDATE mails SET state = 'dead', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?",
+        (one_line(reason), at, mail),
+    )
+
+
+class Outcome(NamedTuple):
+    """What one try did for each recipient."""
+
+    served: tuple[str, ...]
+    refused: Mapping[str, str]
+    """For good, with the server's words."""
+    waiting: tuple[str, ...]
+    next_try: float | None
+    """When the waiting are tried; None when somebody else decides."""
+
+
+def partly(database: Database, mail: int, outcome: Outcome, at: float) -> None:
+    """Let the refused become a dead letter of their own, so that a retry spares the others."""
+    if outcome.refused:
+        reason = "; ".join(f"{address}: {words}" for address, words in outcome.refused.items())
+        database.execute(
+            """INSERT INTO mails (id, message_id, kind, subject, data, recipients, tries, created, since, next_try,
+                last_error, state, finished)
+            SELECT ?, message_id, kind, subject, data, ?, tries + 1, created, since, next_try, ?, 'dead', ?
+            FROM mails WHERE id = ?""",
+            (database.next_id(), json.dumps(list(outcome.refused)), one_line(reason), at, mail),
+        )
+    if outcome.waiting:
+        database.execute(
+            """UPDATE mails SET tries = tries + (:at IS NOT NULL), next_try = coalesce(:at, next_try),
+                recipients = :recipients WHERE id = :id AND state = 'waiting'""",
+            {"recipients": json.dumps(outcome.waiting), "at": outcome.next_try, "id": mail},
+        )
+    elif outcome.served:
+        sent(database, mail, "", at)
+        database.execute("UPDATE mails SET recipients = ? WHERE id = ?", (json.dumps(outcome.served), mail))
+    else:
+        database.execute("DELETE FROM mails WHERE id = ?", (mail,))
+
+
+def retry(database: Database, mail: int | None, now: float) -> int:
+    """Make dead and waiting mails due now, one or all; returns how many."""
+    return database.execute(
+        """UPDATE mails SET next_try = :now, finished = NULL,
+            since = CASE state WHEN 'dead' THEN :now ELSE since END,
+            tries = CASE state WHEN 'dead' THEN 0 ELSE tries END,
+            state = 'waiting'
+        WHERE state != 'sent' AND (:mail IS NULL OR id = :mail)""",
+        {"now": now, "mail": mail},
+    ).rowcount
+
+
+def purge(database: Database, before: float | None, states: Sequence[State]) -> int:
+    """Remove finished mails; returns how many."""
+    return sum(
+        database.execute(
+            "DELETE FROM mails WHERE state = :state AND (:before IS NULL OR finished < :before)",
+            {"state": state, "before": before},
+        ).rowcount
+        for state in states
+    )
+
+
+def earliest_try(database: Database) -> float | None:
+    """When the next waiting mail is due."""
+    [at] = database.execute("SELECT min(next_try) FROM mails WHERE state = 'waiting'").fetchone()
+    return None if at is None else float(at)
+
+
+def _mail(row: sqlite3.Row) -> StoredMail:
+    values = dict(row)
+    values["recipients"] = tuple(json.loads(values["recipients"]))
+    return StoredMail(**values)

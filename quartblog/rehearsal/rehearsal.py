@@ -1,0 +1,227 @@
+"""A storm of failures -> the real pipeline in a folder of its own -> what it did with them.
+
+Nothing real is touched: files and outbox are temporary, the mail server is a private one of this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email
+import email.policy
+import logging
+import re
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quartblog.delivery.capture.handler import BoundedQueueHandler
+from quartblog.delivery.delivery import Delivery
+from quartblog.delivery.mail.schedule import HOUR
+from quartblog.delivery.mail.sender import Sender
+from quartblog.delivery.options import OutboxOptions
+from quartblog.delivery.store.outbox import Outbox
+from quartblog.rehearsal.report import Peaks, Percentiles, Rehearsed
+from quartblog.rehearsal.server import RehearsalServer
+from quartblog.rehearsal.storm import TICK, Storm, kinds_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from quartblog.delivery.options import FileOptions, MailingOptions, MailOptions, QueueOptions
+    from quartblog.rehearsal.report import Plan
+    from quartblog.rehearsal.server import Taken
+
+PROBES = 20
+"""Times a second that somebody looks how long the way to the file and the outbox is."""
+AT_ONCE = 256
+"""Looks that may wait at a time, while the way is long."""
+PATIENCE = 5.0
+"""Seconds to wait for mail after the storm, besides what the plan makes likely."""
+NEXT_DIGEST = 10.0
+"""Seconds after the storm that the next digest is waited for at most, whatever batch_seconds says."""
+DRAINING = 60.0
+"""Seconds the queue may take to empty after the storm."""
+MANY = 10_000
+"""Groups and mails that are looked at."""
+
+_COUNTED = re.compile(r"\b(\d+) errors?\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The configuration that is rehearsed."""
+
+    queue: QueueOptions
+    file: FileOptions
+    mail: MailOptions
+    """Only its texts and its timeout count: the server is the rehearsal's own."""
+    mailing: MailingOptions
+    """Without its routes: nobody else is to be told."""
+
+
+def rehearse(stage: Stage, plan: Plan) -> Rehearsed:
+    """Let the plan happen to the configuration, and tell what came of it; takes about plan.seconds, at times longer.
+
+    Adds a handler to the root logger meanwhile, so it belongs into a process of its own.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="rehearsal-") as folder,
+        RehearsalServer(delay=plan.smtp_delay, down=plan.smtp_down) as server,
+    ):
+        outbox = Outbox(Path(folder) / "outbox.sqlite3")
+        try:
+            return _Rehearsal(_inside(stage, Path(folder), server.port), plan, server, outbox).run()
+        finally:
+            outbox.close()
+
+
+def _inside(stage: Stage, folder: Path, port: int) -> Stage:
+    """The same configuration where it harms nobody."""
+    return replace(
+        stage,
+        file=replace(stage.file, path=folder / stage.file.path.name),
+        mail=replace(stage.mail, server="127.0.0.1", port=port, tls="none", username="", password=""),
+        mailing=replace(stage.mailing, routes=()),
+    )
+
+
+class _Rehearsal:
+    def __init__(self, stage: Stage, plan: Plan, server: RehearsalServer, outbox: Outbox) -> None:
+        self._stage, self._plan, self._server, self._outbox = stage, plan, server, outbox
+        self._delivery = Delivery(
+            queue=stage.queue,
+            file=stage.file,
+            mail=stage.mail,
+            mailing=stage.mailing,
+            outbox=OutboxOptions(path=outbox.path or Path()),
+        )
+        self._storm = Storm(plan)
+        self._ways: list[float] = []
+        self._depths = Peaks(TICK)
+
+    def run(self) -> Rehearsed:
+        self._outbox.earliest_try()  # Makes the file: a site that runs has it already.
+        self._delivery.start()
+        try:
+            self._server.open()
+            with _probing(self._delivery, self._ways):
+                begun = time.perf_counter()
+                asyncio.run(self._storm.rage(self._look))
+                emptied = self._delivery.drain(DRAINING)
+                drained = time.perf_counter() - begun
+            self._depths.note(drained, 0)
+            refused = self._delivery.refused
+            self._wait_for_mail()
+        finally:
+            self._delivery.stop()
+        in_time = self._server.taken()
+        self._tell_the_rest()
+        return self._report(refused, drained if emptied else None, in_time)
+
+    def _look(self, at: float) -> None:
+        # The marks of those who wait for a drain are in the queue as well.
+        depth = max((handler.records.qsize() for handler in _queue_handlers()), default=0)
+        self._depths.note(at, min(depth, self._stage.queue.size))
+
+    def _wait_for_mail(self) -> None:
+        """Until every kind was told of and no mail waits, for as long as the plan makes likely."""
+        plan, mailing = self._plan, self._stage.mailing
+        patience = PATIENCE + min(mailing.batch_seconds, NEXT_DIGEST) + 3 * plan.smtp_delay
+        if plan.smtp_down:
+            patience += plan.smtp_down + min(mailing.retry_max, mailing.retry_min + 2 * plan.smtp_down)
+        deadline = time.monotonic() + patience
+        while self._awaits_mail() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _awaits_mail(self) -> bool:
+        if self._outbox.earliest_try() is not None:
+            return True
+        if self._outbox.digests_since(time.time() - HOUR) >= self._stage.mailing.mails_per_hour:
+            return False
+        return any(group.reported == 0 for group in self._outbox.unreported(samples=0))
+
+    def _tell_the_rest(self) -> None:
+        """Send what would leave when the window ends."""
+        asyncio.run(Sender(self._outbox, self._stage.mail, self._stage.mailing).work(last=True))
+
+    def _report(self, refused: Mapping[str, int], drained: float | None, in_time: list[Taken]) -> Rehearsed:
+        taken, storm = self._server.taken(), self._storm
+        ways_to_mail = _ways_to_mail(in_time, storm.first_seen)
+        groups = self._outbox.groups(resolved=None, limit=MANY, samples=0)
+        mails = self._outbox.mails(limit=MANY)
+        return Rehearsed(
+            plan=self._plan,
+            lasted=storm.lasted,
+            drained=drained,
+            offered=storm.offered,
+            refused=refused,
+            size=self._stage.queue.size,
+            high_water=max(depth for _, depth in self._depths.samples),
+            depths=tuple(self._depths.samples),
+            call=Percentiles.of(storm.costs),
+            to_file=Percentiles.of(self._ways),
+            to_mail=Percentiles.of(ways_to_mail),
+            told=len(ways_to_mail),
+            grouped=sum(group.count for group in groups),
+            mails=len(taken),
+            counted=sum(map(_counted, taken)),
+            held=sum(group.count - group.reported for group in groups),
+            waiting=sum(mail.state == "waiting" for mail in mails),
+            dead=sum(mail.state == "dead" for mail in mails),
+            tries=sum(mail.tries for mail in mails),
+        )
+
+
+@contextlib.contextmanager
+def _probing(delivery: Delivery, ways: list[float]) -> Iterator[None]:
+    """Measure the way to the file and the outbox at even times, however long it is at the moment."""
+    over = threading.Event()
+
+    def probe() -> None:
+        begun = time.perf_counter()
+        if delivery.drain(DRAINING):
+            ways.append(time.perf_counter() - begun)
+
+    def keep_on(submit: Callable[[Callable[[], None]], object]) -> None:
+        submit(probe)
+        while not over.wait(1 / PROBES):
+            submit(probe)
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rehearsal-probe") as pool:
+        clockwork = threading.Thread(target=keep_on, args=(pool.submit,), name="rehearsal-clockwork")
+        clockwork.start()
+        try:
+            yield
+        finally:
+            over.set()
+            clockwork.join()
+
+
+def _queue_handlers() -> list[BoundedQueueHandler]:
+    return [handler for handler in logging.root.handlers if isinstance(handler, BoundedQueueHandler)]
+
+
+def _parsed(mail: Taken) -> tuple[str, str]:
+    """Subject and text, decoded."""
+    message = email.message_from_bytes(mail.data, policy=email.policy.default)
+    body = message.get_body(("plain",))
+    return str(message["Subject"]), "" if body is None else str(body.get_content())
+
+
+def _counted(mail: Taken) -> int:
+    found = _COUNTED.search(_parsed(mail)[0])
+    return int(found[1]) if found else 0
+
+
+def _ways_to_mail(mails: list[Taken], first_seen: Mapping[int, float]) -> list[float]:
+    """For each kind of failure that was mailed: seconds from its first failure to the mail that told of it."""
+    told: dict[int, float] = {}
+    for mail in mails:
+        for kind in kinds_in(_parsed(mail)[1]):
+            told.setdefault(kind, mail.at)
+    return [at - first_seen[kind] for kind, at in told.items()]
