@@ -31,7 +31,7 @@ FIELDS = {
 }
 LOG_LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR: Exception on request GET /errors/rehearsal"
-    r" \[in /\S+/app\.py:\d+\] \[error [0-9a-z]{12}\]"
+    r" \[in /\S+/app\.py:\d+\] \[id [0-9a-z]{12}\]"
 )
 
 
@@ -111,4 +111,4 @@ async def test_the_log_line_keeps_its_form(visitor: Visitor, log: LogFile) -> No
     page = await visitor.get("/errors/rehearsal")
 
     assert LOG_LINE.fullmatch(log.failure())
-    assert log.failure().endswith(f"[error {page.headers['X-Error-Id']}]")
+    assert log.failure().endswith(f"[id {page.headers['X-Error-Id']}]")

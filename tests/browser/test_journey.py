@@ -36,7 +36,7 @@ async def test_a_new_user_gets_from_the_first_page_to_an_error_in_the_inbox(tmp_
         server = servers.quartblog(folder, f"--port={server.url.rpartition(':')[2]}")
         error_id = await meet_an_error(tab, server.url)
 
-        eventually(lambda: f"[error {error_id}]" in server.log)
+        eventually(lambda: f"[id {error_id}]" in server.log)
         [mail] = mail_server.wait_for(1)
         assert "博客异常" in mail.subject
         assert error_id in mail.text

@@ -73,7 +73,7 @@ def test_terminal_log_file_and_outbox_tell_the_same_id(quartblog: Command, folde
     told = error_id(result)
     assert "Error: quartblog user create failed unexpectedly (RuntimeError): " in result.stderr
     [line] = [line for line in log_file(folder).splitlines() if " ERROR: " in line]
-    assert line.endswith(f"[error {told}]")
+    assert line.endswith(f"[id {told}]")
     assert "Traceback (most recent call last):" in log_file(folder)
     [group] = json.loads(quartblog("errors", "list", "--json").stdout)
     assert (group["latest_error_id"], group["route"]) == (told, "quartblog user create")

@@ -277,7 +277,7 @@ def test_several_processes_write_one_file_and_rotate_it_together(path: Path) -> 
 
     files = [one for one in path.parent.iterdir() if one.name.startswith("site")]
     text = "".join(one.read_text() for one in files)
-    found = re.findall(r"^\S+ \S+ ERROR: ([abcd]-\d{3})-x{200} \[in .*\] \[error \w{12}\]$", text, re.MULTILINE)
+    found = re.findall(r"^\S+ \S+ ERROR: ([abcd]-\d{3})-x{200} \[in .*\] \[id \w{12}\]$", text, re.MULTILINE)
     assert len(files) > 5
     assert sorted(found) == [f"{name}-{number:03d}" for name in "abcd" for number in range(500)]
     assert text.count("Traceback (most recent call last):\n") == 2_000

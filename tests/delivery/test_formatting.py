@@ -45,12 +45,12 @@ class Unformattable(Exception):
         raise RuntimeError("not even that")
 
 
-def test_the_line_is_the_contract_and_then_the_error_id() -> None:
+def test_the_line_is_the_contract_and_then_the_id() -> None:
     line = TextFormatter().format(record(error_id="0123456789ab"))
 
     assert re.fullmatch(
         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR: it failed"
-        r" \[in /srv/blog/app\.py:12\] \[error 0123456789ab\]",
+        r" \[in /srv/blog/app\.py:12\] \[id 0123456789ab\]",
         line,
     )
 

@@ -337,7 +337,7 @@ def test_a_record_that_cannot_be_queued_is_a_line_that_says_why_with_the_id_of_i
     with delivering(tmp_path) as delivery, scope() as work:
         logging.root.handle(record)
         assert delivery.drain()
-        found = re.search(r"ERROR: \((.*)\) \[in a.py:1\] \[error (\w+)\]", (tmp_path / "site.log").read_text())
+        found = re.search(r"ERROR: \((.*)\) \[in a.py:1\] \[id (\w+)\]", (tmp_path / "site.log").read_text())
 
     assert found
     assert "could not be" in found[1]

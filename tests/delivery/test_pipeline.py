@@ -100,7 +100,7 @@ def test_one_failure_carries_one_id_to_the_file_and_to_the_mail(
     assert f"ids {work.error_id}" in text.splitlines()
     assert "ZeroDivisionError: division by zero" in text
     log = path.read_text()
-    assert re.search(rf"ERROR: the division failed \[in .*:\d+\] \[error {work.error_id}\]\nTrace", log)
+    assert re.search(rf"ERROR: the division failed \[in .*:\d+\] \[id {work.error_id}\]\nTrace", log)
 
 
 def test_an_error_outside_of_a_request_has_one_id_everywhere(
@@ -114,7 +114,7 @@ def test_an_error_outside_of_a_request_has_one_id_everywhere(
     fail(app_logger)
     assert delivery.drain(mail=True)
 
-    found = re.search(r"\[error (\w{12})\]", path.read_text())
+    found = re.search(r"\[id (\w{12})\]", path.read_text())
     assert found
     assert f"ids {found[1]}" in told(accepting_server.mails[0]).splitlines()
 

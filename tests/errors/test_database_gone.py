@@ -51,7 +51,7 @@ def assert_told_to_wait(page: Page, log: LogFile) -> None:
     assert page.headers["Retry-After"] == "10"
     assert "服务暂时不可用" in page.text
     assert page.headers["X-Error-Id"] in page.text
-    assert log.failure().endswith(f"[error {page.headers['X-Error-Id']}]")
+    assert log.failure().endswith(f"[id {page.headers['X-Error-Id']}]")
 
 
 @pytest.mark.parametrize("instead", ["a folder", "something else"])

@@ -70,7 +70,7 @@ async def test_page_header_and_log_line_show_the_same_id(visitor: Visitor, log: 
     error_id = page.headers["X-Error-Id"]
     assert len(error_id) == 12
     assert f"<code>{error_id}</code>" in page.text
-    assert log.failure().endswith(f"[error {error_id}]")
+    assert log.failure().endswith(f"[id {error_id}]")
     assert "tests.errors" not in page.text
     assert "Bug: 100 % wrong" in log.text
 
@@ -80,7 +80,7 @@ async def test_a_failure_is_recorded_once(visitor: Visitor, log: LogFile, path: 
     page = await visitor.get(path)
 
     assert page.status in {500, 503}
-    assert log.failure().endswith(f"[error {page.headers['X-Error-Id']}]")
+    assert log.failure().endswith(f"[id {page.headers['X-Error-Id']}]")
     assert page.headers["X-Error-Id"] in page.text
 
 
@@ -216,7 +216,7 @@ async def test_a_failing_background_task_is_recorded_under_its_request(
     await asyncio.gather(*app.background_tasks, return_exceptions=True)
 
     assert page.status == 200
-    assert "[error " in log.failure()
+    assert "[id " in log.failure()
 
 
 async def test_a_rehearsal_fails_whatever_is_asked(visitor: Visitor, log: LogFile) -> None:

@@ -20,7 +20,7 @@ async def test_a_loggers_error_arrives_once(log: LogFile, name: str) -> None:
     logging.getLogger(name).error("out of %s", "luck")
 
     assert ": out of luck [in " in log.failure()
-    assert "[error " in log.failure()
+    assert "[id " in log.failure()
 
 
 async def test_what_the_event_loop_reports_arrives(app: Quart, log: LogFile) -> None:

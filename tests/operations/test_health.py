@@ -52,7 +52,7 @@ async def test_without_its_database_it_is_alive_but_not_ready(
     }
     # A probe asks every few seconds: it must not call the operator each time.
     assert log.failures == []
-    assert f"[error {error_id}]" in log.text
+    assert f"[id {error_id}]" in log.text
     assert (await visitor.get("/healthz")).status == 200
 
 

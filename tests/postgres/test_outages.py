@@ -46,7 +46,7 @@ def is_excused(page: Page, log: LogFile) -> bool:
     assert int(page.headers["Retry-After"]) > 0
     error_id = page.headers["X-Error-Id"]
     assert error_id in page.text
-    return [line.endswith(f"[error {error_id}]") for line in log.failures].count(True) == 1
+    return [line.endswith(f"[id {error_id}]") for line in log.failures].count(True) == 1
 
 
 @pytest.fixture

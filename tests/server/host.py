@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.support.smtp import Mail
 
 _RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} )", re.MULTILINE)
-_ERROR_ID = re.compile(r" \[error (\w+)\]$", re.MULTILINE)
+_ERROR_ID = re.compile(r" \[id (\w+)\]$", re.MULTILINE)
 _TOLD = re.compile(r"^(\d+) new, (\d+) altogether", re.MULTILINE)
 
 

@@ -27,5 +27,5 @@ def test_the_running_site_mails_what_a_command_recorded(servers: Servers, mail_s
     eventually(lambda: mail_server.mails)
     assert told[1] in mail_server.mails[0].text
     assert "quartblog user admin" in mail_server.mails[0].text
-    assert f"[error {told[1]}]" in site.log
+    assert f"[id {told[1]}]" in site.log
     assert site.stop() == 0

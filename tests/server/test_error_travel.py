@@ -44,7 +44,7 @@ def test_one_failure_has_one_id_in_page_header_file_and_mail(servers: Servers, m
     assert "quartblog.errors.rehearsal.Rehearsal: " in mail.text
     [line] = [line for line in server.log.splitlines() if error_id in line]
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR: .* \[in .*:\d+\] \[error " + error_id + r"\]", line
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR: .* \[in .*:\d+\] \[id " + error_id + r"\]", line
     )
 
 
@@ -103,7 +103,7 @@ def test_two_workers_share_one_log_that_rotates_under_load(servers: Servers) -> 
     assert len(files) > 5
     records = re.split(r"^(?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} )", server.log, flags=re.MULTILINE)
     errors = [record for record in records if " ERROR: " in record]
-    assert Counter(re.search(r"\[error (\w+)\]$", error, re.MULTILINE)[1] for error in errors) == answered  # type: ignore[index]
+    assert Counter(re.search(r"\[id (\w+)\]$", error, re.MULTILINE)[1] for error in errors) == answered  # type: ignore[index]
     assert len({re.sub(r"\A.*\n", "", error) for error in errors}) == 1, "every traceback is whole"
 
 

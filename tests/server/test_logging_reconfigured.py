@@ -32,5 +32,5 @@ def test_a_logging_configuration_of_the_servers_own_hides_no_error(servers: Serv
     failed = server.client().get("/errors/rehearsal")
 
     assert failed.status == 500
-    eventually(lambda: f"[error {failed.headers['X-Error-Id']}]" in server.log)
+    eventually(lambda: f"[id {failed.headers['X-Error-Id']}]" in server.log)
     assert '"delivery":"ok"' in server.client().get("/readyz").text

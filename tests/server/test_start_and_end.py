@@ -23,7 +23,7 @@ def test_a_signal_ends_it_cleanly_and_every_error_is_in_the_file(servers: Server
 
     assert server.stop(number) == 0
 
-    assert sorted(re.findall(r"\[error (\w+)\]", server.log)) == sorted(answered)
+    assert sorted(re.findall(r"\[id (\w+)\]", server.log)) == sorted(answered)
     assert server.stderr == ""
 
 
@@ -51,7 +51,7 @@ def test_hypercorn_itself_serves_a_migrated_database(servers: Servers) -> None:
     assert len(server.workers) == 2
     assert server.client().get("/").status == 200
     error_id = failed.headers["X-Error-Id"]
-    eventually(lambda: f"[error {error_id}]" in server.log)
+    eventually(lambda: f"[id {error_id}]" in server.log)
     assert server.stop() == 0
 
 
@@ -101,7 +101,7 @@ def test_workers_whose_parent_is_killed_end_in_order_and_leave_the_port(servers:
         os.kill(worker, signal.SIGTERM)
 
     assert server.ended() == -signal.SIGKILL
-    assert sorted(re.findall(r"\[error (\w+)\]", server.log)) == sorted(answered)
+    assert sorted(re.findall(r"\[id (\w+)\]", server.log)) == sorted(answered)
     port = server.url.rpartition(":")[2]
     again = servers.start([sys.executable, "-m", "quartblog.cli", "run", f"--port={port}"], folder)
     assert again.wait_for_address().client().get("/").status == 200

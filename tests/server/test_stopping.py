@@ -106,7 +106,7 @@ def test_a_hangup_puts_new_workers_in_the_place_of_the_old_and_loses_nothing(ser
     eventually(lambda: len(server.workers) == 2 and not set(server.workers) & set(before))
     assert server.client().get("/hello").status == 200
     assert server.stop() == 0
-    assert sorted(re.findall(r"\[error (\w+)\]", server.log)) == sorted(answered)
+    assert sorted(re.findall(r"\[id (\w+)\]", server.log)) == sorted(answered)
     assert server.stderr == ""
 
 
@@ -203,7 +203,7 @@ def test_a_task_that_ends_the_program_is_a_failure_of_its_request_alone(odd_site
     assert odd_site.client().get("/hello").status == 200
     assert odd_site.workers == workers
     assert odd_site.stop() == 0
-    ids = re.findall(r" ERROR: .* \[error (\w+)\]", odd_site.log)
+    ids = re.findall(r" ERROR: .* \[id (\w+)\]", odd_site.log)
     assert sorted(ids) == sorted(page.headers["X-Error-Id"] for page in failed)
     assert name in odd_site.log
 

@@ -16,7 +16,7 @@ WORKERS = 4
 EACH = 250
 MINUTE = 60.0
 RECORD = re.compile(
-    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR: request \d+ failed \[in \S+:\d+\] \[error \w+\]\n"
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR: request \d+ failed \[in \S+:\d+\] \[id \w+\]\n"
     r"Traceback \(most recent call last\):\n"
     r"  File \S+ line \d+, in fail\n"
     r"    view\(kind, number\)\n(?:    [~^]+\n)?"

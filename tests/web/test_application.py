@@ -54,7 +54,7 @@ async def test_a_developer_sees_the_traceback_and_it_is_recorded_as_usual(
     assert "rehearsal.py" in page.text
     line = debug_log.failure()
     assert "Exception on request GET /errors/rehearsal/<path:below> [in " in line
-    assert line.endswith(f"[error {page.headers['X-Error-Id']}]")
+    assert line.endswith(f"[id {page.headers['X-Error-Id']}]")
     assert "quartblog.errors.rehearsal.Rehearsal: this error was asked for" in debug_log.text
     assert "canary-4711" not in debug_log.text
     assert debug_log.delivery.drain(mail=True)
@@ -67,7 +67,7 @@ async def test_what_fails_outside_of_every_handler_is_recorded_too(debugged: Qua
     page = await Visitor(debugged).get("/")
 
     assert "out of everything" in page.text
-    assert debug_log.failure().endswith(f"[error {page.headers['X-Error-Id']}]")
+    assert debug_log.failure().endswith(f"[id {page.headers['X-Error-Id']}]")
     assert "ExceptionGroup" not in debug_log.text
 
 

@@ -39,7 +39,7 @@ def exception_text(record: logging.LogRecord) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`time LEVEL: message [in path:line] [error id]`, then the traceback.
+    """`time LEVEL: message [in path:line] [id id]`, then the traceback.
 
     Control characters of message and path are escaped, so one record is one line; those of the
     traceback are escaped too, except for its line feeds and tabs. Otherwise the traceback is
@@ -60,7 +60,7 @@ class TextFormatter(logging.Formatter):
             f" [in {record.pathname}:{record.lineno}]"
         )
         if error_id := getattr(record, "error_id", None):
-            line += f" [error {error_id}]"
+            line += f" [id {error_id}]"
         blocks = [self._shown(raw) for raw in (exception_text(record), record.stack_info) if raw]
         return "\n".join([one_line(line), *blocks])
 
