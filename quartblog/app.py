@@ -4,8 +4,8 @@ import asyncio
 import gc
 import logging
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from quart import Quart
@@ -14,9 +14,9 @@ from quartblog import auth, migrations
 from quartblog.auth.views import blueprint as auth_blueprint
 from quartblog.database import EXTENSION as DATABASE
 from quartblog.database import Database
-from quartblog.delivery import Delivery, FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route
+from quartblog.delivery import Delivery
 from quartblog.errors import pages, rehearsal
-from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated, SettingsError
+from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated
 from quartblog.operations import health
 from quartblog.operations.reload import Watcher
 from quartblog.posts.views import blueprint as posts_blueprint
@@ -24,6 +24,7 @@ from quartblog.profile.avatar import avatar
 from quartblog.profile.views import blueprint as profile_blueprint
 from quartblog.serving import connections, faults
 from quartblog.settings import Settings, config_file, load_settings, secret_key
+from quartblog.settings.options import delivery_options
 from quartblog.web import csrf, headers, hosts, i18n, last_resort, limits, static
 from quartblog.web.application import Application, drop_threaded_context
 
@@ -81,99 +82,12 @@ def check_options(settings: Settings) -> None:
     _database(settings)
 
 
-@contextmanager
-def _named(place: str) -> Iterator[None]:
-    """Say where a value stands that the part it is for refuses, though the settings have let it pass."""
-    try:
-        yield
-    except ValueError as error:
-        raise SettingsError(f"{place}: {error}") from error
-
-
 def _make_logger(app: Quart) -> None:
     """Let Quart make its logger now, without a handler of its own, which would write to stderr what is not redacted."""
     present = logging.NullHandler()
     logger.addHandler(present)
     assert app.logger is logger  # noqa: S101 - by the same name, and kept from now on
     logger.removeHandler(present)
-
-
-def queue_options(settings: Settings) -> QueueOptions:
-    """How records wait until they are written, and what they take along."""
-    section = settings.delivery
-    return QueueOptions(
-        size=section.queue_size,
-        reserve=section.reserve,
-        overflow=section.overflow,
-        block_ms=section.block_ms,
-        breadcrumbs=section.breadcrumbs,
-        redact=section.redact,
-    )
-
-
-def file_options(settings: Settings) -> FileOptions:
-    """The log file."""
-    section = settings.logging
-    return FileOptions(
-        path=section.directory / section.filename,
-        max_bytes=section.max_bytes,
-        backup_count=section.backup_count,
-        level=section.level,
-        format=section.format,
-        compress=section.compress,
-        utc=section.utc,
-    )
-
-
-def delivery_options(settings: Settings, *, mail: bool) -> dict[str, Any]:
-    """All that Delivery takes; without `mail`, none is sent. Raise SettingsError."""
-    with _named("[logging]"):
-        file = file_options(settings)
-    with _named("[delivery]"):
-        return {
-            "queue": queue_options(settings),
-            "file": file,
-            "mail": mail_options(settings) if mail else None,
-            "outbox": OutboxOptions(settings.delivery.outbox),
-            "mailing": mailing_options(settings),
-        }
-
-
-def mail_options(settings: Settings) -> MailOptions | None:
-    """What the delivery needs to send mail, None where no mail server is set. Raise SettingsError where it cannot."""
-    mail = settings.mail
-    if not mail.server:
-        return None
-    options = MailOptions(
-        server=mail.server,
-        port=mail.port,
-        tls=mail.tls,
-        username=mail.username,
-        password=mail.password.get_secret_value(),
-        sender=mail.sender or mail.admins[0],
-        admins=mail.admins,
-        timeout=mail.timeout,
-        site=settings.site.name,
-        allow_plain_login=mail.allow_plain_login,
-        command="quartblog",
-    )
-    if options.problem is not None:
-        raise SettingsError(f"[mail]: {options.problem}")
-    return options
-
-
-def mailing_options(settings: Settings) -> MailingOptions:
-    """When mails leave, how long they are tried and who else reads them."""
-    section = settings.delivery
-    return MailingOptions(
-        batch_seconds=section.batch_seconds,
-        window_seconds=section.window_seconds,
-        mails_per_hour=section.mails_per_hour,
-        retry_min=section.retry_min,
-        retry_max=section.retry_max,
-        retry_for=section.retry_for,
-        routes=tuple(Route(route.to, route.level, route.logger, route.path) for route in section.routes),
-    )
 
 
 def _config(settings: Settings) -> dict[str, object]:

@@ -22,6 +22,7 @@ ALLOWED = {
     "errors.exceptions": (),
     "delivery": (),
     "settings": ("errors.exceptions",),
+    "settings.options": ("delivery", "errors.exceptions", "settings"),
     "database": ("database_errors", "errors.exceptions", "sqlite_connection"),
     "models": ("database",),
     "migrations": ("database", "errors.exceptions", "paths"),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from quartblog.app import mailing_options
 from quartblog.cli import mails, rehearse
 from quartblog.cli import status as state
 from quartblog.cli.invocation import ROWS, Finite
@@ -18,6 +17,7 @@ from quartblog.cli.site_outbox import anybody_mails, opened
 from quartblog.delivery.store.stored import State
 from quartblog.delivery.text.escaping import json_safe
 from quartblog.errors.exceptions import SettingsError
+from quartblog.settings.options import mailing_options
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation

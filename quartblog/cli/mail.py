@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quartblog.app import mail_options, mailing_options
 from quartblog.cli import ownership
 from quartblog.cli.mails import TEST
 from quartblog.cli.output import count, say
@@ -21,6 +20,7 @@ from quartblog.delivery import Outbox, new_message
 from quartblog.delivery.mail.leader import LeaderLock
 from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.options import bare_address
+from quartblog.settings.options import mail_options, mailing_options
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quartblog.app import file_options, mail_options, mailing_options, queue_options
 from quartblog.cli.invocation import Finite
 from quartblog.cli.output import as_json, count, table
 from quartblog.cli.plot import peaks, plot
@@ -17,6 +16,7 @@ from quartblog.delivery import MailOptions
 from quartblog.rehearsal.rehearsal import Stage, rehearse
 from quartblog.rehearsal.report import AT_RISK, Plan, suggestions
 from quartblog.rehearsal.storm import FRAMES
+from quartblog.settings.options import file_options, mail_options, mailing_options, queue_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from quartblog.app import check_options, create_app, delivery_options
+from quartblog.app import check_options, create_app
 from quartblog.cli.database import bring_up_to_date
 from quartblog.cli.output import say
 from quartblog.delivery import Delivery
@@ -20,6 +19,7 @@ from quartblog.serving import parent
 from quartblog.serving.configuration import configuration, listen, warnings
 from quartblog.settings import permissions, secret_key
 from quartblog.settings.kinds import is_loopback
+from quartblog.settings.options import failure_options
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
@@ -98,11 +98,8 @@ def _greet(settings: Settings, address: str) -> None:
 def _report(settings: Settings, text: str) -> None:
     """Say on standard error, in the log file and to the outbox what no worker can say."""
     say(f"Error: {text}", err=True)
-    options = delivery_options(settings, mail=False)
-    # The file is not told that a delivery begins and does not mail: the next start does.
-    options["file"] = replace(options["file"], level="ERROR")
     try:
-        with Delivery(**options):
+        with Delivery(**failure_options(settings)):
             logger.error(text)
     except Exception as error:  # noqa: BLE001 - the disk may be full or gone, and the end must go on
         say(f"Error: the log could not be written: {error}", err=True)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from quartblog.app import delivery_options
 from quartblog.delivery import Delivery, current_scope
 from quartblog.delivery.interrupts import reraise_interrupt
+from quartblog.settings.options import failure_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,9 +58,7 @@ def breadcrumbs(work: Scope) -> Iterator[None]:
 
 def record(error: Exception, work: Scope, settings: Settings) -> str | None:
     """Record the failure in its scope; the line to show, None where the log file did not take it."""
-    options = delivery_options(settings, mail=False)
-    # The file is not told that a delivery begins and does not mail: that is so by design.
-    options["file"] = replace(options["file"], level="ERROR")
+    options = failure_options(settings)
     work.keep_crumbs(settings.delivery.breadcrumbs)
     with Delivery(**options) as delivery:
         logger.error("Exception in the command %s", work.route, exc_info=error)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.app import create_app, delivery_options
+from quartblog.app import create_app
 from quartblog.delivery import Delivery, Outbox, QueueOptions
 from quartblog.operations import reload
 from quartblog.operations.reload import Watcher
 from quartblog.settings import load_settings
+from quartblog.settings.options import delivery_options
 from tests.support.browsing import Visitor
 from tests.support.smtp import MailServer
 

@@ -3,9 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
-from quartblog.app import create_app, mail_options
+from quartblog.app import create_app
 from quartblog.errors.exceptions import SettingsError
 from quartblog.settings import Settings
+from quartblog.settings.options import mail_options
 
 
 def settings(**mail: object) -> Settings:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from quartblog.app import mail_options, mailing_options
 from quartblog.delivery import Route
 from quartblog.settings import Settings
 from quartblog.settings.masking import shown
+from quartblog.settings.options import mail_options, mailing_options
 
 Load = Callable[..., Settings]
 Problems = Callable[..., list[str]]

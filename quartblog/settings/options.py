@@ -1,0 +1,123 @@
+"""Settings -> the options of the log delivery: the only module that knows both."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypedDict
+
+from quartblog.delivery import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route
+from quartblog.errors.exceptions import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quartblog.settings.sections import Settings
+
+COMMAND = "quartblog"
+"""The command that digests name: it has `errors show` and `errors resolve`."""
+
+
+class DeliveryOptions(TypedDict):
+    """The keywords of Delivery and of Delivery.reconfigure."""
+
+    queue: QueueOptions
+    file: FileOptions
+    mail: MailOptions | None
+    outbox: OutboxOptions
+    mailing: MailingOptions
+
+
+def delivery_options(settings: Settings, *, mail: bool) -> DeliveryOptions:
+    """Return everything that Delivery takes; `mail=False` sends none. Raise SettingsError, which names the section."""
+    with _named("[logging]"):
+        file = file_options(settings)
+    with _named("[delivery]"):
+        return {
+            "queue": queue_options(settings),
+            "file": file,
+            "mail": mail_options(settings) if mail else None,
+            "outbox": OutboxOptions(settings.delivery.outbox),
+            "mailing": mailing_options(settings),
+        }
+
+
+def failure_options(settings: Settings) -> DeliveryOptions:
+    """Return the options of a process that records its own failure and ends: it sends no mail. Raise SettingsError."""
+    options = delivery_options(settings, mail=False)
+    # At INFO the delivery would log its start, and that it sends no mail, around the one record.
+    options["file"] = replace(options["file"], level="ERROR")
+    return options
+
+
+def queue_options(settings: Settings) -> QueueOptions:
+    """Return how records wait for the listener, and what they take along."""
+    section = settings.delivery
+    return QueueOptions(
+        size=section.queue_size,
+        reserve=section.reserve,
+        overflow=section.overflow,
+        block_ms=section.block_ms,
+        breadcrumbs=section.breadcrumbs,
+        redact=section.redact,
+    )
+
+
+def file_options(settings: Settings) -> FileOptions:
+    """Return where and how the log file is written."""
+    section = settings.logging
+    return FileOptions(
+        path=section.directory / section.filename,
+        max_bytes=section.max_bytes,
+        backup_count=section.backup_count,
+        level=section.level,
+        format=section.format,
+        compress=section.compress,
+        utc=section.utc,
+    )
+
+
+def mail_options(settings: Settings) -> MailOptions | None:
+    """Return what sends mail, None where no mail server is set. Raise SettingsError where no mail can be sent."""
+    mail = settings.mail
+    if not mail.server:
+        return None
+    options = MailOptions(
+        server=mail.server,
+        port=mail.port,
+        tls=mail.tls,
+        username=mail.username,
+        password=mail.password.get_secret_value(),
+        sender=mail.sender or mail.admins[0],
+        admins=mail.admins,
+        timeout=mail.timeout,
+        site=settings.site.name,
+        allow_plain_login=mail.allow_plain_login,
+        command=COMMAND,
+    )
+    if options.problem is not None:
+        raise SettingsError(f"[mail]: {options.problem}")
+    return options
+
+
+def mailing_options(settings: Settings) -> MailingOptions:
+    """Return when mails leave, how long they are tried and who else reads them."""
+    section = settings.delivery
+    return MailingOptions(
+        batch_seconds=section.batch_seconds,
+        window_seconds=section.window_seconds,
+        mails_per_hour=section.mails_per_hour,
+        retry_min=section.retry_min,
+        retry_max=section.retry_max,
+        retry_for=section.retry_for,
+        routes=tuple(Route(route.to, route.level, route.logger, route.path) for route in section.routes),
+    )
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Name the section of a value that the delivery refuses, though the settings have let it pass."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(f"{place}: {error}") from error
