@@ -47,6 +47,7 @@ TOP_LEVEL = {
     "hypercorn.toml",
     "pyproject.toml",
     "README.md",
+    "docs",
     "CHANGELOG.md",
     "LICENSE",
 }
