@@ -74,7 +74,7 @@ def test_hypercorn_itself_names_a_setting_that_cannot_be_used(servers: Servers) 
 
 
 def test_a_killed_worker_ends_the_server_which_says_so(servers: Servers) -> None:
-    """docs/operating.md, "Run it as a service": a service manager has to start it again, so it must be able to see the failure."""
+    """A service manager has to start it again, so it must be able to see the failure."""
     folder = servers.site()
     server = servers.quartblog(folder)
     server.client().register("ada")
