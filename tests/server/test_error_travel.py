@@ -43,9 +43,7 @@ def test_one_failure_has_one_id_in_page_header_file_and_mail(servers: Servers, m
     assert "Traceback (most recent call last):" in mail.text
     assert "quartblog.errors.rehearsal.Rehearsal: " in mail.text
     [line] = [line for line in server.log.splitlines() if error_id in line]
-    assert re.fullmatch(
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR: .* \[in .*:\d+\] \[id " + error_id + r"\]", line
-    )
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR: .* \[in .*:\d+\] \[id " + error_id + r"\]", line)
 
 
 def test_a_mail_server_that_takes_its_time_delays_no_answer(servers: Servers) -> None:
