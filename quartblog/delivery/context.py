@@ -92,7 +92,7 @@ class Scope:
         return {value for values in self._sent for value in values()}
 
 
-_current: ContextVar[Scope | None] = ContextVar("quartblog_delivery_scope", default=None)
+_current: ContextVar[Scope | None] = ContextVar("scope", default=None)
 
 
 def current_scope() -> Scope | None:

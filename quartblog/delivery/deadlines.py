@@ -6,11 +6,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from .own_log import LOGGER_NAME
+
 T = TypeVar("T")
 
 MOMENT = 0.2
 """Seconds each part has to end, however late it is."""
-THREAD = "quartblog-change"
+THREAD = f"{LOGGER_NAME}-change"
 """The thread of such work."""
 
 

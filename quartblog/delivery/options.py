@@ -44,7 +44,7 @@ class QueueOptions:
 class FileOptions:
     """The rotating log file. Every process that writes it must use the same values."""
 
-    path: Path = Path("logs/microblog.log")
+    path: Path = Path("logs/app.log")
     """The file; its directory is made when it is missing."""
     max_bytes: int = 102_400
     """Bytes after which the file is rotated; the record that passes the mark is still kept whole."""
@@ -122,7 +122,7 @@ class Route:
     level: str | None = None
     """Name of the least level, such as "CRITICAL"."""
     logger: str | None = None
-    """A logger's name; those below it are meant too, as in "quartblog.auth"."""
+    """A logger's name; those below it are meant too, as in "shop.orders"."""
     path: str | None = None
     """The beginning of a route's path, in whole segments: "/user" means "/user/edit" and not "/users"."""
 
@@ -200,7 +200,7 @@ LEAST_BYTES = 1024 * 1024
 class OutboxOptions:
     """Where errors and mails are kept, and how many."""
 
-    path: Path = Path("instance/outbox.sqlite3")
+    path: Path = Path("logs/outbox.sqlite3")
     """The SQLite file, on a local disk; all processes of one host share it."""
     max_age: float = MAX_AGE
     """Seconds after which groups that did not happen again, and finished mails, are forgotten."""

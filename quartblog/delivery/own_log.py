@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 else:
     _Adapter = logging.LoggerAdapter
 
-LOGGER_NAME = "quartblog.delivery"
-"""The logger of the delivery's own records: they reach the file, and never a mail."""
+LOGGER_NAME = __name__.rpartition(".")[0]
+"""The name that this folder is imported by, which its threads and its lines on stderr carry as well.
 
-MAILER_THREAD = "quartblog-mailer"
+The records of this logger, and of those below it, reach the file and never a mail."""
+
+MAILER_THREAD = f"{LOGGER_NAME}-mailer"
 """The thread that mails: what is logged there, by whatever library, reaches no mail either."""
 
 LONGEST_REASON = 1_000
@@ -45,7 +47,7 @@ def own_logger(part: str = "") -> OwnLogger:
 def report(text: str) -> None:
     """Write one line to stderr. Never raises: stderr may be closed, full, replaced or missing altogether."""
     try:
-        sys.stderr.write(f"quartblog.delivery: {one_line(text)}\n")
+        sys.stderr.write(f"{LOGGER_NAME}: {one_line(text)}\n")
         sys.stderr.flush()
     except BaseException as error:  # noqa: BLE001  the program may have put any object there
         reraise_interrupt(error)

@@ -50,7 +50,7 @@ def batches(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     [
         ({"name": "quartblog.delivery"}, 0),
         ({"name": "quartblog.delivery.mailer"}, 0),
-        ({"threadName": "quartblog-mailer"}, 0),
+        ({"threadName": "quartblog.delivery-mailer"}, 0),
         ({"name": "quartblog.delivery_of_bread"}, 1),
         ({}, 1),
     ],

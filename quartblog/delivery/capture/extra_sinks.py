@@ -29,7 +29,7 @@ class ExtraSink(logging.Handler):
         self._passed_by = Counter()
         self._behind = False
         self._since = 0.0
-        self._listener = Listener(self._records, (_Timed(self, sink),), name=f"quartblog-{shown(sink)}")
+        self._listener = Listener(self._records, (_Timed(self, sink),), name=shown(sink))
 
     @property
     def passed_by(self) -> int:

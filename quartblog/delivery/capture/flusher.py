@@ -7,7 +7,7 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from ..own_log import describe, report
+from ..own_log import LOGGER_NAME, describe, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ class Flusher:
         self._since: float | None = None
         self._failing = False
         self._hung = False
-        self._thread = threading.Thread(target=self._run, name=f"quartblog-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"{LOGGER_NAME}-{name}", daemon=True)
 
     @property
     def alive(self) -> bool:

@@ -9,7 +9,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from ..own_log import describe, kind, report, shown
+from ..own_log import LOGGER_NAME, describe, kind, report, shown
 from .finalize import instead_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Listener:
         records: SimpleQueue[Any],
         sinks: Iterable[logging.Handler],
         *,
-        name: str = "quartblog-delivery",
+        name: str = "listener",
         settle: Callable[[logging.LogRecord], None] | None = None,
         on_taken: Callable[[], logging.LogRecord | None] | None = None,
         on_pause: Callable[[], None] | None = None,
@@ -62,7 +62,7 @@ class Listener:
         self._awake.acquire()
         self._stopping = False
         self._pause_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"{LOGGER_NAME}-{name}", daemon=True)
 
     @property
     def alive(self) -> bool:
