@@ -1,1 +1,1 @@
-"""hypercorn.toml -> sockets -> a parent that watches -> worker processes -> Hypercorn, one connection at a time."""
+"""hypercorn.toml -> listening sockets -> the parent process -> worker processes -> Hypercorn's connections."""

@@ -1,4 +1,4 @@
-"""hypercorn.toml and the command's options -> Hypercorn's configuration -> sockets that already listen."""
+"""hypercorn.toml and the command's options -> Hypercorn's configuration -> listening sockets."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _LOGGING = "logging is set in config.toml, [logging]; this key would take the er
 _REFUSED = {
     "logconfig": _LOGGING,
     "logconfig_dict": _LOGGING,
-    "root_path": "the blog is served at the root of a host name only",
+    "root_path": "quartblog serves the blog only at the root of a host name",
     "use_reloader": "start the command again instead",
 }
 _HTTP_2 = (
-    "hypercorn.toml offers HTTP/2: a client that breaks its protocol may hold a worker until the next restart;"
-    " a proxy that speaks HTTP/2 before a blog that speaks HTTP/1.1 is safer"
+    "hypercorn.toml enables HTTP/2: a client that breaks the protocol may block a worker until the next restart;"
+    " a proxy that speaks HTTP/2 in front of a blog that speaks HTTP/1.1 is safer"
 )
 
 
 class Listening(NamedTuple):
-    """A socket that takes connections, and the address to show."""
+    """A listening socket, and its address for the operator."""
 
     bound: socket.socket
     address: str
 
 
 def configuration(host: str | None, port: int | None, workers: int | None) -> Config:
-    """Read hypercorn.toml from the working directory, else the shipped one, and put the options over it.
+    """Read the shipped hypercorn.toml, override it from the one in the working directory, then from the options.
 
-    Raise SettingsError where the file cannot be used.
+    Raise SettingsError when a file cannot be read or holds a bad value.
     """
     ours = shipped(str(FILE))
     values = {"worker_class": "asyncio" if find_spec("uvloop") is None else "uvloop"} | _values(ours)
@@ -61,11 +61,11 @@ def configuration(host: str | None, port: int | None, workers: int | None) -> Co
 
 
 def listen(config: Config) -> list[Listening]:
-    """Open every TCP address of the configuration, which then names the open sockets instead.
+    """Open every TCP address of the configuration, and replace it there with the descriptor of the open socket.
 
-    Raise SettingsError for an address that cannot be had, or the path of a socket that is in use. Opened here, because
-    Hypercorn shares an address it binds among several workers in a way that lets a second server take the same one
-    without a word, and removes the path of a socket that is in use. Connections made from now on wait for the workers.
+    Connections wait in the backlog until a worker runs. Raise SettingsError when another program uses an address or
+    the path of a Unix socket. Hypercorn's own binding detects neither: it sets SO_REUSEPORT, so a second server may
+    take the same port, and it removes a Unix socket that is in use.
     """
     listening: list[Listening] = []
     try:
@@ -79,7 +79,7 @@ def listen(config: Config) -> list[Listening]:
 
 
 def _check_certificate(config: Config) -> None:
-    """Raise SettingsError where every worker would fail at it."""
+    """Raise SettingsError when the TLS files cannot be loaded; otherwise every worker would fail."""
     try:
         config.create_ssl_context()
     except (OSError, ValueError) as error:
@@ -88,7 +88,7 @@ def _check_certificate(config: Config) -> None:
 
 
 def warnings(config: Config) -> list[str]:
-    """What the operator has asked for, and should know of: a sentence each."""
+    """Return a sentence for each setting that is allowed but risky."""
     if config.ssl_enabled and "h2" in config.alpn_protocols:
         return [_HTTP_2]
     return []
@@ -107,28 +107,28 @@ def _opened(bind: str, key: str, config: Config, listening: list[Listening]) -> 
 
 
 def _refuse_taken(path: str) -> None:
-    """Raise SettingsError where a program answers at the path, or something else than a socket is there."""
+    """Raise SettingsError when a program listens at the path, or the path is a file or folder."""
     try:
         if not stat.S_ISSOCK(Path(path).stat().st_mode):
-            raise SettingsError(f"unix:{path}: something else than a socket is there: choose another path")
+            raise SettingsError(f"unix:{path}: the path exists and is not a socket: choose another path")
     except FileNotFoundError:
         if not Path(path).absolute().parent.is_dir():
-            raise SettingsError(f"unix:{path}: there is no such folder") from None
+            raise SettingsError(f"unix:{path}: the folder does not exist") from None
         return
     except OSError as error:
         raise SettingsError(f"unix:{path}: {error.strerror}") from error
     with socket.socket(socket.AF_UNIX) as other:
-        # A full backlog lets nobody in, and somebody has it.
+        # With a full backlog the connection attempt times out; a program still owns the socket.
         other.settimeout(1)
         try:
             other.connect(path)
         except ConnectionRefusedError:
-            return  # Left behind by a program that is gone.
+            return  # The socket of a program that has ended.
         except TimeoutError:
             pass
         except OSError as error:
             raise SettingsError(f"unix:{path}: {error.strerror}") from error
-    raise SettingsError(f"unix:{path} is taken by another program: stop it, or choose another path")
+    raise SettingsError(f"unix:{path}: another program uses this socket: stop it, or choose another path")
 
 
 def _values(path: Path) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _values(path: Path) -> dict[str, Any]:
 
 
 def _problem(key: str, value: object) -> str | None:
-    """Why the value cannot be used; it would fail in the middle of the start, or in each connection."""
+    """Return why the value is refused. Hypercorn would fail in the middle of the start, or at every connection."""
     allowed, words = _RULES.get(key) or _rule_like(getattr(Config, key, None))
     return None if allowed(value) else words
 
@@ -195,21 +195,21 @@ _LISTS = ("alpn_protocols", "alt_svc_headers", "server_names")
 _BINDS = ("bind", "insecure_bind", "quic_bind")
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys(_WHOLE, (_is_whole, "must be a whole number of at least 1")),
-    **dict.fromkeys(_TEXTS, ((lambda value: isinstance(value, str)), "must be a text")),
-    **dict.fromkeys(_LISTS, (_is_list, "must be a list of texts")),
+    **dict.fromkeys(_TEXTS, ((lambda value: isinstance(value, str)), "must be a string")),
+    **dict.fromkeys(_LISTS, (_is_list, "must be a list of strings")),
     **dict.fromkeys(
         _BINDS, ((lambda value: bool(value) and (isinstance(value, str) or _is_list(value))), "must name an address")
     ),
-    **dict.fromkeys(("errorlog", "accesslog"), (_is_log, 'must be "-", or a file in a folder that is there')),
+    **dict.fromkeys(("errorlog", "accesslog"), (_is_log, 'must be "-", or a file in an existing folder')),
     **dict.fromkeys(("read_timeout", "websocket_ping_interval"), (_is_number, "must be a number, and not below 0")),
-    "worker_class": (_is_loop, "must be asyncio, or uvloop where that is installed"),
+    "worker_class": (_is_loop, "must be asyncio, or uvloop when it is installed"),
 }
 
 
 def _listen(host: str, port: int, scheme: str, config: Config) -> Listening:
     if not host:
-        # To the system that is every address, which nobody should open by leaving something out.
-        raise SettingsError(f"no host to listen on before :{port}; 0.0.0.0 is every address of this machine")
+        # The system reads an empty host as every address; that must not happen by an omission.
+        raise SettingsError(f"the host before :{port} is missing; 0.0.0.0 listens on every address of this machine")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -226,9 +226,11 @@ def _listen(host: str, port: int, scheme: str, config: Config) -> Listening:
 def _why_not(address: str, error: Exception) -> str:
     match error:
         case OSError(errno=errno.EADDRINUSE):
-            return f"{address} is taken by another program: stop it, or choose another port with --port"
+            return f"another program listens on {address}: stop it, or choose another port with --port"
         case OSError(errno=errno.EACCES):
-            return f"{address} needs more rights: ports below 1024 belong to root, choose another with --port"
+            return (
+                f"no permission to listen on {address}: only root may use ports below 1024, choose another with --port"
+            )
         case OSError():
             return f"cannot listen on {address}: {error.strerror}"
     return f"cannot listen on {address}: {error}"
@@ -239,7 +241,7 @@ def _host_and_port(bind: str) -> tuple[str, int]:
     if bind.endswith("]") or not separator:
         host, port = bind, "5000"
     if not port.isdecimal():
-        raise SettingsError(f"{bind!r} is no address: write HOST:PORT, and an IPv6 host in [brackets]")
+        raise SettingsError(f"{bind!r} is not an address: write HOST:PORT, with an IPv6 host in [brackets]")
     return host.strip("[]"), int(port)
 
 

@@ -1,13 +1,15 @@
-"""Hypercorn's connections, held to what the site promises about clients that break the protocol, or do nothing.
+"""Client bytes -> stricter versions of Hypercorn's connection classes -> requests, or a closed connection.
 
-Hypercorn has a setting for none of this, so subclasses stand where it looks its classes up, see `install()`: in the
-workers of `quartblog run` and in those of plain Hypercorn. None of them touches a private attribute.
+Hypercorn has no setting for these rules, so `install()` replaces its classes with subclasses, in the workers of
+`quartblog run` and in those of plain Hypercorn. The subclasses use no private attribute of Hypercorn.
 
-- A client that breaks the protocol loses its connection and is counted (`faults`); the site records no error.
-- HTTP/1.1 only, over plain TCP: no upgrade of any kind, and no HTTP/2 by prior knowledge. Over TLS, ALPN decides.
-- A head above `h11_max_incomplete_size` is refused, also when it comes in one piece.
-- A connection that does nothing ends, whatever Hypercorn's own timer knows.
-- A stop cuts what is still open after `graceful_timeout`. From Python 3.12.1 on Hypercorn waits for it without a bound.
+- The server closes the connection of a client that breaks the protocol. `faults` counts it; the log gets no error.
+- Plain TCP speaks HTTP/1.1 only: the server ignores upgrades and refuses HTTP/2 by prior knowledge. Over TLS, ALPN
+  decides.
+- The server refuses a request head above `h11_max_incomplete_size`, even when it arrives in one piece.
+- The server closes idle connections, including those that Hypercorn's own timer misses.
+- A stop closes connections that are still open after `graceful_timeout`. From Python 3.12.1 on, Hypercorn alone would
+  wait for them without a limit.
 """
 
 from __future__ import annotations
@@ -33,20 +35,20 @@ if TYPE_CHECKING:
     from hypercorn.events import Event
 
 LOOK = 0.5
-"""Seconds between two looks at all connections."""
+"""Seconds between two checks of all connections."""
 SLACK = 1.0
-"""Seconds Hypercorn's own idle timer has, before ours ends a connection."""
+"""Seconds after Hypercorn's idle timeout before ours closes the connection."""
 STALL = 30.0
-"""Seconds a client may take nothing of an answer that waits for it: as long as a phone may be without a network."""
+"""Seconds a client may read nothing of a waiting answer: a phone may lose its network that long."""
 LAST_WORDS = 0.5
-"""Seconds a cut request has to send its last page."""
+"""Seconds a cancelled request has to send its last page."""
 
-# The header that every answer of the application has, and none of the server's own.
+# The application sets this header on every answer; Hypercorn's own answers lack it.
 _MARK = b"content-security-policy"
 
 
 def install(headers: Mapping[str, str]) -> None:
-    """Let Hypercorn make these from now on, in this process. `headers`: what no answer may lack."""
+    """Make Hypercorn in this process use the classes of this module. Every answer carries `headers`."""
     _headers[:] = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
     for (module, name), ours in REPLACED.items():
         setattr(module, name, ours)
@@ -56,15 +58,15 @@ _headers: list[tuple[bytes, bytes]] = []
 
 
 class Http1(h11.Connection):
-    """One HTTP/1.1 connection that checks requests as they arrive, and completes the server's own answers."""
+    """One HTTP/1.1 connection that checks request heads, and adds the required headers to Hypercorn's own answers."""
 
     def __init__(self, limit: int) -> None:
-        """`limit`: bytes of request line and headers together."""
+        """`limit`: the most bytes of request line and headers together."""
         super().__init__(h11.SERVER, max_incomplete_event_size=limit)
         self._limit = limit
 
     def next_event(self) -> Any:
-        """Return the next event. Raise RemoteProtocolError for a request that is refused here."""
+        """Return the next event. Raise RemoteProtocolError for a refused request."""
         event = super().next_event()
         return self._checked(event) if type(event) is h11.Request else event
 
@@ -87,10 +89,10 @@ class Http1(h11.Connection):
         if request.http_version not in {b"1.1", b"1.0"}:
             raise h11.RemoteProtocolError("neither HTTP/1.1 nor 1.0", error_status_hint=505)
         if {b"content-length", b"transfer-encoding"} <= names:
-            # RFC 9112, 6.1: a proxy before us may have read another length than we would.
+            # RFC 9112, 6.1: a proxy in front of us may have used the other length (request smuggling).
             raise h11.RemoteProtocolError("two lengths of one body", error_status_hint=400)
         if b"upgrade" in names:
-            # RFC 9110, 7.8: an upgrade that is not supported is ignored, and the request answered.
+            # RFC 9110, 7.8: a server ignores an upgrade that it does not support, and answers the request.
             kept = [(name, value) for name, value in request.headers if name != b"upgrade"]
             request = h11.Request(
                 method=request.method, target=request.target, headers=kept, http_version=request.http_version
@@ -108,11 +110,11 @@ class Http1Protocol(H11Protocol):
 
 
 class _Idle(Updated):
-    """Nothing is open: for our own watch. Hypercorn's timer may not be startable any more."""
+    """No stream is open. Hypercorn does not see this event: it may be unable to start its idle timer by then."""
 
 
 class _Streams(dict[int, Any]):
-    """The open streams; one that was answered already takes in what still comes for it."""
+    """The open streams by number. An unknown number is an answered stream, which discards further data."""
 
     def __missing__(self, number: int) -> _Answered:
         return _Answered()
@@ -120,11 +122,11 @@ class _Streams(dict[int, Any]):
 
 class _Answered:
     async def handle(self, _event: object) -> None:
-        """Pass it by: an answer may be sent before the whole request was read."""
+        """Discard data that arrives after the answer, which may precede the end of the request."""
 
 
 class Http2Protocol(H2Protocol):
-    """Hypercorn's HTTP/2, which otherwise ends the connection when data arrives for a stream that was answered."""
+    """Hypercorn's HTTP/2 without its failure on data for a stream that was already answered."""
 
     def __init__(self, *arguments: Any) -> None:
         """Take what Hypercorn gives its own class."""
@@ -132,14 +134,14 @@ class Http2Protocol(H2Protocol):
         self.streams = _Streams()
 
     async def handle(self, event: Event) -> None:
-        """As Hypercorn, and say when nothing is open: it says so for answers, and not for streams that were reset."""
+        """Handle the event, and report idleness after a reset stream; Hypercorn reports it only after an answer."""
         await super().handle(event)
         if isinstance(event, RawData) and self.idle:
             await self.send(_Idle(idle=True))
 
 
 class Connection(TCPServer):
-    """One connection: it always ends, and its client's faults are not recorded as errors."""
+    """One connection, which always ends; faults of its client are not recorded as errors."""
 
     def __init__(self, app: Any, loop: asyncio.AbstractEventLoop, config: Config, *more: Any) -> None:
         """Take what Hypercorn gives its own class."""
@@ -151,7 +153,7 @@ class Connection(TCPServer):
         self._moved = self._closing_since = 0.0
 
     async def run(self) -> None:
-        """Serve until it is closed, by whomever."""
+        """Serve until either side closes the connection."""
         self._task = asyncio.current_task()
         connections: Connections = self.context  # type: ignore[assignment]  # see install()
         connections.add(self)
@@ -169,21 +171,21 @@ class Connection(TCPServer):
             connections.discard(self)
 
     async def protocol_send(self, event: Event) -> None:
-        """As Hypercorn, and note whether a request is being answered."""
+        """Send the event, and note whether the connection is idle."""
         if isinstance(event, Updated):
             self._idle_since = self.loop.time() if event.idle else None
             if self._cut or isinstance(event, _Idle):
-                return  # No timer can be started any more.
+                return  # Hypercorn could no longer start its timer.
         await super().protocol_send(event)
 
     def look(self, now: float) -> None:
-        """End the connection where nothing moves. Called twice a second."""
+        """End the connection when it is idle, stalled or stuck while closing. The watch calls this twice a second."""
         transport = self.writer.transport
         size = _unsent(transport)
         if size != self._unsent:
             self._unsent, self._moved = size, now
         if size:
-            # As long as it takes some of its answer, it does something.
+            # A client that reads some of its answer is active.
             ends = now - self._moved > STALL
         elif transport.is_closing():
             self._closing_since = self._closing_since or now
@@ -193,11 +195,11 @@ class Connection(TCPServer):
             ends = now - since > self.config.keep_alive_timeout + SLACK
         if ends:
             transport.abort()
-            # Also the application may wait, for a client that has left.
+            # The application may still wait for the client that has left.
             self.cut()
 
     def cut(self) -> None:
-        """End what is being answered: the application is cancelled, once, and may send a last page."""
+        """Cancel the running request, once; the application may still send a last page."""
         if self._task is not None and not self._cut:
             self._cut = True
             self._task.cancel()
@@ -207,12 +209,12 @@ def _unsent(transport: asyncio.WriteTransport) -> int:
     """Bytes of the answer that wait for the client."""
     try:
         return transport.get_write_buffer_size()
-    except AttributeError:  # A TLS transport of asyncio's that has ended.
+    except AttributeError:  # asyncio's TLS transport raises this once it has ended.
         return 0
 
 
 class _Stop(EventWrapper):
-    """Hypercorn sets it when a stop begins."""
+    """The event that Hypercorn sets when a stop begins."""
 
     def __init__(self, connections: Connections) -> None:
         super().__init__()
@@ -227,7 +229,7 @@ class Connections(WorkerContext):
     """All connections of one worker."""
 
     def __init__(self, max_requests: int | None) -> None:
-        """Watch from now on, until the loop ends."""
+        """Start the watch, which runs until the loop ends."""
         super().__init__(max_requests)
         self.terminated = _Stop(self)
         self._open: set[Connection] = set()
@@ -236,16 +238,16 @@ class Connections(WorkerContext):
         self._watch = self._loop.create_task(self._look())
 
     def add(self, connection: Connection) -> None:
-        """Watch one more."""
+        """Watch the connection."""
         self._open.add(connection)
         self._graceful = connection.config.graceful_timeout
 
     def discard(self, connection: Connection) -> None:
-        """Forget one that has ended."""
+        """Stop watching a connection that has ended."""
         self._open.discard(connection)
 
     def stop(self) -> None:
-        """Let open requests go on for `graceful_timeout`, then cut them."""
+        """Cancel the requests that are still open after `graceful_timeout`, then close their connections."""
         self._loop.call_later(self._graceful, self._cut)
         self._loop.call_later(self._graceful + LAST_WORDS, self._abort)
 
@@ -264,7 +266,7 @@ class Connections(WorkerContext):
             for connection in tuple(self._open):
                 try:
                     connection.look(now)
-                except Exception as error:  # noqa: BLE001 - one odd transport must not end the watch over all others
+                except Exception as error:  # noqa: BLE001 - one odd transport must not end the watch of all others
                     STRAY.record("A connection could not be watched", error)
 
 
@@ -274,4 +276,4 @@ REPLACED: dict[tuple[Any, str], type] = {
     (hypercorn.protocol, "H11Protocol"): Http1Protocol,
     (hypercorn.protocol, "H2Protocol"): Http2Protocol,
 }
-"""Where Hypercorn looks its classes up, and ours."""
+"""(module, name) where Hypercorn looks a class up -> our subclass."""

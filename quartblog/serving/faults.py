@@ -1,7 +1,7 @@
-"""Exceptions outside of every request -> a count for protocol faults of clients, else a record without their words.
+"""Exceptions outside of any request -> a count of clients' protocol faults, or an error record without the message.
 
-Below the application nobody knows what a request holds: an exception of the server's protocol code, and asyncio's repr
-of a task, may quote headers, cookies and queries. So no record made here shows a repr, or what an exception says.
+Redaction works per request and cannot help here. An exception of the protocol code, or asyncio's repr of a task, may
+quote headers, cookies and queries. So the records of this module leave out every repr and every exception message.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# By this and by type(): an exception may have a property of its own that raises.
+# Read with this and with type(): an exception class may define a property that raises.
 _TRACEBACK = BaseException.__dict__["__traceback__"]
 PAUSE = 60.0
-"""Seconds between two lines about clients' faults: a flood of faults must not rotate the log away."""
+"""Seconds between two log lines of one kind: a flood of them must not rotate the log away."""
 
-# What asyncio and uvloop call what they report. Any other text may quote something, and is left out.
+# Messages of asyncio and uvloop that quote nothing. The record leaves out any other message.
 _WORDS = (
     "Task exception was never retrieved",
     "Future exception was never retrieved",
@@ -39,25 +39,25 @@ _WORDS = (
     "Exception in callback",
     "socket.accept() out of system resource",
 )
-# The server's own code for one connection failed: what it says then, and whose the failing protocol is.
+# Marks of a connection that failed in the server's own code: the message, or the class of the failing protocol.
 _CONNECTION = "Unhandled exception in client_connected_cb"
 _PROTOCOLS = {"StreamReaderProtocol", "SSLProtocol"}
 _READERS = re.compile(r"[\\/](?:h11|h2|hpack|hyperframe|priority|hypercorn)[\\/]")
 _KINDS = 100
-"""Kinds of exceptions outside of a request that are told apart."""
+"""The most kinds that are counted separately; beyond it, the place of the exception no longer makes a kind."""
 
 
 class ClientFaults:
     """Counts the connections that ended because their client broke the protocol."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing has happened yet."""
+        """Start with a count of zero."""
         self.count = 0
         self._clock = clock
         self._reported_at: float | None = None
 
     def note(self, error: BaseException) -> None:
-        """Count one; at most once a minute, a line says how many there were."""
+        """Count one fault; log the total at most once a minute."""
         self.count += 1
         now = self._clock()
         if self._reported_at is None or now - self._reported_at >= PAUSE:
@@ -69,22 +69,22 @@ class ClientFaults:
 
 
 CLIENT_FAULTS = ClientFaults()
-"""Those of this process."""
+"""The faults of this process."""
 
 
 class Stray:
-    """Records exceptions that nobody awaited: the first of a kind at once, then at most one a minute, with a count.
+    """Logs exceptions that nobody awaited: the first of a kind at once, then at most one a minute, with a count.
 
-    A system that is out of descriptors makes thousands a second of them.
+    A system that is out of file descriptors raises thousands of them a second.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing has happened yet."""
+        """Start with no known kind."""
         self._clock = clock
         self._kinds: dict[str, tuple[float, int]] = {}
 
     def record(self, words: str, error: BaseException | None) -> None:
-        """Record one, without what it says."""
+        """Log `words` and the traceback, without the exception's message."""
         kind = words if error is None else f"{words}: {_place(error)}"
         if kind not in self._kinds and len(self._kinds) >= _KINDS:
             kind = words
@@ -94,45 +94,45 @@ class Stray:
             self._kinds[kind] = said_at, more + 1
             return
         self._kinds[kind] = now, 0
-        times = f" ({more} more since the last of these)" if more else ""
-        # In no context: a finalizer runs inside whatever request is being answered just then.
+        times = f" ({more} more since the last such line)" if more else ""
+        # In an empty context: a finalizer runs inside an unrelated request, whose id the record must not carry.
         contextvars.Context().run(_log, words, times, error)
 
 
 STRAY = Stray()
-"""Those of this process."""
+"""The stray exceptions of this process."""
 
 
 def handle(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Record what nobody awaited: a handler for `loop.set_exception_handler`."""
+    """Log or count an exception that nobody awaited; for `loop.set_exception_handler`."""
     try:
         error: BaseException | None = context.get("exception")
         said = str(context.get("message") or "")
         if said.startswith(_CONNECTION) or type(context.get("protocol")).__name__ in _PROTOCOLS:
-            # Of these two not even the count matters: the client left, or offered no TLS that we take.
+            # Not even counted: the client left, or its TLS handshake failed.
             if error is not None and not issubclass(type(error), SSLError | ConnectionError):
                 CLIENT_FAULTS.note(error)
             return
         STRAY.record(next(filter(said.startswith, _WORDS), "An exception outside of a request"), error)
-    except BaseException as failure:  # noqa: BLE001 - an exception may raise from all that is asked of it
+    except BaseException as failure:  # noqa: BLE001 - any operation on a foreign exception may raise
         reraise_interrupt(failure)
         STRAY.record("An exception outside of a request could not be recorded", None)
 
 
 def install(loop: asyncio.AbstractEventLoop) -> Handler | None:
-    """Handle the loop's exceptions from now on; return the handler before, to put it back."""
+    """Install `handle` in the loop. Return the previous handler, so that the caller can restore it."""
     before = loop.get_exception_handler()
     loop.set_exception_handler(handle)
     return before
 
 
 def _log(words: str, times: str, error: BaseException | None) -> None:
-    # One group for each of the words, whatever the count.
+    # The count is an argument, so that all records of one kind fall into one group.
     logger.error("%s%s", words, times, exc_info=wordless(error) if error is not None else None)
 
 
 def is_clients(error: BaseException) -> bool:
-    """Whether the code that reads a protocol has raised it, and so the one who speaks it is to blame."""
+    """Whether code that reads a network protocol raised it, which makes it the client's fault."""
     if issubclass(type(error), BaseExceptionGroup):
         return all(map(is_clients, error.exceptions))  # type: ignore[attr-defined]  # see the line before
     if issubclass(type(error), SSLError | ConnectionError):
@@ -141,7 +141,7 @@ def is_clients(error: BaseException) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """`Type in package/module.py:line`, of the first of several failures."""
+    """Return `Type in package/module.py:line`; of a group, its first member's."""
     while issubclass(type(error), BaseExceptionGroup):
         error = error.exceptions[0]  # type: ignore[attr-defined]  # see the line before
     path, line = _innermost(error)
@@ -149,7 +149,7 @@ def _place(error: BaseException) -> str:
 
 
 def _innermost(error: BaseException) -> tuple[str, int | None]:
-    """Where it was raised. Not by `traceback`, which reads the source for that: clients choose how often this runs."""
+    """Return file and line of the raise. `traceback` would read the source file, and clients choose how often."""
     step: TracebackType | None = _TRACEBACK.__get__(error)
     if step is None:
         return "", None

@@ -1,4 +1,4 @@
-"""The parent of the workers: starts them, hears the signals, and sees to it that every one of them ends."""
+"""Signals -> the parent process -> workers that it starts, restarts and always ends."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _CONTEXT = multiprocessing.get_context("spawn")
 
 
 class _Workers:
-    """The processes of one generation: a restart makes a new one."""
+    """The worker processes between two restarts."""
 
     def __init__(self, config: Config, make_app: Callable[[], Quart], sockets: Sockets) -> None:
         self._config = config
         self._sockets = sockets
         self._make_app = make_app
-        # Nothing is ever written: the end of the pipe, which comes with the parent's death as well, means stop.
+        # The parent never writes. The workers stop at end of file, which also comes when the parent dies.
         self._told, self._tell = _CONTEXT.Pipe(duplex=False)
         self.running: list[SpawnProcess] = []
         self.troubles: list[str] = []
-        """What went wrong with them, a sentence each."""
+        """A sentence for each worker that ended by itself, failed while it stopped or had to be killed."""
 
     def fill(self) -> None:
-        """Start as many as are missing."""
+        """Start the missing workers."""
         for _ in range(self._config.workers - len(self.running)):
             worker = _CONTEXT.Process(
                 target=work, args=(self._config, self._sockets, self._told, self._make_app), daemon=True
             )
-            # Inherited: a signal to all processes must not end one that does not ignore it yet.
+            # The worker inherits the mask: a signal to the process group must not end it before it ignores signals.
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             try:
                 worker.start()
@@ -51,18 +51,18 @@ class _Workers:
             self.running.append(worker)
 
     def any_failed(self) -> bool:
-        """Whether one ended by itself other than in order, as one does that has answered `max_requests`."""
+        """Whether a worker ended with a failure. One that has answered `max_requests` ends without."""
         gone = [worker for worker in self.running if worker.exitcode is not None]
         self.running = [worker for worker in self.running if worker not in gone]
         failed = [worker for worker in gone if worker.exitcode]
         self.troubles += [
-            f"a worker ended by itself, {_fate(worker)}, and the others with it; its log or the system's may say why"
+            f"a worker ended by itself ({_fate(worker)}), so all were stopped; the site's or system's log may say why"
             for worker in failed
         ]
         return bool(failed)
 
     def stop(self) -> None:
-        """Ask all of them to end, and kill those that are late."""
+        """Ask all workers to end, and kill those that take longer than `bound()`."""
         self._tell.close()
         late = 0
         deadline = time.monotonic() + bound(self._config)
@@ -73,12 +73,10 @@ class _Workers:
                 worker.kill()
                 worker.join()
             elif worker.exitcode:
-                self.troubles.append(f"a worker failed at its end, {_fate(worker)}")
+                self.troubles.append(f"a worker failed while it stopped ({_fate(worker)})")
         if late:
             one = "a worker was" if late == 1 else f"{late} workers were"
-            self.troubles.append(
-                f"{one} still there {bound(self._config):g} s after the stop began, and had to be killed"
-            )
+            self.troubles.append(f"{one} killed because the stop took more than {bound(self._config):g} s")
         self._told.close()
 
 
@@ -98,10 +96,10 @@ def serve(
     report: Callable[[str], None],
     refusal: Callable[[], str | None] = lambda: None,
 ) -> bool:
-    """Serve with `config.workers` processes until SIGINT or SIGTERM; SIGHUP puts new ones in their place.
+    """Serve with `config.workers` processes until SIGINT or SIGTERM; SIGHUP replaces the workers.
 
-    Each of them makes an app of its own, so `make_app` has to be picklable. False where a worker ended by itself, or
-    had to be killed; `report` gets the sentence that says so. `refusal` says why new workers could not start.
+    Each worker calls `make_app`, which must be picklable. Return False when a worker failed or had to be killed;
+    `report` receives the reason. Before a restart, `refusal` returns why new workers could not start, or None.
     """
     sockets = config.create_sockets()
     well = True
@@ -127,29 +125,29 @@ def serve(
 def _watch(
     workers: _Workers, received: socket.socket, report: Callable[[str], None], refusal: Callable[[], str | None]
 ) -> set[signal.Signals]:
-    """Keep the workers running; return the signals that are to end them, none where one has failed."""
+    """Keep the workers running until signals ask for a stop or restart. Return them; none when a worker failed."""
     while True:
-        # Also in the place of those that have answered `max_requests`.
+        # Replaces workers that have answered `max_requests`, too.
         workers.fill()
         wait([received, *(worker.sentinel for worker in workers.running)])
         if workers.any_failed():
             return set()
         asked = _read(received)
         if asked == {signal.SIGHUP} and (problem := refusal()):
-            report(f"the restart that SIGHUP asked for is refused, the workers stay: {problem}")
+            report(f"the restart by SIGHUP is refused, the running workers stay: {problem}")
         elif asked:
             return asked
 
 
 @contextmanager
 def _signals() -> Iterator[socket.socket]:
-    """A socket from which the numbers of received signals can be read, while they do nothing else."""
+    """Give a socket that yields the numbers of received signals; the signals have no other effect."""
     reading, writing = socket.socketpair()
     with reading, writing:
         reading.settimeout(0)
         writing.settimeout(0)
-        # multiprocessing's helper inherits this: it withstands the other two by itself. Started with the first worker,
-        # it would let the signals through that are blocked there.
+        # multiprocessing's resource tracker inherits this; it ignores SIGINT and SIGTERM by itself. It starts here,
+        # because it would unblock the signals that `fill` blocks if it started with the first worker.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         resource_tracker.ensure_running()
         descriptor = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)

@@ -1,4 +1,4 @@
-"""One worker process of `quartblog run`: the app, served by Hypercorn, until the parent says stop or is gone."""
+"""Listening sockets -> one worker process that serves the app with Hypercorn, until the parent stops it or dies."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from quart import Quart
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What the parent alone answers.
+"""The signals that only the parent handles.
 
-A terminal, a service manager and `kill` of a process group signal every process at once: a worker that ended by itself
-would break off its requests and what it has to write.
+A terminal, a service manager and `kill` of a process group signal every process at once. A worker that ended by itself
+would drop its requests and unwritten records.
 """
 
 
 def work(config: Config, sockets: Sockets, stop: Connection, make_app: Callable[[], Quart]) -> None:
-    """Serve until `stop` can be read, which it also can once the parent is dead."""
+    """Serve until `stop` reaches end of file, which also happens when the parent dies."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     # The parent blocked them while it started this process.
@@ -41,7 +41,7 @@ def work(config: Config, sockets: Sockets, stop: Connection, make_app: Callable[
         loop = asyncio.get_running_loop()
 
         def begin() -> None:
-            # Once: its end can be read again and again.
+            # Removed, because end of file stays readable.
             loop.remove_reader(stop.fileno())
             stopping.set()
 
@@ -52,13 +52,13 @@ def work(config: Config, sockets: Sockets, stop: Connection, make_app: Callable[
         loop = runner.get_loop()
         serving = loop.create_task(serve())
         while not serving.done():
-            # asyncio lets these two end the loop, whichever task raised them: here it is a view's, and fails alone.
+            # asyncio ends the loop when any task raises one of these two. A view raised it, and fails alone.
             try:
                 loop.run_until_complete(serving)
             except (SystemExit, KeyboardInterrupt) as error:
                 if serving.done():
                     raise
-                # A task keeps its exception for whoever awaits it; a callback has nobody.
+                # A task's exception reaches its awaiter. Nobody awaits a callback, so its exception is logged here.
                 if not _of_a_task(error):
                     STRAY.record("Exception in callback", error)
 
@@ -70,6 +70,6 @@ def _of_a_task(error: BaseException) -> bool:
 def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop] | None:
     if config.worker_class != "uvloop":
         return None
-    import uvloop  # noqa: PLC0415 - installed only where there is one
+    import uvloop  # noqa: PLC0415 - not installed on every platform
 
     return uvloop.new_event_loop

@@ -52,7 +52,7 @@ def test_no_host_at_all_is_refused_and_not_every_address(quartblog: Command, wor
     result = quartblog("run", "--host", "", "--port", "0")
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: no host to listen on before :0; 0.0.0.0 is every address of this machine\n"
+    assert result.stderr == "Error: the host before :0 is missing; 0.0.0.0 listens on every address of this machine\n"
     assert not workers.called
 
 
@@ -63,7 +63,7 @@ def test_a_taken_port_is_one_clear_line_and_changes_nothing(
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        f"Error: 127.0.0.1:{taken} is taken by another program: stop it, or choose another port with --port\n"
+        f"Error: another program listens on 127.0.0.1:{taken}: stop it, or choose another port with --port\n"
     )
     assert not workers.called
     assert list(folder.iterdir()) == []
@@ -72,7 +72,7 @@ def test_a_taken_port_is_one_clear_line_and_changes_nothing(
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (PermissionError(13, "Permission denied"), "127.0.0.1:0 needs more rights"),
+        (PermissionError(13, "Permission denied"), "no permission to listen on 127.0.0.1:0"),
         (OSError(99, "Cannot assign requested address"), "cannot listen on 127.0.0.1:0: Cannot assign requested"),
         (OverflowError("port must be 0-65535."), "cannot listen on 127.0.0.1:0: port must be 0-65535."),
     ],

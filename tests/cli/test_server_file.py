@@ -73,7 +73,9 @@ def test_a_unix_socket_that_is_in_use_is_refused_and_left_alone(
         result = quartblog("run")
 
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr == ("Error: unix:blog.sock is taken by another program: stop it, or choose another path\n")
+        assert result.stderr == (
+            "Error: unix:blog.sock: another program uses this socket: stop it, or choose another path\n"
+        )
         assert not workers.called
         with socket.socket(socket.AF_UNIX) as visitor:
             visitor.connect("blog.sock")
@@ -104,7 +106,7 @@ def test_http_2_that_is_asked_for_is_warned_of(quartblog: Command, workers: Work
     result = quartblog("run", "--port", "0")
 
     assert workers.config.alpn_protocols == ["h2", "http/1.1"]
-    assert result.stderr.startswith("Warning: hypercorn.toml offers HTTP/2")
+    assert result.stderr.startswith("Warning: hypercorn.toml enables HTTP/2")
 
 
 def test_the_file_of_the_program_is_used_where_the_folder_has_none(folder: Path) -> None:
@@ -127,13 +129,13 @@ def test_the_file_of_the_program_is_used_where_the_folder_has_none(folder: Path)
         ("shutdown_timeout = -1", "hypercorn.toml: shutdown_timeout = -1: must be a number, and not below 0"),
         ("include_server_header = 1", "hypercorn.toml: include_server_header = 1: must be true or false"),
         ("worker_class = 'trio'", "hypercorn.toml: worker_class = 'trio': must be asyncio, or uvloop"),
-        ("root_path = '/blog'", "hypercorn.toml: root_path: the blog is served at the root of a host name only"),
+        ("root_path = '/blog'", "hypercorn.toml: root_path: quartblog serves the blog only at the root of a host name"),
         ("bind = 5", "hypercorn.toml: bind = 5: must name an address"),
         ("bind = []", "hypercorn.toml: bind = []: must name an address"),
         ("graceful_timeout = inf", "hypercorn.toml: graceful_timeout = inf: must be a number, and not below 0"),
         ("read_timeout = 'x'", "hypercorn.toml: read_timeout = 'x': must be a number, and not below 0"),
-        ("keyfile_password = 4711", "hypercorn.toml: keyfile_password: must be a text"),
-        ("alpn_protocols = 'h2'", "hypercorn.toml: alpn_protocols = 'h2': must be a list of texts"),
+        ("keyfile_password = 4711", "hypercorn.toml: keyfile_password: must be a string"),
+        ("alpn_protocols = 'h2'", "hypercorn.toml: alpn_protocols = 'h2': must be a list of strings"),
         ("errorlog = 'nowhere/at.all'", "hypercorn.toml: errorlog = 'nowhere/at.all': must be \"-\", or a file"),
         (
             "certfile = 'no.pem'\nkeyfile = 'no.pem'",
@@ -141,9 +143,9 @@ def test_the_file_of_the_program_is_used_where_the_folder_has_none(folder: Path)
         ),
         ("[logconfig_dict]\nversion = 1", "hypercorn.toml: logconfig_dict: logging is set in config.toml, [logging]"),
         ("logconfig = 'logging.ini'", "hypercorn.toml: logconfig: logging is set in config.toml, [logging]"),
-        ('bind = "unix:nowhere/blog.sock"', "unix:nowhere/blog.sock: there is no such folder"),
-        ('bind = "unix:hypercorn.toml"', "unix:hypercorn.toml: something else than a socket is there"),
-        ('bind = "127.0.0.1:http"', "'127.0.0.1:http' is no address: write HOST:PORT"),
+        ('bind = "unix:nowhere/blog.sock"', "unix:nowhere/blog.sock: the folder does not exist"),
+        ('bind = "unix:hypercorn.toml"', "unix:hypercorn.toml: the path exists and is not a socket"),
+        ('bind = "127.0.0.1:http"', "'127.0.0.1:http' is not an address: write HOST:PORT"),
     ],
 )
 def test_a_server_file_that_cannot_be_used_is_one_clear_line(

@@ -36,7 +36,7 @@ def test_a_taken_port_is_one_clear_line(servers: Servers) -> None:
 
     assert second.ended() == 1
     assert second.stderr == (
-        f"Error: 127.0.0.1:{port} is taken by another program: stop it, or choose another port with --port\n"
+        f"Error: another program listens on 127.0.0.1:{port}: stop it, or choose another port with --port\n"
     )
     assert first.client().get("/").status == 200
 

@@ -69,7 +69,7 @@ def test_stray_exceptions_of_one_kind_are_a_record_a_minute(caplog: pytest.LogCa
     assert caplog.messages == [
         "socket.accept() out of system resource",
         "Exception in callback",
-        "socket.accept() out of system resource (999 more since the last of these)",
+        "socket.accept() out of system resource (999 more since the last such line)",
     ]
     assert "OSError: [Errno 24] Too many open files" in caplog.text
     assert CANARY not in caplog.text
