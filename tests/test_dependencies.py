@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import quartblog
+from quartblog import delivery
 
 ROOT = Path(quartblog.__file__).parent
 TOP = ROOT.parent
@@ -145,6 +146,29 @@ def test_the_delivery_could_be_taken_as_it_is() -> None:
     libraries = {name for module in MODULES if lies_in(module, "delivery") for name in foreign_imports(module)}
 
     assert libraries == {"aiosmtplib", "concurrent_log_handler"}
+
+
+def test_the_delivery_is_used_through_its_front_door_only() -> None:
+    inner = {
+        (module, name)
+        for module in MODULES
+        if not lies_in(module, "delivery")
+        for name in own_imports(module)
+        if lies_in(name, "delivery") and name != "delivery"
+    }
+
+    assert inner == set(), "import it from quartblog.delivery, whose __all__ names what others may use"
+
+
+def test_the_front_door_lists_what_it_imports() -> None:
+    imported = {
+        alias.asname or alias.name
+        for node in ast.parse(MODULES["delivery"].read_text("utf-8")).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert imported == set(delivery.__all__)
 
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if name.endswith(".service")))

@@ -11,17 +11,15 @@ import click
 from quartblog.cli.invocation import ROWS
 from quartblog.cli.output import as_json, clipped, iso, moment, span, table
 from quartblog.cli.site_outbox import opened
-from quartblog.delivery.mail.digest import headline
-from quartblog.delivery.options import SAMPLES
-from quartblog.delivery.text.escaping import block, one_line
+from quartblog.delivery import OutboxOptions, block, headline, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quartblog.cli.invocation import Invocation
-    from quartblog.delivery.grouping.event import Event
-    from quartblog.delivery.store.stored import Group
+    from quartblog.delivery import Event, Group
 
+SAMPLES = OutboxOptions().samples
 WHAT = 60
 """Cells of the column that tells what failed."""
 

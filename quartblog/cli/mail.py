@@ -16,16 +16,12 @@ from quartblog.cli import ownership
 from quartblog.cli.mails import TEST
 from quartblog.cli.output import count, say
 from quartblog.cli.site_outbox import exists
-from quartblog.delivery import Outbox, new_message
-from quartblog.delivery.mail.leader import LeaderLock
-from quartblog.delivery.mail.sender import Sender
-from quartblog.delivery.options import bare_address
+from quartblog.delivery import Outbox, new_message, send_due
 from quartblog.settings.options import mail_options, mailing_options
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
-    from quartblog.delivery import MailOptions
-    from quartblog.delivery.store.stored import StoredMail
+    from quartblog.delivery import MailingOptions, MailOptions, StoredMail
 
 LOOK = 0.1
 """Seconds between two looks whether another process has sent it."""
@@ -70,7 +66,7 @@ def send_test(invocation: Invocation) -> None:
     try:
         # What the delivery tells stderr on the way is told here, once and in full.
         with contextlib.redirect_stderr(io.StringIO()):
-            mails = asyncio.run(_go(outbox, Sender(outbox, options, mailing_options(settings)), options))
+            mails = asyncio.run(_go(outbox, options, mailing_options(settings)))
         kept = not outbox.in_memory
         if not outbox.healthy:
             say(f"Warning: {path} cannot be used, so this went without it", err=True)
@@ -82,30 +78,21 @@ def send_test(invocation: Invocation) -> None:
         outbox.close()
 
 
-async def _go(outbox: Outbox, postman: Sender, options: MailOptions) -> list[StoredMail]:
+async def _go(outbox: Outbox, options: MailOptions, mailing: MailingOptions) -> list[StoredMail]:
     """Post it and see to its first try; what became of it, a part for each fate. Nothing, if it was not tried."""
     subject = f"[{options.site}] a test: this mail was asked for"
     text = f"Somebody ran `quartblog mail test` on {platform.node()}. Error reports will reach you like this one."
     message = new_message(options, subject, text)
     domain = message["Message-ID"].strip("<>").rpartition("@")[2]
     message.replace_header("Message-ID", email.utils.make_msgid(TEST, domain))
-    outbox.post(message, [*map(bare_address, options.admins)])
-    leadership = LeaderLock(outbox.path.with_name(f"{outbox.path.name}.leader")) if outbox.path else None
+    outbox.post(message, options.admins)
     deadline = time.monotonic() + options.timeout + MARGIN
-
-    def takes_the_lead() -> bool:
-        return leadership is None or leadership.take()
-
-    try:
-        while True:
-            leading = (outbox.in_memory or takes_the_lead()) and await postman.work(leads=takes_the_lead)
-            parts = [mail for mail in outbox.mails() if mail.message_id == message["Message-ID"] and mail.tries]
-            if parts or leading or time.monotonic() > deadline:
-                return parts
-            await asyncio.sleep(LOOK)
-    finally:
-        if leadership is not None:
-            leadership.release()
+    while True:
+        done = await send_due(outbox, options, mailing)
+        parts = [mail for mail in outbox.mails() if mail.message_id == message["Message-ID"] and mail.tries]
+        if parts or done or time.monotonic() > deadline:
+            return parts
+        await asyncio.sleep(LOOK)
 
 
 def _tell(mails: list[StoredMail], options: MailOptions, *, reason: str | None, kept: bool) -> None:

@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from quartblog.cli.output import clipped, iso, span, table
-from quartblog.delivery.text.escaping import one_line
+from quartblog.delivery import one_line
 
 if TYPE_CHECKING:
-    from quartblog.delivery.store.stored import StoredMail
+    from quartblog.delivery import StoredMail
 
 TEST = "quartblog-test"
 """In the Message-ID of what `quartblog mail test` posts: to the outbox it is a mail as any other."""

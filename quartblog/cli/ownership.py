@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quartblog.delivery.filesystem import SECRET_MODE, companion, make, make_folder
+from quartblog.delivery import check_owner, make_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check(path: Path) -> None:
     """Raise ClickException for a file of another user's that this one may not write."""
     try:
-        companion(path)
+        check_owner(path)
     except PermissionError as error:
         raise click.ClickException(f"{path}: {error.strerror}: run this command as that user, or as root") from error
 
@@ -26,6 +26,5 @@ def check(path: Path) -> None:
 def make_database(path: Path) -> None:
     """Make SQLite's file and its folder where they are missing. Raise OSError, ClickException."""
     check(path)
-    make_folder(path.parent)
     # Addresses and password hashes: nobody else on this machine has to read them.
-    make(path, SECRET_MODE)
+    make_private(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from quartblog.cli import ownership
 from quartblog.cli.invocation import explanation
 from quartblog.cli.output import say
 from quartblog.delivery import Outbox
-from quartblog.delivery.store.database import DatabaseFile, Unusable
 from quartblog.errors.exceptions import SettingsError
 
 if TYPE_CHECKING:
@@ -36,9 +34,9 @@ def opened(invocation: Invocation) -> Iterator[Outbox]:
     """
     path = _place(invocation)
     ownership.check(path)
-    _check(path)
     outbox = Outbox(path)
     try:
+        _open(outbox)
         yield outbox
     finally:
         outbox.close()
@@ -76,14 +74,10 @@ def _place(invocation: Invocation) -> Path:
     return path
 
 
-def _check(path: Path) -> None:
-    # The outbox itself never fails: it would go on in memory, and everything would look empty.
-    file = DatabaseFile(path)
+def _open(outbox: Outbox) -> None:
     try:
-        file.connection()
-    except (sqlite3.Error, OSError, Unusable) as error:
-        raise click.ClickException(f"{path}: the outbox cannot be used: {error}") from error
-    finally:
-        file.close()
-    if file.moved_aside is not None:
-        say(f"Warning: {path} was damaged: it is now {file.moved_aside}, a fresh one is begun", err=True)
+        aside = outbox.open()
+    except OSError as error:
+        raise click.ClickException(f"{outbox.path}: the outbox cannot be used: {error}") from error
+    if aside is not None:
+        say(f"Warning: {outbox.path} was damaged: it is now {aside}, a fresh one is begun", err=True)

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from quartblog.cli.output import count, iso, span, table
 from quartblog.cli.site_outbox import ALIVE
-from quartblog.delivery.mail.schedule import HOUR
+from quartblog.delivery import cap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from quartblog.delivery import MailingOptions, Outbox
-    from quartblog.delivery.store.stored import Totals, Worker
+    from quartblog.delivery import Cap, MailingOptions, Outbox, Totals, Worker
 
     Figures = Mapping[str, Any]
 
 _PERCENTILES = ("median_ms", "p99_ms")
-
-
-class Cap(NamedTuple):
-    """What mails_per_hour has left for the next digest."""
-
-    digests: int
-    """How many left within the last hour."""
-    per_hour: int | None
-    """How many may; None where the settings cannot be read."""
-    free_at: float | None
-    """Epoch second before which the next may not leave, None where it may."""
-
-    @property
-    def spent(self) -> bool:
-        """Whether it holds digests back."""
-        return self.per_hour is not None and self.digests >= self.per_hour
 
 
 class Snapshot(NamedTuple):
@@ -54,8 +36,8 @@ class Snapshot(NamedTuple):
 def look(outbox: Outbox, mailing: MailingOptions | None, clock: Callable[[], float] = time.time) -> Snapshot:
     """Read all of it; `mailing` is None where the settings cannot be read, `clock` gives epoch seconds."""
     now = clock()
-    totals, cap = outbox.totals(), _cap(outbox, mailing, now)
-    return Snapshot(now, outbox.path, not outbox.in_memory, totals, cap, outbox.workers(now - ALIVE))
+    totals, digests = outbox.totals(), cap(outbox, mailing, now)
+    return Snapshot(now, outbox.path, not outbox.in_memory, totals, digests, outbox.workers(now - ALIVE))
 
 
 def as_text(snapshot: Snapshot) -> str:
@@ -96,17 +78,6 @@ def _head(snapshot: Snapshot) -> list[tuple[str, str]]:
         ("mails", f"{waiting}, {totals.dead:,} dead"),
         ("cap", _capped(snapshot.cap, snapshot.at)),
     ]
-
-
-def _cap(outbox: Outbox, mailing: MailingOptions | None, now: float) -> Cap:
-    """As the worker that mails counts."""
-    digests = outbox.digests_since(math.nextafter(now - HOUR, math.inf))
-    if mailing is None:
-        return Cap(digests, None, None)
-    newest = outbox.latest_digests(mailing.mails_per_hour)
-    free = [at + mailing.batch_seconds for at in newest[:1]]
-    free += [at + HOUR for at in newest[mailing.mails_per_hour - 1 :]]
-    return Cap(digests, mailing.mails_per_hour, max((at for at in free if at > now), default=None))
 
 
 def _capped(cap: Cap, now: float) -> str:

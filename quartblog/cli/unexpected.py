@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quartblog.delivery import Delivery, current_scope
-from quartblog.delivery.interrupts import reraise_interrupt
+from quartblog.delivery import Delivery, current_scope, reraise_interrupt
 from quartblog.settings.options import failure_options
 
 if TYPE_CHECKING:

@@ -34,15 +34,26 @@ folder stands beside your program, import it by its own name, `delivery`:
 
 from .context import Scope, current_scope, new_error_id, scope
 from .delivery import Delivery
+from .filesystem import check_owner, make_private
+from .grouping.event import Event
+from .interrupts import reraise_interrupt
+from .mail.digest import headline
 from .mail.message import new_message
+from .mail.once import send_due
+from .mail.schedule import Cap, cap
 from .mail.smtp import MailFailed, Receipt, send
 from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route
 from .store.outbox import Outbox
+from .store.stored import Group, State, StoredMail, Totals, Worker
+from .text.escaping import block, json_safe, one_line
 from .text.exceptions import wordless
 
 __all__ = [
+    "Cap",
     "Delivery",
+    "Event",
     "FileOptions",
+    "Group",
     "MailFailed",
     "MailOptions",
     "MailingOptions",
@@ -52,10 +63,23 @@ __all__ = [
     "Receipt",
     "Route",
     "Scope",
+    "State",
+    "StoredMail",
+    "Totals",
+    "Worker",
+    "block",
+    "cap",
+    "check_owner",
     "current_scope",
+    "headline",
+    "json_safe",
+    "make_private",
     "new_error_id",
     "new_message",
+    "one_line",
+    "reraise_interrupt",
     "scope",
     "send",
+    "send_due",
     "wordless",
 ]

@@ -73,6 +73,17 @@ def companion(path: Path) -> os.stat_result | None:
     return found
 
 
+def check_owner(path: Path) -> None:
+    """Raise PermissionError where the file is another user's and not for us to write."""
+    companion(path)
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that only its owner may read, and its folders, where they are missing. Raise OSError."""
+    make_folder(path.parent)
+    make(path, SECRET_MODE)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it where they are missing. Raise OSError."""
     if path.is_dir():

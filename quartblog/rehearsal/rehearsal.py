@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import email
 import email.policy
-import logging
 import re
 import tempfile
 import threading
@@ -17,14 +16,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from quartblog.delivery.capture.handler import BoundedQueueHandler
-from quartblog.delivery.delivery import Delivery
-from quartblog.delivery.mail.schedule import HOUR
-from quartblog.delivery.mail.sender import Sender
-from quartblog.delivery.options import OutboxOptions
-from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery import Delivery, Outbox, OutboxOptions, cap, send_due
 from quartblog.rehearsal.report import Peaks, Percentiles, Rehearsed
 from quartblog.rehearsal.server import RehearsalServer
 from quartblog.rehearsal.storm import TICK, Storm, kinds_in
@@ -32,7 +26,7 @@ from quartblog.rehearsal.storm import TICK, Storm, kinds_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from quartblog.delivery.options import FileOptions, MailingOptions, MailOptions, QueueOptions
+    from quartblog.delivery import FileOptions, MailingOptions, MailOptions, QueueOptions
     from quartblog.rehearsal.report import Plan
     from quartblog.rehearsal.server import Taken
 
@@ -115,18 +109,20 @@ class _Rehearsal:
                 emptied = self._delivery.drain(DRAINING)
                 drained = time.perf_counter() - begun
             self._depths.note(drained, 0)
-            refused = self._delivery.refused
+            figures = self._delivery.figures()
             self._wait_for_mail()
         finally:
             self._delivery.stop()
         in_time = self._server.taken()
         self._tell_the_rest()
-        return self._report(refused, drained if emptied else None, in_time)
+        return self._report(figures, drained if emptied else None, in_time)
 
     def _look(self, at: float) -> None:
+        self._depths.note(at, self._within_the_queue(self._delivery.figures()["depth"]))
+
+    def _within_the_queue(self, depth: int) -> int:
         # The marks of those who wait for a drain are in the queue as well.
-        depth = max((handler.records.qsize() for handler in _queue_handlers()), default=0)
-        self._depths.note(at, min(depth, self._stage.queue.size))
+        return min(depth, self._stage.queue.size)
 
     def _wait_for_mail(self) -> None:
         """Until every kind was told of and no mail waits, for as long as the plan makes likely."""
@@ -141,15 +137,15 @@ class _Rehearsal:
     def _awaits_mail(self) -> bool:
         if self._outbox.earliest_try() is not None:
             return True
-        if self._outbox.digests_since(time.time() - HOUR) >= self._stage.mailing.mails_per_hour:
+        if cap(self._outbox, self._stage.mailing, time.time()).spent:
             return False
         return any(group.reported == 0 for group in self._outbox.unreported(samples=0))
 
     def _tell_the_rest(self) -> None:
         """Send what would leave when the window ends."""
-        asyncio.run(Sender(self._outbox, self._stage.mail, self._stage.mailing).work(last=True))
+        asyncio.run(send_due(self._outbox, self._stage.mail, self._stage.mailing, everything=True))
 
-    def _report(self, refused: Mapping[str, int], drained: float | None, in_time: list[Taken]) -> Rehearsed:
+    def _report(self, figures: Mapping[str, Any], drained: float | None, in_time: list[Taken]) -> Rehearsed:
         taken, storm = self._server.taken(), self._storm
         ways_to_mail = _ways_to_mail(in_time, storm.first_seen)
         groups = self._outbox.groups(resolved=None, limit=MANY, samples=0)
@@ -159,9 +155,9 @@ class _Rehearsal:
             lasted=storm.lasted,
             drained=drained,
             offered=storm.offered,
-            refused=refused,
+            refused=figures["refused"],
             size=self._stage.queue.size,
-            high_water=max(depth for _, depth in self._depths.samples),
+            high_water=self._within_the_queue(figures["high_water"]),
             depths=tuple(self._depths.samples),
             call=Percentiles.of(storm.costs),
             to_file=Percentiles.of(self._ways),
@@ -200,10 +196,6 @@ def _probing(delivery: Delivery, ways: list[float]) -> Iterator[None]:
         finally:
             over.set()
             clockwork.join()
-
-
-def _queue_handlers() -> list[BoundedQueueHandler]:
-    return [handler for handler in logging.root.handlers if isinstance(handler, BoundedQueueHandler)]
 
 
 def _parsed(mail: Taken) -> tuple[str, str]:

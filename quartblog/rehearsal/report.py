@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from quartblog.delivery.text import counted
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from quartblog.delivery.options import MailingOptions, MailOptions, QueueOptions
+    from quartblog.delivery import MailingOptions, MailOptions, QueueOptions
 
 AT_RISK = 0.1
 """Seconds after which an accepted record is safe from a kill -9: in the file, and in the outbox if it is an error."""
@@ -152,7 +150,7 @@ def suggestions(
     # What would have waited, had there been room, with a quarter to spare.
     wanted = (rehearsed.high_water + refused) * 1.25
     if refused:
-        why = f"{counted(refused, 'record was', 'records were')} refused"
+        why = f"records that a full queue refused: {refused:,}"
         if _is_outrun(rehearsed):
             why += (
                 f"; {rehearsed.written_per_second:.0f} records/s are written at most,"
@@ -164,8 +162,7 @@ def suggestions(
         why = f"{share:.0%} of the queue were in use: one twice as long would be refused"
         yield Suggestion("delivery", "queue_size", _queue_size(wanted * 2), why)
     if rehearsed.held:
-        held = counted(rehearsed.held, "error was", "errors were")
-        why = f"{held} in no mail, because {counted(mailing.mails_per_hour, 'digest')} had left"
+        why = f"errors that no mail reports because of this cap: {rehearsed.held:,}"
         needed = plan.seconds / mailing.batch_seconds if mailing.batch_seconds else rehearsed.mails
         yield Suggestion("delivery", "mails_per_hour", _rounded_up(max(needed, mailing.mails_per_hour) + 1), why)
     if plan.smtp_delay >= mail.timeout:

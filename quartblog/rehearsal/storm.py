@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from quartblog.delivery.context import scope
+from quartblog.delivery import scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,11 +48,11 @@ class Storm:
         self._clock, self._sleep = clock, sleep
         self._kinds = [type(f"Rehearsed{number}", (RuntimeError,), {}) for number in range(plan.distinct)]
 
-    async def rage(self, after_each: Callable[[float], None]) -> None:
+    async def rage(self, after_burst: Callable[[float], None]) -> None:
         """Fail at the planned rate for the planned time; what the machine cannot do in time is left out.
 
-        A burst ends it as one began it, also where the machine stood still in between. `after_each` failure is told
-        how many seconds have passed.
+        A burst ends it as one began it, also where the machine stood still in between. `after_burst` is called with
+        the seconds since the beginning.
         """
         begun = self._clock()
         failed, now = 0, 0.0
@@ -64,7 +64,7 @@ class Storm:
                 self._fail(failed % self._plan.distinct)
                 failed += 1
                 self.lasted = self._clock() - begun
-                after_each(self.lasted)
+            after_burst(self._clock() - begun)
             await self._sleep(TICK)
 
     def _fail(self, kind: int) -> None:

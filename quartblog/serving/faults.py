@@ -15,8 +15,7 @@ from pathlib import Path
 from ssl import SSLError
 from typing import TYPE_CHECKING, Any
 
-from quartblog.delivery import wordless
-from quartblog.delivery.interrupts import reraise_interrupt
+from quartblog.delivery import reraise_interrupt, wordless
 
 if TYPE_CHECKING:
     from collections.abc import Callable

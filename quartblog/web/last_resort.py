@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from hypercorn.middleware import ProxyFixMiddleware
 from quart import Quart
 
-from quartblog.delivery import context
+from quartblog.delivery import scope as scope_of_work
 from quartblog.errors.pages import EXPLANATIONS, RETRY_AFTER, failure
 from quartblog.web import sent
 from quartblog.web.application import info
@@ -59,7 +59,7 @@ class LastResort:
         """Answer one connection; the scope of its records lasts as long."""
         match scope["type"]:
             case "http":
-                with context.scope(scope["method"]) as work:
+                with scope_of_work(scope["method"]) as work:
                     query, headers = scope["query_string"], scope["headers"]
                     # Of these two alone: the whole scope would wait in the queue with a record.
                     work.hide(lambda: sent.in_query_and_headers(query, headers))

@@ -14,9 +14,11 @@ from urllib.parse import parse_qsl, unquote
 from werkzeug.datastructures import MultiDict
 
 from quartblog.delivery import current_scope
-from quartblog.delivery.text.redaction import ANYWHERE
 
 _SECRET = re.compile("pass|pwd|secret|token", re.IGNORECASE)
+
+SHORTEST = 4
+"""Characters of a value that is hidden whatever its field is called."""
 
 # As WTForms and Quart read it: more fields than any form of ours has are not looked at.
 MOST_FIELDS = 200
@@ -49,7 +51,7 @@ def hide_form(form: MultiDict[str, str]) -> None:
 
 def worth_hiding(name: str, value: str) -> bool:
     """Whether the value, of a field of this name, tells more than that somebody ticked a box."""
-    return len(value) >= ANYWHERE or _SECRET.search(name) is not None
+    return len(value) >= SHORTEST or _SECRET.search(name) is not None
 
 
 def _in_query(query: str) -> Iterator[str]:

@@ -130,7 +130,7 @@ def test_the_figures_as_json_are_numbers_in_seconds(quartblog: Command) -> None:
     assert done["accepted"]["ERROR"] == done["counted"] == done["grouped"] > 0
     assert 0 < done["call"]["median"] <= done["call"]["p99"]
     assert len(done["depths"]["peaks"]) == 100
-    assert max(done["depths"]["peaks"]) == done["high_water"]
+    assert max(done["depths"]["peaks"]) <= done["high_water"]
     assert done["suggestions"] == []
 
 

@@ -33,6 +33,8 @@ class Mail:
 
     recipients: tuple[str, ...]
     message: EmailMessage
+    sender: str
+    """As the envelope has it."""
 
     @property
     def subject(self) -> str:
@@ -107,7 +109,7 @@ class MailServer:
     async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         """Called by aiosmtpd with a complete mail."""
         message = message_from_bytes(envelope.content, policy=default)
-        await asyncio.to_thread(self._take, Mail(tuple(envelope.rcpt_tos), message))
+        await asyncio.to_thread(self._take, Mail(tuple(envelope.rcpt_tos), message, envelope.mail_from))
         return "250 taken"
 
     def _take(self, mail: Mail) -> None:

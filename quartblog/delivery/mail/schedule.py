@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..options import MailingOptions
+    from ..store.outbox import Outbox
     from ..store.stored import Group
 
 HOUR = 3_600.0
 """Seconds over which mails_per_hour is counted."""
 _DOUBLINGS = 60
+
+
+class Cap(NamedTuple):
+    """What mails_per_hour leaves for the next digest."""
+
+    digests: int
+    """Digests that left within the last hour."""
+    per_hour: int | None
+    """Digests that may leave within an hour; None where the options are not known."""
+    free_at: float | None
+    """Epoch second before which the next digest may not leave, None where it may."""
+
+    @property
+    def spent(self) -> bool:
+        """Whether it holds digests back."""
+        return self.per_hour is not None and self.digests >= self.per_hour
+
+
+def cap(outbox: Outbox, options: MailingOptions | None, now: float) -> Cap:
+    """Return the cap of this outbox at the epoch second `now`."""
+    digests = outbox.digests_since(math.nextafter(now - HOUR, math.inf))
+    if options is None:
+        return Cap(digests, None, None)
+    newest = outbox.latest_digests(options.mails_per_hour)
+    free = [at + options.batch_seconds for at in newest[:1]]
+    free += [at + HOUR for at in newest[options.mails_per_hour - 1 :]]
+    return Cap(digests, options.mails_per_hour, max((at for at in free if at > now), default=None))
 
 
 def is_due(group: Group, now: float, options: MailingOptions) -> bool:

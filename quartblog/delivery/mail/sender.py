@@ -22,7 +22,7 @@ from ..text import counted
 from .digest import Digest
 from .message import wire_form
 from .recipients import readers
-from .schedule import HOUR, held_since, is_due, pause
+from .schedule import cap, held_since, is_due, pause
 from .smtp import MailFailed, Receipt, refused_for_good, send
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Sender:
         due = self._due(now, last=last)
         if not due:
             return
-        if self._left_within(HOUR, now) >= options.mails_per_hour:
+        if cap(self._outbox, options, now).spent:
             self._hold()
             return
         groups = [group for number in due if (group := self._outbox.group(number)) is not None]
@@ -137,8 +137,8 @@ class Sender:
     def _hold(self) -> None:
         if not self._holding:
             self._holding = True
-            cap = counted(self._options.mails_per_hour, "digest")
-            _tell(f"The cap of {cap} an hour is reached: groups go on counting")
+            most = counted(self._options.mails_per_hour, "digest")
+            _tell(f"The cap of {most} an hour is reached: groups go on counting")
 
     def _next(self) -> StoredMail | None:
         now = self.clock()

@@ -93,6 +93,18 @@ class Storage:
                 other._memory = None
         self._speak()
 
+    def open(self) -> Path | None:
+        """As Outbox.open."""
+        if self._without_file:
+            return None
+        with self._lock:
+            try:
+                self._file.connection()
+            except (sqlite3.Error, Unusable) as error:
+                raise OSError(str(error)) from error
+            aside, self._file.moved_aside = self._file.moved_aside, None
+            return aside
+
     def close(self) -> None:
         """Close the file; what is only in memory is tried once more and said to be lost otherwise."""
         with self._lock:

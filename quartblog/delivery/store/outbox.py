@@ -160,6 +160,14 @@ class Outbox(StoredMails):
         """Take over what only the memory of the outbox before this one holds, if this file can be used."""
         self._storage.inherit(before._storage)
 
+    def open(self) -> Path | None:
+        """Open the file now, rather than at the first use. Raise OSError where it cannot be used.
+
+        Returns where a damaged file was moved to, if a fresh one had to be begun. Without this call an outbox whose
+        file cannot be used goes on in memory, and looks empty.
+        """
+        return self._storage.open()
+
     def close(self) -> None:
         """Close the file; a later use opens it again."""
         self._storage.close()

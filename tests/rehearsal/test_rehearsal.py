@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from quartblog.delivery.options import FileOptions, MailingOptions, MailOptions, QueueOptions, Route
-from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery import FileOptions, MailingOptions, MailOptions, Outbox, QueueOptions, Route
 from quartblog.rehearsal import rehearsal
 from quartblog.rehearsal.rehearsal import Stage, rehearse
 from quartblog.rehearsal.report import Peaks, Percentiles, Plan, Rehearsed, Suggestion, suggestions
@@ -39,6 +38,24 @@ class Hours:
     async def sleep(self, seconds: float) -> None:
         self.naps.append(seconds)
         self.now += seconds
+
+
+class Slow(logging.Handler):
+    """Lets time pass with every error that is logged: so many seconds each, the last ones for all that follow."""
+
+    def __init__(self, hours: Hours, *seconds: float) -> None:
+        super().__init__(logging.ERROR)
+        self._hours = hours
+        self._seconds = [*seconds]
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        self._hours.now += self._seconds.pop(0) if len(self._seconds) > 1 else self._seconds[0]
+
+    def __enter__(self) -> None:
+        logging.getLogger("rehearsal").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("rehearsal").removeHandler(self)
 
 
 @pytest.fixture
@@ -118,10 +135,8 @@ async def test_a_rate_beyond_the_machine_still_lets_the_loop_turn() -> None:
     hours = Hours()
     storm = Storm(Plan(rate=1000, seconds=1.0), clock=hours, sleep=hours.sleep)
 
-    def take_long(_at: float) -> None:
-        hours.now += 0.01
-
-    await storm.rage(take_long)
+    with Slow(hours, 0.01):
+        await storm.rage(lambda _at: None)
 
     assert len(hours.naps) >= 4
     assert 80 <= len(storm.costs) <= 100 + 2 * 21
@@ -131,10 +146,8 @@ async def test_a_machine_that_stands_still_meanwhile_still_gets_the_end_of_the_s
     hours = Hours()
     storm = Storm(Plan(rate=1000, seconds=0.2), clock=hours, sleep=hours.sleep)
 
-    def stand_still(_at: float) -> None:
-        hours.now += 10 if hours.now < 1001 else 0
-
-    await storm.rage(stand_still)
+    with Slow(hours, 10, 0):
+        await storm.rage(lambda _at: None)
 
     assert len(storm.costs) == 1 + 21
 
@@ -248,7 +261,7 @@ def test_a_short_burst_is_refused_without_outrunning_the_file(suggest: Callable[
     [found] = suggest(refused={"INFO": 10}, high_water=10_000)
 
     assert found[:3] == ("delivery", "queue_size", 20_000)
-    assert found.why == "10 records were refused"
+    assert found.why == "records that a full queue refused: 10"
 
 
 def test_no_queue_longer_than_allowed_is_suggested(suggest: Callable[..., list[Suggestion]]) -> None:
