@@ -30,6 +30,9 @@ from quartblog.web.application import Application, drop_threaded_context
 
 logger = logging.getLogger("quartblog")
 
+BLUEPRINTS = (posts_blueprint, auth_blueprint, profile_blueprint, health.blueprint)
+"""Every page of the site; the rehearsal's is added where the settings ask for it."""
+
 
 def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quart:
     """Build the app; without settings they come from config.toml and the environment.
@@ -54,7 +57,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     limits.init_app(app)
     csrf.init_app(app)
     auth.init_app(app)
-    for blueprint in (posts_blueprint, auth_blueprint, profile_blueprint, health.blueprint):
+    for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     if settings.errors.rehearsal_route:
         app.register_blueprint(rehearsal.blueprint)
