@@ -43,8 +43,10 @@ from .mail.once import send_due
 from .mail.schedule import Cap, cap
 from .mail.smtp import MailFailed, Receipt, send
 from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route
+from .store.groups import Group
+from .store.mails import State, StoredMail
 from .store.outbox import Outbox
-from .store.stored import Group, State, StoredMail, Totals, Worker
+from .store.workers import Totals, Worker
 from .text.escaping import block, json_safe, one_line
 from .text.exceptions import wordless
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from .capture.log_file import RotatingFile
 from .deadlines import within
 from .options import FileOptions, MailingOptions, MailOptions, QueueOptions, bare_address
-from .store import database as outbox_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +48,6 @@ class Configuration:
             raise ValueError(f"no mail can be sent: {self.mail.problem}")
         if self.file != before.file:
             _ask(self.file.path, self._check_file)
-        if self.outbox is not None and (before.outbox is None or self.outbox.path != before.outbox.path):
-            path = self.outbox.path
-            _ask(path, lambda: outbox_file.check(path))
 
     def _check_file(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import weakref
 from typing import Protocol
@@ -17,6 +18,14 @@ class Pausable(Protocol):
         """In both processes, after."""
 
 
+class Resettable(Protocol):
+    """Holds what a child must not share with its parent."""
+
+    def reset_in_child(self) -> None:
+        """Begin anew, in the child."""
+
+
+_resettable: weakref.WeakSet[Resettable] = weakref.WeakSet()
 _watched: weakref.WeakSet[Pausable] = weakref.WeakSet()
 _paused: list[Pausable] = []
 
@@ -26,6 +35,19 @@ def watch(storage: Pausable) -> None:
     _watched.add(storage)
 
 
+def reset_after_fork(thing: Resettable) -> None:
+    """Call `reset_in_child` in each forked child for as long as the thing lives."""
+    _resettable.add(thing)
+
+
+def keep_for_ever(thing: object) -> None:
+    """Never finalize the object: closing it would disturb the parent, which still uses the same file.
+
+    A reference in a module would not do, because the interpreter clears modules at its end.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
 def _before() -> None:
     for storage in list(_watched):
         storage.pause()
@@ -33,6 +55,9 @@ def _before() -> None:
 
 
 def _after(*, child: bool) -> None:
+    if child:
+        for thing in list(_resettable):
+            thing.reset_in_child()
     while _paused:
         _paused.pop().resume(child=child)
 

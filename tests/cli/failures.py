@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 
 from quartblog.delivery.grouping.event import Event
-from quartblog.delivery.store.stored import Kind, NewMail
+from quartblog.delivery.store.mails import Kind, NewMail
 
 NOON = 1_800_000_000.0
 """An epoch second."""

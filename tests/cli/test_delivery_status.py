@@ -90,7 +90,7 @@ def test_a_queue_that_refused_nothing_says_so(quartblog: Command, outbox: Outbox
 def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Outbox) -> None:
     outbox.record(failures(1204))
     outbox.record(failures(1, fingerprint="fedcba9876543210"))
-    number = outbox.begin_mail(new_mail(), {1: (0, 1000)})
+    number = outbox.begin_mail(new_mail(), {failures(1)[0].fingerprint: 1000})
     outbox.failed(number, "away", time.time() + 7201)
     outbox.dead(outbox.begin_mail(new_mail(), {}), "550 no")
 

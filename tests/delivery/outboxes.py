@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from typing import Any
 
 from quartblog.delivery.grouping.event import Event
-from quartblog.delivery.store.outbox import NewMail
+from quartblog.delivery.store.mails import NewMail
 
 START = 1_700_000_000.0
 

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from quartblog.delivery.grouping.event import Event
-from quartblog.delivery.store.stored import Group
+from quartblog.delivery.store.groups import Group
 
 NOON = 1_750_000_000.0
 """When the tests begin, in epoch seconds."""

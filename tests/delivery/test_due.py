@@ -14,7 +14,7 @@ from quartblog.delivery.options import MailingOptions, Route
 from .post_office import NOON, a_group, an_event
 
 if TYPE_CHECKING:
-    from quartblog.delivery.store.stored import Group
+    from quartblog.delivery.store.groups import Group
 
 OPTIONS = MailingOptions(window_seconds=900.0, retry_min=5.0, retry_max=300.0)
 

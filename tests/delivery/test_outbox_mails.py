@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.store.outbox import Outbox, StoredMail
+from quartblog.delivery.store.mails import StoredMail
+from quartblog.delivery.store.outbox import Outbox
 
 from .outboxes import START, Clock, event, mail, message
 
@@ -67,7 +68,7 @@ def test_the_mail_and_what_it_reports_are_stored_together_or_not_at_all(outbox: 
     broken = mail(data="no bytes but \ud800")  # type: ignore[arg-type]
 
     with pytest.raises(UnicodeEncodeError):
-        outbox.begin_mail(broken, {group.id: (0, 1)})
+        outbox.begin_mail(broken, {group.fingerprint: 1})
 
     assert outbox.mails() == []
     assert [group.reported for group in outbox.unreported()] == [0]
@@ -198,7 +199,7 @@ def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Ou
 
 
 def test_a_word_about_a_mail_that_is_not_there_changes_nothing(outbox: Outbox) -> None:
-    outbox.begin_mail(mail(), {99: (0, 1), -99: (0, 1)})
+    outbox.begin_mail(mail(), {"nobody": 1})
 
     for number in (99, -99):
         outbox.dead(number, "554")
@@ -212,7 +213,7 @@ def test_a_mail_that_is_over_does_not_come_back_by_a_late_word(outbox: Outbox) -
     outbox.sent(number, "250", START)
 
     outbox.failed(number, "451", START)
-    outbox.partly(number, [], {}, [ADA], START)
+    outbox.partly(number, [], {}, [ADA])
 
     assert outbox.next_mail(START + 1e9) is None
 
@@ -220,7 +221,8 @@ def test_a_mail_that_is_over_does_not_come_back_by_a_late_word(outbox: Outbox) -
 def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox) -> None:
     number = outbox.begin_mail(mail(to=(ADA, GRACE, LINUS)), {})
 
-    outbox.partly(number, [ADA], {GRACE: "550 nobody"}, [LINUS], START + 30)
+    assert outbox.partly(number, [ADA], {GRACE: "550 nobody"}, [LINUS])
+    assert outbox.failed(number, "451", START + 30)
 
     [dead] = outbox.mails("dead")
     assert (dead.recipients, dead.last_error) == ((GRACE,), "grace@example.org: 550 nobody")

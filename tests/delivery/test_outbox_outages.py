@@ -56,37 +56,24 @@ def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 
 class Disk:
-    """The disk under one outbox: in order, full, or gone."""
+    """The disk under one outbox, which is taken away while a program uses it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, outbox: Outbox) -> None:
-        self._outbox = outbox
-        self._full = False
-        connect = database_file._connect
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._elsewhere = folder.with_name("elsewhere")
 
-        def connect_unless(path: Path) -> Any:
-            database = connect(path)
-            if self._full:
-                self._limit(database)
-            return database
+    def leave(self) -> None:
+        self._folder.rename(self._elsewhere)
+        self._folder.touch()
 
-        monkeypatch.setattr(database_file, "_connect", connect_unless)
-
-    def fill(self) -> None:
-        """SQLite now fails as it does on a full disk: with SQLITE_FULL, in the middle of a transaction."""
-        self._full = True
-        self._limit(self._outbox._storage._file.connection())
-
-    def empty(self) -> None:
-        self._full = False
-
-    @staticmethod
-    def _limit(database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA max_page_count = 1").fetchone()
+    def come_back(self) -> None:
+        self._folder.unlink()
+        self._elsewhere.rename(self._folder)
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch, outbox: Outbox) -> Disk:
-    return Disk(monkeypatch, outbox)
+def disk(path: Path) -> Disk:
+    return Disk(path.parent)
 
 
 def big(key: str = A, **changes: Any) -> Any:
@@ -157,12 +144,14 @@ def test_damage_that_is_met_on_the_way_back_from_memory_does_not_keep_the_outbox
     outbox: Outbox, path: Path, disk: Disk, clock: Clock
 ) -> None:
     outbox.record([big(f"{number:016x}") for number in range(50)])
-    disk.fill()
+    disk.leave()
     outbox.record([big(A)])
+    disk.come_back()
+    for log in path.parent.glob("*-*"):
+        log.unlink()
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(path.stat().st_size - 4096))
-    disk.empty()
     clock.turn(RETRY_SECONDS)
 
     assert counts(outbox) == {A: 1}
@@ -174,10 +163,10 @@ def test_tracebacks_come_back_from_memory_as_they_were(outbox: Outbox, disk: Dis
     shared = long(40_000)
     texts = {shared, f"{long(40_000)}, and half a pair: \ud800", ""}
     outbox.record([event(A, traceback=shared)])
-    disk.fill()
+    disk.leave()
     outbox.record([event(A, traceback=text, created=START + 1) for text in texts])
     assert outbox.in_memory
-    disk.empty()
+    disk.come_back()
     clock.turn(RETRY_SECONDS)
 
     [group] = outbox.groups(samples=10)
@@ -185,19 +174,6 @@ def test_tracebacks_come_back_from_memory_as_they_were(outbox: Outbox, disk: Dis
     assert outbox.healthy
     assert {sample.traceback for sample in group.samples} == texts
     assert len(group.samples) == 4
-
-
-def test_damage_that_no_check_finds_ends_in_memory(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
-    def work(database: database_file.Database) -> str:
-        if database.in_memory:
-            return "done"
-        error = sqlite3.DatabaseError("malformed")
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
-
-    assert outbox._storage.write(work) == "done"
-    assert "damaged again and again" in "".join(told())
-    assert aside(path) == []
 
 
 def test_a_file_is_moved_aside_once_however_many_notice(path: Path, clock: Clock) -> None:
@@ -390,7 +366,7 @@ def test_a_full_disk_loses_no_count_and_no_mail(
     outbox: Outbox, path: Path, disk: Disk, clock: Clock, told: Callable[[], list[str]]
 ) -> None:
     outbox.record([event(A, created=START + 1)])
-    disk.fill()
+    disk.leave()
 
     for number in range(10):
         outbox.record([big(A, created=START + number), big(B)])
@@ -401,7 +377,7 @@ def test_a_full_disk_loses_no_count_and_no_mail(
     assert outbox.in_memory
     assert counts(outbox) == {A: 10, B: 10}
     assert len(told()) == 1
-    disk.empty()
+    disk.come_back()
     clock.turn(RETRY_SECONDS)
     found = outbox.group(A)
     assert found is not None
@@ -445,23 +421,6 @@ outbox.close()
     assert err.count("cannot be used") == 1
 
 
-def test_a_file_another_program_holds_for_long_does_not_stop_the_outbox(
-    outbox: Outbox, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
-    outbox.record([event(A)])
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-
-    outbox.record([event(A)])
-
-    assert outbox.in_memory
-    other.execute("ROLLBACK")
-    other.close()
-    clock.turn(RETRY_SECONDS)
-    assert counts(outbox) == {A: 2}
-
-
 def test_a_clock_that_is_set_back_does_not_end_the_tries(outbox: Outbox, path: Path, clock: Clock) -> None:
     path.parent.touch()
     outbox.record([event(A)])
@@ -473,138 +432,66 @@ def test_a_clock_that_is_set_back_does_not_end_the_tries(outbox: Outbox, path: P
     assert outbox.healthy
 
 
-def test_a_mail_begun_in_memory_is_the_same_mail_on_disk(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+def test_a_mail_written_in_memory_waits_in_the_file_afterwards(outbox: Outbox, disk: Disk, clock: Clock) -> None:
     outbox.record([event(A)])
-    disk.fill()
-    outbox.record([big(B)])
-    [group] = outbox.unreported()
-    first = outbox.begin_mail(mail("sent in memory"), {group.id: (0, 1)})
-    second = outbox.begin_mail(mail("in flight"), {})
-    third = outbox.begin_mail(mail("to retry"), {})
-    outbox.sent(first, "250", clock.now)
-    disk.empty()
+    disk.leave()
+    outbox.record([event(B)])
+    sent, waiting = (outbox.begin_mail(mail(name), {B: 1}) for name in ("sent", "waiting"))
+    assert outbox.sent(sent, "250", clock.now)
+    disk.come_back()
     clock.turn(RETRY_SECONDS)
 
-    outbox.sent(second, "250 kept", clock.now)
-    outbox.dead(third, "554")
-
-    assert {mail.subject: mail.state for mail in outbox.mails()} == {
-        "sent in memory": "sent",
-        "in flight": "sent",
-        "to retry": "dead",
-    }
-    assert outbox.retry(third) == 1
+    assert {mail.subject: mail.state for mail in outbox.mails()} == {"sent": "sent", "waiting": "waiting"}
+    assert outbox.digests_since(START) == 2
     assert [group.fingerprint for group in outbox.unreported()] == [A]
-    assert outbox.digests_since(START) == 3
-    found = outbox.group(group.id)
-    assert found is not None
-    assert (found.fingerprint, found.id > 0) == (B, True)
+    assert {sent < 0, waiting < 0} == {True}
+    assert all(mail.id > 0 for mail in outbox.mails())
 
 
-def test_a_mail_in_flight_when_the_disk_fills_is_not_sent_twice(outbox: Outbox, disk: Disk, clock: Clock) -> None:
-    outbox.record([event(A), event(A)])
-    [group] = outbox.unreported()
-    number = outbox.begin_mail(mail("in flight"), {})
-    disk.fill()
-    outbox.record([big(B)])
-
-    outbox.sent(number, "250 kept", clock.now)
-    later = outbox.begin_mail(mail("written in memory"), {group.id: (0, 2)})
-
-    assert later < 0
-    due = outbox.next_mail(clock.now)
-    assert due is not None
-    assert due.id == later
-    disk.empty()
+def test_a_change_of_a_row_that_is_elsewhere_changes_nothing(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+    on_disk = outbox.begin_mail(mail("on disk"), {})
+    disk.leave()
+    in_memory = outbox.begin_mail(mail("in memory"), {})
+    assert not outbox.sent(on_disk, "250", clock.now)
+    assert not outbox.failed(on_disk, "451", clock.now)
+    assert not outbox.dead(on_disk, "554")
+    assert not outbox.partly(on_disk, [], {}, [])
+    disk.come_back()
     clock.turn(RETRY_SECONDS)
-    assert {mail.subject: mail.state for mail in outbox.mails()} == {
-        "in flight": "sent",
-        "written in memory": "waiting",
+    assert not outbox.sent(in_memory, "250", clock.now)
+
+    assert {mail.subject: (mail.state, mail.tries) for mail in outbox.mails()} == {
+        "on disk": ("waiting", 0),
+        "in memory": ("waiting", 0),
     }
-    assert [group.fingerprint for group in outbox.unreported()] == [B]
 
 
-def test_a_mail_sent_in_an_outage_is_marked_though_another_outbox_got_what_memory_held(
-    outbox: Outbox, path: Path, disk: Disk, clock: Clock
-) -> None:
-    number = outbox.post(message(), ["ada@example.org"])
-    disk.fill()
-    outbox.record([big(B)])
-    outbox.sent(number, "250 kept", clock.now)
-    disk.empty()
-    other = Outbox(path.with_name("other.sqlite3"), clock=clock)
-
-    other.inherit(outbox)
-    outbox.close()
-
-    assert counts(other) == {B: 1}
-    other.close()
-    again = Outbox(path, clock=clock)
-    assert again.mails("waiting") == []
-    again.close()
-
-
-def test_what_could_not_be_said_in_an_outage_is_said_once(outbox: Outbox, disk: Disk, clock: Clock) -> None:
-    outbox.record([event(A)])
-    number = outbox.begin_mail(mail(), {})
-    for said in (True, False):
-        disk.fill()
-        outbox.record([big(A)])
-        if said:
-            outbox.failed(number, "451", clock.now)
-        disk.empty()
-        clock.turn(RETRY_SECONDS)
-        assert [mail.tries for mail in outbox.mails()] == [1]
-
-
-def test_what_is_said_of_a_mail_that_moved_reaches_it_in_a_second_outage(
-    outbox: Outbox, disk: Disk, clock: Clock
-) -> None:
-    outbox.record([event(A)])
-    disk.fill()
-    outbox.record([big(A)])
-    number = outbox.begin_mail(mail("moved"), {})
-    disk.empty()
-    clock.turn(RETRY_SECONDS)
-    assert counts(outbox) == {A: 2}
-    disk.fill()
-    outbox.record([big(A)])
-    other = outbox.begin_mail(mail("new"), {})
-
-    outbox.sent(number, "250", clock.now)
-
-    assert other != number
-    disk.empty()
-    clock.turn(RETRY_SECONDS)
-    assert {mail.subject: mail.state for mail in outbox.mails()} == {"moved": "sent", "new": "waiting"}
-
-
-def test_counts_told_by_mail_add_up_when_the_disk_comes_back_in_between(
+def test_a_digest_marks_its_group_though_the_group_moved_to_the_file_meanwhile(
     outbox: Outbox, disk: Disk, clock: Clock
 ) -> None:
     outbox.record([event(A)] * 5)
-    [group] = outbox.unreported()
-    outbox.begin_mail(mail(), {group.id: (0, 4)})
-    disk.fill()
-    outbox.record([big(A)] * 3)
+    outbox.begin_mail(mail(), {A: 4})
+    disk.leave()
+    outbox.record([event(A)] * 3)
     [in_memory] = outbox.unreported()
-    assert in_memory.count == 3
-    outbox.begin_mail(mail(), {in_memory.id: (0, 1)})
-    disk.empty()
+    assert (in_memory.count, in_memory.reported) == (3, 0)
+    disk.come_back()
     clock.turn(RETRY_SECONDS)
 
-    outbox.begin_mail(mail(), {in_memory.id: (1, 3)})
+    outbox.begin_mail(mail(), {in_memory.fingerprint: 3})
 
     [group] = outbox.unreported()
     assert (group.count, group.reported) == (8, 7)
+    outbox.begin_mail(mail(), {A: 99})
+    assert outbox.unreported() == []
 
 
 def test_a_group_resolved_before_the_outage_is_open_after_it(outbox: Outbox, disk: Disk, clock: Clock) -> None:
     outbox.record([event(A)])
     outbox.resolve(A)
-    disk.fill()
+    disk.leave()
     outbox.record([big(A)])
-    disk.empty()
+    disk.come_back()
     clock.turn(RETRY_SECONDS)
 
     [group] = outbox.unreported()
@@ -614,10 +501,10 @@ def test_a_group_resolved_before_the_outage_is_open_after_it(outbox: Outbox, dis
 
 def test_a_group_resolved_in_memory_is_resolved_on_disk(outbox: Outbox, disk: Disk, clock: Clock) -> None:
     outbox.record([event(A)])
-    disk.fill()
+    disk.leave()
     outbox.record([big(A)])
     assert outbox.resolve(A)
-    disk.empty()
+    disk.come_back()
     clock.turn(RETRY_SECONDS)
 
     assert outbox.unreported() == []
@@ -690,25 +577,3 @@ def test_a_handler_that_asks_the_outbox_does_not_meet_itself(outbox: Outbox, pat
         logger.removeHandler(handler)
 
     assert asked == [{A: 1}]
-
-
-def test_opening_waits_for_a_process_that_opens(
-    outbox: Outbox, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
-    path.parent.mkdir()
-    with database_file._alone(path):
-        outbox.record([event(A)])
-        assert outbox.in_memory
-    clock.turn(RETRY_SECONDS)
-
-    assert counts(outbox) == {A: 1}
-    assert outbox.healthy
-
-
-def test_a_system_without_file_locks_has_an_outbox_too(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_file, "fcntl", None)
-
-    outbox.record([event(A)])
-
-    assert outbox.healthy

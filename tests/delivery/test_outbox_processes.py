@@ -22,7 +22,8 @@ HEAD = """
 import os, sys
 from pathlib import Path
 from quartblog.delivery.grouping.event import Event
-from quartblog.delivery.store.outbox import Batch, Outbox
+from quartblog.delivery.grouping.event import Batch
+from quartblog.delivery.store.outbox import Outbox
 path, name, amount, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 def event(number):
     key = "00000000000000aa" if number % 5 else "00000000000000bb"
@@ -214,7 +215,7 @@ logging.disable(logging.CRITICAL)
 threads = [threading.Thread(target=outbox.record, args=([event(1)],)) for _ in range(4)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
-outbox.changed(); outbox.housekeeping(); outbox.close()
+outbox.housekeeping(); outbox.close()
 aside = Outbox(path); path.unlink(); aside.record([event(1)]); path.unlink(); aside.groups(); aside.close()
 path.write_bytes(b"garbage" * 999)
 real, sys.stderr = sys.stderr, open(os.devnull, "w")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
 
     from ..options import MailOptions
-    from ..store.stored import Group
+    from ..store.groups import Group
 
 DETAILED = 20
 """Groups that are told in full; of the others the digest has one line each."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..options import MailingOptions, MailOptions, OutboxOptions
-    from ..store.stored import Totals
+    from ..store.workers import Totals
 
 MAIL_AT_STOP = 2.0
 """Seconds a stop waits for the mail server at most, and only where the outbox ends with the process."""
@@ -125,12 +125,7 @@ class Posting:
         # Asked in any case: nothing of this outbox may be held while the disk of that one hangs.
         totals = before.outbox.totals()
         seen = before.outbox.healthy
-        heir = self
-        # That disk may have hung for longer than this one was in use.
-        while heir._heir is not None:
-            heir = heir._heir
-        heir.outbox.inherit(before.outbox)
-        if not _is_same(before.outbox.path, heir.outbox.path):
+        if not _is_same(before.outbox.path, self.outbox.path):
             _tell_of(before.outbox.path, totals if seen else None)
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..options import Route
-    from ..store.stored import Group
+    from ..store.groups import Group
 
 
 def matches(route: Route, group: Group) -> bool:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..options import MailingOptions
+    from ..store.groups import Group
     from ..store.outbox import Outbox
-    from ..store.stored import Group
 
 HOUR = 3_600.0
 """Seconds over which mails_per_hour is counted."""

@@ -17,7 +17,7 @@ from ..interrupts import reraise_cancellation
 from ..options import bare_address
 from ..own_log import describe, own_logger, report
 from ..statistics import Figures
-from ..store.stored import NewMail, ToldMeanwhile
+from ..store.mails import NewMail
 from ..text import counted
 from .digest import Digest
 from .message import wire_form
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..options import MailingOptions, MailOptions
+    from ..store.mails import Kind, StoredMail
     from ..store.outbox import Outbox
-    from ..store.stored import Kind, StoredMail
 
 logger = own_logger("mailer")
 
@@ -82,18 +82,15 @@ class Sender:
         """
         tried: set[int] = set()
         while (options := self.mail) is not None:
-            try:
-                self._write_digests(options, leads, last=last)
-            except ToldMeanwhile:  # The next look tells of what is left.
-                return False
+            self._write_digests(options, leads, last=last)
             mail = self._next()
             if mail is None or mail.id in tried:
                 return True
             tried.add(mail.id)
-            with self._outbox.alone(mail.id) as alone:
-                if not alone and not leads():
-                    return False
-                await self._deliver(mail, options)
+            # What only this process's memory holds, nobody else can send.
+            if mail.id > 0 and not leads():
+                return False
+            await self._deliver(mail, options)
         return True
 
     def _due(self, now: float, *, last: bool = False) -> list[int]:
@@ -120,7 +117,7 @@ class Sender:
         digest = Digest(groups, socket.gethostname(), options.mails_per_hour, since)
         self._outbox.begin_mail(
             _finished(digest, "digest", mail, mail.admins),
-            {group.id: (group.reported, group.count) for group in groups},
+            {group.fingerprint: group.count - group.reported for group in groups},
             [
                 _finished(replace(digest, groups=some), "route", mail, to)
                 for to, some in readers(options.routes, groups, besides=mail.admins)
@@ -161,21 +158,23 @@ class Sender:
                 return
         # Should the outbox fail to note it, the mail must not leave again with every look.
         self._accepted[mail.id] = receipt
-        self._note(mail, receipt)
-        del self._accepted[mail.id]
+        if self._note(mail, receipt):
+            del self._accepted[mail.id]
 
-    def _note(self, mail: StoredMail, receipt: Receipt) -> None:
+    def _note(self, mail: StoredMail, receipt: Receipt) -> bool:
+        """Whether the outbox has noted it; not while the mail's row is on a disk that is away."""
         now = self.clock()
         if receipt.refused:
             served = [address for address in mail.recipients if address not in receipt.refused]
-            self._split(mail, served, receipt.refused, now + self._pause(mail.tries + 1))
+            noted = self._split(mail, served, receipt.refused, now + self._pause(mail.tries + 1))
         else:
-            self._outbox.sent(mail.id, receipt.answer, now)
+            noted = self._outbox.sent(mail.id, receipt.answer, now)
         self.figures.mailed += 1
         self.figures.latencies.append(max(0.0, now - mail.created))
         if self._failures:
             logger.info("The mail server takes mail again, after %s", counted(self._failures, "try", "tries"))
             self._failures = 0
+        return noted
 
     def _put_back(self, mail: StoredMail, error: MailFailed) -> None:
         now = self.clock()
@@ -202,16 +201,17 @@ class Sender:
         self.figures.dead += 1
         _tell(_named(mail, f"was not sent and is given up: {error}; it is kept as a dead letter"))
 
-    def _split(self, mail: StoredMail, served: Sequence[str], refused: Mapping[str, str], next_try: float) -> None:
+    def _split(self, mail: StoredMail, served: Sequence[str], refused: Mapping[str, str], next_try: float) -> bool:
         """Each recipient goes a way of its own: served, given up, or waiting for the next try."""
         for_good = refused_for_good(refused)
         waiting = [address for address in refused if address not in for_good]
-        self._outbox.partly(mail.id, served, for_good, waiting)
+        noted = self._outbox.partly(mail.id, served, for_good, waiting)
         if waiting:
             self._outbox.failed(mail.id, _sentence(refused), next_try)
         if for_good:
             self.figures.dead += 1
             _tell(_named(mail, f"was refused for {_sentence(for_good)}; that part is kept as a dead letter"))
+        return noted
 
     def _pause(self, failures: int) -> float:
         return pause(failures, self._options, self._chance())

@@ -1,4 +1,4 @@
-"""Path -> an open SQLite connection to a file in order: made, migrated, or begun afresh when damaged."""
+"""Path -> an open SQLite connection: made, migrated, or begun afresh when the file is damaged."""
 
 from __future__ import annotations
 
@@ -106,17 +106,11 @@ def prepare(database: sqlite3.Connection) -> None:
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     check_version(database)
-    database.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(database, "BEGIN IMMEDIATE"):
         for step in MIGRATIONS[version:]:
             for statement in step:
                 database.execute(statement)
         database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        database.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            database.execute("ROLLBACK")
-        raise
 
 
 def check_owner(database: sqlite3.Connection) -> None:
@@ -177,7 +171,6 @@ class DatabaseFile:
         self._database: Database | None = None
         self._identity: tuple[int, int] | None = None
         self._suspect = False
-        self._openings = 0
 
     def connection(self) -> Database:
         """The open connection. Raises sqlite3.Error, OSError or Unusable."""
@@ -187,11 +180,6 @@ class DatabaseFile:
             with _alone(self.path):
                 return self._open()
         return self._database
-
-    def version(self) -> tuple[int, int]:
-        """Differs after a change by another connection, and after a new opening."""
-        [version] = self.connection().execute("PRAGMA data_version").fetchone()
-        return self._openings, version
 
     def suspect(self) -> None:
         """Look at the whole file at the next opening."""
@@ -204,6 +192,11 @@ class DatabaseFile:
             self._database.close()
             self._database = None
 
+    def abandon(self) -> Database | None:
+        """Forget the connection without closing it, and return it."""
+        database, self._database = self._database, None
+        return database
+
     def _open(self) -> Database:
         database = _connect_if_whole(self.path, thoroughly=self._suspect)
         if database is None:
@@ -212,18 +205,20 @@ class DatabaseFile:
         self._database = database
         self._suspect = False
         self._identity = _identity(self.path)
-        self._openings += 1
         return database
 
 
-def check(path: Path) -> None:
-    """Raise OSError where an outbox can neither be used nor made. What another program keeps there is not touched."""
+@contextlib.contextmanager
+def transaction(database: sqlite3.Connection, begin: str) -> Iterator[None]:
+    """Commit at the end, or roll back when an exception leaves the block."""
+    database.execute(begin)
     try:
-        with _alone(path), contextlib.closing(_connect(path)) as database:
-            # What may only be read is opened without a complaint.
-            database.execute("BEGIN IMMEDIATE")
-    except (sqlite3.Error, OSError, Unusable) as error:
-        raise OSError(f"{path} cannot be the outbox: {error}") from error
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            database.execute("ROLLBACK")
+        raise
 
 
 def open_memory(next_id: Callable[[], int]) -> Database:

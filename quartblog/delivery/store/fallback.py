@@ -1,4 +1,4 @@
-"""A SQLite file shared by processes -> a transaction whenever one is wanted, in memory while the disk fails.
+"""Transactions -> the SQLite file, or memory while the disk is away; what memory holds is merged into the file later.
 
 One connection a process, guarded by a lock: transactions are short, and a connection a thread would stay
 open when its thread ends. While the file cannot be used, a memory database with the same tables
@@ -8,46 +8,48 @@ takes its place; the file is tried again every few seconds, and then gets what m
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from .. import forks
+from ..forks import keep_for_ever, reset_after_fork
 from ..own_log import describe, own_logger, report
-from .database import Database, DatabaseFile, Unusable, check_version, is_damage, is_outage, open_memory
-from .merging import contents, merge
-from .whereabouts import Whereabouts
+from ..text import counted
+from .database import Database, DatabaseFile, Unusable, check_version, is_damage, is_outage, open_memory, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
 RETRY_SECONDS = 3.0
 """Seconds between two tries to use the file again."""
+FORK_SECONDS = 1.0
+"""Seconds that a fork waits at most for the transaction of another thread: milliseconds, unless the disk hangs."""
 
 logger = own_logger("outbox")
 
 
 class Storage:
-    """Runs transactions; safe from any thread, closed before a fork and opened again after it."""
+    """Runs transactions, from any thread. A row of memory has a negative id, and gets another one in the file."""
 
     def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
-        """Nothing is opened before the first transaction. Without a path all of it is in memory, for good."""
+        """Open nothing before the first transaction. Without a path everything stays in memory."""
         self._without_file = path is None
         self._file = DatabaseFile(path or Path())
         self._clock = clock
-        self.rows = Whereabouts()
         self._lock = threading.RLock()
         self._memory: Database | None = None
         self._tried = 0.0
-        self._staying = False
-        self._told: list[str] = []
+        self._still = False
+        self._messages: list[str] = []
         self._last_memory_id = 0
-        self._own_writes = 0
-        forks.watch(self)
+        reset_after_fork(self)
+        _ALL.add(self)
 
     @property
     def in_memory(self) -> bool:
@@ -65,34 +67,6 @@ class Storage:
         """Run `work` on one state of the data."""
         return self._run(work, "BEGIN", durable=False)
 
-    @contextlib.contextmanager
-    def staying(self, table: str, row: int) -> Iterator[bool]:
-        """Whether the row is in this process's memory alone; it stays there until this is left. For one asker."""
-        with self._lock:
-            memory = self._memory
-            self._staying = alone = memory is not None and self.rows.current(memory, table, row) is not None
-        try:
-            yield alone
-        finally:
-            self._staying = False
-
-    def version(self) -> tuple[object, ...]:
-        """Differs after every change by anybody, and costs a few µs."""
-        with self._lock:
-            disk = None
-            with contextlib.suppress(sqlite3.Error, OSError, Unusable):
-                disk = None if self.in_memory else self._file.version()
-            return (self._own_writes, self.in_memory, disk)
-
-    def inherit(self, other: Storage) -> None:
-        """Bring what only the memory of another one holds into this file; where that fails, it stays where it is."""
-        # The other's first: its disk may hang, and nobody shall wait for this one meanwhile.
-        with other._lock, self._lock, contextlib.suppress(sqlite3.Error):
-            if other._memory is not None and not (database := self._database()).in_memory:
-                self._bring_back(other._memory, database)
-                other._memory = None
-        self._speak()
-
     def open(self) -> Path | None:
         """As Outbox.open."""
         if self._without_file:
@@ -106,43 +80,49 @@ class Storage:
             return aside
 
     def close(self) -> None:
-        """Close the file; what is only in memory is tried once more and said to be lost otherwise."""
+        """Close the file. What only memory holds is written to it once more, or reported as lost."""
         with self._lock:
-            self._staying = False
             if self._memory is not None:
                 self._tried = float("-inf")
                 self._database()
             if self._memory is not None:
-                if not self._without_file and (lost := contents(self._memory)):
-                    self._told.append(f"{self._file.path} could not be used to the end: lost are {lost}")
+                if not self._without_file and (lost := _contents(self._memory)):
+                    self._messages.append(f"{self._file.path} could not be used to the end: lost are {lost}")
                 self._memory.close()
                 self._memory = None
-            with contextlib.suppress(sqlite3.Error, OSError, Unusable):
-                self._pay()
-            self.rows.settled({})
             self._file.close()
-        self._speak()
+        self._log()
 
-    def pause(self) -> None:
-        """Before a fork: hold everything still, without the file."""
-        self._lock.acquire()
-        self._file.close()
+    def hold_still(self) -> None:
+        """Before a fork: wait for the transaction that is under way, a second at most."""
+        self._still = self._lock.acquire(timeout=FORK_SECONDS)
 
-    def resume(self, *, child: bool) -> None:
-        """After a fork. The child starts without what its parent's memory holds."""
-        if child and self._memory is not None:
-            self._memory.close()
-            self._memory = None
-            self._staying = False
-            self.rows.settled({})
-        self._lock.release()
+    def go_on(self) -> None:
+        """After a fork, in the parent."""
+        if self._still:
+            self._lock.release()
+
+    def reset_in_child(self) -> None:
+        """After a fork, in the child: begin without the parent's connection and without what its memory holds."""
+        if self._still:
+            # Closed at once, while the parent holds its locks: SQLite would share them with this process's next
+            # connection, which then had none of its own, and the parent would take itself for the last user.
+            self._file.close()
+        else:
+            # Another thread was inside SQLite: its mutexes and locks stay with this process for ever.
+            keep_for_ever(self._memory)
+            keep_for_ever(self._file.abandon())
+            _BARRED.add(self._file.path)
+        self._memory = None
+        self._messages = []
+        self._lock = threading.RLock()
 
     def _run(self, work: Callable[[Database], T], begin: str, *, durable: bool) -> T:
         try:
             with self._lock:
                 return self._attempt(work, begin, durable=durable)
         finally:
-            self._speak()
+            self._log()
 
     def _attempt(self, work: Callable[[Database], T], begin: str, *, durable: bool) -> T:
         for _ in range(2):
@@ -150,7 +130,7 @@ class Storage:
             if database.in_memory:
                 break
             try:
-                return self._transact(database, work, begin, durable=durable)
+                return _transact(database, work, begin, durable=durable)
             except (sqlite3.Error, Unusable) as error:
                 if is_damage(error):
                     self._file.suspect()  # The next turn looks at it and begins a fresh one.
@@ -159,28 +139,13 @@ class Storage:
                 else:
                     raise
         memory = self._memory or self._fall_back(Unusable("it is damaged again and again"))
-        return self._transact(memory, work, begin, durable=False)
-
-    def _transact(self, database: Database, work: Callable[[Database], T], begin: str, *, durable: bool) -> T:
-        if durable:
-            database.execute("PRAGMA synchronous = FULL")
-        try:
-            with _transaction(database, begin):
-                if not database.in_memory:
-                    check_version(database)
-                result = work(database)
-            self._own_writes += begin != "BEGIN"
-            return result
-        finally:
-            if durable:
-                with contextlib.suppress(sqlite3.Error):
-                    database.execute("PRAGMA synchronous = NORMAL")
+        return _transact(memory, work, begin, durable=False)
 
     def _database(self, *, again: bool = False) -> Database:
         if self._without_file:
             self._memory = self._memory or open_memory(self._next_memory_id)
             return self._memory
-        if self._memory is not None and (self._staying or 0 <= self._clock() - self._tried < RETRY_SECONDS):
+        if self._memory is not None and 0 <= self._clock() - self._tried < RETRY_SECONDS:
             return self._memory
         try:
             return self._disk()
@@ -191,15 +156,19 @@ class Storage:
         return self._database(again=True)
 
     def _disk(self) -> Database:
-        """The file, with all that memory held."""
+        """The file, with everything that memory held."""
+        if self._file.path in _BARRED:
+            raise Unusable("this process was forked in the middle of a transaction")
         database = self._file.connection()
         if (aside := self._file.moved_aside) is not None:
             self._file.moved_aside = None
-            self._told.append(f"{self._file.path} was damaged: it is now {aside}, a fresh one is begun")
+            self._messages.append(f"{self._file.path} was damaged: it is now {aside}, a fresh one is begun")
         if self._memory is not None:
-            self._bring_back(self._memory, database)
+            with transaction(database, "BEGIN IMMEDIATE"):
+                _merge(self._memory, database)
+            self._memory.close()
             self._memory = None
-            self._told.append(f"{self._file.path} is used again; it got what memory held")
+            self._messages.append(f"{self._file.path} is used again; it got what memory held")
         return database
 
     def _fall_back(self, error: Exception) -> Database:
@@ -207,46 +176,103 @@ class Storage:
         self._tried = self._clock()
         if self._memory is None:
             self._memory = open_memory(self._next_memory_id)
-            self._told.append(
+            self._messages.append(
                 f"{self._file.path} cannot be used, errors and mails are kept in memory: {describe(error)}"
             )
         return self._memory
-
-    def _bring_back(self, memory: Database, database: Database) -> None:
-        with _transaction(database, "BEGIN IMMEDIATE"):
-            moved = merge(memory, database)
-            self.rows.pay(database)
-        self.rows.settled(moved)
-        memory.close()
-        self._own_writes += 1
-
-    def _pay(self) -> None:
-        """Do what the file is owed, though another storage has got what memory held."""
-        if self.rows.owing and not self._without_file:
-            database = self._file.connection()
-            with _transaction(database, "BEGIN IMMEDIATE"):
-                self.rows.pay(database)
 
     def _next_memory_id(self) -> int:
         self._last_memory_id -= 1
         return self._last_memory_id
 
-    def _speak(self) -> None:
+    def _log(self) -> None:
         # Outside of the lock: a handler of this logger may want the outbox itself.
-        while self._told:
+        while self._messages:
             with contextlib.suppress(IndexError):
-                text = self._told.pop(0)
+                text = self._messages.pop(0)
                 report(text)
                 logger.warning("%s", text)
 
 
-@contextlib.contextmanager
-def _transaction(database: Database, begin: str) -> Iterator[None]:
-    database.execute(begin)
+_ALL: weakref.WeakSet[Storage] = weakref.WeakSet()
+_BARRED: set[Path] = set()
+"""Files that a fork took out of a thread's hands: SQLite takes them for locked in this process."""
+
+
+def _before_fork() -> None:
+    for storage in list(_ALL):
+        storage.hold_still()
+
+
+def _after_fork_in_parent() -> None:
+    for storage in list(_ALL):
+        storage.go_on()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
+
+
+def _transact(database: Database, work: Callable[[Database], T], begin: str, *, durable: bool) -> T:
+    if durable:
+        database.execute("PRAGMA synchronous = FULL")
     try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            database.execute("ROLLBACK")
-        raise
+        with transaction(database, begin):
+            if not database.in_memory:
+                check_version(database)
+            return work(database)
+    finally:
+        if durable:
+            with contextlib.suppress(sqlite3.Error):
+                database.execute("PRAGMA synchronous = NORMAL")
+
+
+_GROUP = """
+    INSERT INTO groups (fingerprint, title, level, logger, place, function, route, count, reported, first_seen,
+        last_seen, last_reported, resolved, reopened, resolved_at)
+    VALUES (:fingerprint, :title, :level, :logger, :place, :function, :route, :count, :reported, :first_seen,
+        :last_seen, :last_reported, :resolved, :reopened, :resolved_at)
+    ON CONFLICT (fingerprint) DO UPDATE SET
+        level = max(level, excluded.level),
+        route = coalesce(excluded.route, route),
+        count = count + excluded.count,
+        reported = reported + excluded.reported,
+        first_seen = min(first_seen, excluded.first_seen),
+        last_seen = max(last_seen, excluded.last_seen),
+        last_reported = max(coalesce(last_reported, excluded.last_reported),
+                            coalesce(excluded.last_reported, last_reported)),
+        reopened = (reopened OR resolved OR excluded.reopened) AND NOT excluded.resolved,
+        resolved = excluded.resolved,
+        resolved_at = coalesce(excluded.resolved_at, resolved_at)
+    RETURNING id"""
+
+_TRACEBACK = "INSERT OR IGNORE INTO tracebacks (digest, text) VALUES (?, ?)"
+
+_SAMPLE = "INSERT INTO samples (group_id, error_id, created, data, traceback) VALUES (?, ?, ?, ?, ?)"
+
+_MAIL = """
+    INSERT INTO mails (message_id, kind, subject, data, recipients, tries, created, since, next_try, last_error,
+        state, finished)
+    VALUES (:message_id, :kind, :subject, :data, :recipients, :tries, :created, :since, :next_try, :last_error,
+        :state, :finished)"""
+
+
+def _merge(memory: Database, disk: Database) -> None:
+    """Add everything that memory holds to the file."""
+    # Ids in memory count down from -1, so the oldest come first.
+    groups = {
+        group["id"]: disk.execute(_GROUP, dict(group)).fetchone()[0]
+        for group in memory.execute("SELECT * FROM groups ORDER BY id DESC")
+    }
+    disk.executemany(_TRACEBACK, memory.execute("SELECT digest, text FROM tracebacks"))
+    for group, *rest in memory.execute("SELECT group_id, error_id, created, data, traceback FROM samples ORDER BY id"):
+        disk.execute(_SAMPLE, (groups[group], *rest))
+    disk.executemany(_MAIL, map(dict, memory.execute("SELECT * FROM mails ORDER BY id DESC")))
+    disk.executemany("INSERT INTO digests VALUES (?)", memory.execute("SELECT left FROM digests").fetchall())
+
+
+def _contents(memory: Database) -> str:
+    """Say what would be lost with it; empty for nothing."""
+    [errors] = memory.execute("SELECT coalesce(sum(count), 0) FROM groups").fetchone()
+    [mails] = memory.execute("SELECT count(*) FROM mails WHERE state = 'waiting'").fetchone()
+    return f"{counted(errors, 'error')} and {counted(mails, 'mail')}" if errors or mails else ""

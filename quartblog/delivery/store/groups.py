@@ -1,13 +1,13 @@
-"""Groups and their samples as rows: each function is one part of a transaction."""
+"""Tallies of equal errors -> rows of groups and their samples -> Groups; each function is one part of a transaction."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..grouping.event import Event
 from ..text.escaping import one_line
-from .stored import Group
 
 if TYPE_CHECKING:
     import sqlite3
@@ -15,6 +15,36 @@ if TYPE_CHECKING:
 
     from ..grouping.event import Tally
     from .database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All events of one fingerprint. Times are epoch seconds."""
+
+    id: int
+    """Negative while the group is only in this process's memory."""
+    fingerprint: str
+    title: str
+    level: int
+    """The highest of its events."""
+    logger: str
+    count: int
+    reported: int
+    """How many of `count` were mailed."""
+    first_seen: float
+    last_seen: float
+    last_reported: float | None
+    reopened: bool
+    """It happened again after somebody resolved it, and that was not mailed yet."""
+    samples: tuple[Event, ...]
+    """Some of the latest events, newest first."""
+    place: str
+    route: str | None
+    function: str = ""
+    resolved: bool = False
+    resolved_at: float | None = None
+    """When it was last resolved; stays when it is opened again."""
+
 
 _INSERT = """
     INSERT INTO groups (id, fingerprint, title, level, logger, place, function, route, count, first_seen, last_seen)
@@ -126,17 +156,12 @@ def resolve(database: Database, group: int, at: float) -> None:
     )
 
 
-def reported(database: Database, group: int) -> int | None:
-    """How many of its events mails have told of; None for a group that is gone."""
-    row = database.execute("SELECT reported FROM groups WHERE id = ?", (group,)).fetchone()
-    return None if row is None else int(row[0])
-
-
-def mark_reported(database: Database, group: int, more: int, at: float) -> None:
-    """Say that so many more of the group's events were mailed."""
+def mark_reported(database: Database, fingerprint: str, more: int, at: float) -> None:
+    """Note that so many more of the group's events were mailed."""
     database.execute(
-        "UPDATE groups SET reported = min(count, reported + ?), last_reported = ?, reopened = 0 WHERE id = ?",
-        (more, at, group),
+        """UPDATE groups SET reported = min(count, reported + ?), last_reported = ?, reopened = 0
+        WHERE fingerprint = ?""",
+        (more, at, one_line(fingerprint)),
     )
 
 

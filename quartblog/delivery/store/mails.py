@@ -1,18 +1,60 @@
-"""Mails as rows: each function is one part of a transaction."""
+"""Finished mails -> rows -> StoredMails that are due or shown; each function is one part of a transaction."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..text.escaping import one_line
-from .stored import NewMail, State, StoredMail
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
     from .database import Database
+
+Kind = Literal["digest", "route", "post"]
+State = Literal["waiting", "sent", "dead"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A finished mail that is to be stored."""
+
+    message_id: str
+    subject: str
+    data: bytes
+    """The whole message as SMTP sends it; never changed afterwards."""
+    recipients: tuple[str, ...]
+    """Envelope addresses."""
+    kind: Kind = "digest"
+    """`digest` for the admins, `route` for the additional recipients of the same one, `post` for product mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMail:
+    """A mail of the outbox. Times are epoch seconds."""
+
+    id: int
+    """Negative while the mail is only in this process's memory."""
+    message_id: str
+    kind: Kind
+    subject: str
+    data: bytes
+    """Empty for a sent mail whose text had to make room."""
+    recipients: tuple[str, ...]
+    """Still to be served; once sent or dead, whom that concerns."""
+    tries: int
+    created: float
+    since: float
+    """From when the time to give up is counted: `created`, or when an operator asked for a retry."""
+    next_try: float
+    last_error: str
+    """Why the last try failed; for a sent mail what the server answered."""
+    state: State
+    finished: float | None = None
+    """When it was sent or given up."""
 
 
 def add(database: Database, mail: NewMail, at: float) -> int:
@@ -55,28 +97,22 @@ def listed(database: Database, state: State | None, limit: int) -> list[StoredMa
     return [_mail(row) for row in rows]
 
 
-def sent(database: Database, mail: int, answer: str, at: float) -> None:
+def sent(database: Database, mail: int, answer: str, at: float) -> bool:
     """All waiting recipients were served."""
-    database.execute(
-        "UPDATE mails SET state = 'sent', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?",
-        (one_line(answer), at, mail),
-    )
+    statement = "UPDATE mails SET state = 'sent', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?"
+    return database.execute(statement, (one_line(answer), at, mail)).rowcount > 0
 
 
-def failed(database: Database, mail: int, reason: str, next_try: float) -> None:
+def failed(database: Database, mail: int, reason: str, next_try: float) -> bool:
     """Try again at `next_try`."""
-    database.execute(
-        "UPDATE mails SET tries = tries + 1, last_error = ?, next_try = ? WHERE id = ? AND state = 'waiting'",
-        (one_line(reason), next_try, mail),
-    )
+    statement = "UPDATE mails SET tries = tries + 1, last_error = ?, next_try = ? WHERE id = ? AND state = 'waiting'"
+    return database.execute(statement, (one_line(reason), next_try, mail)).rowcount > 0
 
 
-def dead(database: Database, mail: int, reason: str, at: float) -> None:
-    """Never try again unless told to."""
-    database.execute(
-        "UPDATE mails SET state = 'dead', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?",
-        (one_line(reason), at, mail),
-    )
+def dead(database: Database, mail: int, reason: str, at: float) -> bool:
+    """Do not try again unless an operator asks for it."""
+    statement = "UPDATE mails SET state = 'dead', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?"
+    return database.execute(statement, (one_line(reason), at, mail)).rowcount > 0
 
 
 class Outcome(NamedTuple):
@@ -86,11 +122,10 @@ class Outcome(NamedTuple):
     refused: Mapping[str, str]
     """For good, with the server's words."""
     waiting: tuple[str, ...]
-    next_try: float | None
-    """When the waiting are tried; None when somebody else decides."""
+    """They are tried again."""
 
 
-def partly(database: Database, mail: int, outcome: Outcome, at: float) -> None:
+def partly(database: Database, mail: int, outcome: Outcome, at: float) -> bool:
     """Let the refused become a dead letter of their own, so that a retry spares the others."""
     if outcome.refused:
         reason = "; ".join(f"{address}: {words}" for address, words in outcome.refused.items())
@@ -102,16 +137,14 @@ def partly(database: Database, mail: int, outcome: Outcome, at: float) -> None:
             (database.next_id(), json.dumps(list(outcome.refused)), one_line(reason), at, mail),
         )
     if outcome.waiting:
-        database.execute(
-            """UPDATE mails SET tries = tries + (:at IS NOT NULL), next_try = coalesce(:at, next_try),
-                recipients = :recipients WHERE id = :id AND state = 'waiting'""",
-            {"recipients": json.dumps(outcome.waiting), "at": outcome.next_try, "id": mail},
-        )
+        change = ("UPDATE mails SET recipients = ? WHERE id = ? AND state = 'waiting'", outcome.waiting)
     elif outcome.served:
         sent(database, mail, "", at)
-        database.execute("UPDATE mails SET recipients = ? WHERE id = ?", (json.dumps(outcome.served), mail))
+        change = ("UPDATE mails SET recipients = ? WHERE id = ?", outcome.served)
     else:
-        database.execute("DELETE FROM mails WHERE id = ?", (mail,))
+        return database.execute("DELETE FROM mails WHERE id = ?", (mail,)).rowcount > 0
+    statement, left = change
+    return database.execute(statement, (json.dumps(left), mail)).rowcount > 0
 
 
 def retry(database: Database, mail: int | None, now: float) -> int:

@@ -1,35 +1,42 @@
-"""Events and finished mails -> one SQLite file a host -> whoever groups, mails or shows them.
+"""Events and finished mails -> one SQLite file a host -> the mailer, and commands and pages that show or change them.
 
 Several processes and threads use the file together. While it cannot be used, everything here goes on
 in memory, with one warning; what memory holds is merged into the file once that works again.
 What is recorded survives the end of the process, mails survive a power cut as well.
+
+An id is negative while its row is only in memory, and the row gets another id in the file. A change of a row that is
+not there, because the disk went away or came back in between, changes nothing. So a mail whose sending could not be
+noted may be sent a second time after an outage; it is never lost.
 """
 
 from __future__ import annotations
 
+import email.utils
 import time
-from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..grouping.event import Batch, tallies_of
-from ..options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
+from ..mail.message import wire_form
+from ..options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions, bare_address
 from ..own_log import describe, own_logger, report
 from ..text import counted
 from . import groups as group_rows
+from . import mails as mail_rows
 from . import retention as trimming
 from . import workers as worker_rows
 from .fallback import Storage
-from .stored import Group, Kind, NewMail, State, StoredMail, Totals, Worker
-from .stored_mails import StoredMails
-from .workers import totals
+from .mails import NewMail
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from email.message import EmailMessage
     from pathlib import Path
 
     from ..grouping.event import Event, Tally
     from .database import Database
-
-__all__ = ["Batch", "Group", "Kind", "NewMail", "Outbox", "OutboxOptions", "State", "StoredMail", "Totals", "Worker"]
+    from .groups import Group
+    from .mails import State, StoredMail
+    from .workers import Totals, Worker
 
 logger = own_logger("outbox")
 
@@ -37,7 +44,7 @@ MEMORY_BYTES = 8 * 1024 * 1024
 """Bytes that events and mails take at most while they are only in memory."""
 
 
-class Outbox(StoredMails):
+class Outbox:
     """One file, safe from any thread and process. Only `post` and `begin_mail` may raise, for a broken message."""
 
     def __init__(
@@ -57,8 +64,8 @@ class Outbox(StoredMails):
         self._max_age = max_age
         self._max_bytes = max_bytes
         self._samples = samples
-        super().__init__(Storage(path, clock), clock)
-        self._version: object = None
+        self._clock = clock
+        self._storage = Storage(path, clock)
 
     @classmethod
     def of(cls, options: OutboxOptions, clock: Callable[[], float] = time.time) -> Outbox:
@@ -104,7 +111,7 @@ class Outbox(StoredMails):
         """The group with this id, with this error id among its samples, or with this fingerprint."""
 
         def look(database: Database) -> Group | None:
-            found = self._find(database, key)
+            found = group_rows.find(database, key)
             return None if found is None else group_rows.get(database, found, self._samples)
 
         return self._storage.read(look)
@@ -113,7 +120,7 @@ class Outbox(StoredMails):
         """Say that the fault is mended; the next event reopens it. False for an unknown group."""
 
         def settle(database: Database) -> bool:
-            found = self._find(database, key)
+            found = group_rows.find(database, key)
             if found is not None:
                 group_rows.resolve(database, found, self._clock())
             return found is not None
@@ -125,15 +132,100 @@ class Outbox(StoredMails):
         wanted = self._samples if samples is None else samples
         return self._storage.read(lambda database: group_rows.unreported(database, wanted))
 
+    def begin_mail(self, mail: NewMail, reported: Mapping[str, int], also: Sequence[NewMail] = ()) -> int:
+        """Store a digest and what it reports, together; returns its id.
+
+        `reported` gives for each fingerprint how many more of the group's events this mail reports. `also` are the
+        mails to additional recipients that belong to it.
+        """
+        now = self._clock()
+
+        def begin(database: Database) -> int:
+            for fingerprint, more in reported.items():
+                group_rows.mark_reported(database, fingerprint, more, now)
+            database.execute("INSERT INTO digests VALUES (?)", (now,))
+            number = mail_rows.add(database, mail, now)
+            for other in also:
+                mail_rows.add(database, other, now)
+            return number
+
+        return self._storage.write(begin, durable=True)
+
+    def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
+        """Store a product mail; returns its id when it is safe on disk, or a negative one while only memory works.
+
+        The recipients may have display names: what is stored is the envelope. Raises what
+        the standard library raises for a message that cannot be written as bytes.
+        """
+        if "Date" not in message:
+            message["Date"] = email.utils.localtime()
+        if "Message-ID" not in message:
+            message["Message-ID"] = email.utils.make_msgid(domain="localhost")
+        mail = NewMail(
+            message_id=str(message["Message-ID"]),
+            subject=str(message.get("Subject", "")),
+            data=wire_form(message),
+            recipients=tuple(map(bare_address, recipients)),
+            kind="post",
+        )
+        return self._storage.write(lambda database: mail_rows.add(database, mail, self._clock()), durable=True)
+
+    def next_mail(self, now: float) -> StoredMail | None:
+        """The waiting mail whose time has come first."""
+        return self._storage.read(lambda database: mail_rows.next_due(database, now))
+
+    def sent(self, mail: int, answer: str, at: float) -> bool:
+        """Note that all recipients that waited are served; False for a mail that is not there."""
+        return self._change(lambda database: mail_rows.sent(database, mail, answer, at))
+
+    def partly(self, mail: int, served: Sequence[str], refused: Mapping[str, str], waiting: Sequence[str]) -> bool:
+        """Note that some are served. The refused become a dead letter of their own; `failed` says when the rest is due.
+
+        False for a mail that is not there.
+        """
+        at, outcome = self._clock(), mail_rows.Outcome(tuple(served), dict(refused), tuple(waiting))
+        return self._change(lambda database: mail_rows.partly(database, mail, outcome, at))
+
+    def failed(self, mail: int, reason: str, next_try: float) -> bool:
+        """Note that nobody was served; it is tried again at `next_try`. False for a mail that does not wait."""
+        return self._change(lambda database: mail_rows.failed(database, mail, reason, next_try))
+
+    def dead(self, mail: int, reason: str) -> bool:
+        """Give it up unless somebody asks for a retry; False for a mail that is not there."""
+        at = self._clock()
+        return self._change(lambda database: mail_rows.dead(database, mail, reason, at))
+
+    def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
+        """The newest mails."""
+        return self._storage.read(lambda database: mail_rows.listed(database, state, limit))
+
+    def retry(self, mail: int | None = None) -> int:
+        """Make one, or every, dead or waiting mail due now; returns how many."""
+        now = self._clock()
+        return self._storage.write(lambda database: mail_rows.retry(database, mail, now), durable=True)
+
+    def purge(self, *, before: float | None = None, dead: bool = False, sent: bool = False) -> int:
+        """Remove dead or sent mails that ended before a time; returns how many. Waiting ones stay."""
+        states: list[State] = [*(["dead"] if dead else []), *(["sent"] if sent else [])]  # type: ignore[list-item]
+        return self._storage.write(lambda database: mail_rows.purge(database, before, states))
+
+    def digests_since(self, at: float) -> int:
+        """How many digests were begun since."""
+        query = "SELECT count(*) FROM digests WHERE left >= ?"
+        return self._storage.read(lambda database: int(database.execute(query, (at,)).fetchone()[0]))
+
+    def latest_digests(self, limit: int) -> list[float]:
+        """When the last digests were begun, the latest first."""
+        query = "SELECT left FROM digests ORDER BY left DESC LIMIT ?"
+        return self._storage.read(lambda database: [at for [at] in database.execute(query, (limit,))])
+
+    def earliest_try(self) -> float | None:
+        """When the next waiting mail is due."""
+        return self._storage.read(mail_rows.earliest_try)
+
     def totals(self) -> Totals:
         """How much is open, waits or was given up; cheap, however much that is."""
-        return self._storage.read(totals)
-
-    def changed(self) -> bool:
-        """Whether anybody has changed anything since this was last asked; a few µs. For one asker an Outbox."""
-        version = self._storage.version()
-        changed, self._version = version != self._version, version
-        return changed
+        return self._storage.read(worker_rows.totals)
 
     def beat(self, worker: str, leader: bool, figures: Mapping[str, Any], at: float) -> None:  # noqa: FBT001
         """Say that the worker lives, and what it counts."""
@@ -155,10 +247,6 @@ class Outbox(StoredMails):
         if unreported := self._storage.write(clean):
             days = self._max_age / trimming.DAY
             logger.warning("Errors forgotten after %g days, of which no mail has told: %d", days, unreported)
-
-    def inherit(self, before: Outbox) -> None:
-        """Take over what only the memory of the outbox before this one holds, if this file can be used."""
-        self._storage.inherit(before._storage)
 
     def open(self) -> Path | None:
         """Open the file now, rather than at the first use. Raise OSError where it cannot be used.
@@ -193,14 +281,11 @@ class Outbox(StoredMails):
             group_rows.add(database, key, tally, self._samples)
         trimming.to_size(database, self._bound(database))
 
+    def _change(self, work: Callable[[Database], bool]) -> bool:
+        return self._storage.write(work, durable=True)
+
     def _bound(self, database: Database) -> int:
         return min(self._max_bytes, MEMORY_BYTES) if database.in_memory else self._max_bytes
-
-    def _find(self, database: Database, key: int | str) -> int | None:
-        if isinstance(key, int):
-            moved = self._storage.rows.current(database, "groups", key)
-            return None if moved is None else group_rows.find(database, moved)
-        return group_rows.find(database, key)
 
 
 def _tell_of_loss(count: int, error: Exception) -> None:

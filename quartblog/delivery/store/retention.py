@@ -1,4 +1,4 @@
-"""What leaves the outbox, and in which order: counts stay longest, and what waits to be mailed leaves last of all."""
+"""A full or old outbox -> rows that leave it: counts stay longest, and waiting mail leaves last of all."""
 
 from __future__ import annotations
 

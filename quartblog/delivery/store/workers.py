@@ -1,16 +1,42 @@
-"""The tables of the outbox -> numbers, however many rows there are."""
+"""Heartbeats of processes -> rows -> Workers, and what the whole outbox holds -> Totals."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
-
-from .stored import Totals, Worker
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The last heartbeat of one process."""
+
+    name: str
+    leader: bool
+    at: float
+    """Epoch seconds."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Totals(NamedTuple):
+    """How much there is, in numbers alone."""
+
+    open_groups: int
+    errors: int
+    """Failures of the open groups."""
+    to_mail: int
+    """Those nobody was mailed."""
+    waiting: int
+    """Mails that are to be sent."""
+    dead: int
+    """Mails that were given up."""
+    next_try: float | None
+    """Epoch second at which the next waiting mail is due."""
 
 
 def beat(database: Database, worker: str, figures: Mapping[str, Any], at: float, *, leader: bool) -> None:
