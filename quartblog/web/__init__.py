@@ -1,1 +1,1 @@
-"""What every page shares: forms, CSRF, languages, headers, limits, and the last resort."""
+"""The parts that every page shares: forms, CSRF tokens, languages, headers, limits, and the last-resort answer."""

@@ -1,8 +1,9 @@
-"""Quart, but every exception that leaves a view gets a page and one record, and the record names the route's rule.
+"""Exception that leaves a view -> one error page and one log record, which names the route's rule.
 
-A record never names the path, which the visitor wrote. Quart answers only an `Exception`: after a `SystemExit`, a
-`GeneratorExit` or the `CancelledError` of a task that the view awaited, it sends no page and logs nothing. Here these
-are failures too. Only a cancellation by the server passes on: the client has left, or the server stops.
+The record never names the path, because the visitor wrote it. Quart handles only `Exception`. After a `SystemExit`, a
+`GeneratorExit` or the `CancelledError` of a task that the view awaited, it sends no page and logs nothing; the classes
+here treat these as failures too. They let only the server's own cancellation pass: the client left, or the server
+stops.
 """
 
 import asyncio
@@ -22,12 +23,12 @@ from quartblog.web.fixed_answer import Receive, Send
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 _TRACEBACK = BaseException.__dict__["__traceback__"]
-# Set in the ASGI scope of a request whose answer could not be finalized.
+# A key of the ASGI scope, set once process_response() has failed for the request.
 _FINALIZED = "quartblog.finalized"
 
 
 class Escaped(Exception):
-    """Stands for a BaseException that left a view and is not an Exception; its cause is that BaseException."""
+    """Wraps a BaseException that left a view and is not an Exception; `__cause__` holds the original."""
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def failing(*, unless: Callable[[], bool]) -> Iterator[None]:
     """Raise Escaped from a BaseException that is not an Exception. `unless`: whether the server cancels the task.
 
     GeneratorExit passes. When an awaited task or thread raises it, Python closes every coroutine in between with it, so
-    only the outermost one can handle it: `HTTPConnection.handle_request`.
+    only the outermost coroutine can handle it: `HTTPConnection.handle_request`.
     """
     task = _task()
     try:
@@ -43,7 +44,7 @@ def failing(*, unless: Callable[[], bool]) -> Iterator[None]:
     except (Exception, GeneratorExit):
         raise
     except BaseException as error:
-        # In another task, or in none, the coroutine is being discarded.
+        # In another task, or in none, Python is discarding the coroutine.
         if _task() is not task or (isinstance(error, asyncio.CancelledError) and unless()):
             raise
         raise Escaped from error
@@ -52,7 +53,7 @@ def failing(*, unless: Callable[[], bool]) -> Iterator[None]:
 def _task() -> asyncio.Task[Any] | None:
     try:
         return asyncio.current_task()
-    except RuntimeError:  # There is no loop any more.
+    except RuntimeError:  # The loop has ended.
         return None
 
 
@@ -62,10 +63,10 @@ def _is_being_cancelled() -> bool:
 
 
 class Body(IterableBody):
-    """An answer that is made while it is sent. Python 3.11 does that in a task of its own, which would end the loop."""
+    """A streamed answer. Python 3.11 runs it in a separate task, whose SystemExit would end the event loop."""
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        """Return the parts."""
+        """Return the parts; an unusual exception in them becomes Escaped."""
         return self._parts()
 
     async def _parts(self) -> AsyncIterator[Any]:
@@ -77,13 +78,13 @@ class Body(IterableBody):
             except StopAsyncIteration:
                 return
             except (TimeoutError, GeneratorExit) as error:
-                # Quart takes the first for its own bound, and ends the answer without a word.
+                # Quart takes a TimeoutError for its own response timeout, and ends the answer without a record.
                 raise Escaped from error
             yield part
 
 
 class HTTPConnection(ASGIHTTPConnection):
-    """One request: knows whether the server itself ended it."""
+    """One request, and whether the server cancelled it."""
 
     async def __call__(self, receive: Receive, send: Send) -> None:  # type: ignore[override]  # ours are plain dicts
         """Answer the request."""
@@ -100,7 +101,7 @@ class HTTPConnection(ASGIHTTPConnection):
         try:
             await super().__call__(note_and_receive, send)  # type: ignore[arg-type]
         except asyncio.CancelledError:
-            # Quart 0.22 leaves its two tasks behind.
+            # Quart 0.22 does not end its two tasks.
             for task in self._tasks:
                 task.cancel()
             if self._tasks:
@@ -108,44 +109,44 @@ class HTTPConnection(ASGIHTTPConnection):
             raise
 
     async def handle_messages(self, *arguments: Any) -> None:
-        """Take in what the client sends."""
+        """Receive the client's messages."""
         self._note_task()
         await super().handle_messages(*arguments)
 
     async def handle_request(self, *arguments: Any) -> None:
-        """Answer, whatever is raised."""
+        """Answer the request, whatever the view raises."""
         self._note_task()
-        # Cancelled by anybody else, the view has cancelled itself.
+        # A cancellation by anybody but the server is a failure of the view.
         task = _task()
         try:
             with failing(unless=lambda: self._left or self._cut_off):
                 await super().handle_request(*arguments)
         except GeneratorExit as error:
-            if _task() is not task:  # The coroutine is being discarded.
+            if _task() is not task:  # Python is discarding the coroutine.
                 raise
             raise Escaped from error
 
     @property
     def _cut_off(self) -> bool:
-        """Whether the server stops."""
+        """Whether the server is stopping and cancelled this request."""
         return self._server is not None and self._server.cancelling() > 0
 
     def _note_task(self) -> None:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101  Quart makes one for each half
+        assert task is not None  # noqa: S101  Quart runs each of the two methods in a task
         self._tasks.add(task)
         if self._cut_off:
-            # Not for a client that left: Quart cancels for that, and twice would break off a driver's own clean-up.
+            # Not when the client left: Quart cancels then, and a second cancel would interrupt a driver's clean-up.
             task.cancel()
 
 
 class Application(Quart):
-    """The class of our app."""
+    """The Quart class of this app."""
 
     asgi_http_class = HTTPConnection  # type: ignore[assignment]  # its messages are plain dicts
 
     async def handle_request(self, request: Request) -> ResponseTypes:
-        """Answer, and record what Quart is about to show: with DEBUG or TESTING it raises before it would."""
+        """Answer. With DEBUG or TESTING, record the exception here, because Quart then raises it without logging."""
         try:
             return await super().handle_request(request)
         except Exception as error:
@@ -154,7 +155,7 @@ class Application(Quart):
             raise
 
     async def full_dispatch_request(self, *arguments: Any) -> Any:
-        """Turn what leaves a view, or a function around it, into what Quart answers."""
+        """Turn any exception of a view, or of a function around it, into one that Quart handles."""
         with failing(unless=_is_being_cancelled):
             answer = await super().full_dispatch_request(*arguments)
         if isinstance(answer, Response) and type(answer.response) is IterableBody:
@@ -162,7 +163,7 @@ class Application(Quart):
         return answer
 
     async def process_response(self, *arguments: Any) -> Any:
-        """Let a function after the request fail once: Quart calls it again for the page about its own failure."""
+        """Survive a failing after-request function: Quart calls it again for the error page about its own failure."""
         scope = request.scope
         try:
             return await super().process_response(*arguments)
@@ -176,9 +177,9 @@ class Application(Quart):
             return next(one for one in arguments if isinstance(one, Response))
 
     def log_exception(self, *arguments: Any) -> None:
-        """Record the exception that nothing in the app has handled; its information comes last.
+        """Record the exception that no error handler of the app took. The last argument is the exception information.
 
-        From Quart 0.23 on the context comes before it.
+        From Quart 0.23 on, the request context precedes it.
         """
         if has_request_context():
             self._record(request, arguments[-1])
@@ -188,15 +189,15 @@ class Application(Quart):
     def _record(self, request: Request, exc_info: Any) -> None:
         route = request.url_rule.rule if request.url_rule is not None else "(no route)"
         error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
-        # The line tells the caller's place, in Quart, as it did before.
+        # stacklevel: the log line names the caller's place in Quart, as Quart's own method does.
         self.logger.error("Exception on request %s %s", request.method, route, exc_info=info(error), stacklevel=3)
 
 
 def info(error: BaseException) -> ExcInfo:
-    """Return what to log of an exception: what the application's code raised, without what stands around it.
+    """Return the exception information to log: the application's exception without its wrappers.
 
-    Quart 0.23 runs each request in a task group, which wraps it. Its class is asked by type(): an exception may have
-    a property or an operator of its own that raises.
+    The wrappers are Escaped, and the exception group of the task group in which Quart 0.23 runs each request. Only
+    type() reads the class: an exception may define a `__class__` property that raises.
     """
     while True:
         kind = type(error)
@@ -209,13 +210,13 @@ def info(error: BaseException) -> ExcInfo:
 
 
 def drop_threaded_context(app: Quart) -> None:
-    """Let no page wait for a thread. Comes after all blueprints.
+    """Remove the context processors that run in a thread, so that no page waits for one. Call it after all blueprints.
 
-    Quart calls each context processor that is no coroutine on one: quart-auth's, for a user that no template of ours
-    asks for, and Flask's, which every blueprint brings along and which finds no request of Flask's. Any other one is
-    a mistake of ours.
+    Quart runs each synchronous context processor in a thread. No template needs the two that the libraries add:
+    quart-auth's `current_user`, and Flask's, which every blueprint brings and which finds no Flask request. Any other
+    synchronous one is a programming error.
     """
     for name, processors in app.template_context_processors.items():
         ours = [one for one in processors if one.__module__.partition(".")[0] not in ("flask", "quart_auth")]
-        assert all(map(iscoroutinefunction, ours)), ours  # noqa: S101  for who writes one
+        assert all(map(iscoroutinefunction, ours)), ours  # noqa: S101  fails in the tests of the developer who adds one
         app.template_context_processors[name] = ours

@@ -1,7 +1,7 @@
-"""Cross-site request forgery: every unsafe method needs a token that only our own pages could have shown.
+"""Unsafe request -> its CSRF token is checked -> the view, or StaleForm.
 
-The session cookie holds a random secret; a form holds it signed and dated. Sign-in and sign-out clear the session,
-so a token never survives a change of who is asking.
+The session cookie holds a random secret; a form holds the same secret, signed and dated. Sign-in and sign-out clear the
+session, so a token never survives a change of user.
 """
 
 import hmac
@@ -18,7 +18,7 @@ from quartblog.web.sent import hide_form
 FIELD = "csrf_token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
-# Seconds a form may stay open: a day, so that a draft left overnight can still be sent.
+# Seconds a form may stay open. A day, so that a visitor can still send a draft left open overnight.
 MAX_AGE = 24 * 60 * 60
 
 _SESSION_KEY = "csrf"
@@ -32,18 +32,18 @@ def init_app(app: Quart) -> None:
 
 
 def csrf_exempt(view: _Exempt) -> _Exempt:
-    """Mark a view that changes nothing for anybody, and so needs no token."""
+    """Mark a view that changes no data and therefore needs no token."""
     vars(view)["csrf_exempt"] = True
     return view
 
 
 def csrf_token() -> str:
-    """A token for one form of the current session."""
+    """Return a token for one form of the current session."""
     return _serializer().dumps(session.setdefault(_SESSION_KEY, secrets.token_urlsafe(24)))
 
 
 async def require_token() -> None:
-    """Raise StaleForm where an unsafe request brings no token of this session."""
+    """Raise StaleForm when an unsafe request lacks a valid token of this session."""
     if request.method in SAFE_METHODS or request.endpoint is None:
         return
     if getattr(current_app.view_functions.get(request.endpoint), "csrf_exempt", False):

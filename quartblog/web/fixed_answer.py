@@ -1,4 +1,4 @@
-"""An answer that needs nothing of the app: written out, because the templates may be what failed."""
+"""Status and explanation -> a complete answer, built without the app: the templates may be the part that failed."""
 
 import html
 from collections.abc import Awaitable, Callable
@@ -32,7 +32,7 @@ _PAGE = """<!doctype html>
 
 
 class FixedAnswer(NamedTuple):
-    """A status and what it means, the error id where there is one, and after how many seconds to try again."""
+    """A status, its explanation, the error id of a 5xx, and the seconds for Retry-After."""
 
     status: int
     explanation: Explanation
@@ -40,7 +40,7 @@ class FixedAnswer(NamedTuple):
     retry_after: int | None = None
 
     async def send(self, scope: Scope, send: Send, default: Language) -> None:
-        """Answer the request of `scope`, in `default` where it asks for no language of ours."""
+        """Answer the request of `scope`, in the `default` language if it accepts none of the site's languages."""
         language = negotiate(header(scope, b"accept-language"), default)
         title = translate(self.explanation.title, language)
         hint = translate(self.explanation.hint, language) if self.explanation.hint else None
@@ -57,7 +57,7 @@ class FixedAnswer(NamedTuple):
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """The first header of that name (in lower case), empty where there is none."""
+    """Return the first header of that lower-case name; an empty string if it is missing."""
     for key, value in scope["headers"]:
         if key.lower() == name:
             return bytes(value).decode("latin-1")

@@ -1,4 +1,4 @@
-"""Request -> fields -> typed exit: the base of every form, and the field kinds they share."""
+"""Request -> fields -> typed values: the base class of all forms, and the functions their fields share."""
 
 import re
 import unicodedata
@@ -11,12 +11,12 @@ from wtforms import Form as WTForm
 from quartblog.web.csrf import SAFE_METHODS
 from quartblog.web.i18n import N_
 
-# Everything of category Cc but tab and line feed: no field means them, and PostgreSQL refuses NUL.
+# Category Cc without tab and line feed. No field needs these characters, and PostgreSQL refuses NUL.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-# Controls, format characters, blanks, and marks without a letter that carries them.
+# Controls, format characters, blanks, and combining marks: a text of these alone shows nothing.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"})
-# By category these are letters, symbols or not assigned yet, but fonts show them as nothing or as a blank: fillers of
-# Hangul, blanks of Braille, music and hieroglyphs, noncharacters, and what Unicode keeps free for more of category Cf.
+# Unicode lists these as letters, symbols or unassigned, but fonts draw nothing or a blank: Hangul fillers; blanks of
+# Braille, music and hieroglyphs; noncharacters; and code points reserved for future characters of category Cf.
 _BLANK = re.compile(
     r"[\u115f\u1160\u2065\u2800\u3164\ufdd0-\ufdef\uffa0\ufff0-\ufff8\ufffe\uffff"
     r"\U00013430-\U00013442\U0001d159\U000e0000-\U000e0fff]"
@@ -24,14 +24,14 @@ _BLANK = re.compile(
 
 
 class Form(WTForm):
-    """A WTForms form that reads Quart's request. Labels and messages are N_ texts: the macro translates them.
+    """A WTForms form that reads Quart's request. Labels and messages are N_ texts; the template macro translates them.
 
-    The CSRF token is checked for every unsafe request before any view runs (`web.csrf`), not by the form.
+    The form does not check the CSRF token: `web.csrf` does, before any view runs.
     """
 
     @classmethod
     async def from_request(cls, **values: Any) -> Self:
-        """Take what was typed from an unsafe request; `values` fill the fields of a fresh form."""
+        """Fill the form from an unsafe request, or with `values` for a safe one."""
         if request.method in SAFE_METHODS:
             return cls(data=values)
         return cls(await request.form, data=values)
@@ -47,21 +47,21 @@ class Form(WTForm):
 
 
 def refuse(field: Field, text: str) -> None:
-    """Explain beside the field why its value cannot be taken; `text` is an N_ text."""
+    """Show `text`, an N_ text, as an error beside the field."""
     field.errors = [*field.errors, text]
 
 
 def has_visible_character(text: str) -> bool:
-    """Whether a reader would see anything of the text."""
+    """Whether the text has a character that a reader can see."""
     return any(unicodedata.category(character) not in _INVISIBLE for character in _BLANK.sub("", text))
 
 
 def tidy(text: str | None) -> str:
-    """One line: composed (NFC), without the blanks around it; empty where nothing of it can be seen."""
+    """Normalize one line to NFC and strip it; return an empty string if no character is visible."""
     tidied = unicodedata.normalize("NFC", text or "").strip()
     return tidied if has_visible_character(tidied) else ""
 
 
 def tidy_lines(text: str | None) -> str:
-    """Several lines: browsers send CRLF, and each line break shall count as one character."""
+    """Tidy several lines. Browsers send CRLF; each line break counts as one character here."""
     return tidy((text or "").replace("\r\n", "\n").replace("\r", "\n"))

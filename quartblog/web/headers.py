@@ -1,4 +1,4 @@
-"""The headers every answer carries."""
+"""Answer -> the same answer with security and cache headers."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from quart.wrappers import BaseRequestWebsocket
 
 from quartblog.web.redirects import within_site
 
-# No script, nothing from another host, no framing: there is nothing here that needs more.
+# No script, nothing from another host, no framing: the site needs none of them.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -19,47 +19,47 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-# Seconds a browser remembers to ask by HTTPS only: a year.
+# A browser uses only HTTPS for a year, in seconds.
 HSTS = "max-age=31536000"
-# A page differs by who asks, in which language, and for which kind of answer.
+# A page depends on the visitor, the language and the requested media type.
 VARY = "Cookie, Accept-Language, Accept"
 
 
 def security_headers(*, secure: bool, debug: bool) -> dict[str, str]:
-    """What no answer may lack. `secure` where the site is served by HTTPS only."""
+    """Return the headers that every answer must carry. `secure`: the site is served by HTTPS only."""
     headers = dict(SECURITY_HEADERS)
     if secure:
         headers["Strict-Transport-Security"] = HSTS
     if debug:
-        # Quart's traceback page brings its own style.
+        # Quart's traceback page has inline styles.
         headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.replace("style-src", "style-src 'unsafe-inline'")
     return headers
 
 
 class OnlyChangedSessions(SecureCookieSessionInterface):
-    """Leaves a request alone that brings no session, and an answer that has nothing to save.
+    """Skips a request without a session cookie, and an answer without a changed session.
 
-    Quart 0.23 looks at each session itself, and would tell caches that even a static file varies by who asks.
+    Otherwise Quart 0.23 would add `Vary: Cookie` to every answer, even to a static file.
     """
 
     async def open_session(self, app: Quart, request: BaseRequestWebsocket) -> SecureCookieSession | None:
-        """Read the cookie; without one, no key is derived to check it."""
+        """Read the cookie. Without one, skip the derivation of the key that checks it."""
         if self.get_cookie_name(app) in request.cookies:
             return await super().open_session(app, request)
         return self.session_class()
 
     async def save_session(self, app: Quart, session: SessionMixin, response: Any) -> None:
-        """Set the cookie of a changed session."""
+        """Send the cookie only of a changed session."""
         if session.modified:
             await super().save_session(app, session, response)
 
 
 def init_app(app: Quart) -> None:
-    """Tell caches whose a page is. Static files are anybody's; a page in their place is not."""
+    """Mark pages as private for caches. Static files are public, but an error page in place of one is private."""
 
     async def note_whose(response: Response) -> Response:
         if response.location and (within := within_site(response.location)) != response.location:
-            # Werkzeug's own redirects are built from the Host header, which is the client's word; so is their text.
+            # Werkzeug builds its own redirects, and their text, from the Host header, which the client chose.
             response.location = within
             response.set_data(b"")
         if request.endpoint != "static" or response.status_code >= 400:

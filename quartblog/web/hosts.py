@@ -1,4 +1,4 @@
-"""Which Host headers this site answers to: links are built from them."""
+"""Request -> its Host header is checked -> the app, or a 400: links are built from this header."""
 
 from collections.abc import Collection, Sequence
 from typing import cast
@@ -13,19 +13,19 @@ REFUSAL = FixedAnswer(400, Explanation(N_("请求有误: 本站不使用这个�
 
 
 def init_app(app: Quart, allowed_hosts: Sequence[str], *, any_host: Collection[str], language: Language) -> None:
-    """Wrap the app. `allowed_hosts`: names without port, empty for any; `any_host`: paths they do not matter for."""
+    """Wrap the app. `allowed_hosts`: names without port, empty for any. `any_host`: paths that skip the check."""
     inner = cast("ASGIApp", app.asgi_app)
     app.asgi_app = OurHosts(inner, allowed_hosts, any_host, language)  # type: ignore[assignment, method-assign]
 
 
 class OurHosts:
-    """Refuses requests for host names that are not this site's, before anything builds a link from them.
+    """Refuses requests for other host names, before anything builds a link from them.
 
-    What cannot be a name at all is refused too: Quart could build no link, not even those of an error page.
+    It also refuses an invalid host name: Quart cannot build a link with one, not even for an error page.
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str], any_host: Collection[str], language: Language) -> None:
-        """`any_host`: paths that hold no link, which probes ask for by IP address."""
+        """`any_host`: paths whose answers hold no link, so that health probes may use an IP address."""
         self.app = app
         self.hosts = frozenset(_name(host) for host in hosts)
         self.any_host = frozenset(any_host)
@@ -49,7 +49,7 @@ def _name(host: str) -> str:
 
 
 def _is_possible(host: str) -> bool:
-    """Whether Werkzeug can route it, which encodes what stands before the first colon."""
+    """Whether Werkzeug can route the host: it encodes the part before the first colon as IDNA."""
     try:
         host.partition(":")[0].encode("idna")
     except UnicodeError:

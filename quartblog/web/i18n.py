@@ -1,7 +1,7 @@
 """Chinese source text -> the reader's language, chosen by Accept-Language, without database, user or session.
 
-An error page may need every function here, so none of them may fail: an unknown text comes back as it is, a missing
-variable leaves its placeholder standing, and a header nobody can read means the site's own language.
+An error page may call every function here, so none of them may fail: an unknown text stays untranslated, a missing
+variable keeps its placeholder, and an unreadable header selects the site's language.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Language = Literal["zh", "en"]
 
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 SOURCE: Final[Language] = "zh"
-"""The language the texts are written in; it needs no catalogue."""
+"""The language of the source texts; it needs no catalogue."""
 
 FOLDER: Final = Path(__file__).parent.parent / "translations"
 
 _EXTENSION: Final = "quartblog.language"
 _LOCALES: Final = {"zh": Locale("zh", "CN", script="Hans"), "en": Locale("en")}
-# Characters of Accept-Language that are read. Browsers send 100 at most; parsing 60,000 would hold the loop for 50 ms.
+# The most characters read of Accept-Language. Browsers send up to 100; parsing 60,000 would block the loop for 50 ms.
 _HEADER_READ: Final = 1000
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s")
 _RELATIVE_FOR: Final = timedelta(days=7)
@@ -43,20 +43,20 @@ _JUST_NOW: Final = timedelta(seconds=45)
 
 
 def N_(text: str) -> str:  # noqa: N802 -- gettext's name: the extractor looks for it
-    """Mark a text for the catalogue without translating it: it is shown later, in a language not yet known."""
+    """Mark a text for the catalogue without translating it, because the reader's language is not known yet."""
     return text
 
 
 def _(text: str, /, **variables: object) -> str:
-    """Translate for the reader of the current request; outside of one, for the site.
+    """Translate into the language of the current request; outside of a request, into the site's.
 
-    Each `%(name)s` takes the variable of that name. The result is plain text, so Jinja escapes it like any other.
+    Each `%(name)s` takes the variable of that name. The result is plain text, so Jinja escapes it.
     """
     return translate(text, locale(), **variables)
 
 
 def translate(text: str, language: Language, /, **variables: object) -> str:
-    """Translate into a language already chosen: for code below Quart, where there is no request yet."""
+    """Translate into a given language, for code outside of Quart's request context."""
     if language != SOURCE:
         text = catalogue(language).get(text, text)
     if not variables:
@@ -83,7 +83,7 @@ def catalogue(language: Language) -> Mapping[str, str]:
 
 
 def locale() -> Language:
-    """Return the language to answer in, decided once a request."""
+    """Return the language of the answer, negotiated once per request."""
     if not has_request_context():
         return _site_language()
     if "language" not in g:
@@ -94,10 +94,10 @@ def locale() -> Language:
 
 
 def negotiate(accept_language: str, default: Language) -> Language:
-    """Pick the language of an Accept-Language header; `default` where it names none of ours.
+    """Choose a language by an Accept-Language header; `default` if it names none of the site's.
 
-    The reader's order decides before the closeness of the match: `zh-TW, en;q=0.5` is Chinese, although only `en` is
-    spelt exactly as we spell it (Werkzeug's best_match would answer English).
+    The reader's order counts before an exact match: `zh-TW, en;q=0.5` selects Chinese, although only `en` matches
+    exactly (Werkzeug's best_match would select English).
     """
     refused = set()
     wanted = []
@@ -117,19 +117,19 @@ def negotiate(accept_language: str, default: Language) -> Language:
 
 
 def absolute(value: datetime) -> str:
-    """Write an aware moment in full, in UTC, in the reader's form."""
+    """Write an aware datetime in full, in UTC, in the reader's language."""
     return _in_full(value.astimezone(UTC), locale())
 
 
 def moment(value: datetime) -> Markup:
-    """Draw an aware moment as a `<time>`: how long ago within a week, the date before that; in full as its title."""
+    """Render an aware datetime as `<time>`: relative within a week, else the date; the title has it in full."""
     return time_element(value.astimezone(UTC), datetime.now(UTC), locale())
 
 
 def time_element(value: datetime, now: datetime, language: Language) -> Markup:
-    """Draw the `<time>` of a moment in UTC as somebody reads it at `now`."""
+    """Render a datetime in UTC as `<time>`, relative to `now`."""
     age = now - value
-    # Below zero too: another host's clock may run ahead of ours, and what "will" happen has just happened.
+    # Includes a negative age: the clock of another host may run ahead of this one.
     if age < _JUST_NOW:
         text = translate(N_("刚刚"), language)
     elif age < _RELATIVE_FOR:
@@ -144,7 +144,7 @@ def time_element(value: datetime, now: datetime, language: Language) -> Markup:
 def init_app(app: Quart, default_language: Language) -> None:
     """Give every template `_`, `locale`, `|moment` and `|absolute`.
 
-    The catalogues are read here: one that cannot be read stops the start, not the first English reader.
+    Read the catalogues now, so that a broken one stops the start instead of failing for the first English reader.
     """
     for language in LANGUAGES:
         if language != SOURCE:
@@ -161,7 +161,7 @@ def _site_language() -> Language:
     return language
 
 
-# A page of posts asks for the same moments again and again, and this costs three times the rest of the element.
+# Cached: pages show the same datetimes again, and this call costs three times the rest of the element.
 @lru_cache(maxsize=4096)
 def _in_full(moment: datetime, language: Language) -> str:
     return format_datetime(moment, "long", locale=_LOCALES[language])

@@ -1,9 +1,8 @@
-"""Proxy headers -> our hosts -> the app, and around it all the layer that always has an answer.
+"""Request -> scope of its records -> proxy headers -> the app -> an answer with the required headers, in every case.
 
-Whatever fails inside, the visitor gets a page and the operator a record: an error page that fails itself, a library
-that raises around the handlers. A request that the server cuts off, because it stops, is answered too, and recorded
-nowhere. The outermost layer also opens the scope of the request's records, and completes every answer with the headers
-it must not lack.
+This outermost ASGI layer answers when everything inside has failed, such as an error page or a library around the error
+handlers: the visitor gets a fixed page and the operator an error record. It also answers a request that the server
+cancels at a stop; that is not an error, so no error is recorded.
 """
 
 import asyncio
@@ -26,19 +25,19 @@ from quartblog.web.i18n import Language
 logger = logging.getLogger(__name__)
 
 LAST_WORDS = 0.25
-"""Seconds the answer to a request that was cut off may take."""
+"""Seconds that sending the answer to a cancelled request may take."""
 
-# Set in the ASGI scope: the scheme that the server itself has seen.
+# A key of the ASGI scope for the scheme of the connection to the server, before proxy headers change it.
 _SCHEME = "quartblog.scheme"
-# Everything ASCII that may stand in a query string, and the percent sign of what is already escaped.
+# All printable ASCII; the percent sign stays, because it belongs to escapes that are already there.
 _QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def init_app(app: Quart, *, trusted_proxies: int, language: Language, headers: Mapping[str, str]) -> None:
-    """Wrap the app, and whatever wraps it already. `headers`: what every answer carries.
+    """Wrap the app and its other ASGI layers. Every answer carries `headers`.
 
-    `trusted_proxies`: how many proxies in front of us may tell scheme, host and client address in X-Forwarded
-    headers; what came in before the first of them is a claim, and ignored.
+    `trusted_proxies`: the number of proxies in front of the site whose X-Forwarded headers set scheme, host and client
+    address. The layer ignores values that came from before the first of them.
     """
     inner = cast("ASGIApp", app.asgi_app)
     if trusted_proxies:
@@ -47,7 +46,7 @@ def init_app(app: Quart, *, trusted_proxies: int, language: Language, headers: M
 
 
 class LastResort:
-    """Answers what nothing inside could answer."""
+    """Answers the requests that everything inside failed to answer."""
 
     def __init__(self, app: Quart, inner: ASGIApp, language: Language, headers: Mapping[str, str]) -> None:
         self.app = app
@@ -56,16 +55,16 @@ class LastResort:
         self.headers = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection; the scope of its records lasts as long."""
+        """Answer one request within a scope for its records."""
         match scope["type"]:
             case "http":
                 with scope_of_work(scope["method"]) as work:
                     query, headers = scope["query_string"], scope["headers"]
-                    # Of these two alone: the whole scope would wait in the queue with a record.
+                    # The closure keeps only these two: with `scope` a queued record would keep the whole request.
                     work.hide(lambda: sent.in_query_and_headers(query, headers))
                     await self._answer(_readable(scope), receive, send, work.error_id)
             case "websocket":
-                # There are none here, and Quart would refuse them by an error page, which only a request can have.
+                # The site has no websockets, and Quart's error page for them fails outside of a request.
                 await receive()
                 await send({"type": "websocket.close", "code": 1000})
             case _:
@@ -79,7 +78,7 @@ class LastResort:
             if message["type"] == "http.response.start":
                 message = message | {"headers": self._completed(message, error_id)}
             await send(message)
-            # Not before: the server refuses what cannot be a status or a header.
+            # Only now: the server may have raised for an invalid status or header.
             started = True
 
         try:
@@ -87,15 +86,15 @@ class LastResort:
             await self.inner(scope, receive, complete_and_send)
         except asyncio.CancelledError:
             if not started:
-                # For whoever quotes the id that every 5xx has.
-                logger.info("A request was cut off: the site stops")
+                # Every 5xx page shows an error id, so the log must contain it.
+                logger.info("The server stopped during a request and answered it with 503")
                 answer = FixedAnswer(503, EXPLANATIONS[503], error_id, RETRY_AFTER)
-                # What would send it may be cancelled as well, as over HTTP/2.
+                # Over HTTP/2 the sending task may be cancelled too.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LAST_WORDS):
                         await answer.send(scope, complete_and_send, self.language)
             raise
-        except Exception as error:  # noqa: BLE001 - recorded, whatever it is
+        except Exception as error:  # noqa: BLE001 - every exception is recorded and answered
             _record(error)
             if not started:
                 answer = FixedAnswer(500, failure(self.app), error_id)
@@ -110,19 +109,19 @@ class LastResort:
 
 def _record(error: Exception) -> None:
     try:
-        logger.error("Nothing else answered this request", exc_info=info(error))
-    except Exception:  # noqa: BLE001 - an exception may raise from all that is asked of it
-        logger.error("Nothing else answered this request, and what it raised cannot be examined")  # noqa: TRY400
+        logger.error("The app failed to answer this request", exc_info=info(error))
+    except Exception:  # noqa: BLE001 - any operation on a foreign exception may raise
+        logger.error("The app failed to answer this request, with an exception that cannot be read")  # noqa: TRY400
 
 
 def _refuse_root_path(scope: Scope) -> None:
     if scope.get("root_path"):
-        # Links, cookies and redirects would all need it.
-        raise RuntimeError("root_path is set: the blog is served at the root of a host name only")
+        # Links, cookies and redirects would all have to include it.
+        raise RuntimeError("root_path is set: quartblog serves the blog only at the root of a host name")
 
 
 def _web_schemes(app: ASGIApp) -> ASGIApp:
-    """Ignore an X-Forwarded-Proto that is neither http nor https: links are built from it."""
+    """Ignore an X-Forwarded-Proto that is neither http nor https, because links are built from it."""
 
     async def pass_on(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -134,7 +133,7 @@ def _web_schemes(app: ASGIApp) -> ASGIApp:
 
 
 def _readable(scope: Scope) -> Scope:
-    """The scope in the form Quart and Werkzeug take: some clients send raw bytes, and some send whole URLs."""
+    """Return the scope in the form that Quart and Werkzeug accept: some clients send raw bytes, others whole URLs."""
     query = quote(scope["query_string"], safe=_QUERY_SAFE).encode("ascii")
     return scope | {"path": _path(scope["path"]), "query_string": query, _SCHEME: scope["scheme"]}
 

@@ -1,4 +1,4 @@
-"""How much of a request is taken in."""
+"""Request body -> a body of bounded size and duration."""
 
 from collections.abc import Generator
 from io import BytesIO
@@ -11,29 +11,29 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from quartblog.web.fixed_answer import ASGIApp, Receive, Scope, Send
 
-# Bytes: the longest form of the site needs a few hundred, and 64 KiB of `a=&a=…` parses in milliseconds.
+# Bytes. The site's longest form needs a few hundred; 64 KiB of `a=&a=…` parses in milliseconds.
 MAX_BODY = 64 * 1024
-# Seconds until a body that trickles in is given up.
+# Seconds a client has to send the whole body.
 BODY_TIMEOUT = 15
-# Bytes: looking for a file with a longer name is an OSError on most file systems.
+# Bytes. A longer file name raises OSError on most file systems.
 MAX_STATIC_PATH = 255
 
-# Set in the ASGI scope of a request whose body was cut off.
+# A key of the ASGI scope, set when the body exceeded the limit.
 _CUT = "quartblog.body_cut"
 
 
 class CountedBodies:
-    """Counts bytes as they are received: a chunked body announces no length.
+    """Counts the bytes as they arrive, because a chunked body announces no length.
 
-    Over the limit the body ends, and what still comes is thrown away: memory stays small whatever the app does. Only
-    who reads the body hears of it, from CutBody.
+    Past the limit it ends the body and discards the rest, so memory stays bounded whatever the app does. CutBody raises
+    only in code that reads the body.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, with a body that ends in time."""
+        """Call the app with a limited body."""
         received = 0
 
         async def receive_within_limit() -> dict[str, Any]:
@@ -51,16 +51,16 @@ class CountedBodies:
 
 
 class CutBody(Body):
-    """Fails its reader at the end of a body that was cut off."""
+    """A body that raises RequestEntityTooLarge at its end if it was cut off."""
 
     def __await__(self) -> Generator[Any, None, Any]:
-        """The whole body."""
+        """Return the whole body."""
         whole = yield from super().__await__()
         _refuse_cut()
         return whole
 
     async def __anext__(self) -> bytes:
-        """The next chunk."""
+        """Return the next chunk."""
         try:
             return await super().__anext__()
         except StopAsyncIteration:
@@ -69,21 +69,21 @@ class CutBody(Body):
 
 
 class MemoryParser(FormDataParser):
-    """Keeps parts with a file name in memory, where they fit: a temporary file stays open when the body is refused."""
+    """Keeps uploaded files in memory; they fit there, and a refused body would leave temporary files open."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(stream_factory=lambda *_: BytesIO(), **options)
 
 
 class LimitedRequest(Request):
-    """A request that is never read over the limit."""
+    """A request whose body is read only up to the limit."""
 
     body_class = CutBody
     form_data_parser_class = MemoryParser
 
 
 def init_app(app: Quart) -> None:
-    """Bound what a request may send, and for how long."""
+    """Limit the size of a request body and the time it may take."""
     app.request_class = LimitedRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT
@@ -92,7 +92,7 @@ def init_app(app: Quart) -> None:
 
 
 async def refuse_endless_names() -> None:
-    """404 for a static file that cannot be there."""
+    """Answer 404 for a static file whose name is too long for a file system."""
     if request.endpoint == "static" and len(request.path.encode("utf-8", "replace")) > MAX_STATIC_PATH:
         abort(404)
 

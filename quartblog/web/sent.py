@@ -1,7 +1,7 @@
-"""A request -> the values its sender wrote, which no record may show: cookies, credentials, query, form.
+"""Request -> the values its client sent, which redaction removes from records: cookies, credentials, query, form.
 
-Values of fewer than four characters are named only where the field's name tells of a secret, such as `password2`, and
-of an Authorization header: a page number, a ticked box or a short name would take half the words out of a record.
+Values of fewer than four characters count only in an Authorization header, or in a field whose name suggests a secret,
+such as `password2`. Redacting page numbers, ticked boxes and short names would remove half the words of a record.
 """
 
 import binascii
@@ -18,14 +18,14 @@ from quartblog.delivery import current_scope
 _SECRET = re.compile("pass|pwd|secret|token", re.IGNORECASE)
 
 SHORTEST = 4
-"""Characters of a value that is hidden whatever its field is called."""
+"""Characters from which on a value is redacted, whatever its field is called."""
 
-# As WTForms and Quart read it: more fields than any form of ours has are not looked at.
+# The most query fields that are decoded, more than any form of the site has.
 MOST_FIELDS = 200
 
 
 def in_query_and_headers(query: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:
-    """The values of the query string, cookies and Authorization of an ASGI scope, as sent and as decoded."""
+    """Yield the values of query string, cookies and Authorization of an ASGI scope, as sent and as decoded."""
     yield from _in_query(query.decode("latin-1"))
     for name, value in headers:
         match name.lower():
@@ -36,7 +36,7 @@ def in_query_and_headers(query: bytes, headers: Iterable[tuple[bytes, bytes]]) -
 
 
 def hide_form(form: MultiDict[str, str]) -> None:
-    """Let no record of this request show what was typed into its form."""
+    """Redact the form's values from every record of this request."""
     if (scope := current_scope()) is not None:
         scope.hide(
             lambda: [
@@ -50,7 +50,7 @@ def hide_form(form: MultiDict[str, str]) -> None:
 
 
 def worth_hiding(name: str, value: str) -> bool:
-    """Whether the value, of a field of this name, tells more than that somebody ticked a box."""
+    """Whether the value is long enough to redact, or the field's name suggests a secret."""
     return len(value) >= SHORTEST or _SECRET.search(name) is not None
 
 
@@ -58,7 +58,7 @@ def _in_query(query: str) -> Iterator[str]:
     if not query:
         return
     fields = [part.partition("=")[::2] for part in query.split("&")]
-    with suppress(ValueError):  # Too many fields: those as sent are enough.
+    with suppress(ValueError):  # Too many fields: the values as sent must suffice.
         fields += parse_qsl(query, max_num_fields=MOST_FIELDS)
     yield from (value for name, value in (("", query), *fields) if worth_hiding(name, value))
 
@@ -86,7 +86,7 @@ def _in_credentials(header: str) -> Iterator[str]:
 
 
 def _tidied(typed: str) -> Iterator[str]:
-    """The value as a form keeps it."""
+    """Yield the value as the form's filters change it."""
     if (tidy := typed.strip()) != typed:
         yield tidy
     if "\r" in typed:

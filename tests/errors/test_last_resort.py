@@ -148,7 +148,7 @@ async def test_an_answer_that_breaks_off_is_recorded(app: Quart, log: LogFile) -
 
     # The status has gone out: nothing can be taken back, and no second answer may follow.
     assert (page.status, page.text) == (200, "the beginning")
-    assert "Nothing else answered this request" in log.failure()
+    assert "The app failed to answer this request" in log.failure()
 
 
 async def test_a_websocket_is_refused_without_a_record(app: Quart, log: LogFile) -> None:

@@ -221,7 +221,7 @@ async def test_a_site_that_is_mounted_below_a_path_says_so_to_the_operator(app: 
     below = await ask(app, "/blog/hello", root_path="/blog")
 
     assert below.status == 500
-    assert "RuntimeError: root_path is set: the blog is served at the root of a host name only" in log.text
+    assert "RuntimeError: root_path is set: quartblog serves the blog only at the root of a host name" in log.text
 
 
 async def test_an_id_stands_in_its_place_only_whatever_the_site_is_called(app: Quart, visitor: Visitor) -> None:
