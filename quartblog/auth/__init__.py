@@ -1,4 +1,4 @@
-"""Register, sign in, sign out; the login row behind the cookie decides who is asking."""
+"""Register, sign in, sign out. A login row in the database identifies the visitor behind a cookie."""
 
 from quart import Quart
 
@@ -8,7 +8,7 @@ from quartblog.models import User
 
 
 def init_app(app: Quart) -> None:
-    """Read the login cookie on each request, and tell the templates who is asking."""
+    """Read the login cookie on each request, and give templates the signed-in user as `visitor`."""
     Auth(app)
     last_seen.init_app(app)
 

@@ -1,4 +1,4 @@
-"""What people fill in to register and to sign in."""
+"""Request -> the validated fields of registration and sign-in."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from quartblog.errors.exceptions import InvalidUsername
 from quartblog.web.forms import Form, tidy
 from quartblog.web.i18n import N_
 
-# Characters: enough for any pass phrase, and a bound on what is hashed.
+# Characters: enough for any pass phrase, and a bound on the work of hashing.
 PASSWORD_MAX = 256
 
 
 def valid_username(_form: Form, field: StringField) -> None:
-    """The rules of `quartblog.auth.usernames`, in one sentence."""
+    """Explain the rules of `quartblog.auth.usernames` in one sentence when the name breaks one."""
     try:
         username_key(field.data or "")
     except InvalidUsername as error:
@@ -25,7 +25,7 @@ def valid_username(_form: Form, field: StringField) -> None:
 
 
 def username_field() -> StringField:
-    """The field for choosing a name, at registration and in the profile."""
+    """Return the field for a new username, for registration and profile."""
     return StringField(
         N_("用户名"),
         filters=[tidy],
@@ -44,7 +44,7 @@ def username_field() -> StringField:
 
 
 class Credentials(NamedTuple):
-    """What proves who somebody is, and for how long it shall count."""
+    """The fields of a sign-in; `remember` asks for a login that outlives the browser session."""
 
     username: str
     password: str
@@ -52,7 +52,7 @@ class Credentials(NamedTuple):
 
 
 class NewAccount(NamedTuple):
-    """What an account begins with."""
+    """The fields of a new account; `password` is not hashed yet."""
 
     username: str
     email: str
@@ -60,7 +60,7 @@ class NewAccount(NamedTuple):
 
 
 class LoginForm(Form):
-    """Sign in."""
+    """The sign-in form."""
 
     username = StringField(
         N_("用户名"),
@@ -76,12 +76,12 @@ class LoginForm(Form):
     remember_me = BooleanField(N_("记住我"))
 
     def credentials(self) -> Credentials:
-        """The typed exit, after validate()."""
+        """Return the fields as typed values, after validate()."""
         return Credentials(self.username.data or "", self.password.data or "", remember=bool(self.remember_me.data))
 
 
 class RegistrationForm(Form):
-    """Open an account."""
+    """The registration form."""
 
     username = username_field()
     email = EmailField(
@@ -106,5 +106,5 @@ class RegistrationForm(Form):
     )
 
     def account(self) -> NewAccount:
-        """The typed exit, after validate()."""
+        """Return the fields as typed values, after validate()."""
         return NewAccount(self.username.data or "", self.email.data or "", self.password.data or "")

@@ -1,6 +1,6 @@
-"""Page of a signed-in person -> "last seen" in the database: a courtesy that no page fails for or waits for.
+"""Page of a signed-in user -> "last seen" in the database, in a background task that never fails or delays the page.
 
-A stop of the server does wait for a write that is under way: up to 5 s where another program holds SQLite's lock.
+A stop of the server waits for a running write: up to 5 s when another program holds SQLite's lock.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from quartblog.database import transaction
 from quartblog.errors.exceptions import DatabaseUnavailable
 from quartblog.models import User
 
-# It is written when it is older than this: writing it on every request would make every page a write.
+# The stored time may be this old before the next write: otherwise every page would write to the database.
 EVERY = timedelta(minutes=5)
-# Seconds a page waits for it: a database that nobody holds up needs a few milliseconds.
+# Seconds a page waits for the write, which takes a few milliseconds on a database without a lock.
 PATIENCE = 0.2
-# Seconds without another attempt after one that took longer than that, or failed.
+# Seconds without another write after one that failed or exceeded PATIENCE.
 REST = 60.0
 
 EXTENSION = "quartblog.last_seen"
@@ -29,20 +29,20 @@ logger = logging.getLogger(__name__)
 
 
 class LastSeen:
-    """Writes in the background, and one at a time: a locked database costs no page more than a moment."""
+    """Writes "last seen" times in the background, one at a time; a locked database costs a page at most PATIENCE."""
 
     def __init__(self) -> None:
         self._writing = False
         self._rests_until = 0.0
 
     async def note(self, user: User) -> None:
-        """Note that the person is here, where that was not done lately."""
+        """Write that the user is here now, unless the stored time is recent."""
         recent = datetime.now(UTC) - user.last_seen <= EVERY
         if recent or self._writing or time.monotonic() < self._rests_until:
             return
         self._writing = True
         done = asyncio.Event()
-        # Waited for and not cancelled: SQLite's driver would answer the cancellation only once it has the lock.
+        # The page only stops waiting: SQLite's driver would handle a cancellation only once it has the lock.
         current_app.add_background_task(self._write, user.id, done)
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
@@ -56,7 +56,7 @@ class LastSeen:
                 await service.touch(session, user_id)
             written = True
         except DatabaseUnavailable:
-            logger.warning("Could not note when user %s was last seen", user_id, exc_info=True)
+            logger.warning("Could not save when user %s was last seen", user_id, exc_info=True)
         finally:
             if not written or time.monotonic() > late:
                 self._rests_until = time.monotonic() + REST
@@ -65,11 +65,11 @@ class LastSeen:
 
 
 def init_app(app: Quart) -> None:
-    """Begin without a rest."""
+    """Give the app its LastSeen."""
     app.extensions[EXTENSION] = LastSeen()
 
 
 async def note_seen(user: User) -> None:
-    """`LastSeen.note()` of the current app."""
+    """Call `LastSeen.note()` of the current app."""
     last_seen: LastSeen = current_app.extensions[EXTENSION]
     await last_seen.note(user)

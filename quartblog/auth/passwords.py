@@ -1,4 +1,4 @@
-"""scrypt, in threads: one check takes about 0.1 s of a core, and the event loop must not wait for it."""
+"""Password -> scrypt hash, computed in threads: one check takes about 0.1 s of a core, too long for the event loop."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -10,17 +10,17 @@ from werkzeug.security import check_password_hash, generate_password_hash
 # N=2^17 with p=1. This is Werkzeug's default, 32 MiB and about 0.1 s a check.
 METHOD = "scrypt:32768:8:1"
 
-# Two at once: what more sign-ins would gain, the other requests would lose.
+# Two threads: more of them would speed up sign-ins at the expense of all other requests.
 _pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="scrypt")
 
 
 async def hash_password(password: str) -> str:
-    """A salted hash that says how it was made. Call it before a transaction, never inside: it takes 0.1 s."""
+    """Return a salted hash that names its method. Never call it inside a transaction: it takes 0.1 s."""
     return await asyncio.get_running_loop().run_in_executor(_pool, generate_password_hash, password, METHOD)
 
 
 async def verify_password(password_hash: str | None, password: str) -> bool:
-    """Whether the password fits. None, for an account that does not exist, costs the same and never fits."""
+    """Whether the password matches. None, for an account that does not exist, takes as long and never matches."""
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_pool, _check, password_hash, password)
 

@@ -1,4 +1,4 @@
-"""Accounts and logins: rules on a session, no HTTP, no commit."""
+"""Session and typed values -> changed accounts and logins; no HTTP, no commit."""
 
 import hashlib
 import secrets
@@ -14,7 +14,7 @@ from quartblog.database import violated_constraint
 from quartblog.errors.exceptions import EmailTaken, InvalidUsername, UsernameTaken, WrongCredentials
 from quartblog.models import Login, User
 
-# A visitor who did not ask to be remembered: the cookie ends with the browser, the row with the day.
+# The lifetime of a login row without "remember me"; its cookie ends with the browser session.
 UNREMEMBERED = timedelta(days=1)
 
 
@@ -37,7 +37,7 @@ async def register(session: AsyncSession, username: str, email: str, password_ha
 
 
 async def flush_account(session: AsyncSession) -> None:
-    """Write the account and name what refused it: UsernameTaken or EmailTaken."""
+    """Write the account. Raise UsernameTaken or EmailTaken for the unique index that refused it."""
     # The unique index decides, not a SELECT: two requests may race.
     try:
         await session.flush()
@@ -51,7 +51,7 @@ async def flush_account(session: AsyncSession) -> None:
 
 
 async def by_username(session: AsyncSession, username: str) -> User | None:
-    """The account with this name in any spelling, None where there is none."""
+    """Return the account with this name in any spelling, or None."""
     try:
         key = username_key(username)
     except InvalidUsername:
@@ -66,13 +66,13 @@ async def change_password(session: AsyncSession, user: User, password_hash: str)
 
 
 async def begin_login(session: AsyncSession, user: User, lasts: timedelta = UNREMEMBERED) -> str:
-    """Add a login and return its token, which is kept nowhere else. Logins of the past are cleared away.
+    """Add a login and return its token, which the database does not store. Delete expired logins.
 
-    Raise WrongCredentials where the account is gone, or its password another one, since `user` was loaded.
+    Raise WrongCredentials if the account was deleted or its password changed after `user` was loaded.
     """
     now = datetime.now(UTC)
     token = secrets.token_urlsafe(32)
-    # Checking the password took a while; an old one must not outlive its change by a login that began before.
+    # The check of the password took a while: a changed password must not leave a login made with the old one.
     unchanged = (User.id == user.id) & (User.password_hash == user.password_hash)
     if await session.scalar(update(User).where(unchanged).values(last_seen=now).returning(User.id)) is None:
         raise WrongCredentials
@@ -82,12 +82,12 @@ async def begin_login(session: AsyncSession, user: User, lasts: timedelta = UNRE
 
 
 async def end_login(session: AsyncSession, token: str) -> None:
-    """Delete the row behind the token; ending what has ended is fine."""
+    """Delete the login of the token; do nothing if it has ended already."""
     await session.execute(delete(Login).where(Login.token_digest == _digest(token)))
 
 
 async def by_token(session: AsyncSession, token: str) -> User | None:
-    """Who holds this token, None where the login has ended or expired."""
+    """Return the user of this token, or None if the login has ended or expired."""
     login = await session.scalar(
         select(Login)
         .where(Login.token_digest == _digest(token), Login.expires_at > datetime.now(UTC))
@@ -97,7 +97,7 @@ async def by_token(session: AsyncSession, token: str) -> User | None:
 
 
 async def touch(session: AsyncSession, user_id: int) -> None:
-    """Note that the person was here just now."""
+    """Set the user's `last_seen` to now."""
     await session.execute(update(User).where(User.id == user_id).values(last_seen=datetime.now(UTC)))
 
 

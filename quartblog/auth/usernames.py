@@ -1,7 +1,7 @@
-"""Which names people may have, and when two of them are the same.
+"""Username as typed -> its display form and its unique key, or InvalidUsername.
 
-PRECIS (RFC 8265) folds case and width and refuses invisible and bidirectional characters; on top of it come the
-rules it leaves to the application: which characters, and no mixing of scripts whose letters look alike.
+PRECIS (RFC 8265) folds case and width and refuses invisible and bidirectional characters. This module adds the rules
+that PRECIS leaves to the application: the allowed characters, and no mixing of scripts whose letters look alike.
 """
 
 import unicodedata
@@ -15,12 +15,12 @@ MAX_LENGTH = 64
 _PRESERVED = get_profile("UsernameCasePreserved")
 _FOLDED = get_profile("UsernameCaseMapped")
 _PUNCTUATION = frozenset("_-.")
-# Scripts of which no letter passes for one of another: these may share a name.
+# Scripts whose letters cannot be confused with each other's: one name may mix them.
 _MIXABLE = frozenset({"LATIN", "CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO"})
 
 
 def display_form(username: str) -> str:
-    """The name as it is shown: width folded, composed, case kept. Raise InvalidUsername where a rule is broken."""
+    """Return the name to show: width folded, composed, case kept. Raise InvalidUsername if it breaks a rule."""
     try:
         name = str(_PRESERVED.enforce(username))
     except UnicodeError as error:
@@ -31,7 +31,7 @@ def display_form(username: str) -> str:
 
 
 def username_key(username: str) -> str:
-    """What two spellings of one name share, and what must be unique. Raise InvalidUsername as `display_form`."""
+    """Return the unique key that all spellings of one name share. Raise InvalidUsername as `display_form` does."""
     display_form(username)
     key = str(_FOLDED.enforce(username))
     # Folding can lengthen a name: "İ" becomes two characters.

@@ -1,4 +1,4 @@
-"""Register, sign in, sign out."""
+"""Request -> form -> service -> page or redirect: register, sign in, sign out."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ blueprint = Blueprint("auth", __name__)
 
 @blueprint.get("/login")
 async def login() -> ResponseReturnValue:
-    """The sign-in form."""
+    """Show the sign-in form."""
     if await signed_in_user():
         return redirect(_next_address())
     return await _login_page(await LoginForm.from_request())
@@ -28,7 +28,7 @@ async def login() -> ResponseReturnValue:
 
 @blueprint.post("/login")
 async def submit_login() -> ResponseReturnValue:
-    """Check the password, add a login, go on to where the visitor wanted to be."""
+    """Check the password, add a login, redirect to the page the visitor wanted."""
     form = await LoginForm.from_request()
     if not form.validate():
         return await _login_page(form)
@@ -44,7 +44,7 @@ async def submit_login() -> ResponseReturnValue:
 
 @blueprint.get("/logout")
 async def logout() -> ResponseReturnValue:
-    """Sign out, as the original's link does; a link on another site only gets a question."""
+    """Sign out; for a link on another site, ask for confirmation first."""
     if request.headers.get("Sec-Fetch-Site") == "cross-site" and await signed_in_user():
         return await render_template("auth/logout.html")
     return await submit_logout()
@@ -59,7 +59,7 @@ async def submit_logout() -> ResponseReturnValue:
 
 @blueprint.get("/register")
 async def register() -> ResponseReturnValue:
-    """The registration form."""
+    """Show the registration form."""
     if await signed_in_user():
         return redirect(url_for("posts.home"))
     return await _register_page(await RegistrationForm.from_request())
@@ -67,7 +67,7 @@ async def register() -> ResponseReturnValue:
 
 @blueprint.post("/register")
 async def submit_registration() -> ResponseReturnValue:
-    """Open an account; a taken name or address is explained beside its field."""
+    """Open an account; explain a taken name or address beside its field."""
     if not current_app.config["REGISTRATION"]:
         abort(403)
     form = await RegistrationForm.from_request()
@@ -89,7 +89,7 @@ async def submit_registration() -> ResponseReturnValue:
 
 
 async def _begin_login(credentials: Credentials) -> str:
-    """The token of a new login. Raise WrongCredentials."""
+    """Return the token of a new login. Raise WrongCredentials."""
     async with reading() as session:
         user = await service.by_username(session, credentials.username)
     if not await verify_password(user.password_hash if user else None, credentials.password) or user is None:
@@ -112,5 +112,5 @@ def _next_address() -> str:
 
 
 def _wanted_path() -> str | None:
-    # Whoever has just signed in does not want to be signed out.
+    # A visitor who has just signed in does not want to be signed out.
     return safe_path(request.args.get("next"), never=url_for("auth.logout"))

@@ -1,4 +1,4 @@
-"""Cookie -> token -> login row -> user: who is asking, looked up once a request, and only where it matters."""
+"""Cookie -> token -> login row -> user, looked up at most once per request, and only when a view needs it."""
 
 from typing import cast
 
@@ -13,18 +13,18 @@ from quartblog.models import User
 
 
 class Visitor(AuthUser):
-    """quart-auth's user. Its auth id is a random token; only the row with its digest makes it worth anything."""
+    """quart-auth's user. Its auth id is a random token, valid only while a login row has its digest."""
 
     @property
     async def is_authenticated(self) -> bool:
-        """Whether the login behind the cookie still stands. (Asked by quart-auth's login_required.)"""
+        """Whether the login behind the cookie is still valid, for quart-auth's login_required."""
         return await self.user() is not None
 
     async def user(self) -> User | None:
-        """The signed-in user, None for an anonymous visitor.
+        """Return the signed-in user, None for an anonymous visitor.
 
-        A record tells the user id only where somebody has asked here before: the cookie holds a random token, and
-        what fails is not the moment for a query to find whose it is.
+        A log record has the user id only after this call: the cookie holds a random token, and code that handles a
+        failure must not query the database for its owner.
         """
         if self.auth_id is None:
             return None
@@ -35,7 +35,7 @@ class Visitor(AuthUser):
     async def _load(self, token: str) -> User | None:
         scope = current_scope()
         if scope is not None:
-            # The cookie holds it signed, so it is no value of the request as it was sent.
+            # The cookie holds the token signed, so hiding the request's own values does not cover it.
             scope.hide(lambda: [token])
         async with reading() as database:
             user = await service.by_token(database, token)
@@ -47,18 +47,18 @@ class Visitor(AuthUser):
 
 
 class Auth(QuartAuth):
-    """quart-auth with our visitor."""
+    """quart-auth with our Visitor class."""
 
     user_class = Visitor
 
 
 async def signed_in_user() -> User | None:
-    """Who is asking, None for an anonymous visitor."""
+    """Return the signed-in user, None for an anonymous visitor."""
     return await cast("Visitor", current_user).user()
 
 
 async def required_user() -> User:
-    """Who is asking, in a view that needs somebody; an anonymous visitor is sent to sign in."""
+    """Return the signed-in user. Raise Unauthorized for an anonymous visitor, which leads to the sign-in page."""
     user = await signed_in_user()
     if user is None:
         raise Unauthorized
@@ -66,14 +66,14 @@ async def required_user() -> User:
 
 
 def sign_in(token: str, *, remember: bool) -> None:
-    """Answer with the cookie. Call it after the commit: a failed request must not carry a valid cookie."""
+    """Set the login cookie. Call it after the commit: the answer to a failed request must not set a valid cookie."""
     session.clear()
     g.pop("user", None)
     login_user(Visitor(token), remember)
 
 
 async def sign_out() -> None:
-    """End the login behind the cookie, in the database first."""
+    """End the visitor's login: first in the database, then in the cookie."""
     if token := current_user.auth_id:
         async with transaction() as database:
             await service.end_login(database, token)

@@ -1,10 +1,10 @@
-"""Every error this project raises itself, one class a reason.
+"""Every exception class of this project, one per reason.
 
     QuartblogError
-    ├── SettingsError            the configuration cannot be used; the message names key, value and what is allowed
-    ├── DatabaseUnavailable      the database did not answer in time, or not at all: 503, and a record for the operator
-    ├── SchemaOutdated           the tables do not fit this version; `quartblog db upgrade` mends it
-    └── Refusal                  400: a rule said no; the visitor is told, the operator is not
+    ├── SettingsError            a setting is invalid; the message names key, value and the allowed values
+    ├── DatabaseUnavailable      503: the database did not answer in time; recorded as an error
+    ├── SchemaOutdated           the tables do not match this version; `quartblog db upgrade` fixes it
+    └── Refusal                  400: the visitor broke a rule; shown in the page, not recorded as an error
         ├── StaleForm            400: the CSRF token is missing, forged, or too old
         ├── UsernameTaken        409: another account owns this name
         ├── EmailTaken           409: another account owns this address
@@ -17,11 +17,11 @@ This module imports nothing, so every package may raise from it.
 
 
 class QuartblogError(Exception):
-    """The root: `except QuartblogError` catches what this project raises and nothing else."""
+    """The base class of every exception of this project."""
 
 
 class SettingsError(QuartblogError):
-    """The configuration cannot be used. The message is complete: print it as it is."""
+    """The configuration is invalid. The message is complete and ready to print."""
 
 
 class DatabaseUnavailable(QuartblogError):
@@ -29,19 +29,19 @@ class DatabaseUnavailable(QuartblogError):
 
 
 class SchemaOutdated(QuartblogError):
-    """The database's revision is not the one this version of the code was written for."""
+    """The database's revision differs from the one that this version of the code needs."""
 
 
 class Refusal(QuartblogError):
-    """A rule said no: shown to the visitor in the page, never recorded as a failure.
+    """The visitor broke a rule. The page explains it; nothing is recorded as an error.
 
-    A view that does not catch one answers with a page of its status. A subclass that names none has 400.
+    If no view catches it, the error handler answers with a page of its `status`.
     """
 
     status = 400
 
     def __init_subclass__(cls) -> None:
-        """Raise TypeError for a status that blames the server: such an answer would have to be recorded."""
+        """Raise TypeError for a status outside 400 to 499: a server error would have to be recorded."""
         super().__init_subclass__()
         if not 400 <= cls.status < 500:
             raise TypeError(f"the status of a refusal is 400 to 499, not {cls.status}")
@@ -68,7 +68,7 @@ class InvalidUsername(Refusal):
 
 
 class WrongCredentials(Refusal):
-    """No account has this username with this password. Which of the two is wrong is never told."""
+    """No account has this username with this password. The page never says which of the two is wrong."""
 
     status = 401
 

@@ -1,8 +1,8 @@
-"""Exception -> status -> page or RFC 9457 problem, in the visitor's language, with nothing that could fail in turn.
+"""Exception -> status -> page or RFC 9457 problem, in the visitor's language.
 
-Error pages extend `shell.html`: they ask neither the database nor who is signed in, so the page about a broken
-database needs no database. Every 5xx is recorded exactly once and tells its error id; the outermost layer puts the
-same id into the header.
+Error pages extend `shell.html` and query neither the database nor the signed-in user, so the page about a broken
+database needs no database. Every 5xx makes exactly one error record, and its page shows the error id; the outermost
+layer puts the same id into the header.
 """
 
 import json
@@ -34,22 +34,22 @@ from quartblog.web.i18n import N_, _, locale
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which a client may try again, where the refusal names none: long enough for a database to restart.
+# The default of Retry-After in seconds: long enough for a database to restart.
 RETRY_AFTER = 10
 
-# Characters of the Accept header that are read; browsers send 200 at most.
+# The most characters read of the Accept header; browsers send up to 200.
 ACCEPT_READ = 1000
 
 RENDERED = "quartblog.error_pages"
 MAILED = "quartblog.failures_are_mailed"
-"""Whether a mail server is set. It changes while the site runs."""
-# Stands in a rendered page where the error id goes; no text holds it, for there < is escaped.
+"""Whether a mail server is set; the value may change while the site runs."""
+# The placeholder of the error id in a rendered page. No other text contains it, because templates escape <.
 _ID = Markup("<error id>")
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a status means to a visitor, and what to do about it."""
+    """The explanation of a status for a visitor, and advice on what to do."""
 
     title: str
     hint: str | None = None
@@ -69,7 +69,7 @@ EXPLANATIONS = {
     503: Explanation(N_("服务暂时不可用"), N_("请稍候片刻再试，已输入的内容可以在返回上一页后找回。")),
 }
 _ONLY_RECORDED = Explanation(N_("发生意外错误"), N_("已记录，给您带来的不便，请多多原谅"))
-# A refusal that is not here, nor any class it is one of, is explained by its status.
+# A refusal without an entry, for its class or a base class, gets the explanation of its status.
 _REFUSALS: dict[type, Explanation] = {
     StaleForm: Explanation(N_("表单已失效"), N_("页面打开得太久，或者登录状态已改变。请返回上一页，刷新后重新提交。")),
     UsernameTaken: Explanation(N_("该用户名已被使用"), N_("请使用其他用户名")),
@@ -82,9 +82,9 @@ _REFUSALS: dict[type, Explanation] = {
 
 
 def init_app(app: Quart, *, mailed: bool) -> None:
-    """Answer every exception that can leave a view. Comes before what may refuse a request.
+    """Register the error handlers. Call it before any function that may refuse a request.
 
-    `mailed`: whether somebody is mailed about failures.
+    `mailed`: whether the site mails errors to an administrator.
     """
     app.extensions[RENDERED] = {}
     app.extensions[MAILED] = mailed
@@ -96,7 +96,7 @@ def init_app(app: Quart, *, mailed: bool) -> None:
 
 
 async def note_route() -> None:
-    """Let records tell the route's rule, and hide what the visitor wrote in its places."""
+    """Put the route's rule into the request's records, and redact the values in its placeholders."""
     if (scope := current_scope()) and request.url_rule is not None:
         scope.route = request.url_rule.rule
         if written := request.view_args:
@@ -110,7 +110,7 @@ async def note_route() -> None:
 
 
 async def http_error(error: HTTPException) -> ResponseReturnValue:
-    """Show the error's own status. A 5xx that no exception stands behind is recorded here."""
+    """Answer with the error's status. Record a 5xx here only if it has no original exception."""
     status = error.code or 500
     if status >= 500 and getattr(error, "original_exception", None) is None:
         logger.error("Answered %s %s", error.code, error.name, exc_info=error)
@@ -118,34 +118,34 @@ async def http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 async def sign_in_first(error: Unauthorized) -> ResponseReturnValue:
-    """Send a browser to the sign-in page and back afterwards; tell a JSON client 401."""
+    """Send a browser to the sign-in page and back afterwards; answer a JSON client with 401."""
     if _wants_json():
         return await _answer(401, headers=error.get_headers())
     await flash(_("请登录后访问此页面"), "message")
-    # Only a page can be come back to: after a lost POST that is the home page.
+    # The browser can return only to a page; after a POST it goes to the home page.
     wanted = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
     return redirect(url_for("auth.login", next=wanted))
 
 
 async def refused(error: Refusal) -> ResponseReturnValue:
-    """The status of the refusal and its words, else those of the status. No record: nothing has failed."""
+    """Answer with the refusal's status and explanation; user mistakes are not recorded as errors."""
     words = next((_REFUSALS[kind] for kind in type(error).__mro__ if kind in _REFUSALS), None)
     return await _answer(error.status, words)
 
 
 async def database_unavailable(error: DatabaseUnavailable) -> ResponseReturnValue:
-    """503 with Retry-After, and a record: the visitor waits, the operator acts."""
+    """Record the error, and answer 503 with Retry-After."""
     logger.error("The database does not answer", exc_info=error)
     return await _answer(503)
 
 
 def failure(app: Quart) -> Explanation:
-    """What a visitor is told of a failure: that the administrator was told only where mails are sent at all."""
+    """Return the explanation of a 500: it mentions the administrator only if the site mails errors."""
     return EXPLANATIONS[500] if app.extensions[MAILED] else _ONLY_RECORDED
 
 
 def problem(status: int, title: str, detail: str | None, error_id: str | None) -> str:
-    """The RFC 9457 document of an error."""
+    """Return the RFC 9457 document of an error."""
     members = {"type": "about:blank", "title": title, "status": status, "detail": detail, "error_id": error_id}
     return json.dumps({key: value for key, value in members.items() if value is not None}, ensure_ascii=False)
 
@@ -178,11 +178,11 @@ def _explanation(status: int) -> Explanation:
 
 
 async def _page(status: int, explanation: Explanation, error_id: str | None) -> str:
-    """The HTML page. Only its error id differs from one failure to the next, so a storm of them renders one page."""
+    """Return the HTML page. Pages differ only in the error id, so the cache lets an error storm render one page."""
     rendered: dict[Hashable, str] = current_app.extensions[RENDERED]
     key = (status, explanation, error_id is None, locale())
     if (page := rendered.get(key)) is None:
-        # Not render_template(): its context processors would ask the database who is signed in.
+        # Not render_template(): its context processors would query the database for the signed-in user.
         template = current_app.jinja_env.get_template("error.html")
         place = _ID if error_id else None
         page = await template.render_async(
@@ -197,7 +197,7 @@ def _wants_json() -> bool:
     return _prefers_json(request.headers.get("Accept", "")[:ACCEPT_READ])
 
 
-# The same few browsers ask again and again, and parsing their wishes is a good part of an error's answer.
+# Cached: browsers send few different headers, and parsing one is a large part of an error's cost.
 @lru_cache(maxsize=256)
 def _prefers_json(accept: str) -> bool:
     kinds = ("text/html", "application/problem+json", "application/json")

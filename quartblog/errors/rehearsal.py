@@ -11,7 +11,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class Rehearsal(Exception):
-    """Raised by the rehearsal route and by nothing else."""
+    """The exception of the rehearsal route."""
 
 
 @blueprint.route("", methods=METHODS)
@@ -19,7 +19,7 @@ class Rehearsal(Exception):
 @blueprint.route("/<path:below>", methods=METHODS)
 @csrf_exempt
 async def rehearse(**_below: str) -> ResponseReturnValue:
-    """Fail, whatever was asked."""
-    # Who is asking is looked up only where a page shows it: asked for here, so that the report can tell it.
+    """Raise Rehearsal for every method and path."""
+    # Look the user up, so that the error record has the user id.
     await current_user.is_authenticated
-    raise Rehearsal("this error was asked for: errors.rehearsal_route is on")
+    raise Rehearsal("this error is a rehearsal: errors.rehearsal_route is on")

@@ -1,4 +1,4 @@
-"""The tables. Alembic's one import: with only some of them loaded, SQLAlchemy cannot resolve the relationships."""
+"""All tables. Alembic imports this module: SQLAlchemy resolves relationships only when every table is loaded."""
 
 from quartblog.models.login import Login
 from quartblog.models.post import Post

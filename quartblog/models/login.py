@@ -1,4 +1,4 @@
-"""The row behind a visitor's cookie."""
+"""The table of logins: the row behind a visitor's cookie."""
 
 from datetime import datetime
 
@@ -10,9 +10,9 @@ from quartblog.models.user import User
 
 
 class Login(Base):
-    """One signed-in browser. Deleting the row ends it, whatever cookie the browser still sends.
+    """One signed-in browser. Deleting the row ends the login, whatever cookie the browser still sends.
 
-    Only the token's SHA-256 is kept, so that a copy of the database signs nobody in.
+    The row stores only the token's SHA-256, so that a copy of the database signs nobody in.
     """
 
     __tablename__ = "logins"

@@ -1,4 +1,4 @@
-"""What somebody said."""
+"""The table of posts."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ BODY_MAX = 140
 
 
 class Post(Base):
-    """One post. Ids only grow, so the newest post has the largest one and pages can go by key."""
+    """One post. Ids only grow, so the newest post has the largest id and pages can go by key."""
 
     __tablename__ = "posts"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""A person with an account."""
+"""The table of accounts."""
 
 from datetime import datetime
 
@@ -11,14 +11,14 @@ ABOUT_ME_MAX = 140
 
 
 class User(Base):
-    """One account. `username` is shown as typed; `username_key` is its folded form, and what must be unique."""
+    """One account. `username` is the name as shown; `username_key` is its folded form, which must be unique."""
 
     __tablename__ = "users"
     __table_args__ = (
         Index("uq_users_username_key", "username_key", unique=True),
         Index("uq_users_email", "email", unique=True),
         CheckConstraint(f"length(about_me) <= {ABOUT_ME_MAX}", name="about_me_length"),
-        # Without it SQLite hands the id of a deleted account to the next one.
+        # Without this option SQLite gives the id of a deleted account to the next one.
         {"sqlite_autoincrement": True},
     )
 

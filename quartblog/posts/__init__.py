@@ -1,1 +1,1 @@
-"""The timeline, and what is added to it."""
+"""The timeline, and publishing to it."""

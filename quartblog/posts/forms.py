@@ -1,4 +1,4 @@
-"""What people fill in to publish."""
+"""Request -> the validated field of a new post."""
 
 from wtforms import TextAreaField
 from wtforms.validators import DataRequired, Length
@@ -9,7 +9,7 @@ from quartblog.web.i18n import N_
 
 
 class PublishForm(Form):
-    """Say something."""
+    """The form for a new post."""
 
     body = TextAreaField(
         N_("说点什么"),

@@ -1,4 +1,4 @@
-"""Posts: rules on a session, no HTTP, no commit."""
+"""Session and typed values -> new posts and pages of the timeline; no HTTP, no commit."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ PAGE_SIZE = 20
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which part of a timeline: posts older than id `before`, or newer than id `after`, or simply the newest."""
+    """A part of a timeline: posts with ids below `before`, else above `after`, else the newest."""
 
     before: int | None = None
     after: int | None = None
@@ -22,7 +22,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Posts, newest first; `older` and `newer` are the windows beside them, None at an end."""
+    """Posts, newest first. `older` and `newer` are the windows of the adjacent pages, None at an end."""
 
     posts: list[Post]
     older: Window | None
@@ -30,7 +30,7 @@ class Page:
 
 
 async def publish(session: AsyncSession, author_id: int, body: str) -> Post:
-    """Add a post of 1 to 140 characters."""
+    """Add a post; a database constraint requires 1 to 140 characters."""
     post = Post(author_id=author_id, body=body, created_at=datetime.now(UTC))
     session.add(post)
     await session.flush()
@@ -38,9 +38,9 @@ async def publish(session: AsyncSession, author_id: int, body: str) -> Post:
 
 
 async def timeline(session: AsyncSession, window: Window, *, author_id: int | None = None) -> Page:
-    """One page of everybody's posts, or of one author's, in one statement.
+    """Return one page of all posts, or of one author's, in one statement.
 
-    By key, not by offset: a page does not shift while people publish, and the last page costs what the first does.
+    Pages go by key, not by offset: new posts do not shift a page, and the last page costs as much as the first.
     """
     upwards = window.after is not None
     query = select(Post).options(joinedload(Post.author, innerjoin=True)).limit(PAGE_SIZE + 1)

@@ -1,4 +1,4 @@
-"""The home page, publishing, and the original's greeting."""
+"""Request -> form -> service -> page or redirect: the home page, publishing, and a greeting."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,20 +15,20 @@ from quartblog.posts.service import Page, Window
 
 blueprint = Blueprint("posts", __name__)
 
-# PostgreSQL's integer: a larger key would be an error there, and no post has it.
+# The largest integer key of PostgreSQL, which refuses a larger value.
 _LARGEST_KEY = 2**31 - 1
 
 
 @blueprint.get("/")
 async def home() -> ResponseReturnValue:
-    """The newest posts, and for a signed-in visitor the form to add one."""
+    """Show the newest posts, and the publishing form to a signed-in visitor."""
     return await _home_page(await PublishForm.from_request())
 
 
 @blueprint.post("/")
 @login_required
 async def publish() -> ResponseReturnValue:
-    """Publish, then show the home page anew so that a reload does not publish twice."""
+    """Publish, then redirect, so that a reload does not publish twice."""
     form = await PublishForm.from_request()
     if not form.validate():
         return await _home_page(form)
@@ -40,17 +40,17 @@ async def publish() -> ResponseReturnValue:
 
 @blueprint.get("/hello")
 async def hello() -> ResponseReturnValue:
-    """The original's first page."""
+    """Answer with the greeting."""
     return Response("Hello, World!", content_type="text/plain; charset=utf-8")
 
 
 def asked_window(arguments: Mapping[str, str]) -> Window:
-    """Which part of the timeline the address asks for; what is no key asks for the newest."""
+    """Return the window that the query parameters ask for; an invalid key means the newest posts."""
     return Window(before=_key(arguments.get("before")), after=_key(arguments.get("after")))
 
 
 def page_links(page: Page, **values: str) -> dict[str, str | None]:
-    """The addresses of the pages beside this one, for the templates."""
+    """Return the addresses of the adjacent pages, for the templates."""
     return {"older": _address(page.older, values), "newer": _address(page.newer, values)}
 
 

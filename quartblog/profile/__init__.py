@@ -1,1 +1,1 @@
-"""Show and edit a person."""
+"""The profile of a user: show it, edit one's own."""

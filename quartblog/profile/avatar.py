@@ -1,7 +1,7 @@
-"""A username -> a small drawing, made here so that no third party learns who visits.
+"""Username -> a small SVG drawing, so that no third-party avatar service learns who visits.
 
-The name's hash chooses a ground, a second tint and the corner that tint sits in. Colours are SVG attributes, never a
-`style`, because the pages' Content-Security-Policy refuses inline styles.
+The name's hash chooses the background, the colour of a circle and the corner of the circle. Colours are SVG attributes,
+never a `style`, because the pages' Content-Security-Policy refuses inline styles.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INK: Final = "#ffffff"
 """The colour of the initial."""
 
 CONTRAST: Final = 4.5
-"""What WCAG AA asks between a text and its ground."""
+"""The contrast ratio between text and background that WCAG AA requires."""
 
 _CORNERS: Final = ((0, 0), (48, 0), (48, 48), (0, 48))
 _DRAWING: Final = Markup(
@@ -31,9 +31,9 @@ _DRAWING: Final = Markup(
 
 @lru_cache(maxsize=1024)
 def avatar(username: str, size: int = 48) -> Markup:
-    """Draw the avatar of a name, `size` pixels square: the same name is always the same drawing.
+    """Draw the avatar of a name, `size` pixels square. The same name always gives the same drawing.
 
-    Any string will do, also one that no account could have.
+    Any string works, even one that is not a valid username.
     """
     digest = blake2s(username.encode("utf-8", "surrogatepass"), digest_size=4).digest()
     hue = int.from_bytes(digest[:2], "big") % 360
@@ -51,7 +51,7 @@ def avatar(username: str, size: int = 48) -> Markup:
 
 
 def initial(username: str) -> str:
-    """Return the first letter or digit in capitals; `?` for a name without any."""
+    """Return the first letter or digit as a capital; `?` for a name without any."""
     first = next((character for character in username if character.isalnum()), "?")
     capital = first.upper()
     return capital if len(capital) == 1 else first
@@ -59,8 +59,8 @@ def initial(username: str) -> str:
 
 @lru_cache(maxsize=360)
 def shade(hue: int) -> str:
-    """Return the lightest colour of a hue, in degrees, that still carries white text."""
-    # Yellow is far lighter than blue at equal HLS lightness, so each hue is darkened as far as it needs.
+    """Return the lightest colour of a hue, in degrees, on which white text has enough contrast."""
+    # Yellow looks far lighter than blue at equal HLS lightness, so each hue needs a different darkening.
     shades = (_hex(hls_to_rgb(hue / 360, percent / 100, 0.5)) for percent in range(60, -1, -1))
     return next(colour for colour in shades if contrast(INK, colour) >= CONTRAST)
 

@@ -1,4 +1,4 @@
-"""What people may say about themselves."""
+"""Request -> the validated fields of a profile edit."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ from quartblog.web.i18n import N_
 
 
 class ProfileEdit(NamedTuple):
-    """A valid edit: the name as typed, the text with plain line feeds."""
+    """The fields of a valid edit: the name as typed, the text with plain line feeds."""
 
     username: str
     about_me: str
 
 
 class EditProfileForm(Form):
-    """Edit one's own profile."""
+    """The form to edit one's own profile."""
 
     username = username_field()
     about_me = TextAreaField(
@@ -30,5 +30,5 @@ class EditProfileForm(Form):
     )
 
     def edit(self) -> ProfileEdit:
-        """The typed exit, after validate()."""
+        """Return the fields as typed values, after validate()."""
         return ProfileEdit(self.username.data or "", self.about_me.data or "")

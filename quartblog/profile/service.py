@@ -1,4 +1,4 @@
-"""A person's profile: rules on a session, no HTTP, no commit."""
+"""Session and typed values -> a user's profile, or its change; no HTTP, no commit."""
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,7 +10,7 @@ from quartblog.models import User
 
 
 async def person(session: AsyncSession, username: str) -> User:
-    """Who has this name. Raise NoSuchUser."""
+    """Return the user with this name in any spelling. Raise NoSuchUser."""
     user = await by_username(session, username)
     if user is None:
         raise NoSuchUser
@@ -18,7 +18,7 @@ async def person(session: AsyncSession, username: str) -> User:
 
 
 async def edit(session: AsyncSession, user_id: int, username: str, about_me: str) -> None:
-    """Change name and text. Raise UsernameTaken, InvalidUsername, or NoSuchUser where the account is gone."""
+    """Change name and text. Raise UsernameTaken, InvalidUsername, or NoSuchUser if the account was deleted."""
     user = await session.scalar(select(User).where(User.id == user_id))
     if user is None:
         raise NoSuchUser

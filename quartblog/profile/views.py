@@ -1,4 +1,4 @@
-"""Show a person, edit oneself."""
+"""Request -> form -> service -> page or redirect: show a profile, edit one's own."""
 
 from quart import Blueprint, flash, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
@@ -19,7 +19,7 @@ blueprint = Blueprint("profile", __name__, url_prefix="/user")
 
 @blueprint.get("/info/<username>")
 async def show(username: str) -> ResponseReturnValue:
-    """A person, and what they said, newest first."""
+    """Show a user and their posts, newest first."""
     visitor = await signed_in_user()
     async with reading() as session:
         person = await service.person(session, username)
@@ -36,7 +36,7 @@ async def show(username: str) -> ResponseReturnValue:
 @blueprint.get("/edit")
 @login_required
 async def edit() -> ResponseReturnValue:
-    """The form, filled with what stands."""
+    """Show the form with the current values."""
     user = await required_user()
     return await _edit_page(await EditProfileForm.from_request(username=user.username, about_me=user.about_me))
 
@@ -44,7 +44,7 @@ async def edit() -> ResponseReturnValue:
 @blueprint.post("/edit")
 @login_required
 async def save_edit() -> ResponseReturnValue:
-    """Save; a taken name is explained beside its field and nothing typed is lost."""
+    """Save the edit; explain a taken name beside its field, and keep what the user typed."""
     form = await EditProfileForm.from_request()
     if not form.validate():
         return await _edit_page(form)

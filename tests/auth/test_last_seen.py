@@ -97,7 +97,7 @@ async def test_what_could_not_be_noted_is_a_warning(
     assert "你好，ada！" in page.text
     assert await last_seen(database, ada) == before
     assert log.failures == []
-    assert "Could not note when user" in log.text
+    assert "Could not save when user" in log.text
 
 
 async def test_no_page_waits_for_another_program_that_writes(

@@ -66,7 +66,7 @@ async def test_a_developer_sees_the_traceback_and_nobody_gets_mail(
             assert app.extensions["quartblog.delivery"].drain(mail=True)
 
         assert page.status == 500
-        assert "this error was asked for" in page.text
+        assert "this error is a rehearsal" in page.text
         assert "rehearsal.py" in page.text
         assert "style-src 'unsafe-inline'" in page.headers["Content-Security-Policy"]
         assert server.mails == []

@@ -55,7 +55,7 @@ async def test_a_developer_sees_the_traceback_and_it_is_recorded_as_usual(
     line = debug_log.failure()
     assert "Exception on request GET /errors/rehearsal/<path:below> [in " in line
     assert line.endswith(f"[id {page.headers['X-Error-Id']}]")
-    assert "quartblog.errors.rehearsal.Rehearsal: this error was asked for" in debug_log.text
+    assert "quartblog.errors.rehearsal.Rehearsal: this error is a rehearsal" in debug_log.text
     assert "canary-4711" not in debug_log.text
     assert debug_log.delivery.drain(mail=True)
     assert mail_server.mails == []
