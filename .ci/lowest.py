@@ -1,4 +1,4 @@
-"""pyproject.toml -> pip constraints that hold every dependency at its lower bound, on standard output."""
+"""pyproject.toml -> pip constraints for the lower bound of every dependency, on standard output."""
 
 import re
 import tomllib
@@ -10,7 +10,7 @@ REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[\w,.-]+\])?>=([\w.]+)(; .+)?")
 
 
 def requirements(project: dict[str, Any]) -> Iterator[str]:
-    """Every requirement the file states, whoever needs it. Groups that include groups state nothing new."""
+    """Yield every requirement of the file. A group's reference to another group adds none."""
     yield from project["build-system"]["requires"]
     yield from project["project"]["dependencies"]
     for extra in project["project"]["optional-dependencies"].values():
@@ -20,9 +20,9 @@ def requirements(project: dict[str, Any]) -> Iterator[str]:
 
 
 def lowest(requirement: str) -> str:
-    """Turn `name[extra]>=1.2; marker` into `name==1.2; marker`. Raise SystemExit for one without a lower bound."""
+    """Turn `name[extra]>=1.2; marker` into `name==1.2; marker`. Raise SystemExit if the lower bound is missing."""
     if not (found := REQUIREMENT.fullmatch(requirement)):
-        raise SystemExit(f"pyproject.toml: {requirement!r} has no lower bound that could be tested")
+        raise SystemExit(f"pyproject.toml: {requirement!r} has no lower bound to test")
     name, version, marker = found.groups(default="")
     return f"{name}=={version}{marker}"
 

@@ -1,3 +1,3 @@
-"""A small self-hosted microblog that never shows a visitor a naked error, and never lets its operator miss one."""
+"""A small self-hosted microblog: visitors never see a raw error, and operators never miss one."""
 
 __version__ = "0.1.0"

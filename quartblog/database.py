@@ -1,9 +1,9 @@
 """Request -> transaction() or reading() -> session -> commit or rollback, always closed.
 
-`transaction()` commits what the block did, or rolls everything back and lets the error travel; `reading()` gives a
-session that refuses to write. Both close the session before anything after them runs, so no error page can meet a
-broken one. What the database cannot answer becomes DatabaseUnavailable; a violated rule stays an IntegrityError, and
-`violated_constraint()` names the rule.
+`transaction()` commits at the end of its block, or rolls back and re-raises. `reading()` gives a session that refuses
+to write. Both close the session before the code after them runs, so no error page can meet a broken session. When the
+database does not answer, they raise DatabaseUnavailable. A violated constraint stays an IntegrityError, and
+`violated_constraint()` names the constraint.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ from quartblog.errors.exceptions import DatabaseUnavailable
 
 EXTENSION = "quartblog.database"
 
-# Milliseconds SQLite waits for another writer before it answers "database is locked".
+# Milliseconds SQLite waits for another writer before it fails with "database is locked".
 BUSY_TIMEOUT_MS = 5000
 
 
 class Base(DeclarativeBase):
-    """The root of all tables. Every constraint has a name, on every database, so that a violation can be named."""
+    """The base of all tables. Every constraint has the same name on every database, for `violated_constraint`."""
 
     metadata = MetaData(
         naming_convention={
@@ -44,7 +44,7 @@ class Base(DeclarativeBase):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime in UTC on both sides; SQLite itself keeps no time zone."""
+    """An aware datetime in UTC, in Python and in the database; SQLite itself stores no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -59,7 +59,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class _ReadOnlySession(Session):
-    """Refuses to write: a page that only reads would otherwise lose it without a word."""
+    """Raises on a write, which the missing commit would otherwise silently discard."""
 
     def flush(self, objects: Any = None) -> None:
         if self.new or self.dirty or self.deleted:
@@ -69,7 +69,7 @@ class _ReadOnlySession(Session):
 
 @event.listens_for(_ReadOnlySession, "do_orm_execute")
 def _refuse_writing_statements(state: ORMExecuteState) -> None:
-    # Without a transaction such a statement would count at once, and half of two would stay.
+    # Without a transaction each statement commits at once, so a failure could leave half of a change.
     if state.is_insert or state.is_update or state.is_delete:
         _refuse_to_write()
 
@@ -79,13 +79,13 @@ def _refuse_to_write() -> NoReturn:
 
 
 class Database:
-    """One engine and its two kinds of session."""
+    """One engine with writing and reading sessions."""
 
     def __init__(self, url: str, *, pool_size: int = 5, pool_timeout: float = 2.0) -> None:
-        """Connect nothing yet.
+        """Build the engine without connecting.
 
-        `pool_timeout`: seconds to wait for a free connection, and as long again for the server to take it, before
-        giving up. A SQLite file has its own patience, BUSY_TIMEOUT_MS.
+        `pool_timeout`: seconds to wait for a free connection, and as long again for the server to accept it. For a lock
+        on a SQLite file, BUSY_TIMEOUT_MS applies instead.
         """
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self._patience = None if is_sqlite else 2 * pool_timeout
@@ -97,7 +97,7 @@ class Database:
             pool_pre_ping=not is_sqlite,
             connect_args={"async_creator_fn": sqlite_connection.connect} if is_sqlite else {},
             hide_parameters=True,
-            # Readers need no transaction, nor does the ping: it would begin one and roll it back on each request.
+            # Readers and the pool's ping need no transaction; the ping would begin one and roll it back per request.
             isolation_level=None if is_sqlite else "AUTOCOMMIT",
         )
         event.listen(self.engine.sync_engine, "handle_error", hide_values)
@@ -107,29 +107,29 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """Commit at the end of the block; roll back and re-raise what leaves it."""
+        """Commit at the end of the block; roll back on any exception and re-raise it."""
         async with _answering(self._writing, self._patience) as session:
             yield session
             await session.commit()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session for pages that only read: each statement sees what is committed when it runs."""
+        """Give a session for pages that only read; each statement sees all data committed before it."""
         async with _answering(self._reading, self._patience) as session:
             yield session
 
     async def ping(self) -> None:
-        """Raise DatabaseUnavailable unless the database answers a statement."""
+        """Raise DatabaseUnavailable if the database does not answer a statement."""
         async with self.reading() as session:
             await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        """Close every connection. The object can be used again: it connects anew."""
+        """Close every connection; the next session opens a new one."""
         await self.engine.dispose()
 
 
 def database() -> Database:
-    """The current app's database."""
+    """Return the current app's database."""
     found: Database = current_app.extensions[EXTENSION]
     return found
 
@@ -149,10 +149,10 @@ async def reading() -> AsyncIterator[AsyncSession]:
 
 
 def violated_constraint(error: IntegrityError) -> str | None:
-    """Name the constraint or unique index that refused a row, None where the database does not tell.
+    """Return the name of the constraint or unique index that refused a row; None if the database does not report it.
 
-    PostgreSQL tells the name. SQLite names a CHECK, but a unique index by its columns
-    ("UNIQUE constraint failed: users.email"), and a foreign key not at all.
+    PostgreSQL reports the name. SQLite names a CHECK, gives only the columns of a unique index
+    ("UNIQUE constraint failed: users.email"), and does not identify a foreign key.
     """
     if name := getattr(error.driver_exception, "constraint_name", None):
         return str(name)
@@ -173,12 +173,12 @@ def _unique_over(columns: list[str]) -> str | None:
 
 
 def _sessions(engine: AsyncEngine, session_class: type[Session]) -> async_sessionmaker[AsyncSession]:
-    # Templates cannot await, so nothing may be loaded again after the commit.
+    # Objects stay loaded after the commit, because templates cannot await a reload.
     return async_sessionmaker(engine, sync_session_class=session_class, expire_on_commit=False)
 
 
 def _views(engine: AsyncEngine) -> tuple[AsyncEngine, AsyncEngine]:
-    """The engine as writers and as readers see it; readers begin no transaction."""
+    """Return the engine for writers and the engine for readers, which begin no transaction."""
     if engine.dialect.name != "sqlite":
         return engine.execution_options(isolation_level="READ COMMITTED"), engine
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
@@ -189,7 +189,7 @@ def _views(engine: AsyncEngine) -> tuple[AsyncEngine, AsyncEngine]:
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own BEGIN comes too late and without a mode: switched off, the event below emits it.
+    # The driver begins too late and without a mode. This turns its BEGIN off; `_begin_sqlite` sends ours.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
@@ -203,13 +203,13 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @asynccontextmanager
 async def _answering(sessions: async_sessionmaker[AsyncSession], patience: float | None) -> AsyncIterator[AsyncSession]:
-    """A session whose connection is open; what the database cannot answer leaves as DatabaseUnavailable."""
+    """Give a session with an open connection. Raise DatabaseUnavailable when the database does not answer."""
     async with sessions() as session:
         try:
-            # A frozen server takes connections and says nothing; the pool's ping would wait for it for ever.
+            # A frozen server accepts connections and never answers; the pool's ping has no timeout.
             async with asyncio.timeout(patience):
                 await session.connection()
-        except Exception as error:  # noqa: BLE001 - drivers raise errors of their own before SQLAlchemy can wrap them
+        except Exception as error:  # noqa: BLE001 - drivers raise their own errors before SQLAlchemy can wrap them
             _unavailable(error)
         try:
             yield session

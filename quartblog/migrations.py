@@ -1,4 +1,4 @@
-"""The schema's revision: what the code needs, what a database has, and how to get from one to the other."""
+"""Database URL -> its schema revision, compared with the one the code needs, or migrated to it."""
 
 import asyncio
 import logging
@@ -14,34 +14,34 @@ from quartblog.database import Database
 from quartblog.errors.exceptions import SchemaOutdated
 from quartblog.paths import shipped
 
-# Alembic tells at INFO which database it looks at, on every start of every worker.
+# At INFO, Alembic logs its database context on every start of every worker.
 logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database to a revision, making SQLite's folder and file where there are none.
+    """Migrate the database up to a revision; create SQLite's folder and file if they are missing.
 
-    Runs its own event loop: call it before the workers start, never in one.
+    The function runs an event loop: call it before the workers start, never inside a running loop.
     """
     if (file := sqlite_file(url)) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        # Addresses and password hashes: nobody else on this machine has to read them.
+        # The file holds addresses and password hashes, so only its owner may read it.
         file.touch(mode=0o600)
     command.upgrade(_config(url), revision)
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Go back to an earlier revision. A migration refuses where rows would be lost."""
+    """Migrate the database down to a revision. A migration raises instead of deleting rows."""
     command.downgrade(_config(url), revision)
 
 
 def head() -> str | None:
-    """The revision this version of the code was written for."""
+    """Return the revision that this version of the code needs."""
     return ScriptDirectory.from_config(_config("")).get_current_head()
 
 
 def current(url: str) -> str | None:
-    """The database's revision, None where it has no tables yet. Runs its own event loop."""
+    """Return the database's revision, None before the first migration. The function runs an event loop."""
     if (file := sqlite_file(url)) is not None and not file.exists():
         return None
     return asyncio.run(_current(url))
@@ -57,7 +57,7 @@ async def check(database: Database) -> None:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file behind a SQLite URL, None for another database or one in memory."""
+    """Return the file of a SQLite URL, None for another database or one in memory."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
         return None

@@ -1,4 +1,4 @@
-"""Where the files that belong to the program, but not to the package, are."""
+"""Name of a file outside of the Python package -> its path, in a checkout or an installation."""
 
 from pathlib import Path
 
@@ -6,6 +6,6 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def shipped(name: str) -> Path:
-    """`alembic` or `hypercorn.toml`: inside an installed package, at the top level of a checkout."""
+    """Return the path of `alembic` or `hypercorn.toml`: in an installed package, or at the top of a checkout."""
     installed = _PACKAGE / name
     return installed if installed.exists() else _PACKAGE.parent / name

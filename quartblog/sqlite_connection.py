@@ -1,7 +1,7 @@
-"""A statement on SQLite -> one trip to its connection's thread -> all its rows.
+"""A statement on SQLite -> one call in the connection's thread -> all its rows.
 
-aiosqlite makes a trip each for the cursor, the statement, its rows and the cursor's end, and SQLAlchemy one more to
-roll back what never began. Every trip waits for a turn of the event loop, and in a storm of errors those come late.
+aiosqlite makes separate thread calls for the cursor, the statement, its rows and the cursor's close, and SQLAlchemy one
+more to roll back a transaction that never began. Every call waits for the event loop, which is slow in an error storm.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Answer(list[Any]):
-    """All rows of a statement, with what else its cursor knows."""
+    """All rows of a statement, with the attributes of its cursor."""
 
     def __init__(self, cursor: sqlite3.Cursor, rows: list[Any]) -> None:
         super().__init__(rows)
@@ -33,94 +33,94 @@ class _Cursor(sqlite3.Cursor):
 
 
 class _Connection(sqlite3.Connection):
-    """Closes when it is dropped, as aiosqlite does with the new connection of a cancelled request.
+    """Closes when garbage-collected: aiosqlite drops the new connection of a cancelled request without closing it.
 
-    The standard one closes then too, but from Python 3.13 on with a ResourceWarning.
+    From Python 3.13 on, the standard class would emit a ResourceWarning.
     """
 
     def execute(self, sql: str, parameters: Any = (), /) -> _Cursor:
         return self.cursor(_Cursor).execute(sql, parameters)
 
     def __del__(self) -> None:
-        # One that could not be opened cannot be closed either.
+        # A connection that failed to open cannot be closed.
         with suppress(sqlite3.ProgrammingError):
             self.close()
 
 
 class Cursor:
-    """What SQLAlchemy asks of an aiosqlite cursor whose rows are fetched at once."""
+    """The part of aiosqlite's cursor that SQLAlchemy uses, with all rows fetched at once."""
 
     arraysize = 1
 
     def __init__(self, connection: Connection) -> None:
-        """Nothing was asked yet."""
+        """Start without a result."""
         self._connection = connection
         self._answer: Any = None
 
     async def __aenter__(self) -> Self:
-        """As aiosqlite's."""
+        """Return the cursor, as aiosqlite's does."""
         return self
 
     async def execute(self, sql: str, parameters: Iterable[Any] = ()) -> Self:
-        """Run a statement and take all its rows."""
+        """Run a statement and fetch all its rows."""
         self._answer = await self._connection.ask(self._connection.execute_fetchall(sql, parameters))
         return self
 
     async def executemany(self, sql: str, parameters: Iterable[Iterable[Any]]) -> Self:
-        """Run a statement without rows for each of the parameters."""
+        """Run a statement that returns no rows, once for each set of parameters."""
         self._answer = await self._connection.ask(self._connection.executemany(sql, parameters))
         return self
 
     async def fetchall(self) -> Iterable[Any]:
-        """All rows of the statement."""
+        """Return all rows of the statement."""
         rows: Iterable[Any] = self._answer
         return rows
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the cursor is closed already."""
 
     @property
     def description(self) -> Any:
-        """Of the columns, None for a statement that has no rows."""
+        """The columns' descriptions, None for a statement without rows."""
         return self._answer.description
 
     @property
     def rowcount(self) -> int:
-        """Rows that were changed."""
+        """The number of changed rows."""
         return int(self._answer.rowcount)
 
     @property
     def lastrowid(self) -> int | None:
-        """The row that was inserted last."""
+        """The id of the row inserted last."""
         found: int | None = self._answer.lastrowid
         return found
 
 
 class Connection(aiosqlite.Connection):
-    """aiosqlite's, with fewer trips to its thread."""
+    """aiosqlite's connection with fewer calls to its thread."""
 
     _unanswered = False
 
     async def ask(self, trip: Any) -> Any:
-        """Wait for a statement; whoever stops waiting leaves it running."""
+        """Wait for a statement, and remember if a cancellation left it running."""
         self._unanswered = True
         answer = await trip
         self._unanswered = False
         return answer
 
-    def cursor(self) -> Cursor:  # type: ignore[override]  # it needs no trip
-        """One more cursor."""
+    def cursor(self) -> Cursor:  # type: ignore[override]  # it needs no call in the thread
+        """Return a new cursor."""
         return Cursor(self)
 
     async def rollback(self) -> None:
-        """Roll back what was begun, or may have been by a statement that nobody waited for."""
+        """Roll back if a transaction is open, or if an abandoned statement may have opened one."""
         if self._unanswered or self.in_transaction:
             await super().rollback()
             self._unanswered = False
 
 
 def connect(database: str, **options: Any) -> Connection:
-    """As aiosqlite.connect. The thread does not keep the process from ending, as SQLAlchemy has it."""
+    """Connect like aiosqlite.connect, with a daemon thread that does not keep the process alive."""
     connection = Connection(partial(sqlite3.connect, database, factory=_Connection, **options), iter_chunk_size=64)
     connection._thread.daemon = True  # noqa: SLF001  SQLAlchemy does the same
     return connection

@@ -61,10 +61,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # Behind the first migration there is nothing: going there would delete every account and post.
+    # The first migration created the tables: to undo it would delete every account and post.
     accounts = op.get_bind().scalar(sa.text("SELECT count(*) FROM users"))
     if accounts:
-        raise RuntimeError(f"refused: this would delete {accounts} accounts and all they wrote; export them first")
+        raise RuntimeError(f"refused: this would delete {accounts} accounts and their posts; export them first")
     op.drop_table("posts")
     op.drop_table("logins")
     op.drop_table("users")

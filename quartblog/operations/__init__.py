@@ -1,1 +1,1 @@
-"""What operators ask the running site."""
+"""Health probes and live settings for operators of the running site."""

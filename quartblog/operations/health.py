@@ -1,8 +1,7 @@
-"""/healthz: the process answers. /readyz: pages can be served, and what is degraded.
+"""Health probe -> /healthz says that the process runs; /readyz says whether it can serve pages, and what is degraded.
 
-A balancer takes a site away that answers 503, so only what keeps pages away is one: the database. A log file that
-cannot be written, an outbox that is in memory and a thread that has ended are named in the body of a 200, without
-paths. A mail server that is away is no matter of a probe.
+A load balancer removes a site that answers 503, so only an unavailable database causes one. An unwritable log file, an
+outbox in memory and an ended thread appear in the body of a 200, without paths. Probes do not check the mail server.
 """
 
 import logging
@@ -25,13 +24,13 @@ OK, UNAVAILABLE = "ok", "unavailable"
 
 @blueprint.get(ALIVE)
 async def alive() -> ResponseReturnValue:
-    """200 as long as the event loop turns."""
+    """Answer 200 as long as the event loop runs."""
     return jsonify(status="ok")
 
 
 @blueprint.get(READY)
 async def ready() -> ResponseReturnValue:
-    """200 where pages can be served, else 503; the body names each part's state, and "degraded" where one is not ok."""
+    """Answer 200 if the database answers, else 503; the body has the state of each part."""
     delivery = _state(current_app.extensions[DELIVERY])
     if not await _database_answers():
         scope = current_scope()
@@ -41,7 +40,7 @@ async def ready() -> ResponseReturnValue:
 
 
 def _state(delivery: Delivery) -> str:
-    """The reasons without a path, which is nobody's business who asks from outside."""
+    """Return the reasons without paths, which outsiders must not see."""
     memory = "outbox in memory" if delivery.degraded else None
     return "; ".join(filter(None, (delivery.problem, memory))) or OK
 
@@ -50,7 +49,7 @@ async def _database_answers() -> bool:
     try:
         await database().ping()
     except DatabaseUnavailable as error:
-        # A probe asks every few seconds: the visitors' own errors tell the operator, this only answers.
+        # INFO, because probes come every few seconds; the visitors' failed requests make the error records.
         logger.info("Not ready: %s", error.__cause__)
         return False
     return True

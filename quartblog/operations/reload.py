@@ -1,4 +1,4 @@
-"""config.toml changes on disk -> the running delivery changes with it, in every worker, or the change is refused."""
+"""Change of config.toml -> new options of the running delivery in every worker, or a logged refusal."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EVERY = 1.0
-"""Seconds between two looks at the file; a change takes effect once two looks have seen the same."""
+"""Seconds between two checks of the file; a change takes effect once two checks find the same file."""
 LIVE = ("delivery", "mail", "logging")
-"""The sections that take effect at once. All others need a start: cookies, routes and pools are made of them."""
+"""The sections that take effect at once. The others need a restart: they define cookies, routes and pools."""
 
 
 class Watcher:
@@ -34,43 +34,43 @@ class Watcher:
         apply: Callable[[Settings], None],
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        """`settings` are in effect now. `apply` may block, and raises ValueError or OSError for what cannot work."""
+        """`settings` are in effect now. `apply` may block; it raises ValueError or OSError for unusable settings."""
         self._path = path
         self._settings = settings
         self._apply = apply
         self._environ = environ
-        # Read once more soon: it may have changed between the start's reading and now.
+        # None makes the first checks read the file again: it may have changed since the start read it.
         self._seen: State | None = None
         self._done: State | None = None
         self._unusable = False
 
     async def watch(self) -> None:
-        """Look for ever."""
+        """Check the file until the task is cancelled."""
         while True:
             await asyncio.sleep(EVERY)
             await self.look()
 
     async def look(self) -> None:
-        """Take a change over if there is one that is finished: an editor may be in the middle of writing."""
+        """Apply a change once two checks find the same file: an editor may still be writing."""
         before, self._seen = self._seen, await asyncio.to_thread(_state, self._path)
         if self._seen == self._done or self._seen != before:
             return
         self._done = self._seen
         if self._seen is None:
             self._unusable = True
-            logger.warning("%s is gone or cannot be seen: all stays as it was", self._path)
+            logger.warning("%s is missing or unreadable: the settings stay unchanged", self._path)
             return
         try:
             await self._take_over(await asyncio.to_thread(load_settings, self._path, self._environ))
         except SettingsError as error:
             self._unusable = True
-            # The reason is no argument: that would make one group of every refusal, told of with the latest reason.
-            refusal = f"{self._path} has changed and is refused, all stays as it was: {error}"
+            # The reason is in the message, not an argument: otherwise refusals for different reasons form one group.
+            refusal = f"{self._path} has changed but is invalid, the settings stay unchanged: {error}"
             logger.error(refusal)  # noqa: TRY400
         except Exception:
             self._unusable = True
-            # The watch must go on: the next change may be the one that mends it.
-            logger.exception("%s has changed and could not be taken over", self._path)
+            # The watch must go on, because the next change may be valid.
+            logger.exception("%s has changed but could not be applied", self._path)
 
     async def _take_over(self, found: Settings) -> None:
         changed = [name for name in Settings.model_fields if getattr(found, name) != getattr(self._settings, name)]
@@ -84,14 +84,14 @@ class Watcher:
             self._settings = settings
             logger.info("%s has changed: %s is in effect now", self._path, _named(live))
         elif self._unusable and not changed:
-            logger.info("%s can be used again, and all is as it was", self._path)
+            logger.info("%s is valid again; the settings are unchanged", self._path)
         self._unusable = False
         if waiting := [name for name in changed if name not in LIVE]:
-            logger.warning("%s has changed: %s takes effect with the next start", self._path, _named(waiting))
+            logger.warning("%s has changed: %s takes effect at the next start", self._path, _named(waiting))
 
 
 def _state(path: Path) -> State | None:
-    """What differs after a change; None while the file cannot be seen."""
+    """Return values that differ after a change of the file; None while the file is missing or unreadable."""
     try:
         found = path.stat()
     except OSError:

@@ -136,7 +136,7 @@ async def test_a_bad_change_is_refused_with_a_record_and_the_old_one_stays(site:
     logger.error("still there")
 
     [refusal] = [line for line in site.log().splitlines() if "is refused" in line]
-    assert " ERROR: config.toml has changed and is refused, all stays as it was: " in refusal
+    assert " ERROR: config.toml has changed but is invalid, the settings stay unchanged: " in refusal
     assert named in refusal
     assert "still there" in site.log()
     assert site.delivery.figures()["limit"] == 50
@@ -181,7 +181,7 @@ async def test_a_file_that_is_gone_changes_nothing_and_is_missed_once(site: Site
         await site.watcher.look()
 
     assert site.delivery.figures()["limit"] == 30
-    assert site.log().count("config.toml is gone or cannot be seen: all stays as it was") == 1
+    assert site.log().count("config.toml is missing or unreadable: the settings stay unchanged") == 1
 
 
 async def test_a_file_that_comes_back_is_read_again(site: Site) -> None:
@@ -209,7 +209,7 @@ async def test_when_the_file_is_as_before_the_all_clear_is_given_once(site: Site
     for space in (" ", "  "):
         await site.write(good + space)
 
-    assert site.log().count("config.toml can be used again, and all is as it was") == 1
+    assert site.log().count("config.toml is valid again; the settings are unchanged") == 1
     assert site.delivery.figures()["limit"] == 30
 
 
@@ -231,7 +231,7 @@ async def test_other_sections_wait_for_the_next_start_and_it_is_said(site: Site)
     await site.write('[site]\nname = "other"\n[delivery]\nqueue_size = 30\n')
 
     assert "config.toml has changed: [delivery] is in effect now" in site.log()
-    assert "WARNING: config.toml has changed: [site] takes effect with the next start" in site.log()
+    assert "WARNING: config.toml has changed: [site] takes effect at the next start" in site.log()
 
 
 async def test_a_change_right_after_the_start_had_read_the_file_is_not_missed(site: Site) -> None:

@@ -23,7 +23,7 @@ def test_every_worker_takes_a_change_over_and_refuses_a_bad_one(servers: Servers
     eventually(lambda: len(workers_that_said(server, "[logging], [delivery] is in effect now")) == 2)
 
     configure(folder, logging={"format": "xml"})
-    eventually(lambda: len(workers_that_said(server, "config.toml has changed and is refused")) == 2)
+    eventually(lambda: len(workers_that_said(server, "config.toml has changed but is invalid")) == 2)
 
     assert workers_that_said(server, "[logging] format") == workers_that_said(server, "is in effect now")
     assert server.client().get("/").status == 200
