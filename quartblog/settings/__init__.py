@@ -1,7 +1,7 @@
 """config.toml + environment -> one frozen, typed object.
 
-Strongest first: QUARTBLOG_<SECTION>__<KEY>, the original's MAIL_… variables, config.toml, the default. Whatever is
-unknown or not allowed stops the start with a SettingsError that lists all of it.
+Strongest first: QUARTBLOG_<SECTION>__<KEY>, the MAIL_… variables, config.toml, the default. Unknown keys and invalid
+values stop the start with a SettingsError that lists all of them.
 """
 
 from quartblog.settings.load import Loaded, config_file, load, load_outbox, load_settings

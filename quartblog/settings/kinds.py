@@ -1,7 +1,7 @@
-"""The kinds of value config.toml knows: how each is read, and how "what is allowed" is said in words.
+"""Raw value of a key -> typed value, or an error that says which values are allowed.
 
-A variable is always text and a file is not, so a list is accepted as `a, b` and as `["a", "b"]` in both places.
-A kind that raises ValueError has its own words shown; anything else is answered with the kind's Allowed.
+A list may be `a, b` or `["a", "b"]`, both in the file and in a variable, whose value is always text. The message of a
+ValueError is shown to the operator; for any other error, the type's Allowed is shown.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 SHORTEST_SECRET = 32
-"""Characters: 32 of hexadecimal are 128 bits, the least that nobody can guess."""
+"""Characters. 32 hexadecimal digits are 128 bits, the least that resists guessing."""
 SQLITE_OPTIONS = {"timeout", "detect_types", "isolation_level", "check_same_thread", "cached_statements", "uri"}
-"""What sqlite3.connect takes besides the file."""
+"""The options of sqlite3.connect besides the file."""
 POSTGRESQL_OPTIONS = {"host", "port", "user", "password", "database", "passfile", "service", "servicefile"}
 POSTGRESQL_OPTIONS |= {"ssl", "target_session_attrs", "krbsrvname", "gsslib", "prepared_statement_cache_size"}
-"""What asyncpg.connect takes as text; sslmode is not among them."""
+"""The options of asyncpg.connect that may be text; it has no sslmode."""
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _WITH_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::\d{1,5})?")
-# Letters and symbols by their category that nobody sees.
+# Unicode lists these as letters or symbols, but they are invisible.
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """The end of the sentence "must be …" for a value that the type alone does not explain."""
+    """The end of the sentence "must be …", for a value whose Python type alone does not explain it."""
 
     words: str
 
 
 def _not_a_boolean(value: object) -> object:
-    # Python counts True as 1, and `port = true` is a slip, not a port.
+    # Python treats True as 1, but `port = true` is a mistake.
     if isinstance(value, bool):
         raise PydanticCustomError("boolean", "a number is wanted")
     return value
 
 
 def items(value: object) -> object:
-    """A list from a variable's text: `a, b` or JSON."""
+    """Return a list from the text `a, b` or JSON; return any other value unchanged."""
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith("["):
@@ -67,7 +67,7 @@ def _unset(value: object) -> object:
 
 
 def _origin(value: str) -> str:
-    """Return scheme, host and port without a closing slash."""
+    """Return scheme, host and port without a trailing slash."""
     try:
         parts = urlsplit(value)
         host, port = _ascii_host(parts.hostname or ""), parts.port
@@ -83,7 +83,7 @@ def _origin(value: str) -> str:
 
 
 def _ascii_host(name: str) -> str | None:
-    """The name or address as a Host header has it, None for what cannot be one, such as "*.example.org"."""
+    """Return the name or address in the form of a Host header; None for an invalid one, such as "*.example.org"."""
     try:
         address = ipaddress.ip_address(name[1:-1] if name[:1] == "[" and name[-1:] == "]" else name)
     except ValueError:
@@ -98,7 +98,7 @@ def _ascii_host(name: str) -> str | None:
 
 
 def _host(value: str) -> str:
-    """A mail server: an IPv6 address without brackets, as it is looked up."""
+    """Return the mail server's host; an IPv6 address loses its brackets."""
     host = _ascii_host(value) if value else ""
     if host is None:
         raise PydanticCustomError("host", "a host is wanted")
@@ -106,7 +106,7 @@ def _host(value: str) -> str:
 
 
 def _site_host(value: str) -> str:
-    """One of the site's names. A port is left away: that of the Host header is not looked at either."""
+    """Return one of the site's names without its port; the check of the Host header ignores ports too."""
     found = _WITH_PORT.fullmatch(value)
     host = _ascii_host(found["host"] if found else value)
     if host is None:
@@ -117,11 +117,11 @@ def _site_host(value: str) -> str:
 def _engine(value: SecretStr) -> SecretStr:
     try:
         url = make_url(value.get_secret_value())
-    except (ArgumentError, ValueError):  # A port that is no number is a ValueError, which quotes it.
+    except (ArgumentError, ValueError):  # The ValueError of an invalid port quotes it, maybe with a password.
         raise PydanticCustomError("engine", "a URL is wanted") from None
     if url.drivername == "postgresql+asyncpg":
         if find_spec("asyncpg") is None:
-            raise ValueError('PostgreSQL needs one more library: pip install "quartblog[postgres]"')
+            raise ValueError('PostgreSQL needs another library: pip install "quartblog[postgres]"')
         if url.port is not None and not 1 <= url.port <= 65535:
             raise ValueError("the port must be a whole number from 1 to 65535")
         _check_options(url, POSTGRESQL_OPTIONS)
@@ -129,7 +129,7 @@ def _engine(value: SecretStr) -> SecretStr:
     if url.drivername != "sqlite+aiosqlite" or url.host or url.username or url.password or url.port:
         raise PydanticCustomError("engine", "another engine is wanted")
     if url.database in {None, "", ":memory:"}:
-        raise ValueError("a database in memory cannot be shared by processes; name a file")
+        raise ValueError("processes cannot share a database in memory; name a file")
     _check_options(url, SQLITE_OPTIONS)
     file = str(at_home(Path(str(url.database))))
     if file != url.database:
@@ -139,23 +139,23 @@ def _engine(value: SecretStr) -> SecretStr:
 
 def _check_options(url: URL, known: set[str]) -> None:
     if url.query.get("uri") == "true":
-        return  # The rest is SQLite's own, see its documentation of URI filenames.
+        return  # SQLite itself reads the other options, see its documentation of URI filenames.
     if not known >= set(url.query):
-        raise ValueError(f"behind the ? only these options are known: {', '.join(sorted(known))}")
+        raise ValueError(f"the only options allowed after the ? are {', '.join(sorted(known))}")
     try:
         url.get_dialect()().create_connect_args(url)
     except (ArgumentError, ValueError):  # Both quote the value.
-        raise ValueError("the value of an option behind the ? cannot be used") from None
+        raise ValueError("an option after the ? has an invalid value") from None
 
 
 def at_home(path: Path) -> Path:
-    """The path with its ~ replaced by the home folder."""
+    """Return the path with its ~ replaced by the home folder. Raise ValueError."""
     if "\0" in str(path):
         raise ValueError("must not hold a NUL character")
     try:
         return path.expanduser()
     except RuntimeError:
-        raise ValueError("begins with ~, and there is no such home folder; write the whole path") from None
+        raise ValueError("starts with ~, but that home folder does not exist; write the full path") from None
 
 
 def _visible(value: str) -> str:
@@ -171,8 +171,8 @@ def _printable(value: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent to this host stays on the machine."""
-    # As the delivery has it: localhost.localdomain is any name to it.
+    """Whether traffic to this host stays on this machine."""
+    # The same rule as in the delivery, which does not count localhost.localdomain.
     if host.lower().rstrip(".") == "localhost":
         return True
     try:
@@ -191,11 +191,11 @@ Share = Annotated[
 Seconds = Annotated[
     float,
     BeforeValidator(_not_a_boolean),
-    # The threads' clocks know no longer wait than 292 years.
+    # threading accepts waits of up to 292 years.
     Field(gt=0, le=1e9, allow_inf_nan=False),
     Allowed("a number of seconds above 0 and at most 1000000000"),
 ]
-# Control characters, what splits a line, and what turns the direction of all that follows.
+# Control characters, line separators, and characters that change the text direction.
 _BREAKS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 Line = Annotated[
     str,
@@ -227,7 +227,7 @@ OptionalHost = Annotated[
     AfterValidator(_host),
     Allowed('a host name or address without scheme, port and path, or "" for none'),
 ]
-# As the delivery reads them, which also takes a display name.
+# As in the delivery, which also accepts a display name.
 _ADDRESS = r"[^@\s,;:<>\"]+@[^@\s,;:<>\"]+"
 Address = Annotated[
     str,
@@ -244,7 +244,7 @@ OptionalAddress = Annotated[
 Origin = Annotated[
     str,
     AfterValidator(_origin),
-    Allowed("http:// or https:// with a host and, if need be, a port, but no path"),
+    Allowed("http:// or https:// with a host, optionally a port, and no path"),
 ]
 Engine = Annotated[
     SecretStr,
@@ -254,13 +254,13 @@ Engine = Annotated[
 Secret = Annotated[
     SecretStr,
     Field(min_length=SHORTEST_SECRET),
-    Allowed(f"at least {SHORTEST_SECRET} characters nobody can guess"),
+    Allowed(f"at least {SHORTEST_SECRET} random characters"),
 ]
 
 Hosts = Annotated[
     tuple[Annotated[str, AfterValidator(_site_host)], ...],
     BeforeValidator(items),
-    Allowed('a list of host names such as ["blog.example.org"], each written out: there is no *'),
+    Allowed('a list of host names such as ["blog.example.org"], without wildcards'),
 ]
 Addresses = Annotated[
     tuple[Address, ...], BeforeValidator(items), Allowed('a list of e-mail addresses such as ["ops@example.org"]')
@@ -276,6 +276,6 @@ Prefix = Annotated[
     Allowed('the beginning of a path such as "/user"'),
 ]
 OptionalSecret = Annotated[
-    Secret | None, BeforeValidator(_unset), Allowed(f'at least {SHORTEST_SECRET} characters nobody can guess, or ""')
+    Secret | None, BeforeValidator(_unset), Allowed(f'at least {SHORTEST_SECRET} random characters, or ""')
 ]
 Auto = Annotated[bool | None, BeforeValidator(_unset), Allowed('true, false or "auto"')]

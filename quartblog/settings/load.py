@@ -1,4 +1,4 @@
-"""Sources -> one checked Settings, or a SettingsError that lists everything that is wrong at once."""
+"""config.toml and environment -> one checked Settings, or a SettingsError that lists every problem."""
 
 from __future__ import annotations
 
@@ -36,46 +36,46 @@ DEFAULT_FILE = Path("config.toml")
 
 
 class Loaded(NamedTuple):
-    """The settings, and where they came from."""
+    """The settings and their origins."""
 
     settings: Settings
     origins: dict[tuple[str, str], str]
-    """Who set each (section, key) that is not left at its default."""
+    """(section, key) -> the file or variable that set it; keys at their default are missing."""
     file: Path | None
-    """The file that was read; None where none was named and ./config.toml is not there."""
+    """The file that was read; None if none was named and ./config.toml does not exist."""
     file_holds_secrets: bool
-    """Whether a password or a key stands in the file, also one that a variable overrides."""
+    """Whether the file holds a password or key, even one that a variable overrides."""
 
     @property
     def missing(self) -> str:
-        """Behind a message: where a file was looked for in vain, for whoever has one elsewhere; "" with a file."""
+        """The end of a message when no file was read: the folder without a config.toml. Empty otherwise."""
         return "" if self.file else f"; there is no {DEFAULT_FILE} in {Path.cwd()}"
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read config.toml and the environment.
 
-    The file is `path`, else the one QUARTBLOG_CONFIG names, else ./config.toml where there is one. Raise
-    SettingsError for a file that was named and is missing, an unknown key or a value that is not allowed.
+    The file is `path`, else the one that QUARTBLOG_CONFIG names, else ./config.toml if it exists. Raise SettingsError
+    for a named file that is missing, an unknown key or an invalid value.
     """
     return load(path, environ).settings
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
-    """Like `load_settings`, and tell where each value came from."""
+    """Like `load_settings`, with the origin of each value."""
     file = _file(path, environ)
     return _checked(_sources(file, environ), file)
 
 
 def load_outbox(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return [delivery] outbox, whatever is wrong with the other keys. Raise SettingsError where it cannot be known."""
+    """Return [delivery] outbox and ignore problems of other keys. Raise SettingsError if its own value is invalid."""
     file = _file(path, environ)
     alone = [_outbox_alone(source) for source in _sources(file, environ)]
     return _checked(alone, file).settings.delivery.outbox
 
 
 def _sources(file: Path | None, environ: Mapping[str, str]) -> list[Source]:
-    """The strongest first."""
+    """Return the sources, the strongest first."""
     return [from_variables(environ), from_original_mail(environ), from_file(file) if file else Source({}, {}, [])]
 
 
@@ -104,9 +104,9 @@ def _checked(strongest_first: list[Source], file: Path | None) -> Loaded:
 
 
 def config_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """The file that is read where none is named: what QUARTBLOG_CONFIG says, else ./config.toml, there or not.
+    """Return the file that is read by default: the one that QUARTBLOG_CONFIG names, else ./config.toml.
 
-    Raise SettingsError where that cannot be the name of one.
+    The file may be missing. Raise SettingsError for an invalid name.
     """
     named = environ.get(CONFIG_VARIABLE) or str(DEFAULT_FILE)
     if is_quoted(named):
@@ -115,7 +115,7 @@ def config_file(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def at_home(path: Path) -> Path:
-    """Return the path of a settings file with its ~ replaced. Raise SettingsError where nobody has such a home."""
+    """Return the path of a settings file with its ~ replaced. Raise SettingsError if that home does not exist."""
     try:
         return kinds.at_home(path)
     except ValueError as error:
@@ -125,7 +125,7 @@ def at_home(path: Path) -> Path:
 def _file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = path or environ.get(CONFIG_VARIABLE)
     file = at_home(path) if path else config_file(environ)
-    # Not Path.exists: it raises where the working directory cannot be searched.
+    # Not Path.exists, which raises if the working directory cannot be searched.
     return file if named or os.path.exists(file) else None  # noqa: PTH110
 
 

@@ -1,4 +1,4 @@
-"""A value -> the text an operator may see: as config.toml would write it, with what is secret masked."""
+"""Value of a key -> text for the operator, as config.toml would write it, with secrets masked."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from quartblog.settings.sections import Settings
 
 MASK = "********"
 
-# A name that is partly escaped may be any, and drivers part the query at a semicolon as well.
+# A name with an escape (%) may be any name, and drivers split the query at semicolons too.
 _PASSWORD_IN_QUERY = re.compile(r"((?:^|[?&;])[^=&;]*(?:pass|pwd|secret|token|key|%)[^=&;]*=)[^&;]*", re.IGNORECASE)
 _CREDENTIALS = re.compile(r":[^@\s]*@")
-# A driver's name, with which a URL begins even where the rest is no URL.
+# The driver's name at the start of a database URL; it matches even if the rest is invalid.
 _SCHEME = re.compile(r"(?:sqlite|postgres(?:ql)?)(?:\+\w+)?:")
 _NAME = re.compile(r"[^:/?#@]*")
 
 
 def plain(section: str, key: str, value: object) -> object:
-    """Return the value as JSON knows it, with what is secret masked."""
+    """Return the value as a JSON type, with secrets masked."""
     if value is None:
         return "auto"
     if is_secret(section, key):
@@ -39,7 +39,7 @@ def plain(section: str, key: str, value: object) -> object:
             value = {name: plain(section, key, item) for name, item in value.items()}
         case Path():
             value = str(value)
-        # An address with credentials in it may be written into any key, and wrongly.
+        # Operators may write a URL with credentials into any key by mistake.
         case str() if "://" not in value and _SCHEME.match(value):
             value = _scheme_of(value)
         case str() if "://" in value or _CREDENTIALS.search(value) or (section, key) == ("mail", "server"):
@@ -48,15 +48,15 @@ def plain(section: str, key: str, value: object) -> object:
 
 
 def shown(section: str, key: str, value: object) -> str:
-    """Return the value as config.toml would write it, with what is secret masked."""
+    """Return the value as config.toml would write it, with secrets masked."""
     text = json.dumps(plain(section, key, value), ensure_ascii=False, default=str)
-    # One line that reads as it was written: JSON itself leaves U+2028 and what turns the direction as they are.
+    # Escape invisible characters: JSON does not escape U+2028 or characters that change the text direction.
     return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
 
 
 @cache
 def is_secret(section: str, key: str) -> bool:
-    """Whether the key's type says that its value is nobody's business. Keys nobody knows hold no secret."""
+    """Whether the key's type is secret. An unknown key counts as not secret."""
     sections = Settings.model_fields
     keys = type(sections[section].default).model_fields if section in sections else {}
     return key in keys and _holds_secret(keys[key].annotation)
@@ -76,7 +76,7 @@ def _without_secret(section: str, key: str, value: object) -> object:
 
 
 def _masked(url: str) -> str:
-    """Without the credentials: all up to the last "@", but for a plain user name; a password may hold any character."""
+    """Mask the credentials up to the last "@", because a password may hold any character; keep a plain user name."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "", url
@@ -100,6 +100,6 @@ def _is_url(text: str) -> bool:
 
 
 def _scheme_of(text: str) -> str:
-    """Of what is no URL nothing else can be shown: nobody knows which part of it is the password."""
+    """Return only the scheme of an invalid URL, because any other part of it may be the password."""
     found = _SCHEME.match(text)
     return f"{found[0] if found else ''}{MASK}"

@@ -1,4 +1,4 @@
-"""Settings -> the options of the log delivery: the only module that knows both."""
+"""Settings -> the options of the log delivery; the only module that knows both."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from quartblog.settings.sections import Settings
 
 COMMAND = "quartblog"
-"""The command that digests name: it has `errors show` and `errors resolve`."""
+"""The command that digests mention; it has the subcommands `errors show` and `errors resolve`."""
 
 
 class DeliveryOptions(TypedDict):
-    """The keywords of Delivery and of Delivery.reconfigure."""
+    """The keyword arguments of Delivery and of Delivery.reconfigure."""
 
     queue: QueueOptions
     file: FileOptions
@@ -29,7 +29,7 @@ class DeliveryOptions(TypedDict):
 
 
 def delivery_options(settings: Settings, *, mail: bool) -> DeliveryOptions:
-    """Return everything that Delivery takes; `mail=False` sends none. Raise SettingsError, which names the section."""
+    """Return all arguments of Delivery; `mail=False` turns mail off. Raise SettingsError that names the section."""
     with _named("[logging]"):
         file = file_options(settings)
     with _named("[delivery]"):
@@ -51,7 +51,7 @@ def failure_options(settings: Settings) -> DeliveryOptions:
 
 
 def queue_options(settings: Settings) -> QueueOptions:
-    """Return how records wait for the listener, and what they take along."""
+    """Return the options of the queue between handler and listener."""
     section = settings.delivery
     return QueueOptions(
         size=section.queue_size,
@@ -64,7 +64,7 @@ def queue_options(settings: Settings) -> QueueOptions:
 
 
 def file_options(settings: Settings) -> FileOptions:
-    """Return where and how the log file is written."""
+    """Return the options of the log file."""
     section = settings.logging
     return FileOptions(
         path=section.directory / section.filename,
@@ -78,7 +78,7 @@ def file_options(settings: Settings) -> FileOptions:
 
 
 def mail_options(settings: Settings) -> MailOptions | None:
-    """Return what sends mail, None where no mail server is set. Raise SettingsError where no mail can be sent."""
+    """Return the options of the mail server, None if none is set. Raise SettingsError for unusable ones."""
     mail = settings.mail
     if not mail.server:
         return None
@@ -101,7 +101,7 @@ def mail_options(settings: Settings) -> MailOptions | None:
 
 
 def mailing_options(settings: Settings) -> MailingOptions:
-    """Return when mails leave, how long they are tried and who else reads them."""
+    """Return the options for the timing, retries and extra recipients of mails."""
     section = settings.delivery
     return MailingOptions(
         batch_seconds=section.batch_seconds,
@@ -116,7 +116,7 @@ def mailing_options(settings: Settings) -> MailingOptions:
 
 @contextmanager
 def _named(place: str) -> Iterator[None]:
-    """Name the section of a value that the delivery refuses, though the settings have let it pass."""
+    """Turn the delivery's ValueError into a SettingsError that names the section."""
     try:
         yield
     except ValueError as error:

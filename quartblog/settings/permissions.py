@@ -1,4 +1,4 @@
-"""Files that other users of this machine may read, and had better not."""
+"""Settings -> warnings about files that other users of this machine can read but should not."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from quartblog.settings.load import Loaded
     from quartblog.settings.sections import Settings
 
-# Not the group: a file of root's that the site's group may read is how a service usually gets its settings.
+# Without the group bits: services often read a settings file owned by root through the site's group.
 _OTHERS = 0o007
 
 
 def warnings(loaded: Loaded) -> Iterator[str]:
-    """Yield a sentence for each of: a settings file with a password or key in it, the SQLite file of the blog."""
+    """Yield a sentence for a readable settings file that holds a secret, and for a readable SQLite file of the blog."""
     if loaded.file is not None and loaded.file_holds_secrets and _is_open(loaded.file):
         yield f"{loaded.file}: holds a secret, and other users of this machine can read it: chmod o-rwx {loaded.file}"
     for path in _database_files(loaded.settings):
@@ -27,7 +27,7 @@ def warnings(loaded: Loaded) -> Iterator[str]:
 
 
 def _database_files(settings: Settings) -> list[Path]:
-    """With the log of what is not in it yet."""
+    """Return SQLite's database file and its write-ahead log."""
     url = make_url(settings.database.url.get_secret_value())
     file = url.database if url.drivername.startswith("sqlite") else None
     return [Path(file), Path(f"{file}-wal")] if file else []

@@ -1,4 +1,4 @@
-"""What pydantic found -> one sentence each for the operator: who set it, the key, the value, what is allowed."""
+"""pydantic's errors -> one sentence each for the operator: the origin, the key, the value and the allowed values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def sentences(error: ValidationError, origins: dict[tuple[str, str], str]) -> list[str]:
-    """Return one line for each thing that is wrong."""
+    """Return one line for each error."""
     return [_sentence(detail, origins) for detail in error.errors(include_url=False)]
 
 
@@ -38,7 +38,7 @@ def _allowed(kind: object, notes: Sequence[object]) -> str:
         inner, *more = get_args(kind)
         return _allowed(inner, more)
     if get_origin(kind) is Union:
-        # The other one is None, for what is not given.
+        # The union's second member is None, for a missing value.
         return _allowed(get_args(kind)[0], ())
     if get_origin(kind) is Literal:
         *others, last = (f'"{choice}"' for choice in get_args(kind))
@@ -67,7 +67,7 @@ def _sentence(detail: ErrorDetails, origins: dict[tuple[str, str], str]) -> str:
     if len(within) < 2:
         must = _must(detail, field)
         if (section, key) not in origins:
-            # Nobody set this key: it is at odds with another one, which the sentence names.
+            # The default of this key conflicts with another key, which the sentence names.
             return f"{_whoever_set_what_is_named(must, origins)}{place} = {value} by default: {must}"
         return f"{place} = {value}: {must}"
     index, name, *_ = within
@@ -106,7 +106,7 @@ def _meant(section: str, key: str) -> str:
     keys = [known for other, known in known_keys() if other == section]
     if near := nearest(key, keys):
         return f"did you mean {near}?"
-    return f"[{section}] has {', '.join(keys)}" if keys else "every key stands in a section"
+    return f"[{section}] has {', '.join(keys)}" if keys else "every key belongs in a section"
 
 
 def _unknown_section(name: str, content: object, origins: dict[tuple[str, str], str]) -> str:

@@ -1,4 +1,4 @@
-"""Settings -> what `quartblog config check` prints: each effective value, where it came from, and what looks wrong."""
+"""Settings -> the report of `quartblog config check`: each effective value, its origin, and warnings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """One effective value: `value` as JSON knows it, `shown` as config.toml would write it. Secrets are masked."""
+    """One effective value: `value` as a JSON type, `shown` as config.toml would write it. Secrets are masked."""
 
     section: str
     key: str
@@ -40,13 +40,13 @@ def entries(loaded: Loaded) -> list[Entry]:
         value = getattr(getattr(loaded.settings, section), key)
         origin = loaded.origins.get((section, key), "default")
         if (section, key) == ("security", "secret_key") and value is None:
-            value, origin = SecretStr(MASK), f"{INSTANCE / 'secret_key'}, made at the first start"
+            value, origin = SecretStr(MASK), f"{INSTANCE / 'secret_key'}, created at the first start"
         found.append(Entry(section, key, plain(section, key, value), shown(section, key, value), origin))
     return found
 
 
 def obstacles(settings: Settings) -> Iterator[str]:
-    """Yield what will stop the start on this machine, for this user. Nothing is written to find out."""
+    """Yield a sentence for each problem that will stop the start for this user; the check writes nothing."""
     url = make_url(settings.database.url.get_secret_value())
     if url.drivername.startswith("sqlite") and url.database:
         file = Path(url.database)
@@ -61,22 +61,22 @@ def obstacles(settings: Settings) -> Iterator[str]:
         except SettingsError as error:
             yield str(error)
     elif obstacle := _obstacle(INSTANCE):
-        yield f"[security] secret_key: none is set, and {obstacle}"
+        yield f"[security] secret_key: not set, and {obstacle}"
 
 
 def warnings(settings: Settings) -> Iterator[str]:
-    """Yield what is allowed and probably not meant. Nothing is written to find out."""
+    """Yield a sentence for each valid setting that is probably a mistake; the check writes nothing."""
     if obstacle := _obstacle(settings.logging.directory):
-        yield f"[logging] directory: {obstacle}: nothing will be logged to a file"
+        yield f"[logging] directory: {obstacle}: the site will write no log file"
     elif obstacle := _folder_in_place_of(settings.logging.directory / settings.logging.filename):
-        yield f"[logging] filename: {obstacle}: nothing will be logged to a file"
+        yield f"[logging] filename: {obstacle}: the site will write no log file"
     outbox = settings.delivery.outbox
     if obstacle := _obstacle(outbox.parent) or _folder_in_place_of(outbox):
-        yield f"[delivery] outbox: {obstacle}: counted errors and unsent mail will be in memory only"
+        yield f"[delivery] outbox: {obstacle}: error counts and unsent mail will be kept in memory only"
     yield from _about_the_secret(settings)
     yield from _about_mail(settings)
     if settings.site.public_url.startswith("http://") and not is_loopback(_host(settings)):
-        yield "[site] public_url: passwords and cookies travel in the clear without https://"
+        yield "[site] public_url: without https:// browsers send passwords and cookies unencrypted"
     if settings.security.cookie_secure and settings.site.public_url.startswith("http://"):
         yield "[security] cookie_secure: browsers send Secure cookies over https:// only, so nobody stays signed in"
 
@@ -85,15 +85,15 @@ def _about_the_secret(settings: Settings) -> Iterator[str]:
     path = INSTANCE / "secret_key"
     exists = os.path.exists(path)  # noqa: PTH110  as below
     if settings.security.secret_key is None and exists and is_readable_by_others(path):
-        yield f"{path}: can be read by other users of this machine: chmod 600 {path}"
+        yield f"{path}: other users of this machine can read it: chmod 600 {path}"
 
 
 def _about_mail(settings: Settings) -> Iterator[str]:
     mail = settings.mail
     if not mail.server:
-        yield "[mail] server: none is set, so errors are logged and nobody is mailed"
+        yield "[mail] server: not set, so errors are logged but not mailed"
     elif (mail.tls == "implicit") != (mail.port == 465):
-        yield f'[mail] port: {mail.port} with tls = "{mail.tls}"; implicit TLS is usually port 465, and only that'
+        yield f'[mail] port: {mail.port} with tls = "{mail.tls}"; usually port 465 and tls = "implicit" go together'
 
 
 def _host(settings: Settings) -> str:
@@ -101,15 +101,15 @@ def _host(settings: Settings) -> str:
 
 
 def _obstacle(directory: Path) -> str | None:
-    """Return why this process could not write files below `directory`, which need not be there yet."""
+    """Return why this process cannot write files below `directory`, which may not exist yet; None if it can."""
     nearest = directory
-    # Not Path.exists: it raises below a folder that cannot be searched.
+    # Not Path.exists, which raises below a folder that cannot be searched.
     while not os.path.exists(nearest) and nearest != nearest.parent:  # noqa: PTH110
         nearest = nearest.parent
     if not nearest.is_dir():
         return f"{nearest} is not a folder"
     if not os.access(nearest, os.W_OK | os.X_OK):
-        return f"{nearest.resolve()} cannot be written to"
+        return f"{nearest.resolve()} is not writable"
     return None
 
 

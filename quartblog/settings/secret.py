@@ -1,4 +1,4 @@
-"""The key that signs cookies: the operator's own, else one made on the first start and kept."""
+"""Settings -> the key that signs cookies: the operator's, else one that the first start creates and stores."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 def secret_key(settings: Settings, instance_directory: Path = INSTANCE) -> str:
-    """Return [security] secret_key, else the one kept in `instance_directory`/secret_key, made where missing.
+    """Return [security] secret_key, else the key in `instance_directory`/secret_key; create a missing file.
 
-    Any number of processes may call this at once on a fresh machine: all of them return the same key. Raise
-    SettingsError where the file cannot be made, cannot be read, or holds no key.
+    Several processes may call this at once on a fresh machine; all of them return the same key. Raise SettingsError
+    if the file cannot be created, cannot be read, or holds no valid key.
     """
     if settings.security.secret_key is not None:
         return settings.security.secret_key.get_secret_value()
@@ -38,16 +38,16 @@ def secret_key(settings: Settings, instance_directory: Path = INSTANCE) -> str:
         text = path.read_bytes().decode("ascii", "replace").strip()
     except OSError as error:
         raise SettingsError(
-            f"{path}: cannot be made or read: {error.strerror}; let this user write to "
+            f"{path}: cannot create or read it: {error.strerror}; let this user write to "
             f"{instance_directory}, or set {variable('security', 'secret_key')}"
         ) from error
     if len(text) < SHORTEST_SECRET or not text.isascii() or not text.isprintable():
         raise SettingsError(
-            f"{path}: holds no usable key (at least {SHORTEST_SECRET} printable ASCII characters); restore it, or "
-            "delete it to have a new one made, which signs everybody out"
+            f"{path}: holds no valid key (at least {SHORTEST_SECRET} printable ASCII characters); restore it, or "
+            "delete it: the next start then creates a new key and signs everybody out"
         )
     if is_readable_by_others(path):
-        logger.warning("%s can be read by other users of this machine: chmod 600 %s", path, path)
+        logger.warning("Other users of this machine can read %s: chmod 600 %s", path, path)
     return text
 
 
@@ -64,7 +64,7 @@ def _make(path: Path) -> None:
             _leave_to_the_owner(folder, path.parent.absolute().parent)
         finally:
             os.close(folder)
-    # mkstemp gives mode 0600. The link is what publishes it: complete, and never over a key another process made.
+    # mkstemp sets mode 0600. The link publishes the complete file, and never replaces the key of another process.
     handle, draft = tempfile.mkstemp(prefix=".secret_key-", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -72,14 +72,14 @@ def _make(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
             _leave_to_the_owner(handle, path.parent)
-        with suppress(FileExistsError):  # another process was first; its key is the key
+        with suppress(FileExistsError):  # another process was first; its key counts
             os.link(draft, path)
     finally:
         Path(draft).unlink()
 
 
 def _leave_to_the_owner(made: int, folder: Path) -> None:
-    """Give what was made to the owner of its folder: a site that root started once must start without root as well."""
+    """Give the new file or folder to the owner of its parent: after a start as root, the site must start without."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         owner = folder.stat()
         os.fchown(made, owner.st_uid, owner.st_gid)

@@ -1,8 +1,8 @@
-"""The settings as types: one frozen model for each section of config.toml, and `Settings`, the whole.
+"""Merged sources -> one frozen model per section of config.toml, and `Settings` with all of them.
 
-What each key does is told in config.toml, the operator's manual; a test holds its keys and defaults and these
-together. Here stand the types, the bounds, and the rules between two keys: a rule sits on the later of its keys, so
-that the message names a key and every broken rule is listed.
+config.toml, the operator's manual, explains each key; a test compares its keys and defaults with these. This module has
+the types, the bounds, and the rules between two keys. The validator of such a rule belongs to the later key, so that
+the message names a key and pydantic reports every broken rule.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from quartblog.settings.kinds import (
 
 
 class Section(BaseModel):
-    """Frozen, and strict about its keys: a misspelt key stops the start."""
+    """A frozen section that refuses unknown keys, so that a misspelt key stops the start."""
 
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,  # an error's text may hold a password
-        validate_default=True,  # a rule between two keys holds when one of them is left at its default
+        validate_default=True,  # a rule between two keys must hold when one of them has its default
     )
 
 
 class Site(Section):
-    """[site]: what visitors see."""
+    """[site]: name, address, language and registration."""
 
     name: Line = "微博"
     public_url: Origin = "http://127.0.0.1:5000"
@@ -57,7 +57,7 @@ class Site(Section):
 
 
 class DatabaseSection(Section):
-    """[database]: where the blog's rows live."""
+    """[database]: the blog's database."""
 
     url: Engine = SecretStr("sqlite+aiosqlite:///instance/quartblog.sqlite3")
     pool_size: Whole = Field(default=5, ge=1, le=100)
@@ -65,7 +65,7 @@ class DatabaseSection(Section):
 
 
 class Security(Section):
-    """[security]: secrets, cookies and who is trusted."""
+    """[security]: secrets, cookies, trusted proxies and hosts."""
 
     secret_key: OptionalSecret = None
     secret_key_fallbacks: Secrets = ()
@@ -77,7 +77,7 @@ class Security(Section):
 
 
 class Mail(Section):
-    """[mail]: where error reports go. No server means no mail."""
+    """[mail]: the mail server and recipients of error mails. Without a server the site sends no mail."""
 
     server: OptionalHost = ""
     port: Whole = Field(default=25, ge=1, le=65535)
@@ -87,7 +87,7 @@ class Mail(Section):
     password: SecretStr = SecretStr("")
     admins: Addresses = ()
     sender: OptionalAddress = ""
-    """Never empty where a server is set: the first of the admins writes to all of them."""
+    """Never empty if a server is set; the default is the first of the admins."""
     timeout: Seconds = 20.0
 
     @field_validator("username")
@@ -106,7 +106,7 @@ class Mail(Section):
     @classmethod
     def _somebody_reads_it(cls, admins: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
         if others.data.get("server") and not admins:
-            raise ValueError('must name somebody, as in ["ops@example.org"], because [mail] server is set')
+            raise ValueError('must name an address, such as ["ops@example.org"], because [mail] server is set')
         return admins
 
     @field_validator("sender")
@@ -130,7 +130,7 @@ class Logging(Section):
 
 
 class Route(Section):
-    """[[delivery.routes]]: more readers for the errors that meet every condition given."""
+    """[[delivery.routes]]: more recipients for errors that meet all conditions."""
 
     to: Addresses
     level: Literal["ERROR", "CRITICAL"] | None = None
@@ -141,7 +141,7 @@ class Route(Section):
     @classmethod
     def _leads_to_somebody(cls, to: tuple[str, ...]) -> tuple[str, ...]:
         if not to:
-            raise ValueError('must lead to somebody, as in to = ["ops@example.org"]')
+            raise ValueError('must name an address, such as to = ["ops@example.org"]')
         return to
 
 
@@ -155,7 +155,7 @@ Routes = Annotated[
 
 
 class DeliverySection(Section):
-    """[delivery]: how records travel from the request to the file and the inbox."""
+    """[delivery]: queue, outbox, mail timing and redaction of log records."""
 
     queue_size: Whole = Field(default=10_000, ge=10, le=1_000_000)
     reserve: Share = 0.2
@@ -182,13 +182,13 @@ class DeliverySection(Section):
 
 
 class Errors(Section):
-    """[errors]: the rehearsal."""
+    """[errors]: the rehearsal route."""
 
     rehearsal_route: bool = False
 
 
 class Settings(Section):
-    """The whole of config.toml. `Settings()` is every default: neither a file nor the environment is read."""
+    """All sections of config.toml. `Settings()` has only defaults; it reads neither a file nor the environment."""
 
     site: Site = Site()
     database: DatabaseSection = DatabaseSection()
@@ -200,7 +200,7 @@ class Settings(Section):
 
     @property
     def secure_cookies(self) -> bool:
-        """Whether cookies carry Secure: as told, else where people reach the site over HTTPS."""
+        """Whether cookies carry Secure: [security] cookie_secure, else whether public_url is HTTPS."""
         if self.security.cookie_secure is not None:
             return self.security.cookie_secure
         return self.site.public_url.startswith("https://")

@@ -1,4 +1,4 @@
-"""config.toml and the environment -> what each of them says, and under which name it said so."""
+"""config.toml and the environment -> raw values with the name of the file or variable that set them."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
 _RAW = re.compile("[\ud800-\udfff]")
 QUOTED = (
-    "the value holds its quotes; remove the quotes, which are not taken off in a Docker env file "
-    "(a value that really begins and ends with them belongs in config.toml)"
+    "the value includes its quotes; remove them, because a Docker env file keeps quotes "
+    "(put a value that really starts and ends with quotes into config.toml)"
 )
-# How tomllib says that a key or section was there before, as with `routes = []` above [[delivery.routes]].
+# tomllib's messages for a repeated key or section, such as `routes = []` above [[delivery.routes]].
 _TWICE = re.compile("Cannot (declare|mutate|overwrite)")
 
 
 class Source(NamedTuple):
-    """What one place says: section -> key -> raw value, and (section, key) -> the name to tell the operator."""
+    """The values of one place: section -> key -> raw value, and (section, key) -> the place's name for messages."""
 
     values: dict[str, Any]
     origins: dict[tuple[str, str], str]
@@ -70,12 +70,12 @@ def from_variables(environ: Mapping[str, str]) -> Source:
             _put(source, section.lower(), key.lower(), environ[name], name)
         elif meant := _with_one_underscore().get(name):
             source.problems.append(f"{name}: unknown variable; did you mean {meant}?")
-        # Any other name is left alone: Kubernetes gives a service called quartblog QUARTBLOG_PORT and more.
+        # Ignore any other name: Kubernetes sets QUARTBLOG_PORT and more for a service called quartblog.
     return source
 
 
 def from_original_mail(environ: Mapping[str, str]) -> Source:
-    """Read the original's MAIL_… variables. An empty one counts as not set, as it did there."""
+    """Read the MAIL_… variables. An empty one counts as not set."""
     source = Source({}, {}, [])
     for name, key in _ORIGINAL_MAIL.items():
         value = environ.get(name, "")
@@ -91,9 +91,9 @@ def from_original_mail(environ: Mapping[str, str]) -> Source:
 
 
 def from_file(path: Path) -> Source:
-    """Read config.toml. Raise SettingsError where it cannot be read, with the line that is broken."""
+    """Read config.toml. Raise SettingsError if it cannot be read; the message names the broken line."""
     try:
-        # Some editors begin a file with a byte order mark.
+        # Some editors write a byte order mark.
         values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file") from None
@@ -103,8 +103,8 @@ def from_file(path: Path) -> Source:
         raise SettingsError(f"{path}: is not UTF-8 at byte {error.start}") from error
     except RecursionError:
         raise SettingsError(f"{path}: is not TOML: nested too deeply") from None
-    except ValueError as error:  # A number of thousands of digits is none that tomllib complains of itself.
-        hint = "; it stands there twice, and once is allowed" if _TWICE.search(str(error)) else ""
+    except ValueError as error:  # Not only tomllib's own: int() raises for thousands of digits.
+        hint = "; the file defines it twice" if _TWICE.search(str(error)) else ""
         raise SettingsError(f"{path}: is not TOML: {error}{hint}") from error
     source = Source(values, {}, [])
     for section, content in list(values.items()):
@@ -119,7 +119,7 @@ def from_file(path: Path) -> Source:
 
 
 def _decoded(value: str) -> str:
-    """The text of a variable that Python could not decode: in the locale "C" it takes UTF-8 for raw bytes."""
+    """Return a variable's text as UTF-8, which Python does not decode in the locale "C"."""
     if _RAW.search(value) is None:
         return value
     with suppress(UnicodeError):
@@ -128,12 +128,12 @@ def _decoded(value: str) -> str:
 
 
 def nearest(word: str, known: list[str]) -> str | None:
-    """Return the known word this one was probably meant to be."""
+    """Return the most similar known word, None if none is similar."""
     return next(iter(get_close_matches(word, known, n=1)), None)
 
 
 def is_quoted(value: str) -> bool:
-    """Whether the value of a variable holds the quotes around it, as those of a Docker env file do."""
+    """Whether the value of a variable includes quotes around it, which a Docker env file keeps."""
     value = value.strip()
     return len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
 
@@ -141,7 +141,7 @@ def is_quoted(value: str) -> bool:
 def _put(source: Source, section: str, key: str, value: str, name: str) -> None:
     value = _decoded(value)
     if is_quoted(value):
-        # Of a key that nobody knows the value may be a secret.
+        # Hide the value of an unknown key, because it may be a secret.
         said = f" = {shown(section, key, value)}" if (section, key) in known_keys() else ""
         source.problems.append(f"{name}: [{section}] {key}{said}: {QUOTED}")
         return

@@ -52,7 +52,7 @@ def test_what_is_probably_not_meant_is_a_warning(quartblog: Command) -> None:
     result = quartblog("config", "check")
 
     assert result.exit_code == 0
-    assert result.stderr == "Warning: [mail] server: none is set, so errors are logged and nobody is mailed\n"
+    assert result.stderr == "Warning: [mail] server: not set, so errors are logged but not mailed\n"
 
 
 def test_json_holds_values_with_their_types_and_the_warnings(quartblog: Command) -> None:
@@ -61,7 +61,7 @@ def test_json_holds_values_with_their_types_and_the_warnings(quartblog: Command)
     report = json.loads(result.stdout)
     assert {"section": "mail", "key": "port", "value": 587, "origin": "QUARTBLOG_MAIL__PORT"} in report["values"]
     assert {"section": "site", "key": "registration", "value": True, "origin": "default"} in report["values"]
-    assert report["warnings"] == ["[mail] server: none is set, so errors are logged and nobody is mailed"]
+    assert report["warnings"] == ["[mail] server: not set, so errors are logged but not mailed"]
 
 
 def test_json_lists_the_problems_too(quartblog: Command) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Problems = Callable[..., list[str]]
 
 ORIGINAL = ["MAIL_SERVER", "MAIL_PORT", "MAIL_USE_TLS", "MAIL_USERNAME", "MAIL_PASSWORD", "MAIL_ADMINS"]
-QUOTED = "the value holds its quotes; remove the quotes"
+QUOTED = "the value includes its quotes; remove them"
 
 
 @pytest.fixture
@@ -107,9 +107,7 @@ def test_a_tilde_is_the_home_folder_in_the_name_of_the_settings_file(home: Path)
 def test_the_home_of_nobody_is_refused(problems: Problems) -> None:
     (problem,) = problems('[logging]\ndirectory = "~nobody-of-this-name/logs"')
 
-    assert problem.startswith(
-        'config.toml: [logging] directory = "~nobody-of-this-name/logs": begins with ~, and there'
-    )
+    assert problem.startswith('config.toml: [logging] directory = "~nobody-of-this-name/logs": starts with ~, but that')
 
 
 @pytest.mark.parametrize(

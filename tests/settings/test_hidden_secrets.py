@@ -142,7 +142,7 @@ async def test_a_change_that_is_refused_while_the_site_runs_mails_no_password(
         for _ in range(2):
             await watcher.look()
 
-    assert "is refused" in caplog.text
+    assert "is invalid" in caplog.text
     assert CANARY not in caplog.text
 
 

@@ -42,7 +42,7 @@ def test_every_problem_is_listed_with_key_value_origin_and_what_is_allowed(probl
         ("[Mail]\nport = 26", "config.toml: [Mail]: unknown section; did you mean [mail]?"),
         ("[databse]", "[databse]: unknown section; did you mean [database]?"),
         ("port = 25", "config.toml: port: unknown key outside of any section; it belongs in [mail]"),
-        ("zzz = 1", "config.toml: zzz: unknown key outside of any section; every key stands in a section"),
+        ("zzz = 1", "config.toml: zzz: unknown key outside of any section; every key belongs in a section"),
         ("mail = 25", "config.toml: [mail]: must be a section with keys below it"),
     ],
 )
@@ -154,7 +154,7 @@ def test_an_error_of_settings_built_by_hand_shows_no_secret() -> None:
 def test_a_mail_server_needs_somebody_to_write_to(problems: Problems) -> None:
     assert problems(MAIL_SERVER="smtp.example.org") == [
         (
-            'MAIL_SERVER: [mail] admins = [] by default: must name somebody, as in ["ops@example.org"],'
+            'MAIL_SERVER: [mail] admins = [] by default: must name an address, such as ["ops@example.org"],'
             " because [mail] server is set"
         )
     ]

@@ -70,7 +70,7 @@ def test_a_value_is_shown_as_the_file_would_say_it_with_secrets_masked(key: str,
 def test_a_kept_secret_key_is_reported_as_such() -> None:
     found = entry({}, "security", "secret_key")
 
-    assert (found.shown, found.origin) == ('"********"', "instance/secret_key, made at the first start")
+    assert (found.shown, found.origin) == ('"********"', "instance/secret_key, created at the first start")
 
 
 def test_settings_that_make_sense_are_not_warned_about() -> None:
@@ -87,15 +87,18 @@ def test_looking_writes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "warning"),
     [
-        ({"MAIL_SERVER": "", "QUARTBLOG_MAIL__SERVER": ""}, "[mail] server: none is set"),
+        ({"MAIL_SERVER": "", "QUARTBLOG_MAIL__SERVER": ""}, "[mail] server: not set"),
         ({"QUARTBLOG_LOGGING__DIRECTORY": "file/logs"}, "[logging] directory: file is not a folder"),
-        ({"QUARTBLOG_DELIVERY__OUTBOX": "file/outbox"}, "[delivery] outbox: file is not a folder: counted errors and"),
+        ({"QUARTBLOG_DELIVERY__OUTBOX": "file/outbox"}, "[delivery] outbox: file is not a folder: error counts and"),
         (
             {"QUARTBLOG_LOGGING__FILENAME": "folder", "QUARTBLOG_LOGGING__DIRECTORY": ""},
             "[logging] filename: folder is",
         ),
-        ({"QUARTBLOG_DELIVERY__OUTBOX": "folder"}, "[delivery] outbox: folder is a folder: counted errors and"),
-        ({"QUARTBLOG_SITE__PUBLIC_URL": "http://blog.example.org"}, "[site] public_url: passwords and cookies"),
+        ({"QUARTBLOG_DELIVERY__OUTBOX": "folder"}, "[delivery] outbox: folder is a folder: error counts and"),
+        (
+            {"QUARTBLOG_SITE__PUBLIC_URL": "http://blog.example.org"},
+            "[site] public_url: without https:// browsers send passwords",
+        ),
         ({"QUARTBLOG_SECURITY__COOKIE_SECURE": "true"}, "[security] cookie_secure: browsers send Secure cookies"),
         ({"MAIL_PORT": "465"}, '[mail] port: 465 with tls = "none"'),
         ({"QUARTBLOG_MAIL__TLS": "implicit"}, '[mail] port: 25 with tls = "implicit"'),
@@ -132,7 +135,7 @@ def test_an_instance_folder_that_cannot_hold_the_secret_would_stop_the_start() -
     environ = {"QUARTBLOG_DATABASE__URL": "sqlite+aiosqlite:///blog.sqlite3"}
 
     assert list(obstacles(load_settings(None, environ))) == [
-        "[security] secret_key: none is set, and instance is not a folder"
+        "[security] secret_key: not set, and instance is not a folder"
     ]
     assert list(obstacles(load_settings(None, environ | {"QUARTBLOG_SECURITY__SECRET_KEY": CANARY}))) == []
 
@@ -143,14 +146,14 @@ def test_a_kept_secret_that_is_none_would_stop_the_start() -> None:
 
     (found,) = obstacles(load_settings(None, {}))
 
-    assert found.startswith("instance/secret_key: holds no usable key")
+    assert found.startswith("instance/secret_key: holds no valid key")
 
 
 def test_a_secret_key_that_others_can_read_is_warned_about() -> None:
     Path("instance").mkdir()
     Path("instance/secret_key").touch(0o644)
 
-    assert told() == ["instance/secret_key: can be read by other users of this machine: chmod 600 instance/secret_key"]
+    assert told() == ["instance/secret_key: other users of this machine can read it: chmod 600 instance/secret_key"]
     assert told(QUARTBLOG_SECURITY__SECRET_KEY=CANARY) == []
 
 
@@ -161,9 +164,7 @@ def test_a_log_folder_without_the_right_to_write_is_warned_about(
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK or Path(path).name != "logs")
     Path("logs").mkdir()
 
-    assert told() == [
-        f"[logging] directory: {tmp_path / 'logs'} cannot be written to: nothing will be logged to a file"
-    ]
+    assert told() == [f"[logging] directory: {tmp_path / 'logs'} is not writable: the site will write no log file"]
 
 
 def test_other_databases_are_not_looked_for_on_this_disk() -> None:

@@ -41,7 +41,7 @@ def test_routes_are_json_in_a_variable(load: Load) -> None:
     ("route", "told"),
     [
         ('{ level = "CRITICAL" }', ': to: must be a list of e-mail addresses such as ["ops@example.org"]'),
-        ("{ to = [] }", ': to = []: must lead to somebody, as in to = ["ops@example.org"]'),
+        ("{ to = [] }", ': to = []: must name an address, such as to = ["ops@example.org"]'),
         ('{ to = ["ops"] }', ': to = "ops": must be a list of e-mail addresses such as ["ops@example.org"]'),
         ('{ to = "o@example.org", level = "LOUD" }', ': level = "LOUD": must be "ERROR" or "CRITICAL"'),
         ('{ to = "o@example.org", path = "user" }', ': path = "user": must be the beginning of a path such as "/user"'),

@@ -68,7 +68,7 @@ def test_who_comes_second_takes_the_key_of_the_first(tmp_path: Path, monkeypatch
 def test_a_file_without_a_usable_key_says_what_to_do(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "secret_key").write_bytes(content)
 
-    with pytest.raises(SettingsError, match=r"holds no usable key .* restore it, or delete it"):
+    with pytest.raises(SettingsError, match=r"holds no valid key .* restore it, or delete it"):
         secret_key(Settings(), tmp_path)
 
 
