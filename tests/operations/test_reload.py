@@ -170,7 +170,7 @@ async def test_a_file_that_is_still_being_written_is_left_alone(site: Site) -> N
     await site.watcher.look()
     await site.write("[delivery]\nqueue_size = 30\n")
 
-    assert "is refused" not in site.log()
+    assert "is invalid" not in site.log()
     assert site.delivery.figures()["limit"] == 30
 
 
