@@ -32,6 +32,7 @@ folder stands beside your program, import it by its own name, `delivery`:
     asyncio.run(main())
 """
 
+from .asgi import ErrorScope, sent_values, worth_hiding
 from .context import Scope, current_scope, new_error_id, scope
 from .delivery import Delivery
 from .filesystem import check_owner, make_private
@@ -53,6 +54,7 @@ from .text.exceptions import wordless
 __all__ = [
     "Cap",
     "Delivery",
+    "ErrorScope",
     "Event",
     "FileOptions",
     "Group",
@@ -83,5 +85,7 @@ __all__ = [
     "scope",
     "send",
     "send_due",
+    "sent_values",
     "wordless",
+    "worth_hiding",
 ]

@@ -28,6 +28,9 @@ def new_error_id() -> str:
 Breadcrumb = tuple[float, str, str, str]
 """When (epoch seconds), level name, logger, message: a record below ERROR that came before an error."""
 
+Route = str | Callable[[], str | None] | None
+"""The rule that matched, or what returns it as soon as it is known: asked for each record."""
+
 CRUMB_LIMIT = 1_000
 """Characters of a breadcrumb's message that are kept."""
 FAILURES = 4
@@ -37,14 +40,13 @@ FAILURES = 4
 class Scope:
     """What may be told of a piece of work: never a body, a query string, a cookie or an address."""
 
-    __slots__ = ("_failures", "_ids", "_sent", "breadcrumbs", "method", "route", "user_id")
+    __slots__ = ("_failures", "_ids", "_logged", "_route", "_sent", "breadcrumbs", "method", "user_id")
 
-    def __init__(self, method: str | None = None, route: str | None = None) -> None:
+    def __init__(self, method: str | None = None, route: Route = None) -> None:
         """Begin without a user."""
         self.method = method
         """The HTTP method; None for what is no request."""
-        self.route = route
-        """The rule that matched, such as /user/<name>, or the name of a job: nothing a visitor wrote."""
+        self._route = route
         self.user_id: int | str | None = None
         """Who asked, as a key and not as a name."""
         # Lists, for a deque takes six hundred bytes at once: in a storm that is a third of what waits in the queue.
@@ -53,6 +55,16 @@ class Scope:
         self._ids: dict[str, str] = {}
         self._sent: list[Callable[[], Iterable[str]]] = []
         self._failures: list[LogRecord] = []
+        self._logged: BaseException | None = None
+
+    @property
+    def route(self) -> str | None:
+        """The rule that matched, such as /user/<name>, or the name of a job: nothing a visitor wrote."""
+        return self._route() if callable(self._route) else self._route
+
+    @route.setter
+    def route(self, route: Route) -> None:
+        self._route = route
 
     @property
     def error_id(self) -> str:
@@ -78,8 +90,17 @@ class Scope:
         self._failures.append(record)
         del self._failures[:-FAILURES]
 
+    def note_logged(self, error: BaseException | None) -> None:
+        """Remember that an error record of this piece of work has this exception, until the next one or the end."""
+        self._logged = error
+
+    def has_logged(self, error: BaseException) -> bool:
+        """Whether the latest error record with an exception has this very one."""
+        return self._logged is error
+
     def end(self) -> None:
         """Let go. What is logged in its name afterwards, by a task that outlives it, keeps its frames until written."""
+        self._logged = None
         while self._failures:
             drop_frames(self._failures.pop())
 
@@ -101,7 +122,7 @@ def current_scope() -> Scope | None:
 
 
 @contextmanager
-def scope(method: str | None = None, route: str | None = None) -> Iterator[Scope]:
+def scope(method: str | None = None, route: Route = None) -> Iterator[Scope]:
     """Begin a piece of work; the one around it, if any, is current again afterwards."""
     begun = Scope(method, route)
     token = _current.set(begun)
@@ -110,3 +131,8 @@ def scope(method: str | None = None, route: str | None = None) -> Iterator[Scope
     finally:
         _current.reset(token)
         begun.end()
+
+
+def resume(work: Scope) -> None:
+    """Make a piece of work current again for the rest of this task, as for whoever handles its failure further out."""
+    _current.set(work)

@@ -19,7 +19,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_accept_header
 
-from quartblog.delivery import current_scope
+from quartblog.delivery import current_scope, worth_hiding
 from quartblog.errors.exceptions import (
     DatabaseUnavailable,
     EmailTaken,
@@ -29,7 +29,6 @@ from quartblog.errors.exceptions import (
     UsernameTaken,
     WrongCredentials,
 )
-from quartblog.web import sent
 from quartblog.web.i18n import N_, _, locale
 
 logger = logging.getLogger(__name__)
@@ -102,9 +101,7 @@ async def note_route() -> None:
         if written := request.view_args:
             scope.hide(
                 lambda: [
-                    value
-                    for name, value in written.items()
-                    if isinstance(value, str) and sent.worth_hiding(name, value)
+                    value for name, value in written.items() if isinstance(value, str) and worth_hiding(name, value)
                 ]
             )
 

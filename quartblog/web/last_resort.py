@@ -16,8 +16,8 @@ from hypercorn.middleware import ProxyFixMiddleware
 from quart import Quart
 
 from quartblog.delivery import scope as scope_of_work
+from quartblog.delivery import sent_values
 from quartblog.errors.pages import EXPLANATIONS, RETRY_AFTER, failure
-from quartblog.web import sent
 from quartblog.web.application import info
 from quartblog.web.fixed_answer import ASGIApp, FixedAnswer, Receive, Scope, Send
 from quartblog.web.i18n import Language
@@ -61,7 +61,7 @@ class LastResort:
                 with scope_of_work(scope["method"]) as work:
                     query, headers = scope["query_string"], scope["headers"]
                     # The closure keeps only these two: with `scope` a queued record would keep the whole request.
-                    work.hide(lambda: sent.in_query_and_headers(query, headers))
+                    work.hide(lambda: sent_values(query, headers))
                     await self._answer(_readable(scope), receive, send, work.error_id)
             case "websocket":
                 # The site has no websockets, and Quart's error page for them fails outside of a request.

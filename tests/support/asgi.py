@@ -1,7 +1,7 @@
 """A request as a server hands it on, for what no well-behaved client would send."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from quart import Quart
@@ -9,11 +9,12 @@ from werkzeug.datastructures import Headers
 
 from tests.support.browsing import Page
 
+App = Callable[[Any, Any, Any], Awaitable[None]]
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
 async def ask(
-    app: Quart,
+    app: App,
     path: str = "/",
     *,
     method: str = "GET",
@@ -53,7 +54,7 @@ async def ask(
                 answered.set()
 
     request = request_scope(path, method, query, headers) | scope
-    await app(request, receive, send)  # type: ignore[arg-type]
+    await app(request, receive, send)
     answer_headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent["headers"]])
     return Page(sent["status"], answer_headers, received.decode())
 

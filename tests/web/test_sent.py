@@ -7,13 +7,13 @@ from base64 import b64encode
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from quartblog.delivery import scope
-from quartblog.web.sent import hide_form, in_query_and_headers
+from quartblog.delivery import scope, sent_values
+from quartblog.web.sent import hide_form
 
 
 def sent(query: str = "", **headers: str) -> set[str]:
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return set(in_query_and_headers(query.encode(), pairs))
+    return set(sent_values(query.encode(), pairs))
 
 
 def encoded(credentials: str) -> str:

@@ -19,7 +19,7 @@ from ..own_log import describe, kind, report
 from ..statistics import Counter, Latency
 from ..text import counted
 from ..text.escaping import LONGEST, shortened
-from ..text.exceptions import FAILURE, drop_frames
+from ..text.exceptions import FAILURE, drop_frames, valid_exc_info
 from .finalize import CRUMBS, SCOPE, instead_of, level_of, own_record
 
 if TYPE_CHECKING:
@@ -213,6 +213,8 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             attributes["error_id"] = new_error_id()
         if record.exc_info is None:
             return frozen
+        if scope is not None and is_error and (given := valid_exc_info(record.exc_info)) is not None:
+            scope.note_logged(given[1])
         if depth >= self._whole:
             # Frames keep all their locals alive, and too many wait already.
             drop_frames(frozen)
