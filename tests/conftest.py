@@ -1,4 +1,4 @@
-"""What most tests need: settings in a folder of their own, a running app, accounts, visitors."""
+"""Fixtures for most tests: settings in a temporary folder, a running app, accounts, visitors."""
 
 import logging
 import shutil
@@ -23,15 +23,15 @@ from tests.support.log_file import LogFile
 
 @pytest.fixture(autouse=True)
 def quick_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash with the least of work: the real cost is 0.1 s a time."""
+    """Hash passwords with little work; the real cost is 0.1 s each."""
     monkeypatch.setattr(passwords, "METHOD", "scrypt:256:8:1")
 
 
 @pytest.fixture(autouse=True)
 def as_found() -> Iterator[None]:
-    """Fail a test that leaves a handler on the root logger behind."""
+    """Fail a test that leaves a handler on the root logger."""
     before = list(logging.root.handlers)
-    # Quart sets it for an app in debug mode, and for good.
+    # Quart sets the level for an app in debug mode, and does not restore it.
     level = logging.getLogger("quartblog").level
     yield
     logging.getLogger("quartblog").setLevel(level)
@@ -40,7 +40,7 @@ def as_found() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file to copy: migrating takes longer than most tests."""
+    """A migrated SQLite file to copy, because a migration takes longer than most tests."""
     path = tmp_path_factory.mktemp("template") / "quartblog.sqlite3"
     migrations.upgrade(f"sqlite+aiosqlite:///{path}")
     return path
@@ -56,7 +56,7 @@ def database_url(tmp_path: Path, empty_database: Path) -> str:
 
 @pytest.fixture
 def configuration(tmp_path: Path, database_url: str) -> Configuration:
-    """What the tests set: every other key keeps its default."""
+    """The settings that tests change; every other key keeps its default."""
     return {
         "site": {},
         "database": {"url": database_url},
@@ -70,7 +70,7 @@ def configuration(tmp_path: Path, database_url: str) -> Configuration:
 
 @pytest.fixture
 def settings(configuration: Configuration) -> Settings:
-    """Every default, in a folder of the test's own."""
+    """The default settings, with all files in the test's folder."""
     return Settings.model_validate(configuration)
 
 
@@ -84,7 +84,7 @@ async def app(settings: Settings) -> AsyncIterator[Quart]:
 
 @pytest.fixture
 async def serve(configuration: Configuration) -> AsyncIterator[Serve]:
-    """Start one more app on the same files, with some keys changed: `await serve(site={"registration": False})`."""
+    """Start another app on the same files with changed keys: `await serve(site={"registration": False})`."""
     async with AsyncExitStack() as running:
 
         async def serve(**sections: dict[str, object]) -> Quart:
@@ -98,7 +98,7 @@ async def serve(configuration: Configuration) -> AsyncIterator[Serve]:
 
 @pytest.fixture
 def log(app: Quart, settings: Settings) -> LogFile:
-    """What the app has written to its log file."""
+    """The app's log file."""
     return LogFile(app, settings.logging.directory / settings.logging.filename)
 
 
@@ -111,7 +111,7 @@ def database(app: Quart) -> Database:
 
 @pytest.fixture
 def visitor(app: Quart) -> Visitor:
-    """Somebody who has not signed in, with a browser that asks for Chinese."""
+    """An anonymous visitor whose browser asks for Chinese."""
     return Visitor(app, Accept_Language="zh-CN,zh;q=0.9")
 
 
@@ -129,7 +129,7 @@ async def grace(database: Database) -> User:
 
 @pytest.fixture
 def sign_in(app: Quart) -> Callable[[User], Awaitable[Visitor]]:
-    """Sign a user in through the form and give back the browser."""
+    """Sign a user in through the form and return the browser."""
 
     async def sign_in(user: User) -> Visitor:
         visitor = Visitor(app, Accept_Language="zh-CN,zh;q=0.9")
@@ -142,7 +142,7 @@ def sign_in(app: Quart) -> Callable[[User], Awaitable[Visitor]]:
 
 @pytest.fixture
 def statements(database: Database) -> Iterator[list[str]]:
-    """Every SQL statement sent since, in order."""
+    """Every SQL statement sent during the test, in order."""
     seen: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""A request as a server hands it on, for what no well-behaved client would send."""
+"""Raw ASGI request -> the app's answer, for requests that no well-behaved client would send."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -24,9 +24,10 @@ async def ask(
     complete: bool = True,
     **scope: object,
 ) -> Page:
-    """Send bytes as they are; with `complete=False`, the body never ends. A request without Host gets one.
+    """Send a request and return the answer; add a Host header if it is missing.
 
-    Each chunk is handed over only when the app waits for it, as from a slow client.
+    The app receives each chunk of `body` only when it waits for it, as from a slow client. With `complete=False` the
+    body never ends.
     """
     sent: dict[str, Any] = {}
     received = bytearray()
@@ -60,7 +61,7 @@ async def ask(
 
 
 async def leave(app: Quart, path: str, *, turns: int, method: str = "GET", headers: RawHeaders, body: bytes) -> None:
-    """Send a whole request and leave after so many turns of the event loop, answered or not."""
+    """Send a whole request and disconnect after `turns` turns of the event loop, answered or not."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> dict[str, Any]:
@@ -71,13 +72,13 @@ async def leave(app: Quart, path: str, *, turns: int, method: str = "GET", heade
         return {"type": "http.disconnect"}
 
     async def send(_message: dict[str, Any]) -> None:
-        """Nobody is listening."""
+        """Discard the answer."""
 
     await app(request_scope(path, method, b"", headers), receive, send)  # type: ignore[arg-type]
 
 
 def request_scope(path: str, method: str, query: bytes, headers: RawHeaders) -> dict[str, Any]:
-    """What a server tells the app of a request. A request without Host gets one."""
+    """Return the ASGI scope of a request; add a Host header if it is missing."""
     if not any(name.lower() == b"host" for name, _ in headers):
         headers = [(b"host", b"localhost"), *headers]
     return {

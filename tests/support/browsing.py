@@ -1,4 +1,4 @@
-"""A visitor as the tests see one: asks for pages, fills in forms, keeps cookies."""
+"""Test -> a visitor inside the test's process, who requests pages, submits forms and keeps cookies."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from werkzeug.datastructures import Headers
 
 from quartblog.models import User
 
-# The password of every account the fixtures make.
+# The password of every account that the fixtures create.
 PASSWORD = "correct horse"
 
 
@@ -25,7 +25,7 @@ class Page:
 
     @property
     def location(self) -> str:
-        """Where a redirect leads, empty where it is none."""
+        """The target of a redirect, else an empty string."""
         return self.headers.get("Location", "")
 
     @property
@@ -36,12 +36,12 @@ class Page:
         return found[1]
 
     def link(self, relation: str) -> str:
-        """Where the link with this `rel` leads, empty where there is none."""
+        """Return the target of the link with this `rel`, or an empty string."""
         found = re.search(rf'<a rel="{relation}" href="([^"]+)"', self.text)
         return unescape(found[1]) if found else ""
 
     def errors_beside(self, field: str) -> str:
-        """The explanation tied to a field by aria-describedby, empty where there is none."""
+        """Return the error text that aria-describedby links to a field, or an empty string."""
         control = re.search(rf'<(?:input|textarea)[^>]*\bname="{field}"[^>]*>', self.text)
         assert control, f"no field {field} on this page"
         described_by = re.search(r'aria-describedby="([^"]+)"', control[0])
@@ -53,7 +53,7 @@ class Page:
         return " ".join(texts)
 
     def value_of(self, field: str) -> str:
-        """What stands in a field."""
+        """Return the value of a field."""
         if found := re.search(rf'<textarea[^>]*\bname="{field}"[^>]*>\r?\n?(.*?)</textarea>', self.text, re.DOTALL):
             return unescape(found[1])
         control = re.search(rf'<input[^>]*\bname="{field}"[^>]*>', self.text)
@@ -71,28 +71,28 @@ class Visitor:
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
     async def get(self, path: str, **headers: str) -> Page:
-        """Ask for a page; redirects are not followed."""
+        """Request a page without following redirects."""
         return await self.send("GET", path, headers=headers)
 
     async def submit(self, path: str, *, form_on: str | None = None, **fields: str) -> Page:
-        """Open the page with the form, fill it in, and send it to `path`."""
+        """Get the page with the form, fill it in, and submit it to `path`."""
         token = (await self.get(form_on or path)).csrf_token
         return await self.send("POST", path, form={"csrf_token": token, **fields})
 
     async def send(
         self, method: str, path: str, *, form: dict[str, str] | None = None, headers: dict[str, str] | None = None
     ) -> Page:
-        """Send a request as it is."""
+        """Send a request without a CSRF token of its own."""
         sent = Headers({**self.headers, **{key.replace("_", "-"): value for key, value in (headers or {}).items()}})
         response = await self.client.open(path, method=method, form=form, headers=sent)  # type: ignore[call-arg]
         return Page(response.status_code, response.headers, await response.get_data(as_text=True))
 
     def cookie(self, name: str) -> str | None:
-        """The value of a cookie this browser keeps, None where it has none of that name."""
+        """Return the value of the browser's cookie, or None."""
         return next((cookie.value for cookie in self.client.cookie_jar or () if cookie.name == name), None)
 
     def set_cookie(self, name: str, value: str) -> None:
-        """Keep a cookie, as if an answer had set it."""
+        """Store a cookie as if an answer had set it."""
         self.client.set_cookie("localhost.local", name, value)
 
 

@@ -1,4 +1,4 @@
-"""A value nobody may see, and everywhere in an exception where it could be seen."""
+"""Exception -> its texts that expose a canary, a value that no record may show."""
 
 import traceback
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ NUMBER = 987654321987
 
 
 def exposed(error: BaseException) -> list[str]:
-    """Every text of the exception, of its whole chain and of their attributes that tells a canary."""
+    """Return each text of the exception, of its chain and of their attributes that holds a canary."""
     return [text for text in _texts(error) if CANARY in text or str(NUMBER) in text]
 
 

@@ -1,4 +1,4 @@
-"""The system's Chromium, and a walk over every page."""
+"""The system's Chromium -> a walk over every page of a site."""
 
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,7 +9,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from tests.support.client import PASSWORD
 from tests.support.processes import Server
 
-# Without these, Chromium asks its maker's hosts at every start; as root it has no sandbox to start in.
+# The flags stop Chromium's requests to Google at every start; as root it cannot start its sandbox.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -21,13 +21,13 @@ FLAGS = [
 ]
 OPEN_PAGES = ["/", "/login", "/register", "/no/such/page", "/errors/rehearsal"]
 
-# Is given each page of a walk, and a name for it.
+# Receives each page of a walk and a name for it.
 Look = Callable[[Page, str], Awaitable[None]]
 
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """Run Chromium without a window. Raise AssertionError where there is none."""
+    """Run Chromium without a window. Raise AssertionError if it is not installed."""
     path = shutil.which("chromium")
     assert path, "these tests need the system's Chromium: apt-get install chromium"
     async with async_playwright() as playwright:
@@ -37,7 +37,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 async def walk(tab: Page, site: Server, person: str, look: Look) -> None:
-    """Look at every page of a populated site, as a stranger, then signed in; last a profile edit that is refused."""
+    """Call `look` for every page of a populated site: anonymous, then signed in, last a refused profile edit."""
     for path in OPEN_PAGES:
         await tab.goto(site.url + path)
         await look(tab, path)

@@ -1,4 +1,4 @@
-"""A visitor over a real connection: asks for pages, fills in forms, keeps cookies, follows no redirect."""
+"""Test -> a visitor over a real connection, who requests pages, submits forms, keeps cookies, follows no redirect."""
 
 import urllib.parse
 from http.client import HTTPResponse
@@ -8,20 +8,20 @@ from werkzeug.datastructures import Headers
 
 from tests.support.browsing import Page
 
-# Seconds without an answer that mean there will be none: longer than any mail server is given.
+# Seconds to wait for an answer: longer than the timeout of any mail server in the tests.
 PATIENCE = 60.0
 PASSWORD = "correct horse battery"
 
 
 class _AsItIs(HTTPErrorProcessor):
-    """Hands on every status, redirects and errors too."""
+    """Returns every response unchanged, redirects and errors too."""
 
     def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:
         return response
 
 
 class Client:
-    """One browser without a screen. Raises OSError where nothing answers."""
+    """One browser with its cookies. Its methods raise OSError if the server does not answer."""
 
     def __init__(self, url: str, **headers: str) -> None:
         self.url = url
@@ -29,11 +29,11 @@ class Client:
         self._opener = build_opener(ProxyHandler({}), HTTPCookieProcessor(), _AsItIs())
 
     def get(self, path: str, **headers: str) -> Page:
-        """Ask for a page."""
+        """Request a page."""
         return self.send("GET", path, headers=headers)
 
     def submit(self, path: str, *, form_on: str | None = None, **fields: str) -> Page:
-        """Open the page with the form, fill it in, and send it to `path`."""
+        """Get the page with the form, fill it in, and submit it to `path`."""
         token = self.get(form_on or path).csrf_token
         return self.send("POST", path, form={"csrf_token": token, **fields})
 
@@ -46,7 +46,7 @@ class Client:
         headers: dict[str, str] | None = None,
         patience: float = PATIENCE,
     ) -> Page:
-        """Send a request as it is."""
+        """Send a request without a CSRF token of its own."""
         body = urllib.parse.urlencode(form).encode() if form is not None else None
         sent = self.headers | {name.replace("_", "-"): text for name, text in (headers or {}).items()}
         request = Request(self.url + path, data=body, headers=sent, method=method)
@@ -61,6 +61,6 @@ class Client:
         assert answer.status == 302, answer.text
 
     def sign_in(self, name: str) -> None:
-        """Sign in to an account of `register`."""
+        """Sign in to an account that `register` created."""
         answer = self.submit("/login", username=name, password=PASSWORD)
         assert answer.status == 302, answer.text

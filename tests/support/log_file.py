@@ -1,4 +1,4 @@
-"""The log file as an operator reads it, once everything logged so far has arrived in it."""
+"""App -> the content of its log file, once the delivery has written all records so far."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,12 @@ from quartblog.delivery import Delivery
 from quartblog.operations.health import DELIVERY
 
 _RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ([A-Z]+): .*$", re.MULTILINE)
-# What an operator is called for.
+# The levels that need an operator.
 _FAILURES = {"ERROR", "CRITICAL"}
 
 
 class LogFile:
-    """The file of one app."""
+    """The log file of one app."""
 
     def __init__(self, app: Quart, path: Path) -> None:
         self.delivery: Delivery = app.extensions[DELIVERY]
@@ -22,7 +22,7 @@ class LogFile:
 
     @property
     def text(self) -> str:
-        """All of it, tracebacks too."""
+        """The whole file."""
         assert self.delivery.drain()
         return self.path.read_text("utf-8")
 
@@ -32,6 +32,6 @@ class LogFile:
         return [found[0] for found in _RECORD.finditer(self.text) if found[1] in _FAILURES]
 
     def failure(self) -> str:
-        """The line of the one failure there is."""
+        """Return the line of the only failure; fail if there are more or none."""
         (line,) = self.failures
         return line

@@ -1,4 +1,4 @@
-"""What clients send wrong, with secrets in it that no record may show."""
+"""Malformed and unusual requests by name, with secrets that no record may show."""
 
 CANARIES = ("canary-cookie-4711", "canary-token-4711", "canary-query-4711")
 _SECRETS = b"Host: blog.example\r\nCookie: quartblog=canary-cookie-4711\r\nAuthorization: Bearer canary-token-4711\r\n"

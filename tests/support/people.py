@@ -1,13 +1,13 @@
-"""A site with people on it: what a page looks like when it is full."""
+"""Empty site -> a site with accounts and full pages."""
 
 from tests.support.client import Client
 from tests.support.processes import Server
 
 
 def populate(site: Server) -> str:
-    """Add a person with the longest of everything and more posts than a page shows, and one called `taken`.
+    """Add an account called `taken`, and one with the longest texts and more posts than a page shows.
 
-    Return the person's name.
+    Return the name of the second account.
     """
     site.client().register("taken")
     name = "w" * 64

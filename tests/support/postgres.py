@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: Debian's binaries, a temporary folder, a Unix socket and no TCP port."""
+"""A private PostgreSQL server for tests: Debian's binaries, a temporary folder, a Unix socket and no TCP port."""
 
 import asyncio
 import os
@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-# Seconds a server may take to start or to stop: a bound for one that hangs, far above what a loaded machine needs.
+# Seconds a server may take to start or stop, far above the need of a loaded machine.
 PATIENCE = 60.0
 
-# What makes a server fast and forgetful: a crash of the machine may lose it, the tests crash only the server.
+# Fast options without durability: only a crash of the machine loses data, and the tests crash only the server.
 _OPTIONS = {
     "listen_addresses": "",
     "max_connections": "60",
@@ -31,7 +31,7 @@ _OPTIONS = {
 
 
 class Cluster:
-    """One server. `postgres` is its superuser; `blog`, who owns the databases, is not one, as on a real site."""
+    """One server. `postgres` is its superuser; `blog` owns the databases without that right, as on a real site."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="quartblog-pg-"))
@@ -41,7 +41,7 @@ class Cluster:
             shutil.chown(self.folder, "postgres", "postgres")
 
     def __enter__(self) -> Self:
-        """Make the cluster and start it."""
+        """Create the cluster and start it."""
         try:
             self._run("initdb", "--pgdata", self._data, "--username=postgres", "--auth=trust", "--encoding=UTF8",
                       "--locale=C.UTF-8", "--no-sync", "--no-instructions")  # fmt: skip
@@ -58,7 +58,7 @@ class Cluster:
         shutil.rmtree(self.folder)
 
     def start(self) -> None:
-        """Start, and wait until connections are taken."""
+        """Start the server, and wait until it accepts connections."""
         options = [word for name, value in _OPTIONS.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "server.log").open("ab") as log:
             self._server = subprocess.Popen(
@@ -71,7 +71,7 @@ class Cluster:
             assert not ended, (self.folder / "server.log").read_text()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop, by default without waiting for the clients to leave; SIGQUIT is a crash."""
+        """Stop the server, by default without waiting for clients; SIGQUIT is a crash."""
         if self._server is None:
             return
         self._server.send_signal(how)
@@ -84,7 +84,7 @@ class Cluster:
 
     @contextmanager
     def stopped(self, how: signal.Signals = signal.SIGINT) -> Iterator[None]:
-        """Not there during the block, and back after it."""
+        """Keep the server stopped during the block."""
         self.stop(how)
         try:
             yield
@@ -93,22 +93,22 @@ class Cluster:
 
     @property
     def answers(self) -> bool:
-        """Whether connections are taken right now."""
+        """Whether the server accepts connections."""
         command = [binary("pg_isready"), "-q", "-h", str(self.folder), "-t", "1"]
         return subprocess.run(command, check=False).returncode == 0
 
     def url(self, database: str) -> str:
-        """The address of a database, as in config.toml."""
+        """Return the URL of a database, as in config.toml."""
         return f"postgresql+asyncpg://blog@/{database}?host={self.folder}"
 
     def sql(self, statement: str, database: str = "postgres") -> str:
-        """Run a statement as superuser; the rows come back as lines, the columns parted by `|`."""
+        """Run a statement as superuser. Return rows as lines, with columns separated by `|`."""
         return self._run("psql", "-h", str(self.folder), "-U", "postgres", "-d", database, "-XqAt",
                          "-v", "ON_ERROR_STOP=1", "-c", statement).strip()  # fmt: skip
 
     @contextmanager
     def holding(self, statement: str, database: str) -> Iterator[None]:
-        """Somebody else's open transaction, which has run the statement and keeps its locks during the block."""
+        """Keep another client's transaction open during the block; it has run the statement and holds its locks."""
         command = [binary("psql"), "-h", str(self.folder), "-U", "postgres", "-d", database, "-XqAt"]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -121,7 +121,7 @@ class Cluster:
 
     @contextmanager
     def frozen(self, database: str) -> Iterator[None]:
-        """Whoever serves the connections of a database does nothing during the block."""
+        """Suspend the server processes of a database's connections during the block."""
         serving = self.sql(f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}'").split()
         for pid in serving:
             os.kill(int(pid), signal.SIGSTOP)
@@ -132,19 +132,19 @@ class Cluster:
                 os.kill(int(pid), signal.SIGCONT)
 
     async def waiting(self, database: str, count: int = 1) -> None:
-        """Return once so many connections of a database wait for a lock. Raise TimeoutError."""
+        """Return once `count` connections of a database wait for a lock. Raise TimeoutError."""
         asked = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND wait_event_type = 'Lock'"
         async with asyncio.timeout(PATIENCE):
             while int(await asyncio.to_thread(self.sql, asked)) != count:
                 pass
 
     def create(self, database: str, template: str = "template0") -> str:
-        """Make a database and return its address."""
+        """Create a database and return its URL."""
         self.sql(f'CREATE DATABASE "{database}" OWNER blog TEMPLATE "{template}"')
         return self.url(database)
 
     def drop(self, database: str) -> None:
-        """Remove a database with whoever is still connected."""
+        """Remove a database and disconnect its clients."""
         self.sql(f'DROP DATABASE "{database}" WITH (FORCE)')
 
     @property
@@ -167,7 +167,7 @@ class Cluster:
 
 
 def binary(program: str) -> str:
-    """Where Debian keeps a program of PostgreSQL's: most are not on the PATH."""
+    """Return the path of a PostgreSQL program; Debian keeps most of them outside of PATH."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
     path = os.pathsep.join([*map(str, reversed(folders)), os.environ.get("PATH", os.defpath)])
     found = shutil.which(program, path=path)

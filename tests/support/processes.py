@@ -1,4 +1,4 @@
-"""Real servers for tests: started in a folder of their own, waited for, and gone when the test is."""
+"""Test -> real server processes in separate folders, which end with the test."""
 
 import json
 import os
@@ -18,14 +18,14 @@ from tests.support.client import Client
 ROOT = Path(__file__).resolve().parents[2]
 FACTORY = "quartblog.app:create_app()"
 
-# Seconds a server may take to start or to stop: a bound for one that hangs, far above what a loaded machine needs.
+# Seconds a server may take to start or stop, far above the need of a loaded machine.
 PATIENCE = 60.0
 
 T = TypeVar("T")
 
 
 def eventually(ask: Callable[[], T], *, patience: float = PATIENCE) -> T:
-    """Ask until the answer is true, and return it. Raise AssertionError after `patience` seconds."""
+    """Call `ask` until its answer is true, and return it. Raise AssertionError after `patience` seconds."""
     deadline = time.monotonic() + patience
     while not (answer := ask()):
         assert time.monotonic() < deadline, f"not within {patience:g} s"
@@ -34,7 +34,7 @@ def eventually(ask: Callable[[], T], *, patience: float = PATIENCE) -> T:
 
 
 class Server:
-    """One server process with its workers, in a process group of their own."""
+    """One server process with its workers, in a separate process group."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path, outputs: tuple[Path, Path]) -> None:
         self.process = process
@@ -44,57 +44,57 @@ class Server:
 
     @property
     def stdout(self) -> str:
-        """What it has printed so far."""
+        """The standard output so far."""
         return self._stdout.read_text("utf-8", "replace")
 
     @property
     def stderr(self) -> str:
-        """What it has complained about so far."""
+        """The standard error so far."""
         return self._stderr.read_text("utf-8", "replace")
 
     @property
     def log(self) -> str:
-        """Every log file there is, the oldest record first."""
+        """The content of all log files, the oldest record first."""
         kept = [path for path in (self.folder / "logs").glob("microblog.log*") if path.is_file()]
         return "".join(path.read_text("utf-8") for path in sorted(kept, key=_age, reverse=True))
 
     @property
     def workers(self) -> list[int]:
-        """The processes that answer, without the helper that multiprocessing keeps beside them."""
+        """The ids of the worker processes, without multiprocessing's resource tracker."""
         return [pid for pid, command in _children(self.process.pid) if "spawn_main" in command]
 
     def client(self, **headers: str) -> Client:
-        """A visitor who has not been here before."""
+        """Return a new visitor without cookies."""
         return Client(self.url, **headers)
 
     def wait_for_address(self) -> Self:
-        """Wait until it has printed where it is. Raise AssertionError, with the output, for one that ended."""
+        """Wait until the server prints its address. Raise AssertionError, with the output, if it ends."""
         self.url = eventually(self._printed_address)
         return self
 
     def wait_until(self, path: str) -> Self:
-        """Wait until a page is answered 200. Raise AssertionError, with the output, for a server that ended."""
+        """Wait until the server answers a page with 200. Raise AssertionError, with the output, if it ends."""
         eventually(lambda: self._answers(path))
         return self
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the parent alone."""
+        """Send a signal to the parent process only."""
         self.process.send_signal(number)
 
     def ended(self) -> int:
-        """Wait for its own end, workers included, and return the exit code."""
+        """Wait until parent and workers end, and return the exit code."""
         code = self.process.wait(PATIENCE)
         eventually(lambda: not self._any_left())
         return code
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end, wait, and return the exit code."""
+        """Send the signal, wait for the end, and return the exit code."""
         if self.process.poll() is None:
             self.send(number)
         return self.ended()
 
     def kill(self) -> None:
-        """End whatever is left of it, at once."""
+        """Kill the remaining processes of the group."""
         if self._any_left():
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -114,12 +114,12 @@ class Server:
             return False
 
     def _any_left(self) -> bool:
-        # Not killpg(…, 0): a process nobody has waited for yet counts there, and the parent of orphans takes its time.
+        # Not killpg(…, 0), which also finds zombies; init may be slow to reap orphans.
         return any(group == self.process.pid and state != "Z" for _, _, group, state in _processes())
 
 
 class Servers:
-    """Starts servers below one folder; on leaving, none of them is left, however the test ended."""
+    """Starts servers below one folder, and kills them at the end of the block."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -135,7 +135,7 @@ class Servers:
             server.kill()
 
     def site(self, name: str = "site", **sections: dict[str, object]) -> Path:
-        """Make a working directory with these settings in its config.toml, and return it."""
+        """Create a working directory with these settings in its config.toml, and return it."""
         folder = self.folder / name
         folder.mkdir()
         configure(folder, **sections)
@@ -144,19 +144,19 @@ class Servers:
     def quartblog(
         self, folder: Path, *options: str, workers: int = 2, until: str = "/readyz", within: Sequence[str] = ()
     ) -> Server:
-        """Start `quartblog run` on a free port, behind the words of `within`, and wait until `until` is answered."""
+        """Start `quartblog run` on a free port, wrapped in the command `within`, and wait for the page `until`."""
         command = [*within, *self.command("--port=0", f"--workers={workers}", *options)]
         return self.start(command, folder).wait_for_address().wait_until(until)
 
     @staticmethod
     def command(*options: str) -> list[str]:
-        """`quartblog run`, with the interpreter of the tests."""
+        """Return the command `quartblog run` with the interpreter of the tests."""
         return [sys.executable, "-m", "quartblog.cli", "run", *options]
 
     def hypercorn(self, folder: Path, *, workers: int = 2) -> Server:
-        """Start the server itself on a free port, as a service file would; wait for it with `wait_until`."""
+        """Start Hypercorn itself on a free port, as a service file would; wait for it with `wait_until`."""
         shutil.copy(ROOT / "hypercorn.toml", folder)
-        # Handed over open: a free port that is only looked up may be another test's a moment later.
+        # Pass the open socket: another test could take a port that was only looked up.
         with socket.create_server(("127.0.0.1", 0)) as bound:
             command = [sys.executable, "-m", "hypercorn", "--config", "hypercorn.toml", f"--workers={workers}"]
             command += ["--bind", f"fd://{bound.fileno()}", FACTORY]
@@ -167,9 +167,9 @@ class Servers:
     def start(
         self, command: Sequence[str], folder: Path, *, pass_fds: Sequence[int] = (), installed: bool = False
     ) -> Server:
-        """Start any command in a folder, with this checkout's code unless it is `installed`.
+        """Start any command in a folder, with this checkout's code unless `installed`.
 
-        Its output goes to files beside the folder, not into it.
+        The command writes its output to files beside the folder.
         """
         number = len(self._started)
         outputs = (self.folder / f"{folder.name}-{number}.stdout", self.folder / f"{folder.name}-{number}.stderr")
@@ -190,7 +190,7 @@ class Servers:
 
 
 def configure(folder: Path, **sections: dict[str, object]) -> None:
-    """Write config.toml. A JSON string, number, list and boolean is one in TOML too."""
+    """Write config.toml. JSON strings, numbers, lists and booleans are valid TOML."""
     lines: list[str] = []
     for section, values in sections.items():
         lines.append(f"[{section}]")
@@ -199,7 +199,7 @@ def configure(folder: Path, **sections: dict[str, object]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without what would change a setting, or the code."""
+    """Return the environment without the variables that change settings or the imported code."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -225,11 +225,11 @@ def _command(pid: int) -> str:
 
 
 def _processes() -> list[tuple[int, int, int, str]]:
-    """Every process of this machine as (pid, parent, group, state)."""
+    """Return every process of this machine as (pid, parent, group, state)."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            # The name in the brackets may hold spaces and brackets itself.
+            # The name in the brackets may contain spaces and brackets.
             state, parent, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
         except OSError:
             continue

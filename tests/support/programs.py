@@ -1,4 +1,4 @@
-"""Small Python programs in processes of their own: waited for, but not for ever, with whatever they started."""
+"""Python source -> a separate process, with a time limit for it and its children."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.support.processes import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Seconds until a program hangs: far above what any needs on a loaded machine.
+# Seconds after which a program counts as hanging, far above the need of a loaded machine.
 PATIENCE = 120.0
 
 
 def start(
     source: str, *arguments: object, folder: Path | None = None, path: Path = ROOT, forks: bool = False
 ) -> subprocess.Popen[str]:
-    """Start a Python that runs the source in a folder, with the packages of `path`; what it is warned of ends it.
+    """Start a Python that runs the source in a folder, with the packages of `path`. Warnings are errors in it.
 
-    One that forks is not measured: coverage.py has a lock of its own, and a child made while another thread holds it
-    waits for ever. Nor does the warning of Python 3.12 and later end it that a process with threads forks.
+    With `forks`, coverage.py does not measure it: a child that is forked while another thread holds coverage.py's lock
+    waits forever. The program then also ignores the warning of Python 3.12 about a fork in a process with threads.
     """
     kept = {name: value for name, value in os.environ.items() if not (forks and name.startswith("COVERAGE"))}
     fork_with_threads = ["-W", "ignore:This process:DeprecationWarning"] if forks else []
@@ -41,10 +41,10 @@ def start(
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Wait for its end; return the exit code and what it printed and complained about since it was last read.
+    """Wait for the end; return the exit code, and the unread standard output and error.
 
-    Raise AssertionError, with the same, when it hangs. Its children end with it then: they hold its output open, which
-    would be read for ever.
+    Raise AssertionError, with the output, if the program hangs. Its children are killed too, because they keep its
+    output open and reading it would never end.
     """
     try:
         printed, complained = process.communicate(timeout=PATIENCE)
@@ -55,14 +55,14 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def killed(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """End it and its children at once; return what it printed and complained about since it was last read."""
+    """Kill the program and its children; return the unread standard output and error."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     return process.communicate()
 
 
 def output(process: subprocess.Popen[str]) -> str:
-    """Wait for its end; return what it printed. Raise AssertionError when it fails or complains."""
+    """Wait for the end; return standard output. Raise AssertionError if it fails or writes to standard error."""
     code, printed, complained = ended(process)
     assert (code, complained) == (0, ""), f"it ended with {code}: {printed}{complained}"
     return printed

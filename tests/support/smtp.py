@@ -1,6 +1,6 @@
-"""A real SMTP server in a thread of the test: what it took can be read, and it can be as slow as the test wants.
+"""SMTP session -> a real mail server in a thread of the test -> the mails it received.
 
-`python -m tests.support.smtp 8025` prints what arrives on that port of this machine, until Ctrl-C.
+`python -m tests.support.smtp 8025` prints the mails that arrive on that port of this machine, until Ctrl-C.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ from types import TracebackType
 from typing import Any, Self
 
 with warnings.catch_warnings():
-    # aiosmtpd asks atpublic's old names for its exports; nothing of ours is imported here.
+    # aiosmtpd uses deprecated names of atpublic.
     warnings.simplefilter("ignore", DeprecationWarning)
     from aiosmtpd.smtp import SMTP
 
-# Seconds a mail may take to arrive: a bound for one that never comes.
+# Seconds a mail may take to arrive.
 PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail as the server took it."""
+    """One mail as the server accepted it."""
 
     recipients: tuple[str, ...]
     message: EmailMessage
     sender: str
-    """As the envelope has it."""
+    """The sender of the envelope."""
 
     @property
     def subject(self) -> str:
@@ -50,9 +50,9 @@ class Mail:
 
 
 class MailServer:
-    """Takes mail on a port of 127.0.0.1, a free one where 0 is given, while the block runs.
+    """Accepts mail on a port of 127.0.0.1 during the block; port 0 selects a free one.
 
-    `holding`: a mail that has come in whole is not acknowledged before `release()`, like a server that takes long.
+    `holding`: the server acknowledges a complete mail only after `release()`, like a slow server.
     """
 
     def __init__(self, port: int = 0, *, holding: bool = False) -> None:
@@ -80,34 +80,34 @@ class MailServer:
 
     @property
     def mails(self) -> list[Mail]:
-        """What has been acknowledged so far."""
+        """The mails acknowledged so far."""
         with self._changed:
             return list(self._mails)
 
     @property
     def settings(self) -> dict[str, object]:
-        """The [mail] section that leads here."""
+        """The [mail] section for this server."""
         return {"server": "127.0.0.1", "port": self.port, "admins": ["ada@example.org", "grace@example.org"]}
 
     def wait_for(self, count: int, *, patience: float | None = PATIENCE) -> list[Mail]:
-        """Wait until so many mails have been taken; return all there are."""
+        """Wait until the server has accepted `count` mails; return all of them."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self._mails) >= count, patience), f"{len(self._mails)} mails"
             return list(self._mails)
 
     def wait_until_held(self) -> None:
-        """Wait until a sender waits for the acknowledgement of its mail."""
+        """Wait until a sender waits for an acknowledgement."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._held > 0, PATIENCE), "no mail came in"
 
     def release(self) -> None:
-        """Acknowledge what is held, and what comes from now on."""
+        """Acknowledge the held mails, and all later ones at once."""
         with self._changed:
             self._holding = False
             self._changed.notify_all()
 
     async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
-        """Called by aiosmtpd with a complete mail."""
+        """Accept a complete mail; aiosmtpd calls this."""
         message = message_from_bytes(envelope.content, policy=default)
         await asyncio.to_thread(self._take, Mail(tuple(envelope.rcpt_tos), message, envelope.mail_from))
         return "250 taken"
@@ -138,23 +138,23 @@ class MailServer:
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """A port that takes connections and never says a word."""
+    """Give a port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
         yield listening.getsockname()[1]
 
 
 @contextmanager
 def dead_server() -> Iterator[int]:
-    """A port that refuses connections, and that nobody else can get meanwhile."""
+    """Give a port that refuses connections and that no other program can take."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
 
 
 def print_mails(port: int) -> None:
-    """Print each mail as a reader would see it."""
+    """Print each mail as it arrives."""
     with MailServer(port) as server:
-        print(f"Mail for 127.0.0.1:{server.port} is shown here (Ctrl-C ends it)", flush=True)
+        print(f"Printing the mail for 127.0.0.1:{server.port} (Ctrl-C stops)", flush=True)
         for count in itertools.count(1):
             mail = server.wait_for(count, patience=None)[count - 1]
             print(f"\nTo: {', '.join(mail.recipients)}\nSubject: {mail.subject}\n\n{mail.text}", flush=True)
