@@ -33,7 +33,9 @@ async def test_a_page_is_for_everybody_or_sends_to_sign_in(app: Quart, visitor: 
                 continue
             form = None if method in SAFE_METHODS else {"csrf_token": token}
             answer = await visitor.send(method, rule.rule, form=form)
-            assert answer.status == 302, f"{method} {rule} answers an anonymous visitor"
+            assert answer.status == 302, (
+                f"{method} {rule} is for everybody: add it to FOR_EVERYBODY or require a sign-in"
+            )
             assert answer.location.startswith("/login")
             asked.append((rule.rule, method))
 

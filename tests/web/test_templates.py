@@ -149,6 +149,15 @@ PAGES: dict[str, tuple[str, dict[str, Any]]] = {
 # Every page
 
 
+def test_every_page_is_among_those_looked_at() -> None:
+    folder = PACKAGE / "templates"
+    sources = {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in folder.rglob("*.html")}
+    frames = {name for source in sources.values() for name in re.findall(r'{% extends "(.*?)" %}', source)}
+    pages = {name for name, source in sources.items() if "{% extends" in source} - frames
+
+    assert pages == {template for template, _context in PAGES.values()}, "add it to PAGES"
+
+
 @pytest.mark.parametrize(("template", "context"), PAGES.values(), ids=PAGES)
 async def test_a_page_needs_no_script_no_inline_style_and_no_other_host(
     render: Render, template: str, context: dict[str, Any]
