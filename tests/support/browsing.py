@@ -82,7 +82,7 @@ class Visitor:
     async def send(
         self, method: str, path: str, *, form: dict[str, str] | None = None, headers: dict[str, str] | None = None
     ) -> Page:
-        """Send a request without a CSRF token of its own."""
+        """Send a request; unlike `submit`, add no CSRF token."""
         sent = Headers({**self.headers, **{key.replace("_", "-"): value for key, value in (headers or {}).items()}})
         response = await self.client.open(path, method=method, form=form, headers=sent)  # type: ignore[call-arg]
         return Page(response.status_code, response.headers, await response.get_data(as_text=True))

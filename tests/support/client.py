@@ -46,7 +46,7 @@ class Client:
         headers: dict[str, str] | None = None,
         patience: float = PATIENCE,
     ) -> Page:
-        """Send a request without a CSRF token of its own."""
+        """Send a request; unlike `submit`, add no CSRF token."""
         body = urllib.parse.urlencode(form).encode() if form is not None else None
         sent = self.headers | {name.replace("_", "-"): text for name, text in (headers or {}).items()}
         request = Request(self.url + path, data=body, headers=sent, method=method)
