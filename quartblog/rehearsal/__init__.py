@@ -1,1 +1,1 @@
-"""The real pipeline against a private mail server: what a storm of failures would do here."""
+"""Settings -> an error storm through the real pipeline and a private mail server -> a report with advice."""

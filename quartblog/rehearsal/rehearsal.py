@@ -1,6 +1,7 @@
-"""A storm of failures -> the real pipeline in a folder of its own -> what it did with them.
+"""Plan of an error storm -> the real pipeline in a temporary folder -> measured results.
 
-Nothing real is touched: files and outbox are temporary, the mail server is a private one of this machine.
+The rehearsal does not touch the site: log file and outbox are temporary, and its private mail server runs on this
+machine.
 """
 
 from __future__ import annotations
@@ -31,37 +32,37 @@ if TYPE_CHECKING:
     from quartblog.rehearsal.server import Taken
 
 PROBES = 20
-"""Times a second that somebody looks how long the way to the file and the outbox is."""
+"""Measurements per second of the time until a record is in file and outbox."""
 AT_ONCE = 256
-"""Looks that may wait at a time, while the way is long."""
+"""The most measurements that wait at the same time."""
 PATIENCE = 5.0
-"""Seconds to wait for mail after the storm, besides what the plan makes likely."""
+"""Seconds to wait for mail after the storm, in addition to the delays of the plan."""
 NEXT_DIGEST = 10.0
-"""Seconds after the storm that the next digest is waited for at most, whatever batch_seconds says."""
+"""The most seconds to wait for the next digest after the storm, even if batch_seconds is longer."""
 DRAINING = 60.0
 """Seconds the queue may take to empty after the storm."""
 MANY = 10_000
-"""Groups and mails that are looked at."""
+"""The most groups and mails that the report counts."""
 
 _COUNTED = re.compile(r"\b(\d+) errors?\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The configuration that is rehearsed."""
+    """The options under rehearsal."""
 
     queue: QueueOptions
     file: FileOptions
     mail: MailOptions
-    """Only its texts and its timeout count: the server is the rehearsal's own."""
+    """The rehearsal uses only its texts and timeout, and its own mail server."""
     mailing: MailingOptions
-    """Without its routes: nobody else is to be told."""
+    """The rehearsal ignores its routes, so that no mail goes to their recipients."""
 
 
 def rehearse(stage: Stage, plan: Plan) -> Rehearsed:
-    """Let the plan happen to the configuration, and tell what came of it; takes about plan.seconds, at times longer.
+    """Run the plan's storm against the options and return the results, after plan.seconds or a little more.
 
-    Adds a handler to the root logger meanwhile, so it belongs into a process of its own.
+    The rehearsal adds a handler to the root logger, so run it in a separate process. Raise OSError.
     """
     with (
         tempfile.TemporaryDirectory(prefix="rehearsal-") as folder,
@@ -75,7 +76,7 @@ def rehearse(stage: Stage, plan: Plan) -> Rehearsed:
 
 
 def _inside(stage: Stage, folder: Path, port: int) -> Stage:
-    """The same configuration where it harms nobody."""
+    """Return the options with a temporary folder and the private mail server."""
     return replace(
         stage,
         file=replace(stage.file, path=folder / stage.file.path.name),
@@ -99,7 +100,7 @@ class _Rehearsal:
         self._depths = Peaks(TICK)
 
     def run(self) -> Rehearsed:
-        self._outbox.earliest_try()  # Makes the file: a site that runs has it already.
+        self._outbox.earliest_try()  # Creates the file, which a running site has already.
         self._delivery.start()
         try:
             self._server.open()
@@ -121,11 +122,11 @@ class _Rehearsal:
         self._depths.note(at, self._within_the_queue(self._delivery.figures()["depth"]))
 
     def _within_the_queue(self, depth: int) -> int:
-        # The marks of those who wait for a drain are in the queue as well.
+        # The queue also holds the markers of waiting drain() calls.
         return min(depth, self._stage.queue.size)
 
     def _wait_for_mail(self) -> None:
-        """Until every kind was told of and no mail waits, for as long as the plan makes likely."""
+        """Wait until a mail has reported every kind and no mail waits, for as long as the plan's delays allow."""
         plan, mailing = self._plan, self._stage.mailing
         patience = PATIENCE + min(mailing.batch_seconds, NEXT_DIGEST) + 3 * plan.smtp_delay
         if plan.smtp_down:
@@ -142,7 +143,7 @@ class _Rehearsal:
         return any(group.reported == 0 for group in self._outbox.unreported(samples=0))
 
     def _tell_the_rest(self) -> None:
-        """Send what would leave when the window ends."""
+        """Send the digests that would leave at the end of the window."""
         asyncio.run(send_due(self._outbox, self._stage.mail, self._stage.mailing, everything=True))
 
     def _report(self, figures: Mapping[str, Any], drained: float | None, in_time: list[Taken]) -> Rehearsed:
@@ -175,7 +176,7 @@ class _Rehearsal:
 
 @contextlib.contextmanager
 def _probing(delivery: Delivery, ways: list[float]) -> Iterator[None]:
-    """Measure the way to the file and the outbox at even times, however long it is at the moment."""
+    """Measure at even intervals how long a record takes to file and outbox, and append the seconds to `ways`."""
     over = threading.Event()
 
     def probe() -> None:
@@ -199,7 +200,7 @@ def _probing(delivery: Delivery, ways: list[float]) -> Iterator[None]:
 
 
 def _parsed(mail: Taken) -> tuple[str, str]:
-    """Subject and text, decoded."""
+    """Return subject and text, decoded."""
     message = email.message_from_bytes(mail.data, policy=email.policy.default)
     body = message.get_body(("plain",))
     return str(message["Subject"]), "" if body is None else str(body.get_content())
@@ -211,7 +212,7 @@ def _counted(mail: Taken) -> int:
 
 
 def _ways_to_mail(mails: list[Taken], first_seen: Mapping[int, float]) -> list[float]:
-    """For each kind of failure that was mailed: seconds from its first failure to the mail that told of it."""
+    """Return, for each mailed kind of failure, the seconds from its first failure to the first mail that reports it."""
     told: dict[int, float] = {}
     for mail in mails:
         for kind in kinds_in(_parsed(mail)[1]):

@@ -1,4 +1,4 @@
-"""What a rehearsal was to do, what came of it, and which setting was too small for it."""
+"""Results of a rehearsal -> figures, and better values for the settings that were too small."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from quartblog.delivery import MailingOptions, MailOptions, QueueOptions
 
 AT_RISK = 0.1
-"""Seconds after which an accepted record is safe from a kill -9: in the file, and in the outbox if it is an error."""
+"""Seconds until kill -9 no longer loses an accepted record: it is in the file, and an error is in the outbox."""
 LARGEST_QUEUE = 1_000_000
-"""Records; a longer queue takes more memory than the site."""
+"""Records. A longer queue would need more memory than the site."""
 COMFORT = 0.5
-"""Share of the queue that such a storm may fill without a suggestion."""
+"""The share of the queue that a storm may fill before the report suggests a longer queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +26,23 @@ class Plan:
     rate: float
     """Failing requests a second; each logs an INFO line and an ERROR."""
     distinct: int = 1
-    """Kinds of failure."""
+    """The number of different failures."""
     seconds: float = 5.0
     smtp_delay: float = 0.0
     """Seconds the mail server takes to acknowledge a mail."""
     smtp_down: float = 0.0
-    """Seconds from the start during which the mail server refuses connections."""
+    """Seconds from the start in which the mail server refuses connections."""
 
 
 class Percentiles(NamedTuple):
-    """Of some durations, in seconds."""
+    """Median and 99th percentile of durations, in seconds."""
 
     median: float
     p99: float
 
     @classmethod
     def of(cls, durations: Sequence[float]) -> Self | None:
-        """None without any."""
+        """Compute both; return None for no durations."""
         if not durations:
             return None
         ordered = sorted(durations)
@@ -50,16 +50,16 @@ class Percentiles(NamedTuple):
 
 
 class Peaks:
-    """A number over time, as the highest of each slice."""
+    """The peaks of a number over time, one for each slice of time."""
 
     def __init__(self, slice_seconds: float) -> None:
-        """A slice begins with its first number."""
+        """A slice starts with its first number and lasts `slice_seconds`."""
         self.samples: list[tuple[float, int]] = []
         """(seconds, number), in order."""
         self._slice = slice_seconds
 
     def note(self, at: float, number: int) -> None:
-        """Take a number in; `at` never goes back."""
+        """Add a number; `at`, in seconds, must not decrease."""
         if self.samples and at - self.samples[-1][0] < self._slice:
             at, before = self.samples.pop()
             number = max(before, number)
@@ -68,65 +68,66 @@ class Peaks:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """What came of it."""
+    """The results of a rehearsal."""
 
     plan: Plan
     lasted: float
     """Seconds of the storm."""
     drained: float | None
-    """Seconds from its beginning until the queue was empty again; None where that took too long."""
+    """Seconds from the start of the storm until the queue was empty; None if it never was."""
     offered: Mapping[str, int]
-    """Records by the name of their level."""
+    """Logged records by level name."""
     refused: Mapping[str, int]
+    """Records that the full queue refused, by level name."""
     size: int
-    """Records the queue holds."""
+    """The capacity of the queue in records."""
     high_water: int
-    """The most that waited."""
+    """The most records that waited in the queue."""
     depths: tuple[tuple[float, int], ...]
-    """How many waited at which second."""
+    """(seconds, records that waited in the queue)."""
     call: Percentiles | None
-    """Seconds of one call that logs an exception, in the event loop."""
+    """Seconds that one call to log an exception takes in the event loop."""
     to_file: Percentiles | None
     """Seconds from such a call until file and outbox have the record."""
     to_mail: Percentiles | None
-    """Seconds from the first failure of a kind to the mail that tells of it."""
+    """Seconds from the first failure of a kind to the mail that reports it."""
     told: int
-    """Kinds that a mail told of in time; the others waited for the next digest when it ended."""
+    """Kinds that a mail reported in time; the others waited for the next digest at the end."""
     grouped: int
-    """Errors the outbox has counted."""
+    """Errors that the outbox counted."""
     mails: int
-    """Mails the server took."""
+    """Mails that the server accepted."""
     counted: int
-    """Errors they tell of."""
+    """Errors that these mails report."""
     held: int
-    """Errors no mail tells of, because of mails_per_hour."""
+    """Errors that no mail reports, because of mails_per_hour."""
     waiting: int
-    """Mails that were still waiting at the end."""
+    """Mails that still waited at the end."""
     dead: int
-    """Mails that were given up."""
+    """Dead mails."""
     tries: int
     """Sessions with the mail server."""
 
     @property
     def accepted(self) -> dict[str, int]:
-        """Records by the name of their level."""
+        """Accepted records by level name."""
         return {level: number - self.refused.get(level, 0) for level, number in self.offered.items()}
 
     @property
     def failures_per_second(self) -> float:
-        """What the machine really offered."""
+        """The rate of failures that this machine reached."""
         failures = self.offered.get("ERROR", 0)
-        # The storm lasted to its last failure, which has a share of the time behind it as well.
+        # `lasted` ends at the last failure, so the quotient would exceed the planned rate.
         return min(self.plan.rate, failures / self.lasted) if self.lasted else 0.0
 
     @property
     def written_per_second(self) -> float:
-        """Records that left the queue, while it was not empty."""
+        """Records that left the queue per second, until it was empty."""
         return sum(self.accepted.values()) / self.drained if self.drained else 0.0
 
     @property
     def at_risk(self) -> int:
-        """Records that were accepted within AT_RISK seconds, or within the way to the file where that was longer."""
+        """Records accepted within AT_RISK seconds, or within the time to the file if that was longer."""
         seconds = max(AT_RISK, self.to_file.p99 if self.to_file else 0.0)
         accepted = sum(self.accepted.values())
         return min(accepted, math.ceil(accepted / self.lasted * seconds)) if self.lasted else 0
@@ -144,40 +145,40 @@ class Suggestion(NamedTuple):
 def suggestions(
     rehearsed: Rehearsed, queue: QueueOptions, mail: MailOptions, mailing: MailingOptions
 ) -> Iterator[Suggestion]:
-    """What was too small for this storm."""
+    """Yield a better value for each setting that was too small for this storm."""
     plan = rehearsed.plan
     refused = sum(rehearsed.refused.values())
-    # What would have waited, had there been room, with a quarter to spare.
+    # The records that would have waited in a longer queue, plus a quarter.
     wanted = (rehearsed.high_water + refused) * 1.25
     if refused:
-        why = f"records that a full queue refused: {refused:,}"
+        why = f"the full queue refused {refused:,} records"
         if _is_outrun(rehearsed):
             why += (
-                f"; {rehearsed.written_per_second:.0f} records/s are written at most,"
-                f" so this is enough for {plan.seconds:g} s of such a storm and for no longer"
+                f"; the listener writes at most {rehearsed.written_per_second:.0f} records/s,"
+                f" so this is enough for {plan.seconds:g} s of such a storm but not for more"
             )
         yield Suggestion("delivery", "queue_size", _queue_size(wanted / (1 - queue.reserve)), why)
     elif rehearsed.high_water > COMFORT * queue.size:
         share = rehearsed.high_water / queue.size
-        why = f"{share:.0%} of the queue were in use: one twice as long would be refused"
+        why = f"the storm filled {share:.0%} of the queue: it would refuse records of a storm twice as long"
         yield Suggestion("delivery", "queue_size", _queue_size(wanted * 2), why)
     if rehearsed.held:
-        why = f"errors that no mail reports because of this cap: {rehearsed.held:,}"
+        why = f"because of this cap no mail reports {rehearsed.held:,} errors"
         needed = plan.seconds / mailing.batch_seconds if mailing.batch_seconds else rehearsed.mails
         yield Suggestion("delivery", "mails_per_hour", _rounded_up(max(needed, mailing.mails_per_hour) + 1), why)
     if plan.smtp_delay >= mail.timeout:
-        why = f"the server takes {plan.smtp_delay:g} s for a mail, every session was cut off at {mail.timeout:g} s"
+        why = f"the server takes {plan.smtp_delay:g} s for a mail, and every session timed out after {mail.timeout:g} s"
         yield Suggestion("mail", "timeout", math.ceil(plan.smtp_delay * 2), why)
     elif plan.smtp_delay > mailing.batch_seconds:
-        why = f"the server takes {plan.smtp_delay:g} s for a mail: digests would queue up before it"
+        why = f"the server takes {plan.smtp_delay:g} s for a mail, so digests would form a backlog"
         yield Suggestion("delivery", "batch_seconds", math.ceil(plan.smtp_delay * 2), why)
     if rehearsed.dead and plan.smtp_down > mailing.retry_for:
-        why = f"the server was away for {plan.smtp_down:g} s, and mails were given up meanwhile"
+        why = f"the server was unreachable for {plan.smtp_down:g} s, and mails became dead meanwhile"
         yield Suggestion("delivery", "retry_for", math.ceil(plan.smtp_down * 10), why)
 
 
 def _is_outrun(rehearsed: Rehearsed) -> bool:
-    """Whether records come faster than they are written, so that no queue is long enough."""
+    """Whether records arrive faster than the listener writes them, so that no queue is long enough."""
     return rehearsed.written_per_second * rehearsed.lasted < 0.95 * sum(rehearsed.offered.values())
 
 
@@ -186,6 +187,6 @@ def _queue_size(records: float) -> int:
 
 
 def _rounded_up(number: float) -> int:
-    """To the next 1, 2 or 5 with noughts."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     power = 10 ** math.floor(math.log10(max(number, 1)))
     return next(int(step * power) for step in (1, 2, 5, 10) if step * power >= number)

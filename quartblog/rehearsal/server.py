@@ -1,4 +1,4 @@
-"""A private mail server for rehearsals: takes every mail on a free port of this machine, late if it is told to."""
+"""SMTP session on a free port of this machine -> a list of accepted mails, with delays if the plan asks for them."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ if TYPE_CHECKING:
     Sleep = Callable[[float], Awaitable[None]]
 
 MAIL_LIMIT = 16 * 1024 * 1024
-"""Bytes of one mail, far more than a digest can have."""
+"""Bytes of one mail, far more than a digest."""
 
 
 class Taken(NamedTuple):
-    """One mail, as it came."""
+    """One accepted mail."""
 
     at: float
-    """Epoch second at which it was acknowledged."""
+    """Epoch seconds of the acknowledgement."""
     data: bytes
 
 
 class RehearsalServer:
-    """Runs in a thread of its own while the block does, and speaks just enough SMTP: no TLS, no sign-in."""
+    """Runs in a separate thread during the block; it speaks minimal SMTP without TLS and authentication."""
 
     def __init__(self, *, delay: float = 0.0, down: float = 0.0, sleep: Sleep = asyncio.sleep) -> None:
-        """Seconds it takes to acknowledge a mail, and seconds from `open` on during which it refuses connections."""
+        """`delay`: seconds before each acknowledgement. `down`: seconds after `open` without connections."""
         self._delay = delay
         self._down = down
         self._sleep = sleep
         self._taken: list[Taken] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="rehearsal-mail-server", daemon=True)
-        # Bound before it listens: nobody else gets the port, and who connects is refused.
+        # Bound without listening: no other program gets the port, and the system refuses connections.
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
 
     def taken(self) -> list[Taken]:
-        """What was acknowledged so far, in that order."""
+        """Return the mails acknowledged so far, in order."""
         return list(self._taken)
 
     def open(self) -> None:
-        """Take connections from now on, or once the time is over during which it is down."""
+        """Accept connections from now on, or after `down` seconds."""
         listening = threading.Event()
         serving = asyncio.run_coroutine_threadsafe(self._serve(listening), self._loop)
         serving.add_done_callback(lambda _: listening.set())
@@ -54,12 +54,12 @@ class RehearsalServer:
             listening.wait()
 
     def __enter__(self) -> Self:
-        """Start the thread; whoever connects is refused until `open`."""
+        """Start the thread; the server refuses connections until `open`."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Hang up on everybody."""
+        """Close every connection."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._socket.close()
@@ -93,7 +93,7 @@ class RehearsalServer:
                 if command == b"QUIT":
                     return
         except (OSError, EOFError):
-            pass  # Whoever sends hung up.
+            pass  # The client closed the connection.
         finally:
             writer.close()
 

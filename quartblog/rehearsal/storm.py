@@ -1,4 +1,4 @@
-"""Failing requests in an event loop, at an even rate: each logs a line and then its exception, as in a web server."""
+"""Plan -> failing requests in an event loop at an even rate; each logs an INFO record and then its exception."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ logger = logging.getLogger("rehearsal")
 
 
 class Storm:
-    """What was logged, and what that cost whoever logged it."""
+    """Logs the planned failures, and measures the cost of each logging call."""
 
     def __init__(
         self, plan: Plan, *, clock: Callable[[], float] = time.perf_counter, sleep: Sleep = asyncio.sleep
     ) -> None:
-        """`clock` gives seconds, `sleep` lets them pass."""
+        """`clock` returns seconds; `sleep` waits for seconds."""
         self.offered: Counter[str] = Counter()
-        """Records by the name of their level."""
+        """Logged records by level name."""
         self.costs: list[float] = []
-        """Seconds each call took that logged an exception."""
+        """Seconds of each call that logged an exception."""
         self.first_seen: dict[int, float] = {}
-        """Epoch second of the first failure of each kind."""
+        """Kind -> epoch seconds of its first failure."""
         self.lasted = 0.0
         """Seconds from the first failure to the last."""
         self._plan = plan
@@ -49,17 +49,17 @@ class Storm:
         self._kinds = [type(f"Rehearsed{number}", (RuntimeError,), {}) for number in range(plan.distinct)]
 
     async def rage(self, after_burst: Callable[[float], None]) -> None:
-        """Fail at the planned rate for the planned time; what the machine cannot do in time is left out.
+        """Fail at the planned rate for the planned time; skip failures for which this machine is too slow.
 
-        A burst ends it as one began it, also where the machine stood still in between. `after_burst` is called with
-        the seconds since the beginning.
+        The last burst comes at the end of the planned time, even if the machine paused before. After each burst call
+        `after_burst` with the seconds since the start.
         """
         begun = self._clock()
         failed, now = 0, 0.0
         while now < self._plan.seconds:
             now = min(self._clock() - begun, self._plan.seconds)
             due = min(int(now * self._plan.rate) + 1, math.ceil(self._plan.seconds * self._plan.rate))
-            # Bounded, so that a rate beyond this machine still lets the loop turn.
+            # Bounded, so that the event loop still runs if the rate exceeds this machine's speed.
             for _ in range(min(due - failed, int(self._plan.rate * TICK * 2) + 1)):
                 self._fail(failed % self._plan.distinct)
                 failed += 1
@@ -89,12 +89,12 @@ class Storm:
 
 
 def kinds_in(text: str) -> set[int]:
-    """The kinds of failure a mail tells of."""
+    """Return the kinds of failure that a mail reports."""
     return {int(number) for number in _KIND.findall(text)}
 
 
 def _descend(kind: type[Exception], number: int, frames: int) -> None:
-    """Raise below so many frames, an odd number, of two functions in turn: a traceback folds what repeats."""
+    """Raise below `frames` frames, an odd number. Two functions alternate, because tracebacks fold repeated frames."""
     if frames <= 1:
         raise kind(f"rehearsed failure {number}")
     _descend_further(kind, number, frames - 1)
