@@ -14,22 +14,63 @@ Where to look:
     uncaught    exceptions that reach no logger                mail/       digests, the leader, SMTP
     forks       a child's own delivery                         rehearsal/  a storm on the real pipeline, on purpose
 
-Works in any asyncio program, or in none. It needs the libraries aiosmtplib and concurrent-log-handler; where the
-folder stands beside your program, import it by its own name, `delivery`:
+Works in any asyncio program, or in none. It needs the libraries aiosmtplib and concurrent-log-handler. Copy the
+folder beside your program, and import it by its own name. A FastAPI application, whole:
 
-    import asyncio, logging
+    from contextlib import asynccontextmanager
     from pathlib import Path
-    from quartblog.delivery import Delivery, FileOptions, MailOptions
 
-    async def main() -> None:
-        mail = MailOptions(server="localhost", sender="site@example.org", admins=("ada@example.org",), site="Site")
-        with Delivery(file=FileOptions(path=Path("logs/site.log")), mail=mail):
-            try:
-                1 / 0
-            except ZeroDivisionError:
-                logging.getLogger("site").exception("the division failed")
+    import uvicorn
+    from delivery import Delivery, ErrorScope, FileOptions, MailOptions, OutboxOptions
+    from fastapi import FastAPI, Request
+    from fastapi.responses import HTMLResponse
 
-    asyncio.run(main())
+    FILE = FileOptions(path=Path("logs/shop.log"))
+    OUTBOX = OutboxOptions(path=Path("logs/outbox.sqlite3"))
+    MAIL = MailOptions(
+        server="localhost",
+        sender="shop@example.org",
+        admins=("ada@example.org",),
+        site="Shop",
+        command=f"python -m delivery --outbox {OUTBOX.path}",
+    )
+
+
+    @asynccontextmanager
+    async def lifespan(api):
+        with Delivery(file=FILE, outbox=OUTBOX, mail=MAIL):
+            yield
+
+
+    api = FastAPI(lifespan=lifespan)
+
+
+    @api.exception_handler(Exception)
+    async def failed(request: Request, error: Exception):
+        return HTMLResponse(f"<p>Sorry. The error id is {request.state.error_id}.</p>", 500)
+
+
+    @api.get("/orders/{number}")
+    async def order(number: str):
+        raise LookupError(f"There is no order {number}")
+
+
+    # Around everything: Starlette runs `failed` outside of all middleware that is added to the application.
+    app = ErrorScope(api)
+
+    if __name__ == "__main__":
+        # With log_config=None uvicorn's records reach the root logger, and with it the delivery.
+        uvicorn.run(app, port=8000, log_config=None)
+
+`ErrorScope` opens a scope for each request, in Starlette, FastAPI and Quart; a job opens its own with `scope()`.
+Three limits to know:
+
+- A handler that is on the root logger already, such as that of `logging.basicConfig()`, keeps running on the thread
+  that logs, and it shows what the log file redacts.
+- A logger with `propagate = False` reaches nothing here. In its own configuration uvicorn makes two: start it with
+  `log_config=None`, or set `logging.getLogger(name).propagate = True` for `uvicorn` and `uvicorn.access`.
+- Only e-mail addresses are redacted by themselves. `ErrorScope` adds what a visitor sent, but for bodies;
+  `current_scope().hide(lambda: values)` adds the rest.
 """
 
 from .asgi import ErrorScope, sent_values, worth_hiding
