@@ -1,0 +1,84 @@
+"""README and docs/: links lead somewhere, and commands, settings and programs in them are the real ones."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from quartblog.cli import main
+from quartblog.settings.sources import known_keys
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = [document.name for document in DOCUMENTS]
+
+
+def anchors(document: Path) -> set[str]:
+    """The names of the document's headings, as a code host makes them."""
+    text = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(group: click.Group, name: str = "quartblog") -> Iterator[str]:
+    """Every command that can be typed."""
+    for word, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name} {word}")
+        else:
+            yield f"{name} {word}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
+def test_every_link_leads_to_a_file_and_a_heading(document: Path) -> None:
+    lost = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            lost.append(target)
+
+    assert lost == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
+def test_every_command_that_is_typed_exists(document: Path) -> None:
+    known = set(commands(main))
+    blocks = re.findall(r"^```sh\n(.*?)^```", document.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    typed = re.findall(r"\bquartblog((?: --config \S+)?(?: [a-z][a-z-]*)+)", "\n".join(blocks))
+    words = [re.sub(r" --config \S+", "", line).split() for line in typed]
+
+    assert [line for line in words if not {f"quartblog {' '.join(line[:n])}" for n in (1, 2)} & known] == []
+
+
+def test_every_command_is_in_the_operators_table() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text("utf-8").partition("## Commands and exit codes")[2]
+    first_cells = re.findall(r"^\| (`quartblog .*?) \|", text, re.MULTILINE)
+    rows = [re.findall("`([^`]+)`", cell) for cell in first_cells]
+    listed = {first for first, *_ in rows} | {
+        f"{first.rpartition(' ')[0]} {other}" for first, *others in rows for other in others
+    }
+
+    assert listed == set(commands(main))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
+def test_every_setting_in_an_example_exists(document: Path) -> None:
+    blocks = re.findall(r"^```toml\n(.*?)^```", document.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    written = []
+    for section, keys in re.findall(r"^\[(\w+)\]\n((?:\w+ = .*\n?)+)", "\n".join(blocks), re.MULTILINE):
+        written += [(section, key) for key in re.findall(r"^(\w+) = ", keys, re.MULTILINE)]
+
+    assert [key for key in written if key not in known_keys()] == []
+
+
+def test_every_file_that_developers_are_led_to_exists() -> None:
+    text = (ROOT / "docs" / "development.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:quartblog|tests|alembic|docs)/[\w./]+|\.ci/\w+)`", text))
+    to_be_written = {"tests/posts/test_about.py", "quartblog/templates/about.html"}
+
+    assert {name for name in named if not (ROOT / name).exists()} == to_be_written
