@@ -82,3 +82,10 @@ def test_every_file_that_developers_are_led_to_exists() -> None:
     to_be_written = {"tests/posts/test_about.py", "quartblog/templates/about.html"}
 
     assert {name for name in named if not (ROOT / name).exists()} == to_be_written
+
+
+@pytest.mark.parametrize(("document", "program"), [("README.md", "shop.py"), ("docs/delivery.md", "worker.py")])
+def test_a_program_in_a_document_is_the_one_that_is_tested(document: str, program: str) -> None:
+    source = (ROOT / "tests" / "examples" / program).read_text("utf-8").partition('"""\n\n')[2]
+
+    assert f"```python\n{source}```\n" in (ROOT / document).read_text("utf-8")
