@@ -10,6 +10,9 @@ from typing import Literal
 _ONE = r"[^\s<>@,;:\"]+@[^\s<>@,;:\"]+"
 _ADDRESS = re.compile(rf'(?:"?(?P<name>[^<>"]*?)"?\s*<(?P<inside>{_ONE})>|(?P<bare>{_ONE}))')
 
+_AROUND = tuple(__package__.split(".")[:-1][:1])
+"""The top-level package this folder is a part of, if any."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueOptions:
@@ -29,6 +32,11 @@ class QueueOptions:
     """Earlier records of the same piece of work that ride along with its error; 0 for none."""
     redact: bool = True
     """Whether what a visitor sent, and e-mail addresses, are taken out of every text."""
+    own_packages: tuple[str, ...] = _AROUND
+    """Packages in site-packages that are the program's own, by import name. Errors are grouped by their frames, and
+    show their lines; of other installed packages only file and function count. By default the package this folder is
+    inside of. Code outside site-packages and the standard library is always own. Errors in packages that are added or
+    removed here make new groups."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a size below 1 or a reserve outside of 0 to 1."""

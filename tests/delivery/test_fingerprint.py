@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -12,16 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.grouping import fingerprint as module
-from quartblog.delivery.grouping.fingerprint import (
-    IdentityCache,
-    fingerprint,
-    identify,
-    is_own,
-    normalised,
-    relative_path,
-)
-from quartblog.delivery.text.exceptions import snapshot_of
+from quartblog.delivery.grouping.fingerprint import VERSION, Identifier, Identity, identity_of, message_pattern
 from tests.support import programs
 
 if TYPE_CHECKING:
@@ -53,8 +45,16 @@ def failed(work: Callable[[], object]) -> logging.LogRecord:
     raise AssertionError("it did not fail")
 
 
+def identified(work: Callable[[], object]) -> Identity:
+    return identity_of(failed(work))
+
+
 def digits(work: Callable[[], object]) -> str:
-    return fingerprint(failed(work))[0]
+    return identified(work).fingerprint
+
+
+def fingerprint(record: logging.LogRecord) -> str:
+    return identity_of(record).fingerprint
 
 
 def said(message: str, logger: str = "app", **attributes: Any) -> logging.LogRecord:
@@ -176,16 +176,112 @@ def test_causes_in_a_circle_end() -> None:
     error.__cause__, other.__cause__ = other, error
 
     assert fingerprint(record) == fingerprint(record)
-    assert fingerprint(record)[0] != digits(function(OWN, "raise ValueError"))
+    assert fingerprint(record) != digits(function(OWN, "raise ValueError"))
 
 
-def test_a_group_counts_by_the_types_of_its_members() -> None:
-    def group(*members: BaseException) -> str:
-        return digits(partial(function(OWN, "raise BaseExceptionGroup('', arguments)"), *members))
+def group(*members: BaseException) -> Identity:
+    """Of a group that one own line raises."""
+    return identified(partial(function(OWN, "raise BaseExceptionGroup('several', arguments)"), *members))
 
-    assert group(KeyError(1), OSError(2)) == group(OSError(), KeyError(), KeyError())
-    assert group(KeyError()) != group(OSError())
-    assert group(ExceptionGroup("", [KeyError()])) != group(ExceptionGroup("", [OSError()]))
+
+def raised(name: str, raising: str = "raise ValueError", **names: Any) -> Exception:
+    """An exception as a task has it that runs this function."""
+    _, error, trace = failed(function(OWN, raising, name=name, **names)).exc_info or (None, None, None)
+    assert isinstance(error, Exception)
+    return error.with_traceback(trace)
+
+
+def test_the_exceptions_in_a_group_count_in_any_order_and_number() -> None:
+    assert group(KeyError(1), OSError(2)).fingerprint == group(OSError(), KeyError(), KeyError()).fingerprint
+    assert group(KeyError()).fingerprint != group(OSError()).fingerprint
+    assert group(KeyError()).fingerprint != group(KeyError(), OSError()).fingerprint
+
+
+def test_the_places_of_the_exceptions_in_a_group_count() -> None:
+    alpha, beta = raised("alpha"), raised("beta")
+
+    assert group(alpha, beta).fingerprint == group(beta, alpha, raised("beta")).fingerprint
+    assert len({group(alpha).fingerprint, group(beta).fingerprint, group(alpha, beta).fingerprint}) == 3
+
+
+def test_the_exceptions_in_nested_groups_count() -> None:
+    alpha, beta = raised("alpha"), raised("beta")
+    nested = [ExceptionGroup("", [ExceptionGroup("", [error])]) for error in (KeyError(), OSError(), alpha, beta)]
+
+    assert len({group(each).fingerprint for each in nested}) == 4
+    assert group(nested[2], beta).fingerprint == group(nested[3], alpha).fingerprint
+
+
+def test_a_group_as_a_cause_counts_by_what_is_inside() -> None:
+    def because_of(name: str) -> str:
+        return digits(partial(function(OWN, "raise OSError from arguments[0]"), ExceptionGroup("", [raised(name)])))
+
+    assert because_of("alpha") == because_of("alpha") != because_of("beta")
+
+
+def test_a_group_of_one_failure_is_titled_and_placed_as_that() -> None:
+    alone = group(raised("alpha", "pass\n    raise KeyError"))
+    twice = group(raised("alpha", "pass\n    raise KeyError"), raised("alpha", "pass\n    raise KeyError"))
+    nested = group(ExceptionGroup("", [raised("alpha", "pass\n    raise KeyError")]))
+
+    for found in (alone, twice, nested):
+        assert found[1:4] == ("KeyError", "blog/app/views.py:3", "alpha")
+
+
+def test_a_group_of_several_failures_names_their_types_and_its_own_place() -> None:
+    several = group(raised("beta"), ExceptionGroup("", [raised("alpha", "raise KeyError")]))
+
+    assert several.title == "ExceptionGroup: KeyError, ValueError"
+    assert (several.place, several.function) == ("blog/app/views.py:2", "work")
+
+
+def test_a_group_that_no_own_code_raised_is_placed_where_own_code_failed() -> None:
+    error = ExceptionGroup("several", [KeyError(), raised("alpha")])
+    record = logging.LogRecord(
+        "app", logging.ERROR, "/srv/blog/app/log.py", 9, "failed", None, (type(error), error, None)
+    )
+
+    assert identity_of(record).place == "blog/app/views.py:2"
+
+
+def test_a_group_of_any_size_is_identified() -> None:
+    deep: Exception = raised("alpha")
+    for _ in range(150):
+        deep = ExceptionGroup("", [deep])
+    many = [raised("alpha") for _ in range(50)] * 200
+
+    assert group(deep).title in {"ValueError", "ExceptionGroup"}
+    assert group(*many).title == "ValueError"
+    assert len(group(*(type(f"E{number}", (Exception,), {})() for number in range(1_000))).title) < 260
+
+
+async def alpha() -> None:
+    int("x")
+
+
+async def beta() -> None:
+    int("x")
+
+
+async def together(*works: Callable[[], Any]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for work in works:
+            tasks.create_task(work())
+
+
+async def nested_together(*works: Callable[[], Any]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(together(*works))
+
+
+def test_two_bugs_in_a_task_group_are_two_failures() -> None:
+    for run in (together, nested_together):
+        found = [identified(lambda run=run, work=work: asyncio.run(run(work))) for work in (alpha, beta, alpha)]  # type: ignore[misc]
+
+        assert [each.title for each in found] == ["ValueError"] * 3
+        assert [each.function for each in found] == ["alpha", "beta", "alpha"]
+        assert found[0] == found[2]
+        assert found[0].fingerprint != found[1].fingerprint
 
 
 @pytest.mark.parametrize(
@@ -204,13 +300,13 @@ def test_a_group_counts_by_the_types_of_its_members() -> None:
 )
 def test_messages_that_differ_in_what_varies_are_one_failure(one: str, other: str) -> None:
     assert fingerprint(said(one)) == fingerprint(said(other))
-    assert normalised(one) == normalised(other) != one
+    assert message_pattern(one) == message_pattern(other) != one
 
 
 def test_messages_that_say_other_things_are_not_one_failure() -> None:
     texts = ["can't connect", "can't read", "the cache is away", "connection refused by peer"]
 
-    assert len({fingerprint(said(text))[0] for text in texts}) == len(texts)
+    assert len({fingerprint(said(text)) for text in texts}) == len(texts)
     assert fingerprint(said("it failed", "app")) != fingerprint(said("it failed", "web"))
 
 
@@ -225,16 +321,18 @@ def test_a_template_tells_more_than_the_finished_message() -> None:
     other = said("grace is away", template="%s is away")
 
     assert fingerprint(one) == fingerprint(other)
-    assert fingerprint(one)[1] == "%s is away"
+    assert identity_of(one).title == "%s is away"
 
 
 @settings(deadline=None)
 @given(st.text(st.characters(codec=None, categories=None)))
 def test_any_message_has_a_short_title_on_one_line(text: str) -> None:
-    number, title = fingerprint(said(text * 100))
+    number, title, *_ = identity_of(said(text * 100))
 
-    assert len(number) == 16
-    assert int(number, 16) >= 0
+    version, _, rest = number.partition("-")
+    assert int(version) == VERSION
+    assert len(rest) == 16
+    assert int(rest, 16) >= 0
     assert len(title) < 260
     assert title.isprintable() or " " in title or not title.isascii()
     assert "\n" not in title
@@ -243,13 +341,13 @@ def test_any_message_has_a_short_title_on_one_line(text: str) -> None:
 
 def test_a_message_made_to_be_slow_is_not() -> None:
     for part in ("'", '"', "a@", "a.", "/", "0x", "1,", "a-", "@", "\\", "aaaaaaaa-"):
-        normalised(part * 100_000)  # A search that goes back and forth would not come back.
+        message_pattern(part * 100_000)  # A search that goes back and forth would not come back.
 
 
 def test_an_exception_without_frames_is_told_by_who_logged_it() -> None:
     def logged_by(logger: str, name: str) -> str:
         info = (ValueError, ValueError(), None)
-        return fingerprint(logging.LogRecord(logger, logging.ERROR, OWN, 3, "failed", None, info, name))[0]
+        return fingerprint(logging.LogRecord(logger, logging.ERROR, OWN, 3, "failed", None, info, name))
 
     assert logged_by("app", "show") == logged_by("app", "show")
     assert len({logged_by("app", "show"), logged_by("web", "show"), logged_by("app", "edit")}) == 3
@@ -257,7 +355,7 @@ def test_an_exception_without_frames_is_told_by_who_logged_it() -> None:
 
 def test_the_place_is_the_innermost_own_line() -> None:
     library = function(LIBRARY, "raise ValueError")
-    identity = identify(failed(function(OWN, "pass", "library()", library=library, above=10)))
+    identity = identified(function(OWN, "pass", "library()", library=library, above=10))
 
     assert identity.place == "blog/app/views.py:13"
     assert identity.function == "work"
@@ -268,12 +366,12 @@ def test_two_hosts_and_two_processes_agree(tmp_path: Path) -> None:
 import json, logging, sys
 sys.path.insert(0, sys.argv[1])
 from blog.views import show
-from quartblog.delivery.grouping.fingerprint import identify
+from quartblog.delivery.grouping.fingerprint import identity_of
 try:
     show()
 except Exception:
     record = logging.LogRecord("app", 40, __file__ if "__file__" in globals() else "", 1, "x", None, sys.exc_info())
-    print(json.dumps(identify(record)))
+    print(json.dumps(identity_of(record)))
 """
     for host in ("srv/one", "opt/deep/two"):
         package = tmp_path / host / "blog"
@@ -285,47 +383,80 @@ except Exception:
     one, other = (json.loads(programs.output(each)) for each in running)
 
     assert one == other
-    assert one[2:] == ["blog/views.py:5", "show"]
+    assert one[2:4] == ["blog/views.py:5", "show"]
 
 
-def test_an_installed_copy_of_the_program_is_own_code() -> None:
-    installed = "/venv/lib/python3.11/site-packages/quartblog/posts/views.py"
+def test_what_the_options_name_is_own_code() -> None:
+    record = failed(function(LIBRARY, "pass", "raise ValueError"))
 
-    assert is_own(installed)
-    assert relative_path(installed) == "quartblog/posts/views.py"
-    assert not is_own(LIBRARY)
-    assert not is_own(logging.__file__)
-    assert not is_own("<frozen importlib._bootstrap>")
-    assert relative_path(logging.__file__) == "logging/__init__.py"
-    assert is_own(__file__)
-    assert relative_path(__file__) == "tests/delivery/test_fingerprint.py"
+    found = Identifier(own_packages=("somelib",)).identify(record)
+
+    assert found.fingerprint != fingerprint(record)
+    assert found.place == "somelib/core.py:3"
 
 
-def test_a_known_failure_is_not_examined_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    raising = function(OWN, "raise ValueError")
-    first = identify(failed(raising))
-    monkeypatch.delattr(module, "_examine")
+def test_two_lambdas_of_one_line_are_two_failures(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.py"
+    path.write_text("def work(which):\n    return (lambda: 1 / 0, lambda: 1 / 0)[which]()\n")
+    space: dict[str, Any] = {}
+    exec(compile(path.read_bytes(), str(path), "exec"), space)
+    unsaved = function(OWN, "return (lambda: 1 / 0, lambda: 1 / 0)[arguments[0]]()")
 
-    assert identify(failed(raising)) == first
-
-
-def test_the_failures_that_are_known_are_bounded_by_their_frames() -> None:
-    known = IdentityCache(frames=10)
-    records = [failed(function(OWN, "raise ValueError", name=f"work{number}")) for number in range(50)]
-    for record in records:
-        failure = snapshot_of(record)
-        assert failure
-        known.look_up(record, failure)
-
-    assert 1 <= len(known) <= 10
+    for work in (space["work"], unsaved):
+        assert digits(partial(work, 0)) == digits(partial(work, 0)) != digits(partial(work, 1))
 
 
-def test_a_stack_larger_than_all_that_may_be_known_is_examined_each_time() -> None:
-    known = IdentityCache(frames=2)
+def test_earlier_versions_of_a_fingerprint_stay_known() -> None:
+    """Made by version 1. A change here makes every open error of every site a new one."""
+    library = function(LIBRARY, "raise ValueError", name="read")
+    cause = function(OWN, "raise KeyError", name="cause")
+    chained = function(OWN, "try: cause()", "except KeyError as error: raise ValueError from error", cause=cause)
+    several = function(OWN, "raise ExceptionGroup('several', arguments)")
+    inside = ExceptionGroup("inside", [raised("alpha"), raised("beta")])
+    lambdas = function(OWN, "return (lambda: 1 / 0, lambda: 1 / 0)[arguments[0]]()")
+    alone = ValueError()
+    made_by_hand = logging.LogRecord("app", 40, OWN, 3, "failed", None, (ValueError, alone, None), "show")
+
+    assert {
+        name: identity_of(record).earlier
+        for name, record in {
+            "plain": failed(function(OWN, "pass", "library()", library=library)),
+            "chained": failed(chained),
+            "group": failed(partial(several, *inside.exceptions)),
+            "nested": failed(partial(several, OSError(), inside)),
+            "endless": failed(function(OWN, "return work(*arguments)")),
+            "lambda": failed(partial(lambdas, 1)),
+            "without frames": made_by_hand,
+            "message": said("user 12 is away"),
+        }.items()
+    } == {
+        "plain": ("3f87a3ff769650e3",),
+        "chained": ("8c3dff2de0cf6d4d",),
+        "group": ("b661563a3e67d845",),
+        "nested": ("967da48f908de316",),
+        "endless": ("09ba46858c834934",),
+        "lambda": ("fbbc7e2b6bd30ed9",),
+        "without frames": ("22f263752c9fb0f8",),
+        "message": ("23f0f013d47de3b9",),
+    }
+
+
+def test_what_did_not_change_has_the_digest_of_the_version_before() -> None:
+    for found in (identified(function(OWN, "raise ValueError")), identity_of(said("user 12 is away"))):
+        assert (f"{VERSION}-{found.earlier[0]}",) == (found.fingerprint,)
+
+
+def test_exceptions_are_remembered_within_a_bound() -> None:
+    identifier = Identifier(frames=10)
+    for number in range(50):
+        identifier.identify(failed(function(OWN, "raise ValueError", name=f"work{number}")))
+
+    assert 1 <= len(identifier) <= 10
+
+
+def test_a_stack_larger_than_the_bound_is_identified_each_time() -> None:
+    identifier = Identifier(frames=2)
     record = failed(partial(function(OWN, "work(arguments[0] - 1) if arguments[0] else 1 / 0"), 20))
-    failure = snapshot_of(record)
-    assert failure
 
-    known.look_up(record, failure)
-
-    assert len(known) == 0
+    assert identifier.identify(record) == identity_of(record)
+    assert len(identifier) == 0

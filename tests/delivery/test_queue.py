@@ -20,7 +20,7 @@ from quartblog.delivery.capture.finalize import CRUMBS
 from quartblog.delivery.capture.handler import BoundedQueueHandler
 from quartblog.delivery.capture.listener import Listener
 from quartblog.delivery.context import FAILURES, Scope, scope
-from quartblog.delivery.grouping.fingerprint import identify
+from quartblog.delivery.grouping.fingerprint import identity_of
 from quartblog.delivery.options import QueueOptions
 from quartblog.delivery.statistics import Counter
 from quartblog.delivery.text.escaping import LONGEST
@@ -141,7 +141,7 @@ def test_beyond_the_mark_an_exception_waits_without_its_frames_and_tells_the_sam
     assert whole.exc_info is not None
     assert compact.exc_info is None
     assert exception_text(compact) == exception_text(whole)
-    assert identify(compact) == identify(whole)
+    assert identity_of(compact) == identity_of(whole)
 
 
 def test_beyond_the_mark_the_locals_of_a_failure_are_let_go() -> None:
@@ -172,10 +172,10 @@ def test_a_failure_of_a_piece_of_work_keeps_its_frames_until_that_ends_and_tells
         logger_with(handler).error("failed", exc_info=failure)
         [record] = queued(handler)
         assert record.exc_info is not None
-        before = exception_text(record), identify(record)
+        before = exception_text(record), identity_of(record)
 
     assert record.exc_info is None
-    assert (exception_text(record), identify(record)) == before
+    assert (exception_text(record), identity_of(record)) == before
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..context import CRUMB_LIMIT, new_error_id
-from ..grouping.fingerprint import identify, retitled
+from ..grouping.fingerprint import Identifier
 from ..interrupts import reraise_interrupt
 from ..own_log import LOGGER_NAME, describe, kind
 from ..text.cache import LruCache
@@ -144,9 +144,10 @@ SHARED_WORDS = 1_000
 class Finalizer:
     """Completes records, and redacts them where there is a redactor."""
 
-    def __init__(self, redactor: Redactor | None, *, frames: bool = True) -> None:
-        """Without a redactor everything is told as it is; without `frames`, they are let go with all their locals."""
+    def __init__(self, redactor: Redactor | None, *, frames: bool = True, identifier: Identifier | None = None) -> None:
+        """Without a redactor nothing is hidden. Without `frames`, a record keeps no exception and so no locals."""
         self._redactor = redactor
+        self._identifier = identifier or Identifier()
         self._frames = frames
         self._told: LruCache[ExceptionSnapshot] = LruCache(SHARED)
 
@@ -158,7 +159,7 @@ class Finalizer:
         failure = keep_snapshot(record)
         if record.levelno >= logging.ERROR:
             # Before anything is hidden: what one visitor sent shall not make a failure look like another one.
-            attributes["identity"] = identify(record)
+            attributes["identity"] = self._identifier.identify(record)
         hide = self._redactor.for_scope(scope) if self._redactor is not None else None
         if hide is not None:
             _redact(record, hide)
@@ -196,7 +197,7 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
         if named is template:
             attributes["template"] = shown
         if "identity" in attributes and FAILURE not in attributes:
-            attributes["identity"] = retitled(attributes["identity"], shown)
+            attributes["identity"] = attributes["identity"].with_title_of(shown)
     if (failure := attributes.get(FAILURE)) is not None:
         if failure.rewrite(hide):
             # Whoever formats by himself would tell again what is hidden now.

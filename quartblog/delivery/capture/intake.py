@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..deadlines import MOMENT, left
+from ..grouping.fingerprint import Identifier
 from ..text.redaction import Redactor
 from .extra_sinks import ExtraSink
 from .finalize import Finalizer
@@ -128,7 +129,8 @@ class Intake:
         return (*self.journal.flushers, self.errors.flusher, *self._lanes)
 
     def _settler(self, queue: QueueOptions, own_addresses: Iterable[str]) -> Finalizer:
-        return Finalizer(Redactor(own_addresses) if queue.redact else None, frames=self._frames)
+        redactor = Redactor(own_addresses) if queue.redact else None
+        return Finalizer(redactor, frames=self._frames, identifier=Identifier(queue.own_packages))
 
     def _ring(self) -> None:
         self.journal.flusher.ring()

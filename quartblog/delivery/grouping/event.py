@@ -14,7 +14,7 @@ from ..options import SAMPLES
 from ..own_log import describe, report
 from ..text.escaping import shortened
 from ..text.formatting import exception_text
-from .fingerprint import identify
+from .fingerprint import identity_of
 
 if TYPE_CHECKING:
     import logging
@@ -35,7 +35,7 @@ class Event:
     error_id: str
     """The id on the error page and in the log line."""
     fingerprint: str
-    """16 hexadecimal digits; equal ones are the same failure."""
+    """Equal for events of one failure, see `Identity`."""
     title: str
     """The exception's type, or the message without what varies, on one line."""
     level: int
@@ -54,11 +54,13 @@ class Event:
     """Earlier lines of the same request, oldest first."""
     process: int = 0
     """Process id."""
+    earlier: tuple[str, ...] = ()
+    """Fingerprints that earlier versions of this program gave the failure."""
 
     @classmethod
     def from_record(cls, record: logging.LogRecord) -> Self:
         """Never raises for what a record may carry; a record without an error id gets one."""
-        identity = identify(record)
+        identity = identity_of(record)
         attributes = vars(record)
         user_id, crumbs = attributes.get("user_id"), attributes.get("breadcrumbs")
         return cls(
@@ -77,6 +79,7 @@ class Event:
             traceback=shortened(exception_text(record), TRACEBACK_LIMIT),
             breadcrumbs=tuple([_text(crumb) or "" for crumb in crumbs]) if type(crumbs) is tuple else (),
             process=record.process or 0,
+            earlier=identity.earlier,
         )
 
     def to_json(self) -> str:
@@ -89,7 +92,8 @@ class Event:
         """The event again; fields of a later version are passed over."""
         values: dict[str, Any] = json.loads(text)
         known = {name: values[name] for name in _FIELDS if name in values}
-        known["breadcrumbs"] = tuple(known.get("breadcrumbs", ()))
+        for name in ("breadcrumbs", "earlier"):
+            known[name] = tuple(known.get(name, ()))
         # An earlier version has it among the others.
         return cls(**known, traceback=traceback or values.get("traceback", ""))
 
@@ -152,7 +156,7 @@ class Batch:
 
     def add(self, record: logging.LogRecord) -> None:
         """Count the record."""
-        key = identify(record).fingerprint
+        key = identity_of(record).fingerprint
         pile = self._piles.get(key)
         if pile is None:
             pile = self._piles[key] = _Pile(deque(maxlen=self._samples), record.created)

@@ -1,87 +1,53 @@
-"""LogRecord -> which failure it is: the same 16 digits for the same fault, on every host.
+"""LogRecord -> its fingerprint: equal failures have the same one, on every host.
 
-What counts of an exception: its type; of own code the relative file, the function and the line
-within the function; of the libraries it went through from there the file and the function, because
-their lines move with each of their releases; of its causes the type and the last own place; of a
-group the types of its members. How the program came to the first own frame does not count: the same
-fault may be reached through another server or thread. Without an exception: logger and
-message, without what varies in it.
+An exception is identified by its type and by where it was raised. Of the program's own code these count: the relative
+file, the function and the line within the function. Of libraries that were called from there only file and function
+count, because their lines move with each release. Of its causes the type and the last own place count; of an exception
+group each distinct exception inside, at any depth and in any order. How the program came to its first own frame does
+not count: a server, a thread or a test may have called it.
 
-Own code is all that is not the standard library or installed into site-packages; the package this
-module is part of is own wherever it is.
+A record without an exception is identified by its logger and its message, without what varies in it.
+
+A fingerprint begins with the version of these rules. `Identity.earlier` has the fingerprints that earlier versions give
+the same failure: the outbox looks for them when it does not know the current one, and moves that group to it. So an
+upgrade neither mails every group again nor opens what was resolved. What an earlier version took for one failure moves
+with the first of its parts that fails again; the others are new groups. Processes of two versions that share an outbox
+make two groups of a failure. To go back to an earlier version makes new groups as well.
+
+Version 2 counts what is inside an exception group, where version 1 had only the names of its types, and numbers
+functions of one name (see `places.numbered_name`). Everything else has the digest of version 1.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import re
-import sys
-import sysconfig
 from collections import Counter
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..interrupts import reraise_interrupt
+from ..options import QueueOptions
 from ..text.cache import LruCache
 from ..text.escaping import one_line, shortened
 from ..text.exceptions import snapshot_of, type_name
+from .places import is_own, numbered_name, relative_path
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Iterable
 
     from ..text.exceptions import ExceptionSnapshot, Link
     from ..text.stacks import Stack
 
-_INSTALLED = ("site-packages", "dist-packages")
-_STANDARD = tuple(
-    os.path.normpath(path) + os.sep
-    for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(os.__file__).parent)}
-)
-_OWN_PACKAGE = __name__.partition(".")[0]
-
-
-@lru_cache(maxsize=10_000)
-def is_own(path: str) -> bool:
-    """Whether the program's author wrote it, rather than a library's."""
-    if path.startswith("<frozen"):
-        return False
-    parts = path.replace("\\", "/").split("/")
-    for folder in _INSTALLED:
-        if folder in parts:
-            last = len(parts) - parts[::-1].index(folder)
-            return parts[last:][:1] == [_OWN_PACKAGE]
-    return not path.startswith(_STANDARD)
-
-
-@lru_cache(maxsize=10_000)
-def relative_path(path: str) -> str:
-    """The path from where Python found it; without such a place, its last three parts."""
-    unified = path.replace("\\", "/")
-    for folder in _INSTALLED:
-        _, found, rest = unified.rpartition(f"/{folder}/")
-        if found:
-            return rest
-    if not Path(path).is_absolute():
-        return unified.removeprefix("./")
-    for root in _STANDARD:
-        if path.startswith(root):
-            return unified[len(root) :]
-    roots: set[str] = set()
-    for entry in [*sys.path, "."]:
-        # A program may put anything into its path, and its working directory may be gone.
-        with contextlib.suppress(OSError, TypeError):
-            roots.add(str(Path(entry).absolute()))
-    inside = [root for root in roots if path.startswith(root.rstrip(os.sep) + os.sep) and root != os.sep]
-    if inside:
-        return unified[len(max(inside, key=len)) + 1 :]
-    return "/".join(unified.split("/")[-3:])
-
+VERSION = 2
 
 LIMIT = 1_000
-"""Characters of a message that tell it from others."""
+"""Characters of a message that count."""
+TITLE_LIMIT = 200
+"""Characters of a title."""
+FRAMES = 20_000
+"""Frames of all remembered exceptions together."""
 
 _VARYING = re.compile(
     r"""
@@ -95,130 +61,177 @@ _VARYING = re.compile(
 )
 
 
-def normalised(message: str) -> str:
-    """One line, with numbers, ids, quoted texts, paths and addresses replaced by their kind, such as `<n>`."""
-    return _normalised(message[:LIMIT])
+def message_pattern(message: str) -> str:
+    """Return the message on one line, with numbers, ids, quoted texts, paths and addresses replaced by `<n>` etc."""
+    return _pattern(message[:LIMIT])
 
 
 @lru_cache(maxsize=1024)
-def _normalised(message: str) -> str:
+def _pattern(message: str) -> str:
     return one_line(_VARYING.sub(lambda match: f"<{match.lastgroup}>", message))
 
 
-TITLE_LIMIT = 200
-"""Characters of a title."""
-FRAMES = 20_000
-"""Frames kept in all known failures together; the longest unused failure leaves first."""
-
-
 class Identity(NamedTuple):
-    """Which failure, and where."""
+    """The failure a record reports."""
 
     fingerprint: str
+    """The version, a dash, and 16 hexadecimal digits."""
     title: str
+    """The exception's type, or the message pattern, on one line."""
     place: str
-    """`path:line`, relative."""
+    """`path:line` of the innermost own frame, relative, or of the logging call."""
     function: str
+    earlier: tuple[str, ...] = ()
+    """Fingerprints that earlier versions give the same failure."""
+
+    def with_title_of(self, template: str) -> Identity:
+        """Return the same failure, titled by this message."""
+        return self._replace(title=_title(message_pattern(template)))
+
+
+class Identifier:
+    """Identifies records; an exception that was seen before takes a few µs. Safe from any thread."""
+
+    def __init__(self, own_packages: Iterable[str] = QueueOptions().own_packages, frames: int = FRAMES) -> None:
+        """`own_packages` are the installed packages that belong to the program; `frames` bounds the memory."""
+        self._own = tuple(own_packages)
+        self._seen: LruCache[Identity] = LruCache(frames)
+
+    def __len__(self) -> int:
+        """Return how many exceptions are remembered."""
+        return len(self._seen)
+
+    def identify(self, record: logging.LogRecord) -> Identity:
+        """Return the record's identity. Never raises."""
+        try:
+            failure = snapshot_of(record)
+            return _of_message(record) if failure is None else self._of_exception(record, failure)
+        except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
+            reraise_interrupt(error)
+            place = _logged_at(record)
+            return _identity(["unknown", record.name, place], record.levelname, place, record.funcName or "")
+
+    def _of_exception(self, record: logging.LogRecord, failure: ExceptionSnapshot) -> Identity:
+        links = failure.links
+        # Without a traceback, the place of the logging call counts instead.
+        key = links if links[0].stack else (*links, record.name, record.pathname, record.lineno, record.funcName)
+        found = self._seen.get(key)
+        if found is None:
+            found = _examine(record, links, self._own)
+            self._seen.keep(key, found, sum(map(_frames, links)) or 1)
+        return found
+
+
+_DEFAULT = Identifier()
+
+
+def identity_of(record: logging.LogRecord) -> Identity:
+    """Return the identity that the listener has put on the record, or make one by the default options."""
+    known = record.__dict__.get("identity")
+    return known if type(known) is Identity else _DEFAULT.identify(record)
 
 
 class _View(NamedTuple):
+    """One stack as the rules see it."""
+
     signature: str
     own_place: str
     place: str
     function: str
 
 
-def fingerprint(record: logging.LogRecord) -> tuple[str, str]:
-    """The 16 hexadecimal digits and the title of the record's failure."""
-    return identify(record)[:2]
+def _examine(record: logging.LogRecord, links: tuple[Link, ...], own: tuple[str, ...]) -> Identity:
+    views, views_before = ([_view(link, own, version) for link in links] for version in (VERSION, 1))
+    inside = [_inside(link, own) for link in links]
+    texts, before = _texts(links, views), _texts(links, views_before)
+    texts += [f"of {text}" for leaves in inside for text in sorted(leaves)]
+    before += [f"of {link.member_types}" for link in links if link.member_types]
+    if not views[0].place:
+        logged = [record.name, relative_path(record.pathname), record.funcName or ""]
+        texts, before = texts + logged, before + logged
+    leaves = [inside[0][text] for text in sorted(inside[0])]
+    places = [views[0], *(_view(leaf, own) for leaf in leaves)]
+    if len(leaves) == 1:
+        places.reverse()
+    shown = min(places, key=lambda view: (not view.own_place, not view.place))
+    place = shown.place or _logged_at(record)
+    return _identity(texts, _exception_title(links[0], leaves), place, shown.function or record.funcName or "", before)
 
 
-def identify(record: logging.LogRecord) -> Identity:
-    """As `fingerprint`, with the place; a few µs for an exception that was seen before. Never raises."""
-    known = record.__dict__.get("identity")
-    if isinstance(known, Identity):
-        return known
-    try:
-        failure = snapshot_of(record)
-        return _of_message(record) if failure is None else KNOWN.look_up(record, failure)
-    except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
-        reraise_interrupt(error)
-        place = _logged_at(record)
-        return Identity(_digest("unknown", record.name, place), record.levelname, place, record.funcName or "")
+def _exception_title(link: Link, leaves: list[Link]) -> str:
+    if len(leaves) == 1:
+        return _title(one_line(_name(leaves[0])))
+    names = ", ".join(sorted(map(_name, leaves)))
+    return _title(one_line(f"{_name(link)}: {names}" if names else _name(link)))
 
 
-def retitled(identity: Identity, template: str) -> Identity:
-    """The same failure, told in these words."""
-    return identity._replace(title=_title(normalised(template)))
+def _texts(links: tuple[Link, ...], views: list[_View]) -> list[str]:
+    """Return what both versions count: the exception's type and frames, and its causes."""
+    causes = zip(links[1:], views[1:], strict=True)
+    name = _title(one_line(_name(links[0])))
+    return [name, views[0].signature, *(f"from {_name(link)} {view.own_place}" for link, view in causes)]
 
 
-class IdentityCache:
-    """The identities of recent exceptions; safe from any thread."""
-
-    def __init__(self, frames: int = FRAMES) -> None:
-        """`frames` bounds all failures together."""
-        self._known: LruCache[Identity] = LruCache(frames)
-
-    def __len__(self) -> int:
-        """How many failures are known."""
-        return len(self._known)
-
-    def look_up(self, record: logging.LogRecord, failure: ExceptionSnapshot) -> Identity:
-        """The identity of the failure, which the record carries."""
-        links = failure.links
-        # A logger that passes on no traceback tells where it was instead.
-        key = links if links[0].stack else (*links, record.name, record.pathname, record.lineno, record.funcName)
-        found = self._known.get(key)
-        if found is None:
-            found = _examine(record, links)
-            self._known.keep(key, found, sum(1 + len(link.stack.steps) for link in links if link.stack) or 1)
-        return found
+def _inside(group: Link, own: tuple[str, ...]) -> dict[str, Link]:
+    """Return the exceptions inside a group, at any depth, by what counts of them; nothing for another exception."""
+    found: dict[str, Link] = {}
+    for member in group.members:
+        found |= _inside(member, own) or {f"{_name(member)} {_view(member, own).signature}": member}
+    return found
 
 
-def _examine(record: logging.LogRecord, links: tuple[Link, ...]) -> Identity:
-    first = links[0]
-    title = _title(one_line(type_name(first.kind) or ""))
-    view = _view(first.stack, recursive=issubclass(first.kind, RecursionError))
-    texts = [title, view.signature]
-    texts += [f"from {type_name(link.kind)} {_view(link.stack).own_place}" for link in links[1:]]
-    texts += [f"of {link.members}" for link in links if link.members]
-    if not view.place:
-        texts += (record.name, relative_path(record.pathname), record.funcName or "")
-    place = view.place or _logged_at(record)
-    return Identity(_digest(*texts), title, place, view.function or record.funcName or "")
-
-
-def _view(stack: Stack | None, *, recursive: bool = False) -> _View:
+def _view(link: Link, own_packages: tuple[str, ...], version: int = VERSION) -> _View:
     frames: list[tuple[bool, str]] = []
     own_place = place = function = ""
-    for code, _, traced in stack.steps if stack else ():
+    for code, _, traced in link.stack.steps if link.stack else ():
         # An instruction that no line of the source stands for has none.
         line = traced or code.co_firstlineno
-        path, own = relative_path(code.co_filename), is_own(code.co_filename)
-        text = f"{path} {code.co_qualname}"
+        path, own = relative_path(code.co_filename), is_own(code.co_filename, own_packages)
+        text = f"{path} {numbered_name(code) if own and version > 1 else code.co_qualname}"
         if own:
             text = own_place = f"{text} +{line - code.co_firstlineno}"
         if own or not own_place:
             place, function = f"{path}:{line}", code.co_qualname
         frames.append((own, text))
-    if recursive:
+    if issubclass(link.kind, RecursionError):
         frames = _circle(frames)
     first_own = next((number for number, (own, _) in enumerate(frames) if own), 0)
-    # Each frame once: how deep a recursion went says nothing.
+    # Each frame once: the depth of a recursion does not count.
     return _View("\n".join(dict.fromkeys(text for _, text in frames[first_own:])), own_place, place, function)
 
 
 def _circle(frames: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
-    """The frames that repeat: which one was on top when the stack was full is chance."""
+    """Return the frames that repeat: chance decides which frame was on top when the stack was full."""
     times = Counter(frames)
     return [frame for frame in frames if times[frame] > 1] or frames
 
 
 def _of_message(record: logging.LogRecord) -> Identity:
     template = getattr(record, "template", None)
-    what = normalised(template if isinstance(template, str) else record.getMessage())
-    place = _logged_at(record)
-    return Identity(_digest(record.name, what), _title(what), place, record.funcName or "")
+    pattern = message_pattern(template if isinstance(template, str) else record.getMessage())
+    return _identity([record.name, pattern], _title(pattern), _logged_at(record), record.funcName or "")
+
+
+def _identity(texts: list[str], title: str, place: str, function: str, before: list[str] | None = None) -> Identity:
+    """Digest what counts: `texts` for this version, `before` for version 1 where that differs."""
+    digest = _digest(texts)
+    first = digest if before is None or before == texts else _digest(before)
+    return Identity(f"{VERSION}-{digest}", title, place, function, (first,))
+
+
+def _digest(texts: list[str]) -> str:
+    whole = "\0".join(texts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(whole, digest_size=8).hexdigest()
+
+
+def _name(link: Link) -> str:
+    return type_name(link.kind) or ""
+
+
+def _frames(link: Link) -> int:
+    """Return the frames that remembering the link costs, those of its members included."""
+    own: Stack | None = link.stack
+    return 1 + (len(own.steps) if own else 0) + sum(map(_frames, link.members))
 
 
 def _title(what: str) -> str:
@@ -227,12 +240,3 @@ def _title(what: str) -> str:
 
 def _logged_at(record: logging.LogRecord) -> str:
     return f"{relative_path(record.pathname)}:{record.lineno}"
-
-
-def _digest(*parts: str) -> str:
-    whole = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(whole, digest_size=8).hexdigest()
-
-
-KNOWN = IdentityCache()
-"""What the events of this process share."""

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..forks import keep_for_ever, reset_after_fork
+from ..grouping.event import Event
 from ..own_log import describe, own_logger, report
 from ..text import counted
+from . import groups as group_rows
 from .database import Database, DatabaseFile, Unusable, check_version, is_damage, is_outage, open_memory, transaction
 
 if TYPE_CHECKING:
@@ -259,6 +261,9 @@ _MAIL = """
 
 def _merge(memory: Database, disk: Database) -> None:
     """Add everything that memory holds to the file."""
+    newest = "SELECT data FROM samples WHERE id IN (SELECT max(id) FROM samples GROUP BY group_id)"
+    for [data] in memory.execute(newest):
+        group_rows.rename_earlier(disk, Event.from_json(data, ""))
     # Ids in memory count down from -1, so the oldest come first.
     groups = {
         group["id"]: disk.execute(_GROUP, dict(group)).fetchone()[0]

@@ -83,6 +83,8 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int) -> Non
         "last_seen": tally.last_seen,
     }
     known = database.execute(_UPDATE, row).fetchone()
+    if known is None and rename_earlier(database, event):
+        known = database.execute(_UPDATE, row).fetchone()
     [group] = known or database.execute(_INSERT, row | {"id": database.next_id()}).fetchone()
     newest = list(tally.newest)[-samples:]
     texts = {event.traceback: _stored(event.traceback) for event in newest}
@@ -97,6 +99,19 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int) -> Non
         ],
     )
     trim_samples(database, group, samples)
+
+
+def rename_earlier(database: Database, event: Event) -> bool:
+    """Give the group that an earlier version of the fingerprint made of this failure the current one, and its title.
+
+    False where there is none, or where the current fingerprint has a group.
+    """
+    renamed = """
+        UPDATE groups SET fingerprint = :fingerprint, title = :title
+        WHERE fingerprint = :earlier AND NOT EXISTS (SELECT 1 FROM groups WHERE fingerprint = :fingerprint)
+        RETURNING id"""
+    names = {"fingerprint": one_line(event.fingerprint), "title": one_line(event.title)}
+    return any(database.execute(renamed, names | {"earlier": one_line(each)}).fetchone() for each in event.earlier)
 
 
 def trim_samples(database: Database, group: int, samples: int) -> None:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import logging
 
 CHAIN_LIMIT = 10
-"""Causes of one exception that tell it from others, and members of one group."""
+"""Causes of one exception that tell it from others."""
+MEMBERS = 100
+"""Exceptions inside a group, at any depth, that tell it from others."""
 NAME_LIMIT = 1_000
 """Characters of a class's name."""
 TEXT_LIMIT = 16 * LONGEST
@@ -39,8 +41,10 @@ class Link(NamedTuple):
 
     kind: type[BaseException]
     stack: Stack | None
-    members: str
-    """The types in a group; "" for what is none."""
+    members: frozenset[Link] = frozenset()
+    """The exceptions in a group; empty for another exception."""
+    member_types: str = ""
+    """Their types, at any depth, as version 1 of the fingerprint counts them."""
 
 
 class ExceptionSnapshot:
@@ -66,7 +70,7 @@ class ExceptionSnapshot:
             except BaseException as another:  # noqa: BLE001  an exception's class may raise anything anywhere
                 reraise_interrupt(another)
             if not self.links:
-                self.links = (Link(type(error), _stack(trace, stacks), ""),)
+                self.links = (Link(type(error), _stack(trace, stacks)),)
                 self._text = _as_the_standard(info)
 
     @property
@@ -111,7 +115,7 @@ class ExceptionSnapshot:
         stack = stacks.of(trace) if trace is not None else None
         if _stands_alone(error):
             self.said = shortened(str.__str__(str(error)), LONGEST)
-            self.links = (Link(type(error), stack, ""),)
+            self.links = (Link(type(error), stack),)
             return
         # Without frames the standard library composes everything else, which is cheap.
         whole = traceback.TracebackException(type(error), error, trace, limit=0, compact=True)
@@ -124,7 +128,7 @@ class ExceptionSnapshot:
 
     def _composed(self) -> str:
         if self._whole is None:
-            [(kind, stack, _)] = self.links
+            [(kind, stack, *_)] = self.links
             return f"{_HEAD}{stack.text}{_last_line(kind, self.said)}" if stack else _last_line(kind, self.said)
         for part, stack in self._parts:
             if stack is not None:
@@ -196,7 +200,7 @@ def _parts(
 def _links(error: BaseException, stack: Stack | None, stacks: StackCache) -> Iterable[Link]:
     """The error and its causes; not more than the limit, so a circle ends too."""
     for _ in range(CHAIN_LIMIT + 1):
-        yield Link(type(error), stack, _members(error) if isinstance(error, BaseExceptionGroup) else "")
+        yield _link(error, stack, stacks, [MEMBERS])
         cause = error.__cause__
         if cause is None and not error.__suppress_context__:
             cause = error.__context__
@@ -206,7 +210,21 @@ def _links(error: BaseException, stack: Stack | None, stacks: StackCache) -> Ite
         stack = stacks.of(trace) if trace is not None else None
 
 
-def _members(group: BaseExceptionGroup[BaseException]) -> str:
+def _link(error: BaseException, stack: Stack | None, stacks: StackCache, left: list[int]) -> Link:
+    """Return the link of an exception with at most so many members; `left` is changed."""
+    if not isinstance(error, BaseExceptionGroup):
+        return Link(type(error), stack)
+    members: set[Link] = set()
+    for member in error.exceptions:
+        if left[0] <= 0:
+            break
+        left[0] -= 1
+        trace = member.__traceback__
+        members.add(_link(member, stacks.of(trace) if trace is not None else None, stacks, left))
+    return Link(type(error), stack, frozenset(members), _member_types(error))
+
+
+def _member_types(group: BaseExceptionGroup[BaseException]) -> str:
     names: set[str] = set()
     todo: list[BaseException] = list(group.exceptions[:CHAIN_LIMIT])
     for error in todo:
