@@ -343,16 +343,20 @@ def numbered(count: int) -> list[BaseException]:
     return errors
 
 
-def test_the_cache_is_bounded_and_forgets_what_was_not_used_for_longest() -> None:
+def test_a_full_cache_makes_room_by_the_stack_that_was_not_used_for_longest() -> None:
     cache = StackCache(frames=6)
-    errors = numbered(4)
-    for error in (*errors[:3], errors[0], errors[3]):
-        ExceptionSnapshot(info(error), cache)
+    first, second, third, fourth = (error.__traceback__ for error in numbered(4))
+    assert first
+    assert second
+    assert third
+    assert fourth
+    kept, evicted, _ = cache.of(first), cache.of(second), cache.of(third)
+    cache.of(first)
+    cache.of(fourth)
 
     assert len(cache) == 3
-    names = "".join(stack.text for stack in cache.known())
-    assert '"0.py"' in names
-    assert '"1.py"' not in names
+    assert cache.of(first) is kept
+    assert cache.of(second) is not evicted
 
 
 def test_a_stack_beyond_the_bound_is_formatted_but_not_kept() -> None:

@@ -39,11 +39,6 @@ class Desk:
         self.logger.addHandler(self.handler)
         self._settler = Finalizer(redactor)
 
-    @property
-    def kept(self) -> list[ExceptionSnapshot]:
-        """What the next equal failure would be told by."""
-        return self._settler._told.values()
-
     def settled(self) -> logging.LogRecord:
         """The newest record."""
         record: logging.LogRecord
@@ -373,20 +368,22 @@ def test_what_is_hidden_of_one_failure_is_not_hidden_of_its_equals(desk: Desk) -
     assert [f"ValueError: no {REDACTED}" in text for text in texts] == [False, True, False, True]
 
 
-def test_no_failure_is_kept_with_the_words_it_had_before_they_were_hidden(desk: Desk) -> None:
-    logged(desk, f"no {SECRET}", hidden=(SECRET,))
+def test_a_text_with_hidden_words_is_shared_by_its_equals(desk: Desk) -> None:
+    first, again = (logged(desk, f"no {SECRET}", hidden=(SECRET,)) for _ in range(2))
 
-    assert [failure.said for failure in desk.kept] == [f"no {REDACTED}"]
+    assert again.exc_text is first.exc_text
+    assert SECRET not in str(first.exc_text)
 
 
-def test_failures_are_kept_for_their_equals_within_bounds(desk: Desk) -> None:
-    logged(desk, "w" * (SHARED_WORDS + 1))
-    assert desk.kept == []
+def test_failures_are_shared_within_bounds(desk: Desk) -> None:
+    long = "w" * (SHARED_WORDS + 1)
+    assert logged(desk, long).exc_text is not logged(desk, long).exc_text
 
-    for number in range(SHARED + 1):
-        logged(desk, f"number {number}")
+    first = logged(desk, "number 0")
+    for number in range(SHARED):
+        logged(desk, f"number {number + 1}")
 
-    assert len(desk.kept) == SHARED
+    assert logged(desk, "number 0").exc_text is not first.exc_text
 
 
 class LetGoMeanwhile(logging.LogRecord):

@@ -80,10 +80,6 @@ class StackCache:
             self._stacks.keep(key, found, len(found.steps))
         return found
 
-    def known(self) -> list[Stack]:
-        """What is kept, the longest unused first."""
-        return self._stacks.values()
-
 
 def _steps(trace: TracebackType | None) -> Iterator[Step]:
     while trace is not None:
