@@ -34,8 +34,9 @@ def group() -> None:
 def check(invocation: Invocation, *, as_json: bool) -> None:
     """Print each effective value and where it came from.
 
-    The last line tells which file was read. Secrets are masked. Exits 1 and lists every problem where `quartblog run`
-    would not start; what is allowed but probably not meant is a warning on standard error.
+    A * marks each value that differs from the default; in JSON its "changed" is true. The last line names the settings
+    file. Secrets are masked. Exits 1 and lists every problem if `quartblog run` would not start. A value that is
+    allowed but looks wrong is a warning on standard error.
 
     \b
     Example:
@@ -65,7 +66,13 @@ def _stand_for_the_start(settings: Settings) -> None:
 
 def _as_json(loaded: Loaded, warnings: list[str]) -> str:
     values = [
-        {"section": entry.section, "key": entry.key, "value": entry.value, "origin": entry.origin}
+        {
+            "section": entry.section,
+            "key": entry.key,
+            "value": entry.value,
+            "origin": entry.origin,
+            "changed": entry.changed,
+        }
         for entry in report.entries(loaded)
     ]
     file = str(loaded.file) if loaded.file else None
@@ -73,6 +80,9 @@ def _as_json(loaded: Loaded, warnings: list[str]) -> str:
 
 
 def _as_table(loaded: Loaded) -> str:
-    values = [(f"[{entry.section}] {entry.key}", entry.shown, entry.origin) for entry in report.entries(loaded)]
+    values = [
+        ("*" if entry.changed else " ", f"[{entry.section}] {entry.key}", entry.shown, entry.origin)
+        for entry in report.entries(loaded)
+    ]
     file = one_line(str(loaded.file or f"none{loaded.missing}"))
-    return f"{output.table(values)}\n\nSettings file: {file}"
+    return f"{output.table(values)}\n\n* differs from the default\nSettings file: {file}"

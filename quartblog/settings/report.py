@@ -14,13 +14,13 @@ from quartblog.errors.exceptions import SettingsError
 from quartblog.settings.kinds import is_loopback
 from quartblog.settings.masking import MASK, plain, shown
 from quartblog.settings.secret import INSTANCE, is_readable_by_others, secret_key
+from quartblog.settings.sections import Settings
 from quartblog.settings.sources import known_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quartblog.settings.load import Loaded
-    from quartblog.settings.sections import Settings
 
 
 class Entry(NamedTuple):
@@ -31,17 +31,21 @@ class Entry(NamedTuple):
     value: object
     shown: str
     origin: str
+    changed: bool
+    """Whether a file or a variable sets another value than the default."""
 
 
 def entries(loaded: Loaded) -> list[Entry]:
     """Return every key in the order of config.toml; `origin` is a file, a variable's name, or "default"."""
-    found = []
+    found, defaults = [], Settings()
     for section, key in known_keys():
         value = getattr(getattr(loaded.settings, section), key)
+        # A key without an origin may differ as well: the sender follows from the admins.
+        changed = (section, key) in loaded.origins and value != getattr(getattr(defaults, section), key)
         origin = loaded.origins.get((section, key), "default")
         if (section, key) == ("security", "secret_key") and value is None:
             value, origin = SecretStr(MASK), f"{INSTANCE / 'secret_key'}, created at the first start"
-        found.append(Entry(section, key, plain(section, key, value), shown(section, key, value), origin))
+        found.append(Entry(section, key, plain(section, key, value), shown(section, key, value), origin, changed))
     return found
 
 

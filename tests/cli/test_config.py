@@ -21,9 +21,10 @@ def test_each_value_stands_beside_its_origin_in_columns(quartblog: Command, conf
     assert result.stderr == ""
     # A Chinese character is two cells wide in a terminal, so this line has three characters less.
     assert lines[0].index("QUARTBLOG_SITE__NAME") == lines[1].index("default") - 3
+    assert lines[0].startswith("*  [site] name ")
     assert lines[1].split() == ["[site]", "public_url", '"http://127.0.0.1:5000"', "default"]
-    assert [line.split() for line in lines if line.startswith("[mail] server")] == [
-        ["[mail]", "server", '"localhost"', "config.toml"]
+    assert [line.split() for line in lines if "[mail] server" in line] == [
+        ["*", "[mail]", "server", '"localhost"', "config.toml"]
     ]
 
 
@@ -32,8 +33,8 @@ def test_the_file_that_was_read_is_told(quartblog: Command, config: Config, fold
     config(site={"name": "blog"})
     with_one = quartblog("config", "check")
 
-    assert without.stdout.endswith(f"\n\nSettings file: none; there is no config.toml in {folder}\n")
-    assert with_one.stdout.endswith("\n\nSettings file: config.toml\n")
+    assert without.stdout.endswith(f"\nSettings file: none; there is no config.toml in {folder}\n")
+    assert with_one.stdout.endswith("\nSettings file: config.toml\n")
     assert json.loads(quartblog("config", "check", "--json").stdout)["file"] == "config.toml"
 
 
@@ -59,8 +60,11 @@ def test_json_holds_values_with_their_types_and_the_warnings(quartblog: Command)
     result = quartblog("config", "check", "--json", QUARTBLOG_MAIL__PORT="587")
 
     report = json.loads(result.stdout)
-    assert {"section": "mail", "key": "port", "value": 587, "origin": "QUARTBLOG_MAIL__PORT"} in report["values"]
-    assert {"section": "site", "key": "registration", "value": True, "origin": "default"} in report["values"]
+    origins = {(entry["section"], entry["key"]): entry for entry in report["values"]}
+    port = {"section": "mail", "key": "port", "value": 587, "origin": "QUARTBLOG_MAIL__PORT", "changed": True}
+    assert origins["mail", "port"] == port
+    registration = {"section": "site", "key": "registration", "value": True, "origin": "default", "changed": False}
+    assert origins["site", "registration"] == registration
     assert report["warnings"] == ["[mail] server: not set, so errors are logged but not mailed"]
 
 

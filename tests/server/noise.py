@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.noise import CANARIES, WRONG
-from tests.support.processes import ROOT, Server, Servers, eventually
+from tests.support.processes import ROOT, Server, Servers, eventually, tracked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -130,7 +130,7 @@ class Noise:
 def suffer(servers: Servers, seconds: float, *, tls: bool) -> Outcome:
     """Start a site, make noise at it for so many seconds, and stop it."""
     folder = servers.site(name="tls" if tls else "plain")
-    text = (ROOT / "hypercorn.toml").read_text("utf-8").replace("keep_alive_timeout = 5", "keep_alive_timeout = 1")
+    text = tracked("hypercorn.toml").replace("keep_alive_timeout = 5", "keep_alive_timeout = 1")
     if tls:
         text += f'\ncertfile = "{CERTIFICATE}"\nkeyfile = "{CERTIFICATE}"\ninsecure_bind = ["127.0.0.1:0"]\n'
     (folder / "hypercorn.toml").write_text(text, "utf-8")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.support.processes import FACTORY, ROOT, Servers, eventually
+from tests.support.processes import FACTORY, Servers, eventually, tracked
 
 pytestmark = pytest.mark.server
 
@@ -19,7 +19,7 @@ level = "CRITICAL"
 
 def test_a_logging_configuration_of_the_servers_own_hides_no_error(servers: Servers) -> None:
     folder = servers.site(errors={"rehearsal_route": True})
-    (folder / "hypercorn.toml").write_text((ROOT / "hypercorn.toml").read_text("utf-8") + TAKING_EVERYTHING_AWAY)
+    (folder / "hypercorn.toml").write_text(tracked("hypercorn.toml") + TAKING_EVERYTHING_AWAY)
     servers.start([sys.executable, "-m", "quartblog.cli", "db", "upgrade"], folder).process.wait(30)
     with socket.create_server(("127.0.0.1", 0)) as bound:
         command = [sys.executable, "-m", "hypercorn", "--config", "hypercorn.toml", "--workers=1"]

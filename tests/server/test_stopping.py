@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT, Server, Servers, eventually
+from tests.support.processes import Server, Servers, eventually, tracked
 
 pytestmark = pytest.mark.server
 
@@ -26,7 +26,7 @@ MARGIN = 5
 def folder(servers: Servers) -> Path:
     """A site whose stop is short."""
     folder = servers.site(errors=REHEARSAL)
-    text = (ROOT / "hypercorn.toml").read_text("utf-8")
+    text = tracked("hypercorn.toml")
     for key, seconds in (("graceful_timeout", 1), ("shutdown_timeout", 2)):
         text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {seconds}", text)
     (folder / "hypercorn.toml").write_text(text, "utf-8")

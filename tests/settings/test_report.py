@@ -36,8 +36,20 @@ def test_every_key_is_reported_with_its_origin() -> None:
     found = entries(load_with_origins(None, {"QUARTBLOG_SITE__NAME": "博客"}))
 
     assert [(e.section, e.key) for e in found] == known_keys()
-    assert found[0] == Entry("site", "name", "博客", '"博客"', "QUARTBLOG_SITE__NAME")
-    assert found[1] == Entry("site", "public_url", "http://127.0.0.1:5000", '"http://127.0.0.1:5000"', "default")
+    assert found[0] == Entry("site", "name", "博客", '"博客"', "QUARTBLOG_SITE__NAME", changed=True)
+    assert found[1] == Entry(
+        "site", "public_url", "http://127.0.0.1:5000", '"http://127.0.0.1:5000"', "default", changed=False
+    )
+
+
+def test_a_value_is_changed_where_it_differs_from_the_default_wherever_it_came_from() -> None:
+    environ = {"MAIL_SERVER": "localhost", "MAIL_ADMINS": "ops@example.org", "QUARTBLOG_MAIL__TIMEOUT": "20"}
+    environ["QUARTBLOG_SECURITY__SECRET_KEY"] = CANARY
+
+    changed = {(e.section, e.key) for e in entries(load_with_origins(None, environ)) if e.changed}
+
+    # The timeout is the default, and the sender follows from the admins.
+    assert changed == {("mail", "server"), ("mail", "admins"), ("security", "secret_key")}
 
 
 @pytest.mark.parametrize(

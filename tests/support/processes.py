@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -155,7 +154,7 @@ class Servers:
 
     def hypercorn(self, folder: Path, *, workers: int = 2) -> Server:
         """Start Hypercorn itself on a free port, as a service file would; wait for it with `wait_until`."""
-        shutil.copy(ROOT / "hypercorn.toml", folder)
+        (folder / "hypercorn.toml").write_text(tracked("hypercorn.toml"), "utf-8")
         # Pass the open socket: another test could take a port that was only looked up.
         with socket.create_server(("127.0.0.1", 0)) as bound:
             command = [sys.executable, "-m", "hypercorn", "--config", "hypercorn.toml", f"--workers={workers}"]
@@ -187,6 +186,18 @@ class Servers:
         server = Server(process, folder, outputs)
         self._started.append(server)
         return server
+
+
+def tracked(name: str) -> str:
+    """Return the text of a file as Git's index has it: the file itself may be edited for somebody's own site.
+
+    Without Git, return the text of the file.
+    """
+    try:
+        shown = subprocess.run(["git", "show", f":./{name}"], cwd=ROOT, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return (ROOT / name).read_text("utf-8")
+    return shown.stdout.decode()
 
 
 def configure(folder: Path, **sections: dict[str, object]) -> None:
