@@ -113,6 +113,11 @@ class _Told:
         return "\n".join(filter(None, parts))
 
 
+def in_full(group: Group) -> str:
+    """One group as plain text, as a digest has it."""
+    return _Told(group, TRACES_LIMIT).text("")
+
+
 def headline(group: Group) -> str:
     """The group in one short line: the exception as its traceback ends, or the message of a plain record."""
     sample = group.samples[0] if group.samples else None

@@ -1,0 +1,228 @@
+"""Command line -> an outbox, read or changed while the programs that use it run: `python -m delivery errors list`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from .filesystem import check_owner
+from .mail.digest import headline, in_full
+from .options import OutboxOptions
+from .store.outbox import Outbox
+from .text import counted
+from .text.escaping import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from .store.groups import Group
+    from .store.mails import StoredMail
+
+NAME = f"python -m {__package__}"
+EXAMPLES = f"""
+examples:
+  {NAME} --outbox logs/outbox.sqlite3 errors list
+  {NAME} --outbox logs/outbox.sqlite3 errors show k7c2mfq9wx3a
+"""
+HEADER = b"SQLite format 3\0"
+ALIVE = 10.0
+"""Seconds after its last heartbeat during which a process counts as running."""
+
+
+class Failed(Exception):
+    """Why the command ends with 1."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0, or 1 where something asked for is missing. A usage error exits with 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    options = _parser().parse_args(arguments)
+    try:
+        with _opened(options.outbox) as outbox:
+            options.run(outbox, options)
+    except Failed as problem:
+        _print(f"{NAME}: {problem}", sys.stderr)
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Outbox]:
+    try:
+        if not path.is_file():
+            raise Failed(f"{path}: there is no outbox; a program makes it with OutboxOptions(path=...)")
+        with path.open("rb") as file:
+            # An outbox moves a damaged file aside. A file that was named by mistake stays where it is.
+            if file.read(len(HEADER)) != HEADER:
+                raise Failed(f"{path}: this is no outbox")
+        check_owner(path)
+        outbox = Outbox(path)
+        aside = outbox.open()
+    except OSError as error:
+        raise Failed(f"{path}: the outbox cannot be used: {error}") from error
+    if aside is not None:
+        _print(f"{path} was damaged: it is now {aside}, and a fresh one is begun", sys.stderr)
+    try:
+        yield outbox
+    finally:
+        outbox.close()
+
+
+def _list(outbox: Outbox, options: argparse.Namespace) -> None:
+    groups = outbox.groups(resolved=None if options.all else False, limit=options.limit)
+    if options.json:
+        _print_json(_data(group) for group in groups)
+        return
+    for group in groups:
+        state = "resolved, " if group.resolved else ""
+        _print(f"{group.id}: {headline(group)} ({state}{counted(group.count, 'time')}, last {_ago(group.last_seen)})")
+    if not groups:
+        _print("Nothing has failed" if options.all else "Nothing is open")
+
+
+def _show(outbox: Outbox, options: argparse.Namespace) -> None:
+    if (group := outbox.group(options.key)) is None:
+        raise Failed(f"{options.key}: no group has this number, and no kept error this id; the log file may have it")
+    if options.json:
+        _print_json(_data(group) | {"samples": [asdict(event) for event in group.samples]})
+        return
+    # First the error that was asked for, where it is not the latest.
+    samples = sorted(group.samples, key=lambda event: event.error_id != options.key)
+    print(in_full(replace(group, samples=tuple(samples))))
+    print()
+    _print(f"Kept errors: {' '.join(event.error_id for event in samples)}")
+
+
+def _resolve(outbox: Outbox, options: argparse.Namespace) -> None:
+    unknown = []
+    for key in options.keys:
+        if (group := outbox.group(key)) is None or not outbox.resolve(group.id):
+            unknown.append(key)
+        else:
+            _print(f"{group.id} is resolved: {headline(group)}")
+    if unknown:
+        raise Failed(f"no group has this number or error id: {', '.join(unknown)}")
+
+
+def _status(outbox: Outbox, options: argparse.Namespace) -> None:
+    totals, workers = outbox.totals(), outbox.workers(time.time() - ALIVE)
+    if options.json:
+        _print_json({"totals": totals._asdict(), "workers": [asdict(worker) for worker in workers]})
+        return
+    _print(f"errors: {counted(totals.open_groups, 'open group')} of {counted(totals.errors, 'error')},", end=" ")
+    _print(f"{totals.to_mail} in no mail yet")
+    _print(f"mails: {totals.waiting} waiting, {totals.dead} dead")
+    for worker in workers:
+        figures = ", ".join(f"{name} {value}" for name, value in worker.figures.items() if isinstance(value, int))
+        _print(f"{worker.name}{' (mails)' if worker.leader else ''}: {figures}")
+    if not workers:
+        _print("No program that uses it is running")
+
+
+def _mails(outbox: Outbox, options: argparse.Namespace) -> None:
+    mails = sorted((*outbox.mails("waiting"), *outbox.mails("dead")), key=lambda mail: mail.created)
+    if options.json:
+        _print_json(_mail_data(mail) for mail in mails)
+        return
+    for mail in mails:
+        facts = f"{mail.state}, {mail.kind}, made {_ago(mail.created)}, {counted(mail.tries, 'try', 'tries')}"
+        why = _mail_data(mail).get("last_error")
+        _print(f"{mail.id}: {facts}{f': {why}' if why else ''}")
+    if not mails:
+        _print("No mail is waiting or dead")
+
+
+def _retry(outbox: Outbox, options: argparse.Namespace) -> None:
+    due = outbox.retry(options.number)
+    if options.number is not None and not due:
+        raise Failed(f"no mail with the number {options.number} waits or is dead")
+    _print(f"{counted(due, 'mail is', 'mails are')} due now")
+    if due and not any(worker.leader for worker in outbox.workers(time.time() - ALIVE)):
+        _print("They leave when a program that mails runs again", sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        NAME,
+        description="Look at the errors and mails that programs keep in an outbox. It is safe while they run.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    default = OutboxOptions().path
+    parser.add_argument(
+        "--outbox", type=Path, default=default, metavar="PATH", help="the SQLite file (default: %(default)s)"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    errors = commands.add_parser("errors", help="list, show and resolve the groups of equal errors")
+    verbs = errors.add_subparsers(required=True, metavar="VERB")
+
+    listing = _command(verbs, "list", _list, "list the open groups, the latest first")
+    listing.add_argument("--all", action="store_true", help="also the resolved ones")
+    listing.add_argument("--limit", type=_positive, default=100, metavar="N", help="groups at most (default: 100)")
+    showing = _command(verbs, "show", _show, "show one group with one of its errors")
+    showing.add_argument("key", metavar="ID", help="the group's number, or the error id that a visitor saw")
+    resolving = _command(verbs, "resolve", _resolve, "note that faults are mended; the next error reopens the group")
+    resolving.add_argument("keys", metavar="ID", nargs="+", help="a group's number, or an error id")
+
+    mails = _command(commands, "outbox", _mails, "list the mails that wait or were given up, and why")
+    status = _command(commands, "status", _status, "count errors and mails, and show the programs that run")
+    retrying = _command(commands, "retry", _retry, "make waiting and dead mails due now")
+    retrying.add_argument("number", metavar="N", nargs="?", type=_positive, help="one mail's number; all without it")
+    for command in (listing, showing, mails, status):
+        command.add_argument("--json", action="store_true", help="print JSON; times are seconds since 1970")
+    return parser
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[Outbox, argparse.Namespace], None], text: str
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    command.set_defaults(run=run)
+    return command
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if not 1 <= number < 2**63:
+        raise ValueError(text)
+    return number
+
+
+def _data(group: Group) -> dict[str, Any]:
+    facts = {"what": headline(group), **asdict(group)}
+    del facts["samples"]
+    return facts
+
+
+def _mail_data(mail: StoredMail) -> dict[str, Any]:
+    # The subject and the reader of a mail of the program's own are nobody else's business.
+    hidden = {"data"} if mail.kind != "post" else {"data", "subject", "recipients", "last_error"}
+    return {name: value for name, value in asdict(mail).items() if name not in hidden}
+
+
+def _ago(at: float) -> str:
+    seconds = max(0, round(time.time() - at))
+    size, unit = next((pair for pair in ((86_400, "d"), (3_600, "h"), (60, "min")) if seconds >= pair[0]), (1, "s"))
+    return f"{seconds // size} {unit} ago"
+
+
+def _print(text: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
+    """One line, whatever a stranger has typed into it."""
+    print(one_line(text), file=stream, end=end)
+
+
+def _print_json(value: dict[str, Any] | Iterable[Any]) -> None:
+    # ASCII: no terminal is steered by it, and none fails to show it.
+    print(json.dumps(value if isinstance(value, dict) else list(value), indent=2))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The command of the folder, on an outbox with one group of two errors."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from quartblog.delivery import Delivery, FileOptions, OutboxOptions, scope
+from quartblog.delivery.__main__ import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from _pytest.capture import CaptureFixture
+
+logger = logging.getLogger("tests.delivery.command")
+
+PROGRAM = "python -m quartblog.delivery"
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Path:
+    path = tmp_path / "outbox.sqlite3"
+    with Delivery(file=FileOptions(path=tmp_path / "site.log"), outbox=OutboxOptions(path=path)):
+        for number in (1, 2):
+            with scope(route="job shrink"):
+                logger.error("picture %d is\x1b[2J gone", number)
+    return path
+
+
+class Shell:
+    """Runs the command on one outbox; returns its exit code and what it wrote to stdout and to stderr."""
+
+    def __init__(self, outbox: Path, capsys: CaptureFixture[str]) -> None:
+        self._outbox = outbox
+        self._capsys = capsys
+
+    def __call__(self, line: str, *, outbox: Path | None = None) -> tuple[int, str, str]:
+        try:
+            code = main(["--outbox", str(outbox or self._outbox), *line.split()])
+        except SystemExit as error:
+            code = int(str(error.code))
+        return code, *self._capsys.readouterr()
+
+    def json(self, line: str) -> Any:
+        code, printed, complained = self(f"{line} --json")
+        assert (code, complained) == (0, "")
+        return json.loads(printed)
+
+
+@pytest.fixture
+def shell(outbox: Path, capsys: CaptureFixture[str]) -> Shell:
+    return Shell(outbox, capsys)
+
+
+def test_groups_are_listed_until_they_are_resolved(shell: Shell) -> None:
+    code, listed, _ = shell("errors list")
+
+    assert code == 0
+    assert listed.startswith("1: ERROR: picture 2 is\\x1b[2J gone (2 times, last ")
+    assert shell("errors resolve 1") == (0, "1 is resolved: ERROR: picture 2 is\\x1b[2J gone\n", "")
+    assert shell("errors list") == (0, "Nothing is open\n", "")
+    assert "(resolved, 2 times, last " in shell("errors list --all")[1]
+
+
+def test_a_group_is_shown_with_the_error_that_was_asked_for(shell: Shell) -> None:
+    latest, first = (event["error_id"] for event in shell.json("errors show 1")["samples"])
+
+    for key, message in ((latest, "picture 2 is\\x1b[2J gone"), (first, "picture 1 is\\x1b[2J gone")):
+        code, shown, _ = shell(f"errors show {key}")
+        assert code == 0
+        assert message in shown
+        assert "job shrink" in shown
+        assert "\x1b" not in shown
+
+
+def test_lists_are_json_as_well(shell: Shell) -> None:
+    [group] = shell.json("errors list")
+    status = shell.json("status")
+
+    assert (group["id"], group["count"], group["route"]) == (1, 2, "job shrink")
+    assert status["totals"]["errors"] == 2
+    assert shell.json("outbox") == []
+
+
+def test_the_status_counts(shell: Shell) -> None:
+    code, shown, _ = shell("status")
+
+    assert code == 0
+    assert "errors: 1 open group of 2 errors, 2 in no mail yet\nmails: 0 waiting, 0 dead\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("errors show 4711", "4711: no group has this number, and no kept error this id; the log file may have it"),
+        ("errors resolve 4711 1 zzz", "no group has this number or error id: 4711, zzz"),
+        ("retry 4711", "no mail with the number 4711 waits or is dead"),
+    ],
+)
+def test_what_is_missing_is_named_and_exits_with_1(shell: Shell, line: str, problem: str) -> None:
+    code, _, complained = shell(line)
+
+    assert (code, complained) == (1, f"{PROGRAM}: {problem}\n")
+
+
+@pytest.mark.parametrize("name", ["missing.sqlite3", "a folder", "notes.txt"])
+def test_what_is_no_outbox_stays_as_it_is(shell: Shell, tmp_path: Path, name: str) -> None:
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "notes.txt").write_text("a list of things to buy")
+    before = sorted(tmp_path.rglob("*"))
+
+    code, printed, complained = shell("errors list", outbox=tmp_path / name)
+
+    assert (code, printed) == (1, "")
+    assert complained.startswith(f"{PROGRAM}: {tmp_path / name}: ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("line", ["errors list --limit 0", "errors show", "errors", "retry all", ""])
+def test_a_usage_error_exits_with_2(shell: Shell, line: str) -> None:
+    code, _, complained = shell(line)
+
+    assert code == 2
+    assert complained.startswith(f"usage: {PROGRAM}")
+
+
+@pytest.mark.parametrize("line", ["", "errors", "errors list", "errors show", "errors resolve", "outbox", "retry"])
+def test_each_command_has_help(shell: Shell, line: str) -> None:
+    code, helped, _ = shell(f"{line} --help")
+
+    assert code == 0
+    assert helped.startswith(f"usage: {PROGRAM}")
+    assert (f"{PROGRAM} --outbox logs/outbox.sqlite3 errors list" in helped) == (line == "")
