@@ -165,5 +165,5 @@ _COLUMNS = (
     _Column("retried", _number("retried")),
     _Column("dead", _number("dead")),
     _Column("lost for the file", _trouble("file_lost")),
-    _Column("passed by", _trouble("passed_by")),
+    _Column("dropped", _trouble("dropped")),
 )

@@ -85,6 +85,7 @@ from .mail.once import send_due
 from .mail.schedule import Cap, cap
 from .mail.smtp import MailFailed, Receipt, send
 from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route
+from .statistics import Statistics
 from .store.groups import Group
 from .store.mails import State, StoredMail
 from .store.outbox import Outbox
@@ -109,6 +110,7 @@ __all__ = [
     "Route",
     "Scope",
     "State",
+    "Statistics",
     "StoredMail",
     "Totals",
     "Worker",

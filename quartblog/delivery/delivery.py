@@ -1,4 +1,4 @@
-"""Everything put together: root logger -> intake (queue, listener, file) -> posting (outbox, mailer)."""
+"""Options -> one running delivery: every record of the root logger -> file, outbox and mail."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import atexit
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from . import forks
-from .configuration import Configuration
-from .deadlines import left
+from .forks import reset_after_fork
 from .hooks import logger as uncaught
-from .options import FileOptions, MailingOptions, MailOptions, QueueOptions
+from .options import DeliveryOptions, FileOptions, MailingOptions, MailOptions, QueueOptions
 from .own_log import own_logger
-from .running import Running
+from .pipeline import Pipeline
+from .statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,9 +21,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .options import OutboxOptions
+    from .store.outbox import Outbox
 
 AT_EXIT = 2.0
-"""Seconds the end of a program that never stopped its delivery may take."""
+"""Seconds that the end of a program may take which never stopped its delivery."""
 
 logger = own_logger()
 
@@ -32,20 +32,17 @@ logger = own_logger()
 class Delivery:
     """Takes every record that reaches the root logger off the thread that logged it.
 
-    `with scope(...)` tells which request or job a record belongs to: the log line, JSON and mail
-    know `error_id`, `method`, `route` and `user_id`, and an error takes the earlier records of its
-    scope along. `extra_sinks` are any standard handlers; each gets a thread of its own, and is
-    closed by its owner, not here.
+    `with scope(...)` says to which request or job a record belongs: log line, JSON and mail have its `error_id`,
+    `method`, `route` and `user_id`, and an error takes the earlier records of its scope along. `extra_sinks` are any
+    standard handlers. Each gets a thread of its own, and its owner closes it.
 
-    Errors are grouped and mailed as digests. With `outbox` they and the mails survive the process,
-    and all processes that name the same file share groups, cap and one leader that mails; without it
-    this process has its own in memory.
+    Errors are grouped and mailed as digests. With `outbox` they and the mails survive the process, and all processes
+    that name the same file share groups, cap and one leader that mails. Without it they stay in memory.
 
-    While it runs, exceptions that reach no logger are logged as well: of threads, of finalizers, and
-    the one that ends the program. Warnings are not captured: what the process does with them is not a
-    library's decision. After `logging.captureWarnings(True)` they arrive here like every record.
+    While it runs, it also logs exceptions that reach no logger: those of threads and finalizers, and the one that ends
+    the program. It captures no warnings; after `logging.captureWarnings(True)` they arrive like every record.
 
-    A forked child has a delivery of its own, which starts with the first record that is logged there.
+    A forked child has a delivery of its own, which starts with the first record that the child logs.
     """
 
     def __init__(  # noqa: PLR0913  keywords only, each configures one part
@@ -59,24 +56,24 @@ class Delivery:
         extra_sinks: Iterable[logging.Handler] = (),
     ) -> None:
         """Nothing is opened or started yet. Without `mail`, no mail is sent."""
-        self._configuration = Configuration(
+        self._options = DeliveryOptions(
             queue or QueueOptions(), file or FileOptions(), mail, outbox, mailing or MailingOptions()
         )
         self._extra_sinks = tuple(extra_sinks)
-        self._running: Running | None = None
+        self._pipeline: Pipeline | None = None
         self._changing = threading.RLock()
 
     def start(self) -> None:
         """Start the threads and attach to the root logger. Starting twice changes nothing."""
-        if self._running is not None:
+        if self._pipeline is not None:
             return
-        self._running = running = Running(self._configuration, self._extra_sinks)
-        running.begin()
-        running.attach()
-        running.tell_zone()
-        forks.watch(self)
+        self._pipeline = pipeline = Pipeline(self._options, self._extra_sinks)
+        pipeline.start()
+        pipeline.attach()
+        pipeline.log_zone()
+        reset_after_fork(self)
         atexit.register(self._at_exit)
-        mail = self._configuration.mail
+        mail = self._options.mail
         problem = mail.problem if mail else None
         if mail is None:
             logger.info("No mail server is used: errors are logged, no mail is sent")
@@ -84,11 +81,10 @@ class Delivery:
             logger.error("No mail can be sent: %s", problem)
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """Detach, write what is queued to the file and the outbox, and end the threads within about `timeout` s.
+        """Detach, write the queue to the file and the outbox, and end the threads within about `timeout` seconds.
 
-        Mail that was not sent stays in the outbox; the mail server is waited for only where that is
-        in memory, and 2 seconds at most. False when a sink did not return in time. From any thread;
-        stopping twice changes nothing.
+        Unsent mail stays in the outbox. Only where that is in memory, a stop waits for the mail server, 2 seconds at
+        most. False when a sink did not return in time. From any thread; stopping twice changes nothing.
         """
         return self._stop(timeout, mail=True)
 
@@ -103,73 +99,66 @@ class Delivery:
     ) -> None:
         """Use these options, all of them, from the next record on; no record is lost or written twice.
 
-        Raise ValueError or OSError for a change that cannot work; then everything stays as it was. This
-        waits for the disk, for seconds where it hangs: in an event loop, use `asyncio.to_thread`.
+        Another path of the log file or the outbox takes effect at the next start. Raise ValueError for mail options
+        with which no mail can be sent; then everything stays as it was. This waits up to 2 seconds for earlier
+        records: in an event loop, use `asyncio.to_thread`.
         """
-        new = Configuration(queue or QueueOptions(), file or FileOptions(), mail, outbox, mailing or MailingOptions())
+        new = DeliveryOptions(queue or QueueOptions(), file or FileOptions(), mail, outbox, mailing or MailingOptions())
         with self._changing:
-            if (running := self._running) is not None:
-                new.check(self._configuration)
-                running.reconfigure(self._configuration, new)
-            self._configuration = new
+            if (pipeline := self._pipeline) is not None:
+                if mail is not None and mail != self._options.mail and mail.problem:
+                    raise ValueError(f"no mail can be sent: {mail.problem}")
+                pipeline.reconfigure(new.with_paths_of(pipeline.options))
+            self._options = new
 
     def drain(self, timeout: float = 5.0, *, mail: bool = False) -> bool:
-        """Wait until all sinks have handled what was logged before this call; False when late.
+        """Wait until all sinks have handled every earlier record. False after `timeout` seconds.
 
-        A mail counts as handled once it is in the outbox; with `mail=True`, once all mail that is due
-        now was tried. This call blocks: in an event loop, use `asyncio.to_thread`.
+        A mail counts as handled once it is in the outbox; with `mail=True`, once every mail that is due was tried.
+        This call blocks: in an event loop, use `asyncio.to_thread`.
         """
-        return self._running is None or self._running.drain(timeout, mail=mail)
+        return self._pipeline is None or self._pipeline.drain(timeout, mail=mail)
 
     def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
-        """Send a mail of the program's own, such as a password reset; returns its id once it is safe in the outbox.
+        """Send a mail of the program's own, such as a password reset. Returns its id once the outbox has it on disk.
 
-        It is tried like a digest and never counted against the cap. This waits for the disk: in an
-        event loop, use `asyncio.to_thread`. Raise RuntimeError while the delivery does not run.
+        The sender tries it like a digest, and never counts it against the cap. This waits for the disk: in an event
+        loop, use `asyncio.to_thread`. Raise RuntimeError while the delivery does not run.
         """
-        if self._running is None:
+        if self._pipeline is None:
             raise RuntimeError("the delivery does not run: nobody would send this mail")
-        return self._running.post(message, recipients)
+        return self._pipeline.post(message, recipients)
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """The store of groups and mails, to read and change; None while the delivery does not run."""
+        return self._pipeline.outbox if self._pipeline is not None else None
 
     @property
     def healthy(self) -> bool:
-        """Whether it runs, every record reaches it, its threads are alive and the last one reached the file."""
+        """Whether it runs, every record reaches it, its threads are alive and the last record reached the file."""
         return self.problem is None
 
     @property
     def problem(self) -> str | None:
         """Why it is not healthy, in words without paths, or None where it is."""
-        return "stopped" if (running := self._running) is None else running.problem
+        return "stopped" if (pipeline := self._pipeline) is None else pipeline.problem
 
     @property
     def degraded(self) -> bool:
-        """Whether errors and mails are only in memory, because the outbox cannot be used: a kill would lose them."""
-        return (running := self._running) is not None and not running.posting.outbox.healthy
+        """Whether the outbox cannot be used, so that errors and mails are only in memory: a kill would lose them."""
+        return (pipeline := self._pipeline) is not None and not pipeline.outbox.healthy
 
-    @property
-    def refused(self) -> dict[str, int]:
-        """Records a full queue has refused since the start, by the name of their level."""
-        return self._running.intake.handler.refused() if self._running is not None else {}
+    def statistics(self) -> Statistics:
+        """What this process has counted since the start; all zero while it does not run."""
+        return self._pipeline.statistics() if self._pipeline is not None else Statistics()
 
-    def figures(self) -> dict[str, Any]:
-        """What the heartbeat of this process tells, by name; empty while it does not run."""
-        return self._running.figures() if self._running is not None else {}
-
-    def pause(self) -> None:
-        """Before a fork: hold the log file still, so that the child inherits no half-written line."""
-        if self._running is not None:
-            self._running.intake.journal.before_fork()
-
-    def resume(self, *, child: bool) -> None:
-        """After a fork: the child begins anew, without what its parent has queued."""
-        if (before := self._running) is None:
-            return
-        if not child:
-            before.intake.journal.after_fork()
-        else:
+    def reset_in_child(self) -> None:
+        """After a fork: begin anew, without what the parent has queued."""
+        if (before := self._pipeline) is not None:
             self._changing = threading.RLock()
-            self._running = Running(self._configuration, self._extra_sinks)
-            self._running.take_over(before)
+            self._pipeline = Pipeline(before.options, self._extra_sinks)
+            self._pipeline.replace_in_child(before)
 
     def __enter__(self) -> Self:
         """Start."""
@@ -182,7 +171,7 @@ class Delivery:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop; an exception that leaves the block is recorded first."""
+        """Stop, after logging an exception that leaves the block."""
         try:
             if isinstance(error, Exception):
                 uncaught.critical("The program is left by an exception", exc_info=error)
@@ -191,13 +180,13 @@ class Delivery:
 
     def _stop(self, timeout: float, *, mail: bool) -> bool:
         deadline = time.monotonic() + timeout
-        # A change that is under way may end first, but it may as well wait for a disk that hangs.
+        # A change that is under way may end first.
         alone = self._changing.acquire(timeout=timeout / 2)
-        running, self._running = self._running, None
+        pipeline, self._pipeline = self._pipeline, None
         if alone:
             self._changing.release()
         atexit.unregister(self._at_exit)
-        return running is None or running.end(left(deadline), mail=mail)
+        return pipeline is None or pipeline.stop(max(0.0, deadline - time.monotonic()), mail=mail)
 
     def _at_exit(self) -> None:
         # No thread may look up a host any more: mail waits for the next start.

@@ -1,4 +1,4 @@
-"""A SQLite connection must not cross a fork: each storage closes its own before, and opens it again after."""
+"""A fork -> one reset in the child, for locks, connections and threads that do not survive it."""
 
 from __future__ import annotations
 
@@ -8,40 +8,45 @@ import weakref
 from typing import Protocol
 
 
-class Pausable(Protocol):
-    """What is to be told of a fork."""
-
-    def pause(self) -> None:
-        """In the parent, before."""
-
-    def resume(self, *, child: bool) -> None:
-        """In both processes, after."""
-
-
 class Resettable(Protocol):
-    """Holds what a child must not share with its parent."""
+    """An object with locks, connections or threads that a fork leaves unusable in the child."""
 
     def reset_in_child(self) -> None:
-        """Begin anew, in the child."""
+        """Begin anew: no other thread exists, and every lock may be held by one that is gone."""
 
 
-_resettable: weakref.WeakSet[Resettable] = weakref.WeakSet()
-_watched: weakref.WeakSet[Pausable] = weakref.WeakSet()
-_paused: list[Pausable] = []
+class Holdable(Resettable, Protocol):
+    """A SQLite connection. SQLite keeps its view of all locks in memory, which must not show any in the child.
+
+    A child that inherits an open connection believes that it holds the parent's locks. It may then meet a transaction
+    that never ends, or lose what it writes when the parent closes the file.
+    """
+
+    def hold(self) -> None:
+        """Before the fork: end the transaction under way and close the connection."""
+
+    def go_on(self) -> None:
+        """After it, in the parent."""
 
 
-def watch(storage: Pausable) -> None:
-    """Tell the storage of forks for as long as it lives."""
-    _watched.add(storage)
+_RESET: weakref.WeakSet[Resettable] = weakref.WeakSet()
+_HOLD: weakref.WeakSet[Holdable] = weakref.WeakSet()
+_held: list[Holdable] = []
 
 
 def reset_after_fork(thing: Resettable) -> None:
-    """Call `reset_in_child` in each forked child for as long as the thing lives."""
-    _resettable.add(thing)
+    """Reset the object in each forked child, for as long as it lives."""
+    _RESET.add(thing)
+
+
+def hold_during_fork(thing: Holdable) -> None:
+    """As `reset_after_fork`, and hold the object still meanwhile."""
+    _RESET.add(thing)
+    _HOLD.add(thing)
 
 
 def keep_for_ever(thing: object) -> None:
-    """Never finalize the object: closing it would disturb the parent, which still uses the same file.
+    """Never finalize the object: flushing it would write what the parent writes.
 
     A reference in a module would not do, because the interpreter clears modules at its end.
     """
@@ -49,25 +54,21 @@ def keep_for_ever(thing: object) -> None:
 
 
 def _before() -> None:
-    for storage in list(_watched):
-        storage.pause()
-        _paused.append(storage)
+    for thing in list(_HOLD):
+        thing.hold()
+        _held.append(thing)
 
 
-def _after(*, child: bool) -> None:
-    if child:
-        for thing in list(_resettable):
-            thing.reset_in_child()
-    while _paused:
-        _paused.pop().resume(child=child)
+def _in_parent() -> None:
+    while _held:
+        _held.pop().go_on()
 
 
-def _nothing(**_: object) -> None:
-    """Where there are no forks."""
+def _in_child() -> None:
+    _held.clear()
+    for thing in list(_RESET):
+        thing.reset_in_child()
 
 
-getattr(os, "register_at_fork", _nothing)(
-    before=_before,
-    after_in_parent=lambda: _after(child=False),
-    after_in_child=lambda: _after(child=True),
-)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

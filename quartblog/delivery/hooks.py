@@ -1,7 +1,7 @@
-"""Exceptions that reach no logger -> the log: of threads, of finalizers, of the program itself.
+"""Exceptions that reach no logger -> the log.
 
-Those of threads and finalizers belong to no scope, so nothing tells what is to be hidden: they are logged without their
-words, and stderr has their type alone.
+Exceptions of threads and finalizers belong to no scope, so nothing says which of their words a visitor sent. The log
+has them without their words, and stderr has their type alone.
 """
 
 from __future__ import annotations

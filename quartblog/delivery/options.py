@@ -1,9 +1,9 @@
-"""What an operator may turn about the outbox."""
+"""Frozen dataclasses with all that an operator can set -> every part of the delivery. Nothing here reads a file."""
 
 import ipaddress
 import logging
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,10 +22,6 @@ class QueueOptions:
     """Records the queue holds at most."""
     reserve: float = 0.2
     """Share of the size, 0 to below 1, that is kept free for ERROR and CRITICAL."""
-    overflow: Literal["drop", "block"] = "drop"
-    """What a full queue does: refuse at once, or let a plain thread wait. Event loops never wait."""
-    block_ms: int = 50
-    """Milliseconds a thread waits at most with overflow "block"."""
     whole: int = 500
     """Records that wait with all their frames and locals; behind so many, exceptions wait as what is told of them."""
     breadcrumbs: int = 20
@@ -226,3 +222,45 @@ class OutboxOptions:
         # They are written by one statement, and SQLite takes 32,766 values in one.
         if not 1 <= self.samples <= MOST_SAMPLES:
             raise ValueError(f"samples is 1 to {MOST_SAMPLES}, not {self.samples}")
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOptions:
+    """All options of one delivery."""
+
+    queue: QueueOptions = field(default_factory=QueueOptions)
+    file: FileOptions = field(default_factory=FileOptions)
+    mail: MailOptions | None = None
+    """None where no mail is sent."""
+    outbox: OutboxOptions | None = None
+    """None keeps errors and mails in the memory of this process."""
+    mailing: MailingOptions = field(default_factory=MailingOptions)
+
+    @property
+    def level(self) -> int:
+        """The level of the root logger."""
+        return logging.getLevelNamesMapping()[self.file.level]
+
+    @property
+    def samples(self) -> int:
+        """Events of a group that are kept whole."""
+        return self.outbox.samples if self.outbox else SAMPLES
+
+    @property
+    def usable_mail(self) -> MailOptions | None:
+        """The mail options, if mail can be sent with them."""
+        return self.mail if self.mail is not None and self.mail.problem is None else None
+
+    @property
+    def own_addresses(self) -> tuple[str, ...]:
+        """The operators' addresses, which redaction leaves in the log."""
+        mail = (*self.mail.admins, self.mail.sender) if self.mail else ()
+        readers = [address for route in self.mailing.routes for address in route.to]
+        return tuple(map(bare_address, (*mail, *readers)))
+
+    def with_paths_of(self, other: "DeliveryOptions") -> "DeliveryOptions":
+        """These options with the paths of others, because paths do not change while the delivery runs."""
+        outbox = other.outbox
+        if outbox is not None and self.outbox is not None:
+            outbox = replace(self.outbox, path=outbox.path)
+        return replace(self, file=replace(self.file, path=other.file.path), outbox=outbox)

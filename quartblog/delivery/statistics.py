@@ -1,15 +1,29 @@
-"""What the mailer of one process has done, for its heartbeat."""
+"""Counts and durations of every part -> one typed snapshot per process, for heartbeat and operators."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, Self
 
 SAMPLES = 1_024
 """Latencies kept for the percentiles: the newest ones."""
+
+
+class Percentiles(NamedTuple):
+    """Median and 99th percentile of some durations, in milliseconds."""
+
+    median_ms: float
+    p99_ms: float
+
+    @classmethod
+    def of(cls, seconds: Iterable[float]) -> Self | None:
+        """None without any duration."""
+        ordered = sorted(seconds)
+        return cls(_at(ordered, 0.5), _at(ordered, 0.99)) if ordered else None
 
 
 class Counter:
@@ -32,49 +46,76 @@ class Counter:
 
 
 class Latency:
-    """The newest durations of one kind; noting one is a single append, from any thread."""
+    """The newest durations of one kind. Adding one is a single append, from any thread."""
 
     def __init__(self) -> None:
         """Nothing was measured yet."""
         self._seconds: deque[float] = deque(maxlen=SAMPLES)
 
     def note(self, seconds: float) -> None:
-        """Take one duration in."""
+        """Add one duration."""
         self._seconds.append(seconds)
 
-    def percentiles(self) -> dict[str, float]:
-        """As `percentiles`, of the newest ones."""
+    def percentiles(self) -> Percentiles | None:
+        """Of the newest durations; None before the first."""
         # A copy, which is made in one step: other threads append meanwhile.
-        return percentiles(self._seconds.copy())
+        return Percentiles.of(self._seconds.copy())
 
 
-def percentiles(seconds: Iterable[float]) -> dict[str, float]:
-    """Median and 99th percentile in milliseconds; empty without any duration."""
-    ordered = sorted(seconds)
-    return {"median_ms": _at(ordered, 0.5), "p99_ms": _at(ordered, 0.99)} if ordered else {}
+@dataclass(slots=True)
+class MailCounters:
+    """Counted by the sender since the start of this process."""
+
+    mailed: int = 0
+    """Mails that the server took for at least one recipient."""
+    retried: int = 0
+    """Tries of a mail that had failed before."""
+    dead: int = 0
+    """Mails that became dead letters."""
+    latency: Latency = field(default_factory=Latency)
+    """From the outbox to the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """One process since the start of its delivery. Counts are of records, unless a field says otherwise."""
+
+    depth: int = 0
+    """Records that wait in the queue now."""
+    limit: int = 0
+    """Records that the queue holds."""
+    high_water: int = 0
+    """The most records that ever waited."""
+    accepted: int = 0
+    """Records that were queued."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Records that found the queue full, by the name of their level."""
+    written: int = 0
+    """Records in the log file."""
+    file_lost: int = 0
+    """Records that are not in the log file, because the disk was full, gone or hung."""
+    grouped: int = 0
+    """Errors in the outbox."""
+    dropped: int = 0
+    """Errors and records that a sink could not take, because it hung or was too slow."""
+    enqueue: Percentiles | None = None
+    """Duration of the logging call, on the thread that logs."""
+    to_file: Percentiles | None = None
+    """From the logging call to the log file."""
+    mailed: int = 0
+    """Mails that the server took for at least one recipient."""
+    retried: int = 0
+    """Tries of a mail that had failed before."""
+    dead: int = 0
+    """Mails that became dead letters."""
+    to_mail: Percentiles | None = None
+    """From the outbox to the mail server."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: percentiles are objects, or null before the first duration."""
+        values = asdict(self)
+        return {name: value._asdict() if isinstance(value, Percentiles) else value for name, value in values.items()}
 
 
 def _at(ordered: Sequence[float], share: float) -> float:
     return round(ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000, 3)
-
-
-LATENCIES = 1_000
-"""Latest mails whose way is remembered."""
-
-
-@dataclass(slots=True)
-class Figures:
-    """Counted since the start of this process."""
-
-    mailed: int = 0
-    """Mails the server took for at least one recipient."""
-    retried: int = 0
-    """Tries of a mail that had failed before."""
-    dead: int = 0
-    """Mails that were given up."""
-    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
-    """Seconds from the outbox to the server, of the latest mails."""
-
-    def counts(self) -> dict[str, int]:
-        """The counters by name."""
-        return {"mailed": self.mailed, "retried": self.retried, "dead": self.dead}

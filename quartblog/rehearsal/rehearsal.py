@@ -17,7 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from quartblog.delivery import Delivery, Outbox, OutboxOptions, cap, send_due
 from quartblog.rehearsal.report import Peaks, Percentiles, Rehearsed
@@ -27,7 +27,7 @@ from quartblog.rehearsal.storm import TICK, Storm, kinds_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from quartblog.delivery import FileOptions, MailingOptions, MailOptions, QueueOptions
+    from quartblog.delivery import FileOptions, MailingOptions, MailOptions, QueueOptions, Statistics
     from quartblog.rehearsal.report import Plan
     from quartblog.rehearsal.server import Taken
 
@@ -110,7 +110,7 @@ class _Rehearsal:
                 emptied = self._delivery.drain(DRAINING)
                 drained = time.perf_counter() - begun
             self._depths.note(drained, 0)
-            figures = self._delivery.figures()
+            figures = self._delivery.statistics()
             self._wait_for_mail()
         finally:
             self._delivery.stop()
@@ -119,7 +119,7 @@ class _Rehearsal:
         return self._report(figures, drained if emptied else None, in_time)
 
     def _look(self, at: float) -> None:
-        self._depths.note(at, self._within_the_queue(self._delivery.figures()["depth"]))
+        self._depths.note(at, self._within_the_queue(self._delivery.statistics().depth))
 
     def _within_the_queue(self, depth: int) -> int:
         # The queue also holds the markers of waiting drain() calls.
@@ -146,7 +146,7 @@ class _Rehearsal:
         """Send the digests that would leave at the end of the window."""
         asyncio.run(send_due(self._outbox, self._stage.mail, self._stage.mailing, everything=True))
 
-    def _report(self, figures: Mapping[str, Any], drained: float | None, in_time: list[Taken]) -> Rehearsed:
+    def _report(self, figures: Statistics, drained: float | None, in_time: list[Taken]) -> Rehearsed:
         taken, storm = self._server.taken(), self._storm
         ways_to_mail = _ways_to_mail(in_time, storm.first_seen)
         groups = self._outbox.groups(resolved=None, limit=MANY, samples=0)
@@ -156,9 +156,9 @@ class _Rehearsal:
             lasted=storm.lasted,
             drained=drained,
             offered=storm.offered,
-            refused=figures["refused"],
+            refused=figures.refused,
             size=self._stage.queue.size,
-            high_water=self._within_the_queue(figures["high_water"]),
+            high_water=self._within_the_queue(figures.high_water),
             depths=tuple(self._depths.samples),
             call=Percentiles.of(storm.costs),
             to_file=Percentiles.of(self._ways),

@@ -56,8 +56,6 @@ def queue_options(settings: Settings) -> QueueOptions:
     return QueueOptions(
         size=section.queue_size,
         reserve=section.reserve,
-        overflow=section.overflow,
-        block_ms=section.block_ms,
         breadcrumbs=section.breadcrumbs,
         redact=section.redact,
     )

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery.capture import extra_sinks as lanes
 from quartblog.delivery.capture import listener as listening
-from quartblog.delivery.capture.extra_sinks import ExtraSink
 from quartblog.delivery.capture.listener import Listener
+from quartblog.delivery.capture.sinks import ExtraSink
+from tests.support.processes import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -337,7 +337,7 @@ def test_without_anything_to_do_at_its_end_there_is_no_nap(
 
 @pytest.fixture
 def lane_to(hanging: Hanging) -> Iterator[ExtraSink]:
-    lane = ExtraSink(hanging, waiting=2)
+    lane = ExtraSink(hanging, backlog=2)
     lane.start()
     yield lane
     hanging.drop_frames.set()
@@ -361,29 +361,27 @@ def test_a_sink_that_hangs_delays_no_other(
 
     assert listener.drain()
     assert len(kept.records) == 51
-    assert lane_to.passed_by == 48
-    assert capsys.readouterr().err.count("is too slow: records pass it by") == 1
+    assert lane_to.dropped == 48
+    assert capsys.readouterr().err.count("is too slow: records are dropped for it") == 1
     hanging.drop_frames.set()
     assert lane_to.drain(5)
     assert hanging.count == 3
 
 
 def test_a_sink_that_hangs_for_long_is_bypassed_until_it_returns(
-    lane_to: ExtraSink,
-    hanging: Hanging,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    hanging: Hanging, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lane_to.handle(record("first"))
+    sink = ExtraSink(hanging, backlog=1_000_000, hanging=0.05)
+    sink.start()
+    sink.handle(record("first"))
     assert hanging.entered.wait(5)
-    assert lane_to.handle(record("waits"))
-    monkeypatch.setattr(lanes, "HANGING", -1.0)
-
-    assert not lane_to.handle(record("passes by"))
+    assert eventually(lambda: not sink.handle(record("dropped once it hangs")))
     assert "has not returned" in capsys.readouterr().err
+
     hanging.drop_frames.set()
-    assert lane_to.drain(5)
-    assert lane_to.handle(record("served again"))
+    assert sink.drain(5)
+    assert sink.handle(record("served again"))
+    assert sink.stop(5)
 
 
 def test_a_lane_left_behind_is_said_so(

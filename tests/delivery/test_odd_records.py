@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from quartblog.delivery import Delivery, FileOptions, MailingOptions, MailOptions, Outbox, OutboxOptions, scope
 from quartblog.delivery.capture.handler import BoundedQueueHandler
 from quartblog.delivery.options import QueueOptions
+from quartblog.delivery.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +177,7 @@ def delivering(folder: Path, **options: Any) -> Iterator[Delivery]:
     """A delivery that nobody else listens with, so that nothing but it is tested."""
     others, logging.root.handlers[:] = logging.root.handlers[:], []
     file = FileOptions(path=folder / "site.log", max_bytes=10**9, format=options.pop("format", "text"))
-    queue = QueueOptions(overflow="block", block_ms=30_000)
+    queue = QueueOptions(size=1_000_000)
     try:
         with Delivery(file=file, queue=queue, outbox=OutboxOptions(folder / "outbox.sqlite3"), **options) as delivery:
             yield delivery
@@ -198,13 +199,13 @@ def errors_in(folder: Path) -> dict[str, int]:
     return counts
 
 
-def check(folder: Path, figures: dict[str, Any], odd_ones: int) -> None:
+def check(folder: Path, figures: Statistics, odd_ones: int) -> None:
     counts = errors_in(folder)
     assert counts["the good record N"] == GOOD
     assert (folder / "site.log").read_text("utf-8").count("the good record ") == GOOD
-    assert sum(counts.values()) == figures["grouped"] == GOOD + odd_ones
-    assert figures["passed_by"] == figures["file_lost"] == 0
-    assert not figures["refused"]
+    assert sum(counts.values()) == figures.grouped == GOOD + odd_ones
+    assert figures.dropped == figures.file_lost == 0
+    assert not figures.refused
 
 
 def test_breadcrumbs_of_a_callers_own_cost_nobody_else_anything(tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_breadcrumbs_of_a_callers_own_cost_nobody_else_anything(tmp_path: Path) 
             good(number)
         logger.error("odd", extra={"breadcrumbs": 3})
         assert delivery.drain(30)
-        figures = delivery.figures()
+        figures = delivery.statistics()
 
     check(tmp_path, figures, 1)
     assert errors_in(tmp_path)["odd"] == 1
@@ -229,7 +230,7 @@ def test_no_attribute_that_a_caller_may_choose_is_trusted(tmp_path: Path, name: 
                 with scope("POST", "/odd"):
                     odd(name, ODD_VALUES[number])
         assert delivery.drain(30)
-        figures = delivery.figures()
+        figures = delivery.statistics()
 
     # A record that says it is the delivery's own is not mailed: a logger's name alone is believed.
     check(tmp_path, figures, len(ODD_VALUES))
@@ -255,7 +256,7 @@ def test_good_errors_arrive_among_any_odd_ones(
                 record.__dict__.update({name: ODD_VALUES[value] for name, value in records[number].items()})
                 logging.root.handle(record)
         assert delivery.drain(30)
-        figures = delivery.figures()
+        figures = delivery.statistics()
 
     check(folder, figures, len(records))
 
@@ -268,7 +269,7 @@ def test_no_exception_costs_another_record_anything(tmp_path: Path) -> None:
         for number in range(GOOD):
             good(number)
         assert delivery.drain(60)
-        figures = delivery.figures()
+        figures = delivery.statistics()
 
     check(tmp_path, figures, len(ODD_EXCEPTIONS))
     assert (tmp_path / "site.log").read_text("utf-8").count("ERROR: an odd exception") == len(ODD_EXCEPTIONS)
@@ -284,7 +285,7 @@ def test_nothing_that_an_argument_raises_reaches_the_code_that_logs(tmp_path: Pa
         for number in range(GOOD):
             good(number)
         assert delivery.drain(30)
-        figures = delivery.figures()
+        figures = delivery.statistics()
 
     check(tmp_path, figures, 3)
     assert (tmp_path / "site.log").read_text().count(f"could not be built: {kind.__name__}") == 3
@@ -297,7 +298,7 @@ def test_any_number_is_a_level(tmp_path: Path, level: int) -> None:
             good(number)
         odd("anything", 1, level=level)
         assert delivery.drain(30)
-        figures = delivery.figures()
+        figures = delivery.statistics()
 
     check(tmp_path, figures, 1)
 
@@ -313,7 +314,7 @@ def test_what_is_no_level_counts_as_an_error(tmp_path: Path, make: Callable[[], 
         for number in range(GOOD):
             good(number)
         assert delivery.drain(30)
-        figures = delivery.figures()
+        figures = delivery.statistics()
 
     check(tmp_path, figures, 1)
 
@@ -377,7 +378,7 @@ def test_an_extra_that_was_taken_from_an_earlier_record_hides_no_later_one(tmp_p
         for attributes in seen:
             logging.root.handle(logging.makeLogRecord(attributes))
         assert delivery.drain(30)
-        assert delivery.figures()["grouped"] == 2 * GOOD
+        assert delivery.statistics().grouped == 2 * GOOD
 
 
 def test_a_handler_of_somebody_else_can_pickle_the_record_that_was_queued() -> None:

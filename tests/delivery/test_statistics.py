@@ -1,4 +1,4 @@
-"""What the operator is told of the delivery itself."""
+"""Counts and latencies of the delivery itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from quartblog.delivery import Delivery, FileOptions, OutboxOptions, QueueOptions
-from quartblog.delivery.statistics import SAMPLES, Latency
+from quartblog.delivery.statistics import SAMPLES, Latency, Percentiles, Statistics
 from quartblog.delivery.store.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -27,21 +27,21 @@ def test_percentiles_are_of_the_newest_durations_in_milliseconds() -> None:
     for number in range(SAMPLES):
         latency.note(number / 1_000)
 
-    assert latency.percentiles() == {"median_ms": 512.0, "p99_ms": 1013.0}
+    assert latency.percentiles() == Percentiles(median_ms=512.0, p99_ms=1013.0)
 
 
 def test_without_a_duration_there_are_no_percentiles() -> None:
-    assert Latency().percentiles() == {}
+    assert Latency().percentiles() is None
 
 
 def test_one_duration_is_every_percentile() -> None:
     latency = Latency()
     latency.note(0.25)
 
-    assert latency.percentiles() == {"median_ms": 250.0, "p99_ms": 250.0}
+    assert latency.percentiles() == Percentiles(median_ms=250.0, p99_ms=250.0)
 
 
-def test_the_figures_tell_the_whole_way_of_the_records(
+def test_the_statistics_cover_the_whole_way_of_the_records(
     tmp_path: Path, accepting_server: Peer, mail_to: Callable[..., MailOptions], app_logger: logging.Logger
 ) -> None:
     with Delivery(
@@ -54,27 +54,28 @@ def test_the_figures_tell_the_whole_way_of_the_records(
             app_logger.error("failed")
         app_logger.info("news")
         assert delivery.drain(mail=True)
-        figures = delivery.figures()
+        figures = delivery.statistics()
 
     # The mail server of this test logs as well, from a thread of its own.
-    assert figures["accepted"] >= figures["written"] >= 101
-    assert figures["grouped"] == 100
-    assert figures["mailed"] >= 1
-    assert (figures["retried"], figures["dead"], figures["refused"], figures["file_lost"]) == (0, 0, {}, 0)
-    assert figures["limit"] == 1_000
-    assert 1 <= figures["high_water"] <= figures["accepted"]
-    for way in ("enqueue", "to_file", "to_mail"):
-        assert 0 <= figures[way]["median_ms"] <= figures[way]["p99_ms"] < 60_000
+    assert figures.accepted >= figures.written >= 101
+    assert figures.grouped == 100
+    assert figures.mailed >= 1
+    assert (figures.retried, figures.dead, figures.refused, figures.file_lost) == (0, 0, {}, 0)
+    assert figures.limit == 1_000
+    assert 1 <= figures.high_water <= figures.accepted
+    for way in (figures.enqueue, figures.to_file, figures.to_mail):
+        assert way is not None
+        assert 0 <= way.median_ms <= way.p99_ms < 60_000
 
 
-def test_the_heartbeat_tells_the_figures_to_everybody_on_the_host(
+def test_the_heartbeat_stores_the_statistics_for_everybody_on_the_host(
     tmp_path: Path, app_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, tell = threading.Event(), Outbox.beat
+    beaten, beat_really = threading.Event(), Outbox.beat
 
-    def beat(*beaten: Any) -> None:
-        tell(*beaten)
-        told.set()
+    def beat(*arguments: Any) -> None:
+        beat_really(*arguments)
+        beaten.set()
 
     monkeypatch.setattr(Outbox, "beat", beat)
     with Delivery(
@@ -82,8 +83,8 @@ def test_the_heartbeat_tells_the_figures_to_everybody_on_the_host(
     ) as delivery:
         app_logger.error("failed")
         assert delivery.drain()
-        names = set(delivery.figures())
-        assert told.wait(10)
+        names = set(delivery.statistics().as_dict())
+        assert beaten.wait(10)
     box = Outbox(tmp_path / "outbox")
     [worker] = box.workers(0)
     box.close()
@@ -92,5 +93,5 @@ def test_the_heartbeat_tells_the_figures_to_everybody_on_the_host(
     assert worker.figures["limit"] == 10_000
 
 
-def test_what_does_not_run_has_no_figures() -> None:
-    assert Delivery().figures() == {}
+def test_a_delivery_that_does_not_run_has_counted_nothing() -> None:
+    assert Delivery().statistics() == Statistics()

@@ -104,7 +104,7 @@ async def test_a_mail_server_that_is_set_later_gets_what_was_not_mailed(site: Si
 async def test_the_queue_is_resized_while_it_runs(site: Site) -> None:
     await site.write("[delivery]\nqueue_size = 20\n")
 
-    assert site.delivery.figures()["limit"] == 20
+    assert site.delivery.statistics().limit == 20
 
 
 async def test_a_new_outbox_gets_what_comes_next(site: Site) -> None:
@@ -114,7 +114,7 @@ async def test_a_new_outbox_gets_what_comes_next(site: Site) -> None:
     assert site.delivery.drain()
 
     assert site.has("second.sqlite3")
-    assert site.delivery.figures()["grouped"] == 2
+    assert site.delivery.statistics().grouped == 2
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ async def test_a_bad_change_is_refused_with_a_record_and_the_old_one_stays(site:
     assert " ERROR: config.toml has changed but is invalid, the settings stay unchanged: " in refusal
     assert named in refusal
     assert "still there" in site.log()
-    assert site.delivery.figures()["limit"] == 50
+    assert site.delivery.statistics().limit == 50
 
 
 async def test_refusals_for_different_reasons_are_different_groups(site: Site) -> None:
@@ -162,7 +162,7 @@ async def test_a_bad_change_is_told_once_and_a_good_one_after_it_is_taken(site: 
     await site.write("[delivery]\nqueue_size = 30\n")
 
     assert site.log().count("but is invalid") == 1
-    assert site.delivery.figures()["limit"] == 30
+    assert site.delivery.statistics().limit == 30
 
 
 async def test_a_file_that_is_still_being_written_is_left_alone(site: Site) -> None:
@@ -171,7 +171,7 @@ async def test_a_file_that_is_still_being_written_is_left_alone(site: Site) -> N
     await site.write("[delivery]\nqueue_size = 30\n")
 
     assert "is invalid" not in site.log()
-    assert site.delivery.figures()["limit"] == 30
+    assert site.delivery.statistics().limit == 30
 
 
 async def test_a_file_that_is_gone_changes_nothing_and_is_missed_once(site: Site) -> None:
@@ -180,7 +180,7 @@ async def test_a_file_that_is_gone_changes_nothing_and_is_missed_once(site: Site
     for _ in range(3):
         await site.watcher.look()
 
-    assert site.delivery.figures()["limit"] == 30
+    assert site.delivery.statistics().limit == 30
     assert site.log().count("config.toml is missing or unreadable: the settings stay unchanged") == 1
 
 
@@ -192,7 +192,7 @@ async def test_a_file_that_comes_back_is_read_again(site: Site) -> None:
 
     await site.write("[delivery]\nqueue_size = 40\n")
 
-    assert site.delivery.figures()["limit"] == 40
+    assert site.delivery.statistics().limit == 40
 
 
 @pytest.mark.parametrize("config", ["[delivery]\nqueue_size = 1\n", None], ids=["refused", "gone"])
@@ -210,7 +210,7 @@ async def test_when_the_file_is_as_before_the_all_clear_is_given_once(site: Site
         await site.write(good + space)
 
     assert site.log().count("config.toml is valid again; the settings are unchanged") == 1
-    assert site.delivery.figures()["limit"] == 30
+    assert site.delivery.statistics().limit == 30
 
 
 async def test_where_there_is_no_file_none_is_missed(site: Site) -> None:
@@ -224,7 +224,7 @@ async def test_where_there_is_no_file_none_is_missed(site: Site) -> None:
 async def test_what_the_environment_says_stays(site: Site) -> None:
     await site.write("[delivery]\nqueue_size = 30\nreserve = 0.5\n")
 
-    assert site.delivery.figures()["limit"] == 40
+    assert site.delivery.statistics().limit == 40
 
 
 async def test_other_sections_wait_for_the_next_start_and_it_is_said(site: Site) -> None:
@@ -240,7 +240,7 @@ async def test_a_change_right_after_the_start_had_read_the_file_is_not_missed(si
     for _ in range(2):
         await watcher.look()
 
-    assert site.delivery.figures()["limit"] == 30
+    assert site.delivery.statistics().limit == 30
 
 
 async def test_a_file_that_was_touched_only_is_no_change(site: Site) -> None:

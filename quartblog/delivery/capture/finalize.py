@@ -151,7 +151,7 @@ class Finalizer:
         self._frames = frames
         self._told: LruCache[ExceptionSnapshot] = LruCache(SHARED)
 
-    def settle(self, record: logging.LogRecord) -> None:
+    def finalize(self, record: logging.LogRecord) -> None:
         """Change the record, which belongs to the queue alone, into its final form."""
         attributes = record.__dict__
         check(attributes)

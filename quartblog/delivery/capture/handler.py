@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import logging.handlers
-import threading
 import time
 import weakref
-from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -102,18 +99,14 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         self._refused: dict[int, Counter] = {}
         self._reported: dict[int, int] = {}
         self._unreported = False
-        self._waiting: deque[threading.Lock] = deque()
         self._beginnings: list[Callable[[], None]] = []
-        self.reader: int | None = None
-        """Identifier of the thread that empties the queue: it must never wait for room."""
         self.hurry: Callable[[], None] = lambda: None
-        """Tells that thread that room is short."""
+        """Wakes the thread that empties the queue, because room is short."""
 
     def reconfigure(self, options: QueueOptions) -> None:
         """Use these from the next record on; what waits already stays."""
         self.limit = options.size
         self._ordinary_limit = max(1, int(options.size * (1 - options.reserve)))
-        self._wait = options.block_ms / 1000 if options.overflow == "block" else 0.0
         self._whole = options.whole
         self._breadcrumbs = options.breadcrumbs
 
@@ -139,7 +132,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
                 level = level_of(level)
             depth = self.records.qsize()
             limit = self.limit if level >= logging.ERROR else self._ordinary_limit
-            if depth < limit or self._finds_room(limit):
+            if depth < limit:
                 try:
                     frozen = self.prepare(record, depth)
                 except BaseException as error:  # noqa: BLE001  whatever a record may do to who looks at it
@@ -224,8 +217,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         return frozen
 
     def taken(self) -> logging.LogRecord | None:
-        """For the reader, whenever it has looked: wake who waits for room, and return the report that is due."""
-        self._wake_one()
+        """For the listener, after each record: the report of refused records, when it is due."""
         if self._unreported and self.records.qsize() <= self._ordinary_limit // 2:
             return self._refusal_report()
         return None
@@ -233,46 +225,6 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
     def refused(self) -> dict[str, int]:
         """How many records were refused so far, by the name of their level."""
         return {logging.getLevelName(level): counter.value() for level, counter in sorted(self._refused.copy().items())}
-
-    def _finds_room(self, limit: int) -> bool:
-        return self._wait > 0 and self._may_wait() and self._wait_for_room(limit)
-
-    def _may_wait(self) -> bool:
-        if threading.get_ident() == self.reader:
-            return False
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return True
-        return False
-
-    def _wait_for_room(self, limit: int) -> bool:
-        deadline = time.monotonic() + self._wait
-        while True:
-            # A lock of one's own instead of a shared condition: nothing here can be found held by
-            # the very thread a signal handler has interrupted.
-            gate = threading.Lock()
-            gate.acquire()
-            self._waiting.append(gate)
-            left = deadline - time.monotonic()
-            self.hurry()
-            free = self.records.qsize() < limit
-            woken = not free and left > 0 and gate.acquire(timeout=left)
-            if not woken:
-                self._leave(gate)
-                return free or self.records.qsize() < limit
-
-    def _leave(self, gate: threading.Lock) -> None:
-        try:
-            self._waiting.remove(gate)
-        except ValueError:
-            self._wake_one()  # Woken while leaving: the free place is for the next who waits.
-
-    def _wake_one(self) -> None:
-        # Mostly nobody waits, and to find that out by an exception took a third of the time that a record takes here.
-        if self._waiting:
-            with contextlib.suppress(IndexError):
-                self._waiting.popleft().release()
 
     def _refusal_report(self) -> logging.LogRecord | None:
         self._unreported = False

@@ -31,7 +31,7 @@ class Listener:
     """One daemon thread that hands each record to each sink whose level it has.
 
     A sink that raises is reported on stderr once, until it succeeds again; the thread and the
-    other sinks go on. `settle` completes each record before any sink has it. `on_taken` is called
+    other sinks go on. `finalize` completes each record before any sink has it. `on_taken` is called
     after each record, and before a drain or stop returns, and may return one more to write.
     `on_pause` is called 40 ms after the first record since the last time, and before a drain or stop
     returns: the moment for what is better done for many records at once. It must not raise. Until
@@ -45,14 +45,14 @@ class Listener:
         sinks: Iterable[logging.Handler],
         *,
         name: str = "listener",
-        settle: Callable[[logging.LogRecord], None] | None = None,
+        finalize: Callable[[logging.LogRecord], None] | None = None,
         on_taken: Callable[[], logging.LogRecord | None] | None = None,
         on_pause: Callable[[], None] | None = None,
     ) -> None:
         """The queue is read by this listener alone."""
         self._records = records
         self._sinks = tuple(sinks)
-        self.settle = settle
+        self.finalize = finalize
         """May be replaced at any time."""
         self._on_taken = on_taken
         self._on_pause = on_pause
@@ -161,9 +161,9 @@ class Listener:
         return given or more is not None
 
     def _hand_on(self, record: logging.LogRecord) -> None:
-        if self.settle is not None:
+        if self.finalize is not None:
             try:
-                self.settle(record)
+                self.finalize(record)
             except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
                 # Of its class alone: what the exception says is not redacted.
                 record = instead_of(record, f"this record could not be completed: {kind(error)}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 
 from ..filesystem import LOG_MODE, SECRET_MODE, companion, has_no_locks, make, make_folder
+from ..forks import keep_for_ever
 from ..interrupts import reraise_interrupt
 from ..own_log import describe, own_logger, report
 from ..text import counted
@@ -54,14 +55,13 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         self._unlocked = False
         self._before: os.stat_result | None = None
         self._writing = threading.Lock()
-        self.setFormatter(JsonFormatter() if options.format == "json" else TextFormatter(utc=options.utc))
+        self._options = options
+        self.reconfigure(options)
 
-    @staticmethod
-    def check(options: FileOptions) -> None:
-        """Raise OSError where such a file cannot be written."""
-        make_folder(options.path.parent)
-        make(options.path, LOG_MODE)
-        options.path.open("ab").close()
+    def reconfigure(self, options: FileOptions) -> None:
+        """Use this format from the next record on, and these sizes from the next write on. The path stays."""
+        self.setFormatter(JsonFormatter() if options.format == "json" else TextFormatter(utc=options.utc))
+        self._options = options
 
     @property
     def writable(self) -> bool:
@@ -101,6 +101,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         """Append finished records under one lock, rotating between them as if each came alone; how many are in."""
         # Not logging's own lock: at exit that would wait for a disk that hangs.
         with self._writing:
+            self._use_sizes()
             written, error = self._append(texts)
             if isinstance(error, FileNotFoundError):  # Somebody removed the folder: it is made again.
                 more, error = self._append(texts[written:])
@@ -108,6 +109,23 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             if error is not None:
                 self._tell_of(error, len(texts) - written)
         return written
+
+    def abandon(self) -> None:
+        """After a fork, in the child: never close or flush what the parent has open, which may hold half a line."""
+        for file in (self.stream, self.stream_lock):
+            if file is not None:
+                keep_for_ever(file)
+                with contextlib.suppress(OSError, ValueError):
+                    # A lock ends with the last copy of its descriptor, and the child may outlive its parent.
+                    os.close(file.fileno())
+        self.stream = self.stream_lock = None
+        self._writing = threading.Lock()
+
+    def _use_sizes(self) -> None:
+        """Under the lock, because a rotation reads them several times."""
+        self.maxBytes = self._options.max_bytes
+        self.backupCount = self._options.backup_count
+        self.use_gzip = self._options.compress
 
     def _append(self, texts: Sequence[str]) -> tuple[int, Exception | None]:
         """How many are in the files, and why no more of them."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import weakref
 from typing import TYPE_CHECKING
 
 from ..filesystem import SECRET_MODE, companion, make
+from ..forks import reset_after_fork
 from ..own_log import describe, own_logger, report
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class LeaderLock:
         self._path = path
         self._file: int | None = None
         self._explained = False
-        _ALL.add(self)
+        reset_after_fork(self)
 
     def take(self) -> bool:
         """Whether this process leads from now on; never waits. To be asked again every second, also by the leader."""
@@ -62,6 +62,10 @@ class LeaderLock:
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
+
+    def reset_in_child(self) -> None:
+        """The lock belongs to the open file, which a fork shares: it would outlive the leader in its child."""
+        self.release()
 
     def _lock(self) -> int | None:
         """The locked file, None where another process has it. Raise OSError where nobody can."""
@@ -98,16 +102,3 @@ class LeaderLock:
             text = f"every process mails for itself, because {why}"
             report(text)
             logger.warning("%s", text)
-
-
-_ALL: weakref.WeakSet[LeaderLock] = weakref.WeakSet()
-
-
-def _let_go() -> None:
-    # The lock belongs to the open file, which a fork shares: it would outlive the leader in its child.
-    for leadership in list(_ALL):
-        leadership.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..interrupts import reraise_cancellation
 from ..options import bare_address
 from ..own_log import describe, own_logger, report
-from ..statistics import Figures
+from ..statistics import MailCounters
 from ..store.mails import NewMail
 from ..text import counted
 from .digest import Digest
@@ -51,7 +51,7 @@ class Sender:
         chance: Callable[[], float] = random.random,
     ) -> None:
         """Without `mail` it does nothing. `clock` gives epoch seconds, `chance` a number from 0 to 1."""
-        self.figures = Figures()
+        self.counters = MailCounters()
         self._outbox = outbox
         self.mail = mail
         self._options = options
@@ -146,7 +146,7 @@ class Sender:
 
     async def _deliver(self, mail: StoredMail, options: MailOptions) -> None:
         if (receipt := self._accepted.get(mail.id)) is None:
-            self.figures.retried += mail.tries > 0
+            self.counters.retried += mail.tries > 0
             try:
                 receipt = await send(mail.data, options, mail.recipients)
             except MailFailed as error:
@@ -169,8 +169,8 @@ class Sender:
             noted = self._split(mail, served, receipt.refused, now + self._pause(mail.tries + 1))
         else:
             noted = self._outbox.sent(mail.id, receipt.answer, now)
-        self.figures.mailed += 1
-        self.figures.latencies.append(max(0.0, now - mail.created))
+        self.counters.mailed += 1
+        self.counters.latency.note(max(0.0, now - mail.created))
         if self._failures:
             logger.info("The mail server takes mail again, after %s", counted(self._failures, "try", "tries"))
             self._failures = 0
@@ -198,7 +198,7 @@ class Sender:
 
     def _give_up(self, mail: StoredMail, error: MailFailed) -> None:
         self._outbox.dead(mail.id, str(error))
-        self.figures.dead += 1
+        self.counters.dead += 1
         _tell(_named(mail, f"was not sent and is given up: {error}; it is kept as a dead letter"))
 
     def _split(self, mail: StoredMail, served: Sequence[str], refused: Mapping[str, str], next_try: float) -> bool:
@@ -209,7 +209,7 @@ class Sender:
         if waiting:
             self._outbox.failed(mail.id, _sentence(refused), next_try)
         if for_good:
-            self.figures.dead += 1
+            self.counters.dead += 1
             _tell(_named(mail, f"was refused for {_sentence(for_good)}; that part is kept as a dead letter"))
         return noted
 

@@ -43,14 +43,12 @@ AT_ONCE = 0.02
 class Mailer:
     """One thread a process; only `drain` and `finish` wait for the mail server."""
 
-    def __init__(
-        self, outbox: Outbox, postman: Sender, *, figures: Callable[[], Mapping[str, Any]] | None = None
-    ) -> None:
-        """`figures` are what the heartbeat tells, by default the counters of the mail."""
+    def __init__(self, outbox: Outbox, postman: Sender, *, figures: Callable[[], Mapping[str, Any]] = dict) -> None:
+        """`figures` returns the statistics of this process, which each heartbeat stores."""
         self._outbox = outbox
         self._postman = postman
         self._leadership = LeaderLock(outbox.path.with_name(f"{outbox.path.name}.leader")) if outbox.path else None
-        self._figures = figures or postman.figures.counts
+        self._figures = figures
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
         self._leading = False
         self._failing: set[str] = set()

@@ -8,15 +8,13 @@ takes its place; the file is tried again every few seconds, and then gets what m
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 import time
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ..forks import keep_for_ever, reset_after_fork
+from ..forks import hold_during_fork, keep_for_ever
 from ..grouping.event import Event
 from ..own_log import describe, own_logger, report
 from ..text import counted
@@ -50,8 +48,7 @@ class Storage:
         self._still = False
         self._messages: list[str] = []
         self._last_memory_id = 0
-        reset_after_fork(self)
-        _ALL.add(self)
+        hold_during_fork(self)
 
     @property
     def in_memory(self) -> bool:
@@ -95,7 +92,7 @@ class Storage:
             self._file.close()
         self._log()
 
-    def hold_still(self) -> None:
+    def hold(self) -> None:
         """Before a fork: wait for the transaction that is under way, a second at most."""
         self._still = self._lock.acquire(timeout=FORK_SECONDS)
 
@@ -196,23 +193,8 @@ class Storage:
                 logger.warning("%s", text)
 
 
-_ALL: weakref.WeakSet[Storage] = weakref.WeakSet()
 _BARRED: set[Path] = set()
 """Files that a fork took out of a thread's hands: SQLite takes them for locked in this process."""
-
-
-def _before_fork() -> None:
-    for storage in list(_ALL):
-        storage.hold_still()
-
-
-def _after_fork_in_parent() -> None:
-    for storage in list(_ALL):
-        storage.go_on()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
 
 
 def _transact(database: Database, work: Callable[[Database], T], begin: str, *, durable: bool) -> T:

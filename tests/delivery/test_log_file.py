@@ -365,3 +365,45 @@ def test_a_record_that_cannot_be_formatted_becomes_a_line_that_says_why(sink: Ro
 def test_a_level_that_logging_does_not_know_is_refused() -> None:
     with pytest.raises(ValueError, match="LOUD"):
         FileOptions(level="LOUD")
+
+
+def test_a_batch_is_rotated_as_if_each_record_came_alone(tmp_path: Path) -> None:
+    files = []
+    for name in ("alone", "together"):
+        path = tmp_path / name / "site.log"
+        sink = RotatingFile(FileOptions(path=path, max_bytes=2_000, backup_count=50))
+        sink.line = lambda record: record.getMessage()  # type: ignore[method-assign]  # no times, which differ
+        lines = [f"{number} {'ä' * (number * 37 % 400)}" for number in range(300)]
+        if name == "alone":
+            for line in lines:
+                sink.handle(record(line))
+        else:
+            assert sink.write(lines[:170]) == 170
+            assert sink.write(lines[170:]) == 130
+        sink.close()
+        files.append({file.name: file.read_bytes() for file in path.parent.glob("site.log*")})
+
+    assert files[0] == files[1]
+    assert len(files[0]) > 20
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_batch_keeps_what_was_written(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink = RotatingFile(FileOptions(path=path))
+    real = sink.do_write
+
+    def full_after_two(msg: str) -> None:
+        real("\n".join(msg.split("\n")[:2]) + "\nhalf")
+        raise OSError("no space left")
+
+    sink.do_write = full_after_two  # type: ignore[method-assign]  # a disk as it is
+    written = sink.write(["one", "two", "three", "four"])
+    sink.do_write = real  # type: ignore[method-assign]  # there is space again
+    assert not sink.writable
+    assert sink.write(["five"]) == 1
+
+    assert written == 2
+    assert path.read_text().splitlines()[-1] == "five"
+    assert "2 records were lost" in capsys.readouterr().err
+    sink.close()

@@ -222,11 +222,11 @@ def test_without_locks_everything_is_written_and_that_is_said_once(
         assert delivery.drain()
         assert delivery.healthy
         assert not delivery.degraded
-        figures = delivery.figures()
+        figures = delivery.statistics()
 
     log = "".join(one.read_text() for one in tmp_path.glob("site.log*"))
     assert sorted(map(int, re.findall(r"ERROR: number (\d+)", log))) == list(range(100))
-    assert (figures["grouped"], figures["file_lost"]) == (100, 0)
+    assert (figures.grouped, figures.file_lost) == (100, 0)
     assert log.count("is written without a lock") == 1
     assert capfd.readouterr().err.count("is written without a lock") == 1
 

@@ -44,7 +44,7 @@ class Desk:
         record: logging.LogRecord
         while self.handler.records.qsize():
             record = self.handler.records.get_nowait()
-        self._settler.settle(record)
+        self._settler.finalize(record)
         return record
 
 

@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,13 @@ from quartblog.delivery import (
     FileOptions,
     MailingOptions,
     MailOptions,
+    Outbox,
     OutboxOptions,
     QueueOptions,
     new_message,
     scope,
 )
 from quartblog.delivery.capture.handler import BoundedQueueHandler
-from quartblog.delivery.capture.log_file import RotatingFile
 from tests.support.processes import eventually
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def deliver(path: Path) -> Iterator[Callable[..., Delivery]]:
 @pytest.fixture
 def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop does not wait two seconds for the mail server, for this test's sake."""
-    monkeypatch.setattr("quartblog.delivery.mail.posting.MAIL_AT_STOP", 0.05)
+    monkeypatch.setattr("quartblog.delivery.pipeline.MAIL_AT_STOP", 0.05)
 
 
 def told(mail: EmailMessage) -> str:
@@ -208,7 +209,7 @@ def test_a_server_that_does_not_answer_delays_neither_caller_nor_file_nor_stop(
     assert path.read_text().count("ERROR: failure") == 20
     assert delivery.stop()
     assert time.monotonic() - started < 5
-    assert re.search(r"not sent before the stop: [12];", path.read_text())
+    assert re.search(r"not sent before the stop: [12]\.", path.read_text())
 
 
 async def test_the_event_loop_is_not_held_up_by_hundreds_of_failures(
@@ -217,7 +218,7 @@ async def test_the_event_loop_is_not_held_up_by_hundreds_of_failures(
     mail_to: Callable[..., MailOptions],
     app_logger: logging.Logger,
 ) -> None:
-    delivery = deliver(mail=mail_to(silent_server), queue=QueueOptions(overflow="block"))
+    delivery = deliver(mail=mail_to(silent_server))
     longest = 0.0
     for _ in range(300):
         started = time.perf_counter()
@@ -323,7 +324,7 @@ def test_starting_and_stopping_twice_is_harmless(
     assert delivery.stop()
     assert delivery.drain()
     assert not delivery.healthy
-    assert delivery.refused == {}
+    assert delivery.statistics().refused == {}
     app_logger.error("between")
     delivery.start()
     app_logger.error("second life")
@@ -340,36 +341,13 @@ def test_stop_writes_what_is_queued_even_when_the_queue_is_full(path: Path, app_
     delivery.start()
     for number in range(2_000):
         app_logger.error("record %04d", number)
-    refused = delivery.refused.get("ERROR", 0)
+    refused = delivery.statistics().refused.get("ERROR", 0)
     assert delivery.stop()
 
     text = path.read_text()
     assert text.count("ERROR: record") == 2_000 - refused
     reported = re.findall(r"The log queue was full: (\d+) records? w\w+ refused", text)
     assert sum(map(int, reported)) == refused
-
-
-def test_a_burst_that_was_refused_is_reported_in_the_file(path: Path, app_logger: logging.Logger, kept: Kept) -> None:
-    entered, drop_frames = threading.Event(), threading.Event()
-
-    def hold(record: logging.LogRecord) -> bool:
-        entered.set()
-        return drop_frames.wait(10)
-
-    delivery = Delivery(queue=QueueOptions(size=10), file=FileOptions(path=path))
-    delivery.start()
-    assert delivery._running is not None
-    delivery._running.intake.journal.addFilter(hold)
-    app_logger.error("held")
-    assert entered.wait(5)
-    for _ in range(30):
-        app_logger.info("news")
-    drop_frames.set()
-    assert delivery.stop()
-
-    told = re.findall(r"WARNING: (The log queue was full.*) \[in", path.read_text())
-    # Eight places for ordinary records; the two lines of the start may hold some of them.
-    assert told in [[f"The log queue was full: {lost} records were refused ({lost} INFO)"] for lost in (22, 23, 24)]
 
 
 def test_a_sink_that_hangs_keeps_stop_within_its_time(path: Path, app_logger: logging.Logger) -> None:
@@ -394,49 +372,30 @@ def test_a_sink_that_hangs_keeps_stop_within_its_time(path: Path, app_logger: lo
     assert "second" in path.read_text()
 
 
-def test_stop_keeps_its_bound_while_a_change_waits_for_a_disk(
-    deliver: Callable[..., Delivery], path: Path, app_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entered, drop_frames = threading.Event(), threading.Event()
+def test_a_new_path_takes_effect_at_the_next_start(tmp_path: Path, app_logger: logging.Logger) -> None:
+    first = FileOptions(path=tmp_path / "first.log"), OutboxOptions(tmp_path / "first.sqlite3")
+    second = FileOptions(path=tmp_path / "second.log"), OutboxOptions(tmp_path / "second.sqlite3")
+    delivery = Delivery(file=first[0], outbox=first[1])
+    for start in (first, second):
+        delivery.start()
+        delivery.reconfigure(file=second[0], outbox=second[1])
+        app_logger.error("it failed")
+        assert delivery.outbox is not None
+        assert delivery.outbox.path == start[1].path
+        assert delivery.stop()
 
-    def hang(options: FileOptions) -> None:
-        entered.set()
-        assert drop_frames.wait(30)
-
-    monkeypatch.setattr(RotatingFile, "check", hang)
-    delivery = deliver()
-    other = FileOptions(path=path.with_name("other.log"))
-    changing = threading.Thread(target=delivery.reconfigure, kwargs={"file": other})
-    changing.start()
-    assert entered.wait(5)
-    app_logger.error("failed")
-    began = time.monotonic()
-    stopped = delivery.stop(1)
-    took = time.monotonic() - began
-    threads = threading.active_count()
-    drop_frames.set()
-    changing.join(10)
-
-    assert stopped
-    assert took < 5
-    assert "failed" in path.read_text()
-    # Who asked for the change is gone, and who looked at the disk. What is stopped stays so,
-    # and the next start has the change.
-    assert threading.active_count() == threads - 2
-    delivery.start()
-    delivery.drain()
-    assert other.path.exists()
+    for name in ("first", "second"):
+        assert (tmp_path / f"{name}.log").read_text().count("ERROR: it failed") == 1
+        with closing(Outbox(tmp_path / f"{name}.sqlite3")) as outbox:
+            assert [group.count for group in outbox.groups()] == [1]
 
 
-def test_it_is_healthy_while_the_listener_lives_and_the_file_can_be_written(
+def test_it_is_healthy_while_the_file_can_be_written(
     deliver: Callable[..., Delivery], path: Path, app_logger: logging.Logger
 ) -> None:
     delivery = deliver()
     assert delivery.drain()
     assert delivery.healthy
-    assert delivery._running is not None
-    delivery._running.intake.listener.stop()
-    assert not delivery.healthy
 
     other = Delivery(file=FileOptions(path=path / "below" / "a" / "file.log"))
     other.start()

@@ -1,0 +1,369 @@
+"""Listener -> a thread per sink -> log file, outbox and anybody's handlers, so that one that hangs delays no other."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from ..grouping.event import Batch
+from ..options import SAMPLES
+from ..own_log import LOGGER_NAME, MAILER_THREAD, describe, report, shown
+from ..statistics import Counter, Latency
+from .handler import Unlocked
+from .listener import Listener
+from .log_file import RotatingFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..options import FileOptions
+    from ..store.outbox import Outbox
+
+HANGING = 5.0
+"""Seconds one flush may take before its sink counts as hanging."""
+FILE_BACKLOG = 1024 * 1024
+"""Characters that may wait for the log file. Beyond it the listener waits, unless the disk hangs."""
+STORE_BACKLOG = 1_000
+"""Groups that may wait for the outbox. Beyond it the listener waits, unless the disk hangs."""
+EXTRA_BACKLOG = 1_000
+"""Records that may wait for one extra sink. Beyond it records are dropped for this sink."""
+EXTRA_HANGING = 30.0
+"""Seconds one record may stay in an extra sink before further records are dropped for it."""
+
+_LAST = threading.Event()
+
+
+class Flusher:
+    """A thread that calls `flush` whenever somebody rings, once for all rings that came meanwhile."""
+
+    def __init__(
+        self,
+        flush: Callable[[], None],
+        name: str,
+        close: Callable[[], None] = lambda: None,
+        *,
+        hanging: float = HANGING,
+    ) -> None:
+        """`name` is what it writes, for the operator. The thread calls `close` at its end."""
+        self._flush = flush
+        self._close = close
+        self._name = name
+        self._hanging = hanging
+        self._done = threading.Event()
+        self._orders: SimpleQueue[threading.Event | None] = SimpleQueue()
+        self._rung = False
+        self._since: float | None = None
+        self._failing = False
+        self._hung = False
+        self._thread = threading.Thread(target=self._run, name=f"{LOGGER_NAME}-{name}", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a flush takes so long that nobody should wait for it. Stderr reports the first time."""
+        since = self._since
+        hangs = since is not None and time.monotonic() - since > self._hanging
+        if hangs and not self._hung:
+            self._hung = True
+            report(f"writing {self._name} has not returned for {self._hanging:g} s, its backlog fills up")
+        return hangs
+
+    def start(self) -> None:
+        """Start the thread; once in a flusher's life."""
+        self._thread.start()
+
+    def ring(self) -> None:
+        """Ask for a flush; returns at once."""
+        if not self._rung:
+            self._rung = True
+            self._orders.put(None)
+
+    def make_room(self, enough: Callable[[], bool]) -> bool:
+        """Flush until there is enough room. False when the thread hangs."""
+        if not self.alive:
+            self._flush()
+            return enough()
+        while not enough():
+            if self.hangs or not self.alive:
+                return False
+            self._done.clear()
+            self.ring()
+            # Bounded, because the disk may begin to hang during this wait.
+            self._done.wait(0.25)
+        return True
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until everything collected before this call is written. False after `timeout` seconds."""
+        if not self.alive:
+            return True
+        done = threading.Event()
+        self._orders.put(done)
+        return done.wait(timeout)
+
+    def stop(self, timeout: float) -> bool:
+        """Write the backlog and end the thread. False, with a report on stderr, after `timeout` seconds."""
+        if not self.alive:
+            return True
+        self._orders.put(_LAST)
+        self._thread.join(timeout)
+        if self.alive:
+            report(f"writing {self._name} did not return in time and was left behind")
+        return not self.alive
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            orders = [self._orders.get()]
+            while not self._orders.empty():
+                orders.append(self._orders.get())
+            self._rung = False
+            self._do(self._flush)
+            for order in orders:
+                if order is _LAST:
+                    stopping = True
+                elif order is not None:
+                    order.set()
+        self._do(self._close)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        self._since = time.monotonic()
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  also SystemExit would end the thread
+            if not self._failing:
+                self._failing = True
+                report(f"writing {self._name} failed, it is tried again: {describe(error)}")
+        else:
+            self._failing = False
+        self._since = None
+        self._done.set()
+        if self._hung:
+            self._hung = False
+            report(f"writing {self._name} goes on")
+
+
+class FileSink(Unlocked):
+    """Formats each record at once, which frees its frames, and writes many lines at a time on its flusher's thread."""
+
+    def __init__(self, options: FileOptions, *, backlog: int = FILE_BACKLOG, hanging: float = HANGING) -> None:
+        """`backlog` is in characters, `hanging` in seconds. The file is opened by the first flush."""
+        super().__init__()
+        self.file = RotatingFile(options)
+        self.flusher = Flusher(self.flush, "the log file", close=self.file.close, hanging=hanging)
+        self.written = 0
+        """Records in the file."""
+        # Two counts, because two threads count.
+        self._skipped = 0
+        self._failed = 0
+        self.latency = Latency()
+        """From the call that logged to the file."""
+        self._backlog = backlog
+        self._texts: list[str] = []
+        self._times: list[float] = []
+        self._size = 0
+        self._collecting = threading.Lock()
+        self._writing = threading.Lock()
+
+    @property
+    def lost(self) -> int:
+        """Records that are not in the file, because the disk was full, gone or hung."""
+        return self._skipped + self._failed
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last record reached the file."""
+        return self.file.writable and not self.flusher.hangs
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Format the record for the next flush, or count it as lost where the disk hangs."""
+        text = self.file.line(record)
+        if self._size > self._backlog and not self.flusher.make_room(lambda: self._size <= self._backlog):
+            self._skipped += 1
+            return
+        with self._collecting:
+            self._texts.append(text)
+            self._times.append(record.created)
+            self._size += len(text)
+
+    def flush(self) -> None:
+        """Write the backlog. Any thread may call it: logging flushes all handlers at exit."""
+        if self.flusher.hangs:
+            return
+        with self._writing:
+            with self._collecting:
+                texts, self._texts = self._texts, []
+                times, self._times = self._times, []
+                self._size = 0
+            if texts:
+                self._write(texts, times)
+            elif not self.file.writable:
+                self.file.try_again()
+
+    def try_again(self) -> None:
+        """Try a file that could not be written. Without new records it would stay unhealthy for ever."""
+        if not self.file.writable:
+            self.flusher.ring()
+
+    def abandon(self) -> None:
+        """After a fork, in the child: the parent writes the backlog and keeps the file."""
+        self._texts, self._times, self._size = [], [], 0
+        self._collecting, self._writing = threading.Lock(), threading.Lock()
+        self.file.abandon()
+
+    def _write(self, texts: Sequence[str], times: Sequence[float]) -> None:
+        written = 0
+        try:
+            written = self.file.write(texts)
+        finally:
+            self.written += written
+            self._failed += len(texts) - written
+            now = time.time()
+            for created in times:
+                self.latency.note(max(0.0, now - created))
+
+
+class StoreSink(Unlocked):
+    """Collects errors for the outbox: a storm of equal errors is one transaction every 40 ms.
+
+    The delivery's own records are left out: a failed mail must not become a mail.
+    """
+
+    def __init__(
+        self, outbox: Outbox, samples: int = SAMPLES, *, backlog: int = STORE_BACKLOG, hanging: float = HANGING
+    ) -> None:
+        """`samples` events of a group are kept in a batch; `backlog` is in groups, `hanging` in seconds."""
+        super().__init__(logging.ERROR)
+        self.flusher = Flusher(self.flush, "the outbox", hanging=hanging)
+        self.samples = samples
+        """May be replaced at any time."""
+        self.grouped = 0
+        """Errors in the outbox."""
+        # Two counts, because two threads count.
+        self._skipped = 0
+        self._failed = 0
+        self._outbox = outbox
+        self._backlog = backlog
+        self._collecting = threading.Lock()
+        self._batch = Batch(samples)
+        self.addFilter(is_foreign)
+
+    @property
+    def dropped(self) -> int:
+        """Errors that could not be stored, or that exceeded the backlog while the disk hung."""
+        return self._skipped + self._failed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count the record; the next flush stores it."""
+        if self._batch.groups >= self._backlog and not self.flusher.make_room(
+            lambda: self._batch.groups < self._backlog
+        ):
+            self._skipped += 1
+            return
+        with self._collecting:
+            self._batch.add(record)
+
+    def flush(self) -> None:
+        """Store the batch. Any thread may call it: logging flushes all handlers at exit."""
+        if self.flusher.hangs:
+            return
+        with self._collecting:
+            if not len(self._batch):
+                return
+            batch, self._batch = self._batch, Batch(self.samples)
+        stored = 0
+        try:
+            stored = self._outbox.record(batch)
+        finally:
+            self.grouped += stored
+            self._failed += len(batch) - stored
+
+    def abandon(self) -> None:
+        """After a fork, in the child: the parent stores the batch."""
+        self._batch = Batch(self.samples)
+        self._collecting = threading.Lock()
+
+
+def is_foreign(record: logging.LogRecord) -> bool:
+    """False for the delivery's own records."""
+    own_logger = record.name == LOGGER_NAME or record.name.startswith(f"{LOGGER_NAME}.")
+    return not own_logger and record.threadName != MAILER_THREAD
+
+
+class ExtraSink(logging.Handler):
+    """Hands records to somebody's handler on a thread of its own. A handler that hangs delays nobody else."""
+
+    def __init__(
+        self, handler: logging.Handler, *, backlog: int = EXTRA_BACKLOG, hanging: float = EXTRA_HANGING
+    ) -> None:
+        """The handler's level and filters apply, also when they change later. `backlog` is in records."""
+        super().__init__()
+        self.sink = handler
+        self._backlog = backlog
+        self._hanging = hanging
+        self._records: SimpleQueue[Any] = SimpleQueue()
+        self._dropped = Counter()
+        self._behind = False
+        self._since = 0.0
+        self._listener = Listener(self._records, (_Timed(self, handler),), name=shown(handler))
+
+    @property
+    def dropped(self) -> int:
+        """Records that did not reach the handler, because it was slow or hung."""
+        return self._dropped.value()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._listener.start()
+
+    def drain(self, timeout: float) -> bool:
+        """As Listener.drain."""
+        return self._listener.drain(timeout)
+
+    def stop(self, timeout: float) -> bool:
+        """As Listener.stop. Stderr reports a handler that still hangs and is left behind."""
+        ended = self._listener.stop(timeout)
+        if not ended:
+            report(f"the sink {shown(self.sink)} did not return in time and was left behind")
+        return ended
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Queue the record, unless this very handler has logged it, which would never end."""
+        if record.levelno < self.sink.level or record.thread == self._listener.ident:
+            return False
+        hangs = self._since and time.monotonic() - self._since > self._hanging
+        if hangs or self._records.qsize() >= self._backlog:
+            self._dropped.add()
+            if not self._behind:
+                self._behind = True
+                why = f"has not returned for {self._hanging:.0f} s" if hangs else "is too slow"
+                report(f"the sink {shown(self.sink)} {why}: records are dropped for it until it catches up")
+            return False
+        self._behind = False
+        self._records.put(record)
+        return True
+
+
+class _Timed(logging.Handler):
+    """Notes when the handler began, so that a hanging one can be recognised."""
+
+    def __init__(self, sink: ExtraSink, handler: logging.Handler) -> None:
+        super().__init__()
+        self._sink = sink
+        self._handler = handler
+
+    def __repr__(self) -> str:
+        return shown(self._handler)
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        self._sink._since = time.monotonic()  # noqa: SLF001  one object in two halves
+        try:
+            return bool(self._handler.handle(record))
+        finally:
+            self._sink._since = 0.0  # noqa: SLF001  the same
