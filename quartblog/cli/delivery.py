@@ -52,7 +52,7 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
     """Show all workers, and what they share.
 
     queue: records that wait, of how many can; peak: the most there were; refused: by a full queue, for each level;
-    grouped: errors in the outbox; retried: tries of mails that had failed before; passed by: records that a slow sink
+    grouped: errors in the outbox; retried: tries of mails that had failed before; dropped: records that a slow sink
     did not get. Times are median / p99. cap: digests of the last hour, of as many as [delivery] mails_per_hour lets
     leave; those to [[delivery.routes]] do not count.
 

@@ -72,12 +72,12 @@ def test_figures_that_no_worker_gives_take_no_room(quartblog: Command, outbox: O
 
 
 def test_losses_take_room_only_where_there_are_some(quartblog: Command, outbox: Outbox) -> None:
-    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 0, "passed_by": 0}, at=time.time())
+    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 0, "dropped": 0}, at=time.time())
     assert quartblog("delivery", "status").stdout.splitlines()[-2].split() == ["worker", "beat", "written"]
 
-    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 7, "passed_by": 9}, at=time.time())
+    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 7, "dropped": 9}, at=time.time())
     head, worker = quartblog("delivery", "status").stdout.splitlines()[-2:]
-    assert head.endswith("  lost for the file  passed by")
+    assert head.endswith("  lost for the file  dropped")
     assert worker.split()[-2:] == ["7", "9"]
 
 
