@@ -213,12 +213,12 @@ def test_the_heart_beats_while_the_mail_server_is_slow(
 
 @pytest.mark.usefixtures("quick")
 def test_without_a_mail_server_the_worker_still_tells_that_it_lives(outbox: Outbox, start: Start) -> None:
-    mailer = start(None)
+    mailer = start(None, figures=lambda: {"written": 3})
     outbox.record([an_event(time.time())])
 
     assert mailer.drain(5)
     assert eventually(lambda: outbox.workers(0))
-    assert outbox.workers(0)[0].figures == {"mailed": 0, "retried": 0, "dead": 0}
+    assert outbox.workers(0)[0].figures == {"written": 3}
     assert len(outbox.unreported()) == 1
 
 

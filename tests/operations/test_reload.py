@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
