@@ -74,6 +74,7 @@ class ErrorScope:
         inside = "app" in scope
         request = _Request(scope, self._hide)
         answer = _Answer(scope, receive, send)
+        passed_on: BaseException | None = None
         with context.scope(scope.get("method", "WEBSOCKET"), request.route) as work:
             request.work = work
             work.hide(request.sent)
@@ -89,20 +90,21 @@ class ErrorScope:
                     return
                 if not work.has_logged(error):
                     logger.exception("An exception left the application")
-                if not inside:
+                if inside:
+                    passed_on = error
+                else:
                     await answer.apologize()
-                    return
-                failure = error
             else:
                 return
             finally:
                 request.end()
-        # Whoever answers or logs it further out is in the same task.
+        # The framework's handler, and a server that logs an answer without an end, are in the same task.
         context.resume(work)
         try:
-            raise failure
+            if passed_on is not None:
+                raise passed_on
         finally:
-            del failure  # which would keep its own frames alive
+            del passed_on  # which would keep its own frames alive
 
 
 class _Request:

@@ -218,7 +218,7 @@ async def test_a_cancellation_by_the_server_passes(shop: Shop) -> None:
     assert shop.errors == []
 
 
-async def test_a_failure_in_the_midst_of_an_answer_is_recorded_alone(shop: Shop) -> None:
+async def test_a_failure_in_the_midst_of_an_answer_has_one_id(shop: Shop) -> None:
     async def parts() -> Any:
         yield "one"
         raise LookupError("two")
@@ -234,10 +234,16 @@ async def test_a_failure_in_the_midst_of_an_answer_is_recorded_alone(shop: Shop)
     async def send(message: dict[str, Any]) -> None:
         messages.append(message)
 
-    await ErrorScope(Starlette(routes=[Route("/", numbers)]))(request_scope("/", "GET", b"", []), receive, send)
+    async def serve() -> None:
+        await ErrorScope(Starlette(routes=[Route("/", numbers)]))(request_scope("/", "GET", b"", []), receive, send)
+        # As uvicorn does.
+        logger.error("the answer has no end")
+
+    await asyncio.create_task(serve())
 
     assert [message["type"] for message in messages] == ["http.response.start", "http.response.body"]
-    assert len(shop.errors) == 1
+    assert [told["message"] for told in shop.errors] == ["An exception left the application", "the answer has no end"]
+    assert len({told["error_id"] for told in shop.errors}) == 1
 
 
 async def test_a_client_that_left_is_no_failure(shop: Shop) -> None:
