@@ -66,7 +66,7 @@ folder beside your program, and import it by its own name. A FastAPI application
 Three limits to know:
 
 - A handler that is on the root logger already, such as that of `logging.basicConfig()`, keeps running on the thread
-  that logs, and it shows what the log file redacts.
+  that logs, and it shows what the log file redacts. `Delivery(adopt=True)` redacts for it, on a thread of its own.
 - A logger with `propagate = False` reaches nothing here. In its own configuration uvicorn makes two: start it with
   `log_config=None`, or set `logging.getLogger(name).propagate = True` for `uvicorn` and `uvicorn.access`.
 - Only e-mail addresses are redacted by themselves. `ErrorScope` adds what a visitor sent, but for bodies;

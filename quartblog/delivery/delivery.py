@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from .capture.attachment import handlers_to_adopt
 from .forks import reset_after_fork
 from .hooks import logger as uncaught
 from .options import DeliveryOptions, FileOptions, MailingOptions, MailOptions, QueueOptions
@@ -42,6 +43,11 @@ class Delivery:
     While it runs, it also logs exceptions that reach no logger: those of threads and finalizers, and the one that ends
     the program. It captures no warnings; after `logging.captureWarnings(True)` they arrive like every record.
 
+    Handlers that are on the root logger already, such as that of `logging.basicConfig()`, keep running on the thread
+    that logs, and show what is redacted here. With `adopt` they become extra sinks from the start to the stop: each
+    gets a thread of its own and redacted records. Handlers of other loggers stay where they are, and so do loggers
+    with `propagate = False`, such as uvicorn's own: their records do not arrive.
+
     A forked child has a delivery of its own, which starts with the first record that the child logs.
     """
 
@@ -54,12 +60,15 @@ class Delivery:
         outbox: OutboxOptions | None = None,
         mailing: MailingOptions | None = None,
         extra_sinks: Iterable[logging.Handler] = (),
+        adopt: bool = False,
     ) -> None:
         """Nothing is opened or started yet. Without `mail`, no mail is sent."""
         self._options = DeliveryOptions(
             queue or QueueOptions(), file or FileOptions(), mail, outbox, mailing or MailingOptions()
         )
         self._extra_sinks = tuple(extra_sinks)
+        self._adopt = adopt
+        self._adopted: tuple[logging.Handler, ...] = ()
         self._pipeline: Pipeline | None = None
         self._changing = threading.RLock()
 
@@ -67,7 +76,8 @@ class Delivery:
         """Start the threads and attach to the root logger. Starting twice changes nothing."""
         if self._pipeline is not None:
             return
-        self._pipeline = pipeline = Pipeline(self._options, self._extra_sinks)
+        self._adopted = handlers_to_adopt() if self._adopt else ()
+        self._pipeline = pipeline = Pipeline(self._options, self._extra_sinks, self._adopted)
         pipeline.start()
         pipeline.attach()
         pipeline.log_zone()
@@ -157,7 +167,7 @@ class Delivery:
         """After a fork: begin anew, without what the parent has queued."""
         if (before := self._pipeline) is not None:
             self._changing = threading.RLock()
-            self._pipeline = Pipeline(before.options, self._extra_sinks)
+            self._pipeline = Pipeline(before.options, self._extra_sinks, self._adopted)
             self._pipeline.replace_in_child(before)
 
     def __enter__(self) -> Self:

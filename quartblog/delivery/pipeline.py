@@ -48,11 +48,13 @@ logger = own_logger()
 class Pipeline:
     """Every thread of one delivery: the listener, one thread a sink, and the mail thread."""
 
-    def __init__(self, options: DeliveryOptions, extra_sinks: Iterable[logging.Handler]) -> None:
-        """Nothing runs yet."""
+    def __init__(
+        self, options: DeliveryOptions, extra_sinks: Iterable[logging.Handler], adopted: Iterable[logging.Handler] = ()
+    ) -> None:
+        """Nothing runs yet. `adopted` are handlers of the root logger that are extra sinks until the stop."""
         self.options = options
         self.outbox = Outbox(None) if options.outbox is None else Outbox.of(options.outbox)
-        self._extra = [ExtraSink(handler) for handler in extra_sinks]
+        self._extra = [ExtraSink(handler) for handler in (*extra_sinks, *adopted)]
         # The sinks of our own need no frames; somebody's handler may.
         self._frames = bool(self._extra)
         self._handler = BoundedQueueHandler(options.queue, frames=self._frames)
@@ -69,7 +71,7 @@ class Pipeline:
         self._sender = Sender(self.outbox, options.usable_mail, options.mailing)
         self._mailer = Mailer(self.outbox, self._sender, figures=self._beat)
         self._hooks = Hooks()
-        self._attachment = Attachment(self._handler, options.level)
+        self._attachment = Attachment(self._handler, options.level, adopted)
         self._zone = ""
         self._starting = threading.RLock()
         self._started = False

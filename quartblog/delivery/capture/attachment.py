@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from ..own_log import own_logger, report
 from ..text import counted
+from .handler import BoundedQueueHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 logger = own_logger()
 
@@ -34,9 +35,10 @@ class Attachment:
     when the delivery was started, or were made later.
     """
 
-    def __init__(self, handler: logging.Handler, level: int) -> None:
-        """Nothing is attached yet."""
+    def __init__(self, handler: logging.Handler, level: int, adopted: Iterable[logging.Handler] = ()) -> None:
+        """Nothing is attached yet. `adopted` handlers leave the root logger until the end."""
         self._handler = handler
+        self._adopted = tuple(adopted)
         self._level = level
         self._level_before = logging.NOTSET
         self._attached = False
@@ -54,7 +56,8 @@ class Attachment:
         # With the names between: `a.b` makes a place for `a`, where somebody may put a logger that passes nothing on.
         self._known = set(logging.root.manager.loggerDict)
         self._silent = {one.name for one in _loggers() if not one.propagate}
-        logging.root.addHandler(self._handler)
+        # A new list in one step: another thread may be calling the handlers of the one before.
+        logging.root.handlers = [*self._handlers_of_others(), self._handler]
         logging.root.setLevel(self._level)
         # Last: the heartbeat may look already.
         self._attached = True
@@ -71,7 +74,7 @@ class Attachment:
         """Take no more, and leave the root logger as it was."""
         with self._changing:
             self._attached = False
-            logging.root.removeHandler(self._handler)
+            logging.root.handlers = [*self._adopted, *self._handlers_of_others()]
             if logging.root.level == self._level:
                 logging.root.setLevel(self._level_before)
 
@@ -132,12 +135,21 @@ class Attachment:
         if self._handler not in logging.root.handlers:
             logging.root.addHandler(self._handler)
 
+    def _handlers_of_others(self) -> list[logging.Handler]:
+        ours = {self._handler, *self._adopted}
+        return [handler for handler in logging.root.handlers if handler not in ours]
+
     def _newly_disabled(self) -> list[logging.Logger]:
         return [one for one in _loggers() if one.disabled and one not in self._disabled]
 
     def _no_longer_passing_on(self) -> list[logging.Logger]:
         heard = self._known - self._silent
         return [one for one in _loggers() if not one.propagate and one.name in heard]
+
+
+def handlers_to_adopt() -> tuple[logging.Handler, ...]:
+    """Return the root logger's handlers, without that of another delivery."""
+    return tuple(handler for handler in logging.root.handlers if not isinstance(handler, BoundedQueueHandler))
 
 
 def _loggers() -> list[logging.Logger]:
