@@ -52,10 +52,11 @@ def file(tmp_path: Path) -> FileOptions:
 
 
 def fail() -> None:
+    known: dict[str, str] = {}
     with scope() as work:
         work.hide(lambda: [WRITTEN])
         try:
-            {}[f"no {WRITTEN} for ada{'@'}example.org"]
+            known[f"no {WRITTEN} for ada{'@'}example.org"]
         except LookupError:
             logger.exception("%s failed", WRITTEN)
 
