@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from quartblog.web.headers import SECURITY_HEADERS
 from tests.support.asgi import ask
-from tests.support.browsing import Page, Visitor
+from tests.support.browsing import Page, Serve, Visitor
 from tests.support.log_file import LogFile
 
 Break = Callable[[Quart], None]
@@ -98,6 +98,28 @@ async def test_an_ordinary_page_that_cannot_be_sent_is_explained_too(
     page = await visitor.get("/login")
 
     assert_explained(page, log)
+
+
+@pytest.mark.parametrize(
+    ("mail", "chinese", "english"),
+    [
+        ({}, "已记录", "It has been recorded"),
+        (
+            {"server": "127.0.0.1", "port": 1, "admins": ["ops@example.org"]},
+            "已通知管理员",
+            "The administrator has been notified",
+        ),
+    ],
+    ids=["without mail", "with mail"],
+)
+async def test_the_fixed_page_says_who_knows_of_the_failure(
+    serve: Serve, mail: dict[str, object], chinese: str, english: str
+) -> None:
+    app = await serve(mail=mail)
+    break_sessions(app)
+
+    assert f"<p>{chinese}，给您带来的不便，请多多原谅</p>" in (await Visitor(app).get("/")).text
+    assert f"<p>{english}; we apologise" in (await Visitor(app, Accept_Language="en").get("/")).text
 
 
 async def test_the_fixed_page_speaks_the_visitors_language(app: Quart) -> None:

@@ -278,7 +278,7 @@ class Heard(logging.Handler):
                 pass
 
 
-async def test_once_a_mail_server_is_set_the_page_of_a_failure_says_that_somebody_is_told(
+async def test_the_page_of_a_failure_says_that_somebody_was_notified_while_a_mail_server_is_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -292,7 +292,11 @@ async def test_once_a_mail_server_is_set_the_page_of_a_failure_says_that_somebod
         changed = '[mail]\nserver = "127.0.0.1"\nport = 1\nadmins = ["a@b.example"]\n'
         await asyncio.to_thread(CONFIG.write_text, changed, "utf-8")
         await heard.until("[mail] is in effect now")
+        with_mail = await Visitor(app).get("/errors/rehearsal")
+        await asyncio.to_thread(CONFIG.write_text, "", "utf-8")
+        await heard.until("[mail] is in effect now")
         after = await Visitor(app).get("/errors/rehearsal")
 
     assert "已记录，给您带来的不便" in before.text
-    assert "已通知管理员，给您带来的不便" in after.text
+    assert "已通知管理员，给您带来的不便" in with_mail.text
+    assert "已记录，给您带来的不便" in after.text
