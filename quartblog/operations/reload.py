@@ -11,8 +11,10 @@ from quartblog.errors.exceptions import SettingsError
 from quartblog.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from pydantic import BaseModel
 
     State = tuple[int, int, int]
 
@@ -20,8 +22,9 @@ logger = logging.getLogger(__name__)
 
 EVERY = 1.0
 """Seconds between two checks of the file; a change takes effect once two checks find the same file."""
-LIVE = ("delivery", "mail", "logging")
-"""The sections that take effect at once. The others need a restart: they define cookies, routes and pools."""
+LIVE = {"delivery": ("outbox",), "mail": (), "logging": ("directory", "filename")}
+"""The sections that take effect at once, with their keys that need a restart. The other sections need one as a whole:
+they define cookies, routes and pools."""
 
 
 class Watcher:
@@ -73,21 +76,35 @@ class Watcher:
             logger.exception("%s has changed but could not be applied", self._path)
 
     async def _take_over(self, found: Settings) -> None:
-        changed = [name for name in Settings.model_fields if getattr(found, name) != getattr(self._settings, name)]
-        live = {name: getattr(found, name) for name in changed if name in LIVE}
+        settings, live, waiting = _merged(self._settings, found)
         if live:
-            settings = self._settings.model_copy(update=live)
             try:
                 await asyncio.to_thread(self._apply, settings)
             except (ValueError, OSError) as error:
-                raise SettingsError(f"{_named(live)}: {error}") from error
+                raise SettingsError(f"{', '.join(live)}: {error}") from error
             self._settings = settings
-            logger.info("%s has changed: %s is in effect now", self._path, _named(live))
-        elif self._unusable and not changed:
+            logger.info("%s has changed: %s is in effect now", self._path, ", ".join(live))
+        elif self._unusable and not waiting:
             logger.info("%s is valid again; the settings are unchanged", self._path)
         self._unusable = False
-        if waiting := [name for name in changed if name not in LIVE]:
-            logger.warning("%s has changed: %s takes effect at the next start", self._path, _named(waiting))
+        if waiting:
+            logger.warning("%s has changed: %s takes effect at the next start", self._path, ", ".join(waiting))
+
+
+def _merged(settings: Settings, found: Settings) -> tuple[Settings, list[str], list[str]]:
+    """Return the settings with the live changes of `found`, the names of those, and the names of what needs a start."""
+    update: dict[str, BaseModel] = {}
+    waiting = []
+    for name in Settings.model_fields:
+        before, after = getattr(settings, name), getattr(found, name)
+        if name not in LIVE:
+            waiting += [f"[{name}]"] if after != before else []
+            continue
+        kept = {key: getattr(before, key) for key in LIVE[name]}
+        waiting += [f"[{name}] {key}" for key, value in kept.items() if getattr(after, key) != value]
+        if (live := after.model_copy(update=kept)) != before:
+            update[name] = live
+    return settings.model_copy(update=update), [f"[{name}]" for name in update], waiting
 
 
 def _state(path: Path) -> State | None:
@@ -97,7 +114,3 @@ def _state(path: Path) -> State | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _named(sections: Iterable[str]) -> str:
-    return ", ".join(f"[{name}]" for name in sections)

@@ -159,8 +159,6 @@ class DeliverySection(Section):
 
     queue_size: Whole = Field(default=10_000, ge=10, le=1_000_000)
     reserve: Share = 0.2
-    overflow: Literal["drop", "block"] = "drop"
-    block_ms: Whole = Field(default=50, ge=1, le=10_000)
     outbox: FilePath = Path("instance/outbox.sqlite3")
     batch_seconds: Seconds = 5.0
     window_seconds: Seconds = 900.0

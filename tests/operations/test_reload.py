@@ -104,17 +104,37 @@ async def test_the_queue_is_resized_while_it_runs(site: Site) -> None:
     assert site.delivery.statistics().limit == 20
 
 
-@pytest.mark.parametrize("path", ['[delivery]\noutbox = "second.sqlite3"\n', '[logging]\nfilename = "second.log"\n'])
-async def test_another_path_waits_for_the_next_start(site: Site, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ('[delivery]\noutbox = "second.sqlite3"\n', "[delivery] outbox"),
+        ('[logging]\nfilename = "second.log"\n', "[logging] filename"),
+        ('[logging]\ndirectory = "elsewhere"\n', "[logging] directory"),
+    ],
+)
+async def test_another_path_waits_for_the_next_start(site: Site, path: str, key: str) -> None:
     logger.error("before")
     await site.write(path)
     logger.error("after")
     assert site.delivery.drain()
 
+    assert f"WARNING: config.toml has changed: {key} takes effect at the next start" in site.log()
+    assert "is in effect now" not in site.log()
+
     assert site.log().count(" ERROR: ") == 2
     assert site.delivery.statistics().grouped == 2
     assert not site.has("second.sqlite3")
     assert not site.has("logs/second.log")
+    assert not site.has("elsewhere")
+
+
+async def test_another_path_does_not_hold_up_the_other_keys_of_its_section(site: Site) -> None:
+    await site.write('[logging]\nfilename = "second.log"\nformat = "json"\n')
+    logger.error("after")
+
+    assert '"message": "after"' in site.log()
+    assert "config.toml has changed: [logging] is in effect now" in site.log()
+    assert "config.toml has changed: [logging] filename takes effect at the next start" in site.log()
 
 
 @pytest.mark.parametrize(
