@@ -89,3 +89,11 @@ def test_a_program_in_a_document_is_the_one_that_is_tested(document: str, progra
     source = (ROOT / "tests" / "examples" / program).read_text("utf-8").partition('"""\n\n')[2]
 
     assert f"```python\n{source}```\n" in (ROOT / document).read_text("utf-8")
+
+
+def test_the_path_of_a_record_has_under_fifteen_stops_that_exist() -> None:
+    text = (ROOT / "docs" / "development.md").read_text("utf-8")
+    stops = re.findall(r"^\| \d+ \| [^|]+ \| `(\S+)` \|", text, re.MULTILINE)
+
+    assert 0 < len(stops) < 15
+    assert [stop for stop in stops if not (ROOT / "quartblog" / "delivery" / stop).is_file()] == []
