@@ -46,7 +46,8 @@ class ErrorScope:
     """An ASGI application, with a scope around each of its requests and websockets.
 
     - Each record of the request carries its error id, its method and the rule of its route. The rule comes from
-      `scope["route"]`, where Starlette and FastAPI put it; elsewhere a hook sets `current_scope().route`.
+      `scope["route"]`, where Starlette and FastAPI put it; elsewhere a hook sets `current_scope().route`. A view that
+      knows the user sets `current_scope().user_id`.
     - An exception that leaves the application is logged here once, unless its own error handler has logged it, and
       goes no further: a server would log it again, outside of the scope. Where nothing was answered, the answer is a
       plain 500 with the id. A cancellation by the server passes.

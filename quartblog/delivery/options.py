@@ -27,7 +27,10 @@ class QueueOptions:
     breadcrumbs: int = 20
     """Earlier records of the same piece of work that ride along with its error; 0 for none."""
     redact: bool = True
-    """Whether what a visitor sent, and e-mail addresses, are taken out of every text."""
+    """Whether e-mail addresses, and values named by `Scope.hide`, are removed from file, mail and every sink.
+
+    `ErrorScope` names what a visitor sent; other handlers of the root logger show all of it, see `Delivery(adopt=True)`.
+    """
     own_packages: tuple[str, ...] = _AROUND
     """Packages in site-packages that are the program's own, by import name. Errors are grouped by their frames, and
     show their lines; of other installed packages only file and function count. By default the package this folder is

@@ -120,3 +120,27 @@ def test_what_is_learned_later_is_told_from_then_on(delivery: Delivery, kept: Ke
 
     told = [(vars(record)["route"], vars(record)["user_id"]) for record in kept.records if record.name == logger.name]
     assert told == [(None, None), ("/edit", 7)]
+
+
+def test_a_rule_that_is_found_later_is_asked_for_by_each_record(delivery: Delivery, kept: Kept) -> None:
+    found: list[str] = []
+    with scope(route=lambda: found[0] if found else None) as work:
+        logger.error("before")
+        found.append("/edit")
+        logger.error("after")
+        work.route = "/corrected"
+        logger.error("at the end")
+    assert delivery.drain()
+
+    routes = [vars(record)["route"] for record in kept.records if record.name == logger.name]
+    assert routes == [None, "/edit", "/corrected"]
+
+
+def test_work_knows_which_failure_it_has_logged(delivery: Delivery) -> None:
+    first, second = LookupError("one"), LookupError("one")
+    with scope() as work:
+        logger.warning("below ERROR", exc_info=second)
+        logger.error("failed", exc_info=first)
+        assert (work.has_logged(first), work.has_logged(second)) == (True, False)
+
+    assert not work.has_logged(first)
