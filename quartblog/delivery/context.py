@@ -1,7 +1,7 @@
-"""with scope(): one piece of work (a request, a job, a command) -> what each of its records carries.
+"""with scope(): one piece of work (a request, a job, a command) -> the facts that each of its records carries.
 
-The scope travels by ContextVar: tasks started inside it keep it, and so does `asyncio.to_thread`. Whoever learns more
-(the route, the user) writes it into the scope; whoever takes in what a stranger sent tells the scope to hide it.
+The scope travels by ContextVar: tasks started inside it keep it, and so does `asyncio.to_thread`. Code that learns the
+route or the user sets it on the scope. Code that reads what a stranger sent names it to the scope, see `Scope.hide`.
 """
 
 import secrets
@@ -13,43 +13,43 @@ from logging import LogRecord
 from .text.escaping import shortened
 from .text.exceptions import drop_frames
 
-# Crockford's base32: no i, l, o or u, so an id read out on the telephone is typed in right.
+# Crockford's base32 has no i, l, o or u: an id that is read out on the telephone is typed correctly.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH = 12
 _SHIFTS = range(0, 5 * LENGTH, 5)
 
 
 def new_error_id() -> str:
-    """Twelve characters, 60 random bits: two equal ones are not expected within a billion errors."""
+    """Return twelve characters with 60 random bits. Two equal ids are not expected within a billion errors."""
     number = secrets.randbits(5 * LENGTH)
     return "".join([ALPHABET[number >> shift & 31] for shift in _SHIFTS])
 
 
 Breadcrumb = tuple[float, str, str, str]
-"""When (epoch seconds), level name, logger, message: a record below ERROR that came before an error."""
+"""A record below ERROR that came before an error: epoch seconds, level name, logger, message."""
 
-Route = str | Callable[[], str | None] | None
-"""The rule that matched, or what returns it as soon as it is known: asked for each record."""
+Rule = str | Callable[[], str | None] | None
+"""The rule that matched, or a function that returns it once it is known; each record calls it."""
 
 CRUMB_LIMIT = 1_000
-"""Characters of a breadcrumb's message that are kept."""
+"""Characters kept of a breadcrumb's message."""
 FAILURES = 4
-"""Failures of one piece of work whose frames are let go at its end; a long one may log many."""
+"""Failures whose frames a piece of work releases at its end; a long one may log many."""
 
 
 class Scope:
-    """What may be told of a piece of work: never a body, a query string, a cookie or an address."""
+    """The facts that records show of a piece of work: never a body, a query string, a cookie or an address."""
 
     __slots__ = ("_failures", "_ids", "_logged", "_route", "_sent", "breadcrumbs", "method", "user_id")
 
-    def __init__(self, method: str | None = None, route: Route = None) -> None:
-        """Begin without a user."""
+    def __init__(self, method: str | None = None, route: Rule = None) -> None:
+        """Nobody is known to have asked for it yet."""
         self.method = method
-        """The HTTP method; None for what is no request."""
+        """The HTTP method; None outside of requests."""
         self._route = route
         self.user_id: int | str | None = None
-        """Who asked, as a key and not as a name."""
-        # Lists, for a deque takes six hundred bytes at once: in a storm that is a third of what waits in the queue.
+        """The key of the user who asked, never a name."""
+        # A list, because an empty deque takes 600 bytes: in a storm a third of the memory of the queue.
         self.breadcrumbs: list[Breadcrumb] = []
         """The newest records below ERROR, see `leave_crumb`."""
         self._ids: dict[str, str] = {}
@@ -59,33 +59,32 @@ class Scope:
 
     @property
     def route(self) -> str | None:
-        """The rule that matched, such as /user/<name>, or the name of a job: nothing a visitor wrote."""
+        """The rule that matched, such as /user/<name>, or the name of a job. It holds nothing that a visitor wrote."""
         return self._route() if callable(self._route) else self._route
 
     @route.setter
-    def route(self, route: Route) -> None:
+    def route(self, route: Rule) -> None:
         self._route = route
 
     @property
     def error_id(self) -> str:
-        """Shared by every record of this piece of work, and shown to the visitor; made when it is first asked for."""
+        """The id that all records of this piece of work share and the error page shows; made on first use."""
         # Two threads of one request may ask at once: setdefault lets one of them win.
         return self._ids.get("error") or self._ids.setdefault("error", new_error_id())
 
     def leave_crumb(self, record: LogRecord, message: str, most: int) -> None:
-        """Keep what an earlier record said, for the error that may follow; no more than `most` of them."""
+        """Keep the message of a record for an error that may follow, and at most `most` of them."""
         self.breadcrumbs.append((record.created, record.levelname, record.name, shortened(message, CRUMB_LIMIT)))
         self.keep_crumbs(most)
 
     def keep_crumbs(self, most: int) -> None:
-        """Forget all but the newest."""
+        """Drop all but the newest `most`."""
         del self.breadcrumbs[: max(0, len(self.breadcrumbs) - most)]
 
     def drop_frames_at_end(self, record: LogRecord) -> None:
-        """Let a queued record keep its exception with all frames and locals no longer than this piece of work takes.
+        """Release the frames and locals of a queued record's exception when this piece of work ends.
 
-        They can be collected at once then, by the thread that made them: in a storm they would otherwise pile up until
-        another thread has read the record.
+        The thread that made them collects them then. In a storm they would pile up until the listener reads the record.
         """
         self._failures.append(record)
         del self._failures[:-FAILURES]
@@ -99,17 +98,17 @@ class Scope:
         return self._logged is error
 
     def end(self) -> None:
-        """Let go. What is logged in its name afterwards, by a task that outlives it, keeps its frames until written."""
+        """Release exceptions and frames. A task that outlives this work may still log; the listener releases those."""
         self._logged = None
         while self._failures:
             drop_frames(self._failures.pop())
 
     def hide(self, values: Callable[[], Iterable[str]]) -> None:
-        """Name values that no record may show. Called on the listener's thread, for each record."""
+        """Name values that no record may show. The listener's thread calls this function for each record."""
         self._sent.append(values)
 
     def hidden(self) -> set[str]:
-        """Every value named so far."""
+        """Return every value named so far."""
         return {value for values in self._sent for value in values()}
 
 
@@ -117,13 +116,13 @@ _current: ContextVar[Scope | None] = ContextVar("scope", default=None)
 
 
 def current_scope() -> Scope | None:
-    """The piece of work being done, None outside of one."""
+    """Return the scope of the piece of work under way, None outside of one."""
     return _current.get()
 
 
 @contextmanager
-def scope(method: str | None = None, route: Route = None) -> Iterator[Scope]:
-    """Begin a piece of work; the one around it, if any, is current again afterwards."""
+def scope(method: str | None = None, route: Rule = None) -> Iterator[Scope]:
+    """Begin a piece of work. Afterwards the one around it, if any, is current again."""
     begun = Scope(method, route)
     token = _current.set(begun)
     try:
@@ -134,5 +133,5 @@ def scope(method: str | None = None, route: Route = None) -> Iterator[Scope]:
 
 
 def resume(work: Scope) -> None:
-    """Make a piece of work current again for the rest of this task, as for whoever handles its failure further out."""
+    """Make a piece of work current again for the rest of this task: code further out handles its failure."""
     _current.set(work)

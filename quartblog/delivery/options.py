@@ -29,7 +29,7 @@ class QueueOptions:
     redact: bool = True
     """Whether e-mail addresses, and values named by `Scope.hide`, are removed from file, mail and every sink.
 
-    `ErrorScope` names what a visitor sent; other handlers of the root logger show all of it, see `Delivery(adopt=True)`.
+    `ErrorScope` names what a visitor sent. Other handlers of the root logger show it, see `Delivery(adopt=True)`.
     """
     own_packages: tuple[str, ...] = _AROUND
     """Packages in site-packages that are the program's own, by import name. Errors are grouped by their frames, and
