@@ -1,4 +1,4 @@
-"""The `quartblog` command: one module for each group of subcommands."""
+"""Command line -> a subcommand of `quartblog`; each group of subcommands has a module."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["main"]
     "config_path",
     metavar="PATH",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Settings file.  [default: $QUARTBLOG_CONFIG, else config.toml where there is one]",
+    help="Settings file.  [default: $QUARTBLOG_CONFIG, else config.toml if it exists]",
 )
 @click.version_option(__version__, prog_name="quartblog")
 @click.pass_context
 def main(context: click.Context, config_path: Path | None) -> None:
-    """A small self-hosted microblog that never hides an error from its operator.
+    """Run and operate a small self-hosted microblog.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`python -m quartblog.cli`: the command, where it is not installed."""
+"""`python -m quartblog.cli`: the command, without an installed script."""
 
 from quartblog.cli import main
 

@@ -1,4 +1,4 @@
-"""`quartblog config`: which settings hold, and why."""
+"""`quartblog config`: settings -> a table of effective values, their origins, and warnings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group("config")
 def group() -> None:
-    """Look at the settings.
+    """Show and check the settings.
 
     \b
     Example:
@@ -32,11 +32,11 @@ def group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_obj
 def check(invocation: Invocation, *, as_json: bool) -> None:
-    """Print each effective value and where it came from.
+    """Print each effective value and its origin.
 
     A * marks each value that differs from the default; in JSON its "changed" is true. The last line names the settings
-    file. Secrets are masked. Exits 1 and lists every problem if `quartblog run` would not start. A value that is
-    allowed but looks wrong is a warning on standard error.
+    file. Secrets are masked. Standard error has a warning for each valid setting that is probably a mistake. If
+    `quartblog run` could not start, the command lists every problem and exits 1.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def check(invocation: Invocation, *, as_json: bool) -> None:
 
 
 def _stand_for_the_start(settings: Settings) -> None:
-    """Raise SettingsError for all that would stop it."""
+    """Raise SettingsError for every problem that would stop `quartblog run`."""
     check_options(settings)
     configuration(None, None, None)
     if obstacles := "\n".join(report.obstacles(settings)):

@@ -1,4 +1,4 @@
-"""`quartblog db`: the tables."""
+"""`quartblog db`: settings -> upgraded tables of the blog's database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group("db")
 def group() -> None:
-    """Look after the database.
+    """Manage the database.
 
     \b
     Example:
@@ -30,9 +30,9 @@ def group() -> None:
 @group.command()
 @click.pass_obj
 def upgrade(invocation: Invocation) -> None:
-    """Bring the tables to what this version needs.
+    """Upgrade the tables to the revision that this version needs.
 
-    `quartblog run` does the same before it serves; this is for those who start the server another way.
+    `quartblog run` does this before it serves. Run this command if you start the server another way.
 
     \b
     Example:
@@ -52,8 +52,8 @@ def bring_up_to_date(settings: Settings) -> tuple[str | None, str | None]:
         before = migrations.current(url)
         migrations.upgrade(url)
     except CommandError as error:
-        # Alembic names a revision this version does not have: the database was made by a later one.
-        raise click.ClickException(f"the database does not fit this version of quartblog: {error}") from error
+        # Alembic does not know the revision: a later version of quartblog upgraded the database.
+        raise click.ClickException(f"this version of quartblog cannot use the database: {error}") from error
     except (SQLAlchemyError, OSError) as error:
-        raise DatabaseUnavailable("the tables cannot be brought up to date") from error
+        raise DatabaseUnavailable("cannot upgrade the tables") from error
     return before, migrations.head()

@@ -1,4 +1,4 @@
-"""`quartblog delivery`: what the workers do with records, what waits in the outbox, and what to do about it."""
+"""`quartblog delivery`: outbox -> the state of the workers, the mails, and commands to retry or remove them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from quartblog.delivery import MailingOptions, Outbox
 
 REDRAW = 1.0
-"""Seconds between two looks of `status --watch`: workers beat once a second."""
+"""Seconds between two updates of `status --watch`: workers send a heartbeat once a second."""
 DAY = 86_400
 pause = time.sleep
-"""Waits for the next look."""
+"""Waits for the next update."""
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 json_option = click.option("--json", "as_data", is_flag=True, help="Print JSON instead of a table.")
@@ -34,7 +34,7 @@ json_option = click.option("--json", "as_data", is_flag=True, help="Print JSON i
 
 @click.group("delivery")
 def group() -> None:
-    """Look after the delivery of log records and mail.
+    """Manage the delivery of log records and mail.
 
     \b
     Example:
@@ -45,18 +45,23 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--watch", is_flag=True, help="Look again every second until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Update every second until Ctrl-C.")
 @json_option
 @click.pass_obj
 def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
-    """Show all workers, and what they share.
+    """Show all workers, and the outbox they share.
 
-    queue: records that wait, of how many can; peak: the most there were; refused: by a full queue, for each level;
-    grouped: errors in the outbox; retried: tries of mails that had failed before; dropped: records that a slow sink
-    did not get. Times are median / p99. cap: digests of the last hour, of as many as [delivery] mails_per_hour lets
-    leave; those to [[delivery.routes]] do not count.
+    \b
+    queue     records that wait, and the capacity
+    peak      the most records that waited
+    refused   records that the full queue refused, by level
+    grouped   errors counted in the outbox
+    retried   attempts to send a mail after a failed one
+    dropped   records that a slow extra handler did not get
+    cap       digests of the last hour, and [delivery] mails_per_hour;
+              digests to [[delivery.routes]] do not count
 
-    Exits 1 where there is no outbox yet. With --watch and --json each look is one line.
+    Times are median / p99. Exits 1 if the outbox does not exist yet. With --watch and --json, each update is one line.
 
     \b
     Example:
@@ -77,15 +82,17 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
 
 
 @group.command("outbox")
-@click.option("--state", "only", type=click.Choice(get_args(State)), help="Only these.  [default: waiting and dead]")
-@click.option("--limit", type=ROWS, default=100, show_default=True, help="Mails to list at most.")
+@click.option(
+    "--state", "only", type=click.Choice(get_args(State)), help="List this state.  [default: waiting and dead]"
+)
+@click.option("--limit", type=ROWS, default=100, show_default=True, help="The most mails to list.")
 @json_option
 @click.pass_obj
 def list_mails(invocation: Invocation, only: State | None, limit: int, *, as_data: bool) -> None:
-    """List the mails that wait or were given up, since when, and why.
+    """List waiting and dead mails with their age and last error.
 
-    kind: a digest tells the admins of errors, a route tells others ([[delivery.routes]]), a post is product mail, and
-    a test was asked for with `quartblog mail test`. The readers of product mail are masked: they are visitors.
+    The kind "digest" reports errors to the admins, "route" to the recipients of [[delivery.routes]]. "post" is a mail
+    of the site to a visitor, so its recipients are masked. "test" comes from `quartblog mail test`.
 
     \b
     Example:
@@ -104,18 +111,18 @@ def list_mails(invocation: Invocation, only: State | None, limit: int, *, as_dat
     else:
         click.echo(f"No mail is {' or '.join(states)}")
     if more and not as_data:
-        click.echo(f"Only the latest {limit}: --limit shows more", err=True)
+        click.echo(f"Listed only the latest {limit}: --limit lists more", err=True)
 
 
 @group.command()
 @click.argument("number", metavar="[ID]", type=ROWS, required=False)
 @click.pass_obj
 def retry(invocation: Invocation, number: int | None) -> None:
-    """Make waiting and dead mails due now: one, or all of them.
+    """Make waiting and dead mails due now.
 
-    ID is the number of a mail, from `quartblog delivery outbox`; without it, every mail is meant.
+    ID is the number of a mail, from `quartblog delivery outbox`. Without it, the command retries all of them.
 
-    Exits 1 where the mail of this number neither waits nor is dead.
+    Exits 1 if no waiting or dead mail has this number.
 
     \b
     Example:
@@ -126,24 +133,24 @@ def retry(invocation: Invocation, number: int | None) -> None:
         due = outbox.retry(number)
         nobody = not anybody_mails(outbox)
     if number is not None and not due:
-        raise click.ClickException(f"no mail with the number {number} waits or is dead")
+        raise click.ClickException(f"no waiting or dead mail has the number {number}")
     click.echo(f"{count(due, 'mail is', 'mails are')} due now")
     if due and nobody:
-        click.echo("No worker mails: they leave once `quartblog run` has a mail server", err=True)
+        click.echo("No running worker sends mail: start `quartblog run` with a mail server", err=True)
 
 
 @group.command()
-@click.option("--dead", is_flag=True, help="Remove dead mails; they were never delivered.")
-@click.option("--sent", is_flag=True, help="Remove sent mails; that is the default without --dead.")
-@click.option("--older-than", "days", type=Finite(min=0), help="Only those sent or given up at least so many days ago.")
-@click.option("--yes", is_flag=True, help="Needed where dead mails would be removed.")
+@click.option("--dead", is_flag=True, help="Remove dead mails, which nobody received.")
+@click.option("--sent", is_flag=True, help="Remove sent mails; the default without --dead.")
+@click.option("--older-than", "days", type=Finite(min=0), help="Only mails sent or dead for at least this many days.")
+@click.option("--yes", is_flag=True, help="Confirm the removal of dead mails.")
 @click.pass_obj
 def purge(invocation: Invocation, days: float | None, *, dead: bool, sent: bool, yes: bool) -> None:
-    """Remove mails that are done with.
+    """Remove sent or dead mails from the outbox.
 
-    What waits stays: it is given up after [delivery] retry_for seconds, and is dead then.
+    Waiting mails stay; they become dead after [delivery] retry_for seconds.
 
-    Exits 1, and removes nothing, where dead mails would be lost and --yes is missing.
+    Exits 1 and removes nothing if --yes is missing for dead mails.
 
     \b
     Example:
@@ -153,8 +160,8 @@ def purge(invocation: Invocation, days: float | None, *, dead: bool, sent: bool,
     before = None if days is None else time.time() - days * DAY
     with opened(invocation) as outbox:
         if dead and not yes and (doomed := _doomed(outbox, before)):
-            lost = f"{count(doomed, 'mail')} that nobody got would be lost"
-            raise click.ClickException(f"{lost}: add --yes to remove, or see `quartblog delivery outbox`")
+            lost = f"this would remove {count(doomed, 'mail')} that nobody received"
+            raise click.ClickException(f"{lost}: confirm with --yes, or see `quartblog delivery outbox`")
         removed = outbox.purge(before=before, dead=dead, sent=sent or not dead)
     kinds = " and ".join(name for name, wanted in (("dead", dead), ("sent", sent or not dead)) if wanted)
     click.echo(f"{count(removed, f'{kinds} mail was', f'{kinds} mails were')} removed")
@@ -164,7 +171,7 @@ group.add_command(rehearse.command)
 
 
 def _mailing(invocation: Invocation) -> MailingOptions | None:
-    """What counts for mails, None where config.toml is broken: a running site has other settings then."""
+    """Return the mail timing options; None for an invalid config.toml, which a running site does not use."""
     try:
         return mailing_options(invocation.settings())
     except SettingsError:
@@ -181,7 +188,7 @@ def _redraw(snapshot: state.Snapshot, *, as_data: bool) -> None:
 
 
 def _doomed(outbox: Outbox, before: float | None) -> int:
-    """How many dead mails ended before then."""
+    """Count the dead mails that ended before `before`."""
     dead = outbox.totals().dead
     if before is None:
         return dead

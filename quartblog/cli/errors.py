@@ -1,4 +1,4 @@
-"""`quartblog errors`: what failed, how often, and what is mended."""
+"""`quartblog errors`: outbox -> groups of equal errors, their samples, and `resolve`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 SAMPLES = OutboxOptions().samples
 WHAT = 60
-"""Cells of the column that tells what failed."""
+"""Terminal cells of the column `what`."""
 
 
 @click.group("errors")
 def group() -> None:
-    """Look at the groups of equal failures.
+    """Show and resolve groups of equal errors.
 
     \b
     Example:
@@ -36,17 +36,17 @@ def group() -> None:
 
 
 @group.command("list")
-@click.option("--all", "every", is_flag=True, help="Also those that are resolved.")
-@click.option("--limit", type=ROWS, default=100, show_default=True, help="Groups to list at most.")
+@click.option("--all", "every", is_flag=True, help="Include resolved groups.")
+@click.option("--limit", type=ROWS, default=100, show_default=True, help="The most groups to list.")
 @click.option("--json", "as_data", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_obj
 def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: bool) -> None:
-    """List the failures, the latest first.
+    """List groups of equal errors, the latest first.
 
-    Equal ones are one group, with the number by which `show` and `resolve` know it. to mail: how many of them no mail
-    has told of yet; again: the group was resolved, and it has happened since.
+    `show` and `resolve` take the number in the column "id". The column "to mail" counts the errors that no mail has
+    reported yet. The state "again" means that an error came after the group was resolved.
 
-    Exits 1 where there is no outbox yet; no failures are no error.
+    Exits 1 if the outbox does not exist yet; an empty list exits 0.
 
     \b
     Example:
@@ -61,9 +61,9 @@ def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: boo
     elif shown:
         click.echo(_listed(shown))
     else:
-        click.echo("Nothing has failed" if every else "Nothing is open")
+        click.echo("No errors" if every else "No open errors")
     if more and not as_data:
-        click.echo(f"Only the latest {limit}: --limit shows more", err=True)
+        click.echo(f"Listed only the latest {limit}: --limit lists more", err=True)
 
 
 @group.command()
@@ -71,13 +71,13 @@ def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: boo
 @click.option("--json", "as_data", is_flag=True, help="Print JSON instead of text.")
 @click.pass_obj
 def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
-    """Show one group with its latest failure.
+    """Show one group with its latest error.
 
-    ID_OR_ERROR_ID is the number of the group, from `quartblog errors list` or a mail, or the id that a visitor saw:
-    the error page, the header X-Error-Id and the line in the log file have it.
+    ID_OR_ERROR_ID is the number of the group, from `quartblog errors list` or a mail, or an error id, from the error
+    page, the header X-Error-Id or the log file. For an error id, the command shows that error.
 
-    Exits 1 where no group has it. Of each group the latest 10 ids are kept; the log files may still have
-    an earlier one.
+    Exits 1 if no group matches. The outbox keeps the latest 10 error ids of each group; search the log files for older
+    ones.
 
     \b
     Example:
@@ -88,13 +88,13 @@ def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
         found = outbox.group(key)
     if found is None:
         raise click.ClickException(
-            f"{one_line(key)}: no group has this number, and none of the kept failures this id; "
-            f"the latest {SAMPLES} of each group are kept, the log files may have it"
+            f"{one_line(key)}: no group has this number or error id; "
+            f"the outbox keeps the latest {SAMPLES} error ids of each group, search the log files for older ones"
         )
     if as_data:
         click.echo(as_json(_summary(found) | {"samples": [_sample(event) for event in found.samples]}))
     else:
-        # The failure that was asked for, where it is not the latest.
+        # Show the error with the given id, else the latest.
         latest = found.samples[0] if found.samples else None
         event = next((event for event in found.samples if event.error_id == key), latest)
         click.echo("\n".join(_told(found, event)))
@@ -104,12 +104,12 @@ def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
 @click.argument("keys", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def resolve(invocation: Invocation, keys: tuple[str, ...]) -> None:
-    """Say that faults are mended.
+    """Mark groups as resolved.
 
-    Each ID is the number of a group, from `quartblog errors list` or a mail, or an error id. The next failure of the
-    kind opens the group again and is mailed at once.
+    Each ID is the number of a group, from `quartblog errors list` or a mail, or an error id. The next error of a
+    resolved group opens it again and is mailed at once.
 
-    Exits 1 where a group is unknown; the others are resolved all the same.
+    Exits 1 if an ID is unknown, after resolving the other groups.
 
     \b
     Example:
@@ -122,7 +122,7 @@ def resolve(invocation: Invocation, keys: tuple[str, ...]) -> None:
             if found is None or not outbox.resolve(found.id):
                 unknown.append(one_line(key))
             elif found.resolved:
-                click.echo(f"{found.id} was resolved already: {headline(found)}")
+                click.echo(f"{found.id} was already resolved: {headline(found)}")
             else:
                 click.echo(f"{found.id} is resolved: {headline(found)}")
     if unknown:
@@ -159,18 +159,18 @@ def _told(found: Group, event: Event | None) -> Iterator[str]:
     now = time.time()
     facts = [
         ("state", _state(found)),
-        ("count", f"{found.count:,}, {found.count - found.reported:,} of them in no mail yet"),
+        ("count", f"{found.count:,}, {found.count - found.reported:,} of them not mailed yet"),
         ("first", f"{moment(found.first_seen)} ({span(now - found.first_seen)} ago)"),
         ("last", f"{moment(found.last_seen)} ({span(now - found.last_seen)} ago)"),
         ("level", f"{logging.getLevelName(found.level)} of {found.logger}"),
         ("place", f"{found.place} in {found.function}"),
-        ("ids", " ".join(sample.error_id for sample in found.samples) or "none is kept any more"),
+        ("ids", " ".join(sample.error_id for sample in found.samples) or "no longer kept"),
     ]
     yield f"{found.id}: {headline(found)}"
     yield table(facts)
     if event is None:
         return
-    yield f"\nThe failure {one_line(event.error_id)}, {moment(event.created)}:"
+    yield f"\nError {one_line(event.error_id)}, {moment(event.created)}:"
     yield table(
         [
             ("request", f"{event.method or '-'} {event.route or '-'}"),
@@ -182,7 +182,7 @@ def _told(found: Group, event: Event | None) -> Iterator[str]:
     if event.traceback:
         yield f"\n{block(event.traceback).rstrip()}"
     if event.breadcrumbs:
-        yield "\n  ".join(("\nThe request before it:", *map(one_line, event.breadcrumbs)))
+        yield "\n  ".join(("\nEarlier records of the request:", *map(one_line, event.breadcrumbs)))
 
 
 def _summary(found: Group) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every command shares: which settings it runs with, and how what goes wrong is said in one line."""
+"""Command -> its settings, its log scope, and one line on standard error for a failure."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Invocation:
-    """One call of the command. `config_path` is what --config named, None without it."""
+    """One call of the command. `config_path` is the value of --config, None without it."""
 
     config_path: Path | None
 
     def load(self) -> Loaded:
-        """Read the settings and where they came from. Raise SettingsError."""
+        """Read the settings and their origins. Raise SettingsError."""
         return load(self.config_path)
 
     def settings(self) -> Settings:
@@ -39,20 +39,20 @@ class Invocation:
         return self.load().settings
 
     def outbox(self) -> Path:
-        """Read where the outbox is, whatever is wrong with the other settings. Raise SettingsError."""
+        """Read the outbox's path, and ignore problems of other settings. Raise SettingsError."""
         return load_outbox(self.config_path)
 
     def pass_on(self) -> None:
-        """Let the processes started from here read the same file."""
+        """Make child processes read the same file."""
         if self.config_path is not None:
             os.environ[CONFIG_VARIABLE] = str(at_home(self.config_path).resolve())
 
 
 class Finite(click.FloatRange):
-    """A number in a range; "nan" and "inf" are none, though Python reads them as such."""
+    """A number in a range; unlike click's type it refuses "nan" and "inf"."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse them as any other text."""
+        """Convert the value, and fail for one that is not finite."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a valid number.", param, ctx)
@@ -60,22 +60,22 @@ class Finite(click.FloatRange):
 
 
 ROWS = click.IntRange(1, 2**63 - 1)
-"""A number of rows, or of one: SQLite's integers have 64 bits."""
+"""A count of rows or a row's number: SQLite's integers have 64 bits."""
 
 
 class Explaining(click.Group):
-    """Says what went wrong on standard error in one line and exits 1, without a traceback.
+    """Prints a failure as one line on standard error and exits 1, without a traceback.
 
-    This project's own errors are expected, and told as they are. Any other is recorded for the operator.
+    It prints the message of this project's own errors, which are expected. It records any other exception in the log.
     """
 
     def main(self, *arguments: Any, **more: Any) -> Any:
-        """Run the command, help and complaints included, on streams that take every character."""
+        """Run the command on streams that accept every character, for help and usage errors too."""
         show_everything()
         return super().main(*arguments, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand. Raise ClickException, or the error itself where it could not be recorded."""
+        """Run the subcommand. Raise ClickException, or the original error if it cannot be recorded."""
         with scope() as work:
             try:
                 with unexpected.breadcrumbs(work):
@@ -83,7 +83,7 @@ class Explaining(click.Group):
             except QuartblogError as error:
                 raise click.ClickException(block(explanation(error))) from error
             except click.ClickException as error:
-                error.message = block(error.message)  # type: ignore[misc]  # of any class, with all else it knows
+                error.message = block(error.message)  # type: ignore[misc]  # keeps the class and its other attributes
                 raise
             except unexpected.EXPECTED:
                 raise
@@ -93,7 +93,7 @@ class Explaining(click.Group):
                 raise click.ClickException(block(line)) from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Find the subcommand, and let records tell the whole name of the command."""
+        """Find the subcommand, and put the full name of the command into its records."""
         if (work := current_scope()) is not None:
             work.route = " ".join(["quartblog", *_names(self, args)])
         return super().resolve_command(ctx, args)
@@ -103,12 +103,12 @@ def _recorded(error: Exception, work: Scope, ctx: click.Context) -> str | None:
     invocation = ctx.find_object(Invocation)
     try:
         return None if invocation is None else unexpected.record(error, work, invocation.settings())
-    except Exception:  # noqa: BLE001 - what is to be shown is what failed first
+    except Exception:  # noqa: BLE001 - the caller then shows the first error
         return None
 
 
 def _names(command: click.Command, args: list[str]) -> Iterator[str]:
-    """The subcommands that the arguments begin with: what follows is typed, and may be anything."""
+    """Yield the names of subcommands at the start of the arguments; later arguments may hold secrets."""
     for word in args:
         if not isinstance(command, click.Group) or word not in command.commands:
             return
@@ -117,9 +117,9 @@ def _names(command: click.Command, args: list[str]) -> Iterator[str]:
 
 
 def explanation(error: QuartblogError) -> str:
-    """Return the error's message, with the reason behind it, and several problems one below the other."""
-    # What is wrong with the settings is told in full already.
+    """Return the error's message with its cause; several problems get a line each."""
+    # The message of a SettingsError includes its cause.
     cause = "" if isinstance(error, SettingsError) else str(error.__cause__ or "").strip()
     text = f"{error}: {cause.splitlines()[0]}" if cause else str(error)
     lines = text.splitlines()
-    return "\n".join(["several things are wrong:", *(f"  {line}" for line in lines)]) if len(lines) > 1 else text
+    return "\n".join(["several problems:", *(f"  {line}" for line in lines)]) if len(lines) > 1 else text

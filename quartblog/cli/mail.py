@@ -1,4 +1,4 @@
-"""`quartblog mail`: does an error report reach its readers?"""
+"""`quartblog mail`: settings -> a test mail through the outbox -> the mail server's answer."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from quartblog.delivery import MailingOptions, MailOptions, StoredMail
 
 LOOK = 0.1
-"""Seconds between two looks whether another process has sent it."""
+"""Seconds between two checks whether another process has sent the mail."""
 MARGIN = 5.0
-"""Seconds the process that mails may take besides the session with the server: it may be busy with others."""
+"""Seconds that the leader may take in addition to the session: it may be sending other mails."""
 
 
 @click.group("mail")
 def group() -> None:
-    """Look after error reports by mail.
+    """Test the delivery of mail.
 
     \b
     Example:
@@ -42,13 +42,13 @@ def group() -> None:
 @group.command("test")
 @click.pass_obj
 def send_test(invocation: Invocation) -> None:
-    """Send a test mail to all admins, and print what the server said.
+    """Send a test mail to all admins, and print the mail server's answer.
 
-    It goes to every address in [mail] admins the way error reports go, through the outbox: where the site runs, its
-    own worker sends it; else this command does, with whatever else is due. Before the first start there is no outbox,
-    and nothing is left behind.
+    The mail goes through the outbox to every address in [mail] admins, like an error mail. If the site runs, its worker
+    sends it; otherwise this command sends all mails that are due. Before the first start there is no outbox, and the
+    command creates none.
 
-    Exits 1 and says why where it was not accepted for all of them.
+    Exits 1 with the reason if the server did not accept the mail for every address.
 
     \b
     Example:
@@ -58,30 +58,31 @@ def send_test(invocation: Invocation) -> None:
     settings = loaded.settings
     options = mail_options(settings)
     if options is None:
-        raise click.ClickException(f"[mail] server: none is set, so there is nothing to test{loaded.missing}")
+        raise click.ClickException(f"[mail] server: not set, so there is nothing to test{loaded.missing}")
     path = settings.delivery.outbox
     if exists(path):
         ownership.check(path)
     outbox = Outbox(path if exists(path) else None)
     try:
-        # What the delivery tells stderr on the way is told here, once and in full.
+        # This command prints the delivery's messages itself, once and in full.
         with contextlib.redirect_stderr(io.StringIO()):
             mails = asyncio.run(_go(outbox, options, mailing_options(settings)))
         kept = not outbox.in_memory
         if not outbox.healthy:
-            say(f"Warning: {path} cannot be used, so this went without it", err=True)
+            say(f"Warning: {path} cannot be used, so the test mail went without it", err=True)
         _tell(mails, options, reason=None if mails else _behind(outbox), kept=kept)
         if dead := outbox.totals().dead:
             them = "it" if dead == 1 else "them"
-            click.echo(f"{count(dead, 'mail is', 'mails are')} dead: `quartblog delivery retry` sends {them}", err=True)
+            line = f"{count(dead, 'mail is', 'mails are')} dead: `quartblog delivery retry` retries {them}"
+            click.echo(line, err=True)
     finally:
         outbox.close()
 
 
 async def _go(outbox: Outbox, options: MailOptions, mailing: MailingOptions) -> list[StoredMail]:
-    """Post it and see to its first try; what became of it, a part for each fate. Nothing, if it was not tried."""
-    subject = f"[{options.site}] a test: this mail was asked for"
-    text = f"Somebody ran `quartblog mail test` on {platform.node()}. Error reports will reach you like this one."
+    """Post the mail and wait for its first attempt. Return one mail for each outcome; none without an attempt."""
+    subject = f"[{options.site}] a test mail"
+    text = f"Somebody ran `quartblog mail test` on {platform.node()}. Error mails will reach you like this one."
     message = new_message(options, subject, text)
     domain = message["Message-ID"].strip("<>").rpartition("@")[2]
     message.replace_header("Message-ID", email.utils.make_msgid(TEST, domain))
@@ -96,24 +97,24 @@ async def _go(outbox: Outbox, options: MailOptions, mailing: MailingOptions) -> 
 
 
 def _tell(mails: list[StoredMail], options: MailOptions, *, reason: str | None, kept: bool) -> None:
-    """Print what was taken. Raise ClickException for what was not."""
+    """Print the accepted mails. Raise ClickException for the others."""
     for mail in mails:
         if mail.state == "sent":
             said = f": {mail.last_error}" if mail.last_error else ""
-            say(f"{options.server}:{options.port} took it for {', '.join(mail.recipients)}{said}")
+            say(f"{options.server}:{options.port} accepted the mail for {', '.join(mail.recipients)}{said}")
     problems = [mail.last_error for mail in mails if mail.state != "sent"]
     if reason is not None:
         problems.append(reason)
     if not problems:
         return
     waits = kept and (not mails or any(mail.state == "waiting" for mail in mails))
-    later = "; it stays in the outbox and is tried again" if waits else ""
+    later = "; the outbox keeps it for another attempt" if waits else ""
     raise click.ClickException(f"{'; '.join(problems)}{later}")
 
 
 def _behind(outbox: Outbox) -> str:
-    """Why it was not even tried."""
+    """Return why there was no attempt."""
     others = [mail for mail in outbox.mails("waiting") if mail.tries]
     if others:
-        return f"the mail server is left alone for a while, since another mail was not sent: {others[0].last_error}"
-    return "the worker that mails for this host did not come to it in time"
+        return f"the leader waits before its next attempt, because another mail failed: {others[0].last_error}"
+    return "the leader, the worker that sends this host's mail, did not attempt it in time"

@@ -1,4 +1,4 @@
-"""Mails of the outbox -> what an operator may see of them: never their text, and of product mail not their reader."""
+"""Mails of the outbox -> a table or JSON for operators, without the texts, and without visitors' addresses."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from quartblog.delivery import StoredMail
 
 TEST = "quartblog-test"
-"""In the Message-ID of what `quartblog mail test` posts: to the outbox it is a mail as any other."""
+"""A part of the Message-ID that marks mails of `quartblog mail test`, which are ordinary posts for the outbox."""
 _SUBJECT, _REASON = 50, 80
 _ADDRESS = re.compile(r"""([^\s<>@,;:"'()])[^\s<>@,;:"'()]*@([^\s<>@,;:"'()]+)""")
 
 
 def as_text(mails: list[StoredMail]) -> str:
-    """A table of them."""
+    """Return the mails as a table."""
     now = time.time()
     head = ("id", "state", "kind", "since", "tries", "next try", "to", "subject", "why")
     rows = [
@@ -46,7 +46,7 @@ def _next_try(mail: StoredMail, now: float) -> str:
 
 
 def as_data(mail: StoredMail) -> dict[str, Any]:
-    """One of them for JSON."""
+    """Return one mail for JSON."""
     return {
         "id": mail.id,
         "state": mail.state,
@@ -71,7 +71,7 @@ def _readers(mail: StoredMail) -> list[str]:
 
 
 def _subject(mail: StoredMail) -> str:
-    # The subject of product mail may name its reader.
+    # The subject of a product mail may name its recipient.
     return "(product mail)" if _kind(mail) == "post" else mail.subject
 
 
@@ -80,5 +80,5 @@ def _reason(mail: StoredMail) -> str:
 
 
 def masked(text: str) -> str:
-    """The text with each mail address only as far as an operator needs it: whose server it is, not who."""
+    """Mask the local part of each address in the text; an operator needs only the domain."""
     return _ADDRESS.sub(r"\1***@\2", text)

@@ -1,4 +1,4 @@
-"""What commands print: tables, times and JSON, in which no text can leave its cell or steer the terminal."""
+"""Values -> printed tables, times and JSON, with control characters escaped so that no text can steer the terminal."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print a text that may hold what a stranger typed: it keeps its lines, and cannot steer the terminal."""
+    """Print a text that may hold a stranger's input; keep its lines and escape control characters."""
     click.echo(block(text), err=err)
 
 
 def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> str:
-    """Return the rows in columns as wide as their widest cell; the columns in `right` end at the same place."""
+    """Return the rows in columns as wide as their widest cell; columns in `right` are right-aligned."""
     lines = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -37,13 +37,13 @@ def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset())
 
 
 def as_json(value: object) -> str:
-    """Return indented JSON whose every line is safe to show: what a stranger typed is escaped."""
+    """Return indented JSON with all control characters escaped, so that it is safe to print."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
     return "\n".join(map(json_safe, text.split("\n")))
 
 
 def moment(at: float) -> str:
-    """Return epoch seconds as the time here, to the second."""
+    """Return epoch seconds as local time, to the second."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
@@ -53,7 +53,7 @@ def iso(at: float | None) -> str | None:
 
 
 def span(seconds: float) -> str:
-    """Return a time span in its two largest units, as in `3 min 20 s`; what is over counts as nothing."""
+    """Return a time span in its two largest units, as in `3 min 20 s`; a negative one is `0.0 s`."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f} s"
     left = round(seconds)
@@ -73,12 +73,12 @@ def count(number: int, thing: str, things: str | None = None) -> str:
 
 
 def cells(text: str) -> int:
-    """Return how wide a terminal shows the text: most Chinese characters take two cells."""
+    """Return the width of the text in a terminal, where most Chinese characters take two cells."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def clipped(text: str, width: int) -> str:
-    """Return the text in at most `width` cells, with a mark where something is missing."""
+    """Return the text in at most `width` cells, with "…" at the end if it was cut."""
     text = one_line(text)
     if cells(text) <= width:
         return text

@@ -1,6 +1,6 @@
-"""Whose the site's files are: a command that another user runs must not make files that the service cannot use.
+"""Path of a site's file -> a check of its owner: a command must not create files that the service cannot use.
 
-Root may run any of them: what it makes is given to the owner of the folder.
+Root may run every command; the new files then get the owner of their folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check(path: Path) -> None:
-    """Raise ClickException for a file of another user's that this one may not write."""
+    """Raise ClickException for another user's file that this user may not write."""
     try:
         check_owner(path)
     except PermissionError as error:
@@ -24,7 +24,7 @@ def check(path: Path) -> None:
 
 
 def make_database(path: Path) -> None:
-    """Make SQLite's file and its folder where they are missing. Raise OSError, ClickException."""
+    """Create SQLite's file and folder if they are missing. Raise OSError, ClickException."""
     check(path)
-    # Addresses and password hashes: nobody else on this machine has to read them.
+    # The file holds addresses and password hashes, so only its owner may read it.
     make_private(path)

@@ -1,4 +1,4 @@
-"""Numbers over time -> a picture in the terminal."""
+"""Numbers over time -> a bar chart for the terminal."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _HALVES = " .#"
 HEIGHT = 8
-"""Lines of the picture, without its foot."""
+"""Lines of the chart, without the time axis."""
 
 
 def plot(samples: Sequence[tuple[float, int]], width: int, *, ascii_only: bool = False) -> str:
-    """Draw (seconds, number) samples, in order, in at most `width` cells; a column shows the highest of its time."""
+    """Draw ordered (seconds, number) samples in at most `width` cells; each column shows the peak of its time."""
     end = samples[-1][0] if samples else 0.0
     top = max((number for _, number in samples), default=0)
     label = len(f"{top:,}")
@@ -33,7 +33,7 @@ def plot(samples: Sequence[tuple[float, int]], width: int, *, ascii_only: bool =
 
 
 def peaks(samples: Sequence[tuple[float, int]], wanted: int) -> list[int]:
-    """The highest number of each of so many slices of time; a slice without a sample has that of the one before."""
+    """Return the peaks of `wanted` slices of time; a slice without a sample repeats the previous peak."""
     end = samples[-1][0] if samples else 0.0
     columns = [-1] * wanted
     for at, number in samples:
@@ -46,5 +46,5 @@ def peaks(samples: Sequence[tuple[float, int]], wanted: int) -> list[int]:
 
 
 def _steps(number: int, top: int, steps: int) -> int:
-    """How many steps high a number is; never nothing for something."""
+    """Return the height of a bar in steps; at least one for a number above zero."""
     return max(round(number / top * steps), 1) if number else 0

@@ -1,4 +1,4 @@
-"""`quartblog delivery rehearse`: a storm of failures, to see what the settings make of it."""
+"""`quartblog delivery rehearse`: settings -> an error storm -> figures, and advice on the settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _NOBODY = MailOptions(server="localhost", sender="rehearsal@localhost", admins=("rehearsal@localhost",))
 _TIMES = ("call", "to_file", "to_mail")
 _SLICES = 100
-# Less than this share of the rate is not the storm that was asked for.
+# Below this share of the planned rate, the report says that the machine was too slow.
 REACHED = 0.95
 _UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
 
@@ -37,7 +37,7 @@ _UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
 @click.option("--rate", type=Finite(1, 100_000), default=100, show_default=True, help="Failures per second.")
 @click.option("--distinct", type=click.IntRange(1, 200), default=5, show_default=True, help="Kinds of failure.")
 @click.option(
-    "--seconds", type=Finite(0.1, 3600), default=5, show_default=True, help="Seconds that it goes on failing."
+    "--seconds", type=Finite(0.1, 3600), default=5, show_default=True, help="Duration of the storm in seconds."
 )
 @click.option(
     "--smtp-delay",
@@ -51,20 +51,20 @@ _UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
     type=Finite(0, 600),
     default=0,
     show_default=True,
-    help="Seconds from the beginning in which no mail server answers.",
+    help="Seconds from the start in which the mail server refuses connections.",
 )
-@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with plain characters; so does a pipe.")
-@click.option("--json", "as_data", is_flag=True, help="Print JSON instead, with all times in seconds.")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters; the default in a pipe.")
+@click.option("--json", "as_data", is_flag=True, help="Print JSON instead of text, with all times in seconds.")
 @click.pass_obj
 def command(invocation: Invocation, /, *, ascii_only: bool, as_data: bool, **storm: Any) -> None:
-    """Let failures rain, and tell which settings to change.
+    """Simulate an error storm, and suggest better settings.
 
-    They fall on the real pipeline, with the settings in use. Each failing request logs an INFO line and an ERROR with
-    a traceback, in an event loop. Log file and outbox are temporary and the mail server is a private one: nothing real
-    is written, and nobody gets a mail. It runs in one process, so it is one worker's share. What still waits for a
-    digest at the end is sent then: this judges queue, cap and mail server, not window_seconds and batch_seconds.
+    The storm runs through the real pipeline with the current settings, in one process: --rate is the share of one
+    worker. Each failing request logs an INFO record and an ERROR with a traceback. Log file and outbox are temporary
+    and the mail server is private, so the command changes no file of the site and mails nobody. At the end it sends the
+    remaining digests at once: it tests queue, cap and mail server, but not window_seconds and batch_seconds.
 
-    Exits 0 also where records were refused: finding that out is what it is for.
+    Exits 0 even if the queue refused records.
 
     \b
     Example:
@@ -76,11 +76,11 @@ def command(invocation: Invocation, /, *, ascii_only: bool, as_data: bool, **sto
     stage = _stage(invocation.settings())
     plan = Plan(**storm)
     if not as_data:
-        click.echo(f"Rehearsing for about {plan.seconds:g} s; what is said meanwhile is part of it", err=True)
+        click.echo(f"Rehearsing for about {plan.seconds:g} s; warnings until then belong to the rehearsal", err=True)
     try:
         rehearsed = rehearse(stage, plan)
     except OSError as error:
-        raise click.ClickException(f"the rehearsal cannot be set up: {error}") from error
+        raise click.ClickException(f"cannot start the rehearsal: {error}") from error
     advice = list(suggestions(rehearsed, stage.queue, stage.mail, stage.mailing))
     if as_data:
         click.echo(as_json(_data(rehearsed, advice)))
@@ -101,10 +101,10 @@ def _told(done: Rehearsed, advice: list[Suggestion], *, ascii_only: bool) -> Ite
     plan = done.plan
     yield (
         f"{count(done.offered.get('ERROR', 0), 'failure')} of {count(plan.distinct, 'kind')} in {done.lasted:.1f} s:"
-        f" {done.failures_per_second:,.0f} of {plan.rate:,.0f} a second that were asked for"
+        f" {done.failures_per_second:,.0f} of the planned {plan.rate:,.0f} a second"
     )
-    away = f", away for the first {plan.smtp_down:g} s" if plan.smtp_down else ""
-    yield f"Mail server: takes {plan.smtp_delay:g} s a mail{away}\n"
+    away = f", refuses connections for the first {plan.smtp_down:g} s" if plan.smtp_down else ""
+    yield f"Mail server: takes {plan.smtp_delay:g} s per mail{away}\n"
     levels = [*done.offered, *(level for level in done.refused if level not in done.offered)]
     rows = (("offered", done.offered), ("accepted", done.accepted), ("refused", done.refused))
     cells = [(name, *(f"{numbers.get(level, 0):,}" for level in levels)) for name, numbers in rows]
@@ -114,8 +114,8 @@ def _told(done: Rehearsed, advice: list[Suggestion], *, ascii_only: bool) -> Ite
     yield "\nRecords in the queue over time:"
     yield plot(done.depths, shutil.get_terminal_size().columns, ascii_only=ascii_only)
     if done.failures_per_second < REACHED * plan.rate:
-        yield f"\nThis machine made no more than {done.failures_per_second:,.0f} a second; this holds for those."
-    yield "\nNo setting is too small for this." if not advice else "\nToo small for this, in config.toml:"
+        yield f"\nThis machine reached only {done.failures_per_second:,.0f} a second; the results hold for that rate."
+    yield "\nNo setting is too small for this storm." if not advice else "\nToo small for this storm, in config.toml:"
     for section in dict.fromkeys(found.section for found in advice):
         yield f"  [{section}]"
         yield from (f"  {found.key} = {found.value}  # {found.why}" for found in advice if found.section == section)
@@ -123,10 +123,10 @@ def _told(done: Rehearsed, advice: list[Suggestion], *, ascii_only: bool) -> Ite
 
 def _facts(done: Rehearsed) -> Iterator[tuple[str, str]]:
     yield "queue peak", f"{done.high_water:,} of {done.size:,} ({done.high_water / done.size:.1%})"
-    yield "log call", f"{_shown(done.call)}: what a request pays for an ERROR with {FRAMES} frames"
+    yield "log call", f"{_shown(done.call)}: a request's cost of logging an ERROR with {FRAMES} frames"
     yield "to the file", f"{_shown(done.to_file)}: until file and outbox have a record"
     told = f"{done.told} of {count(done.plan.distinct, 'kind')}"
-    yield "to a mail", f"{_shown(done.to_mail)}: until the inbox has the first of a kind ({told})"
+    yield "to a mail", f"{_shown(done.to_mail)}: until the inbox has the first mail about a kind ({told})"
     accepted = done.accepted.get("ERROR", 0)
     agrees = "all" if done.counted == accepted else f"{done.counted:,} of"
     left = [
@@ -140,7 +140,7 @@ def _facts(done: Rehearsed) -> Iterator[tuple[str, str]]:
     longest = max(AT_RISK, done.to_file.p99 if done.to_file else 0.0)
     yield (
         "worst case",
-        f"kill -9 loses what was accepted in the last {_time(longest)}: up to {done.at_risk:,} of these records",
+        f"kill -9 loses the records of the last {_time(longest)}: up to {done.at_risk:,} in such a storm",
     )
 
 
@@ -154,7 +154,7 @@ def _time(seconds: float) -> str:
 
 
 def _data(done: Rehearsed, advice: list[Suggestion]) -> dict[str, Any]:
-    """Every figure under its own name; times in seconds."""
+    """Return every figure for JSON, with times in seconds."""
     values = asdict(done) | {name: found and found._asdict() for name in _TIMES for found in [getattr(done, name)]}
     return values | {
         "depths": {"slice": done.depths[-1][0] / _SLICES, "peaks": peaks(done.depths, _SLICES)},

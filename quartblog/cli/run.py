@@ -1,4 +1,4 @@
-"""`quartblog run`: prepare once, then serve with several workers."""
+"""`quartblog run`: settings -> upgraded tables and a secret key -> a server with several workers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 
 @click.command("run")
-@click.option("--host", help="Name or address to listen on; 0.0.0.0 or :: is every one.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes that answer.")
+@click.option("--host", help="Name or address to listen on; 0.0.0.0 or :: listens on every address.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 selects a free one.")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of worker processes.")
 @click.option(
     "--debug", is_flag=True, help="One worker, tracebacks in the browser, no mail. Never on a public address."
 )
@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 def command(invocation: Invocation, host: str | None, port: int | None, workers: int | None, *, debug: bool) -> None:
     """Serve the blog until Ctrl-C.
 
-    Upgrades the tables and makes the secret key first. How it is served stands in hypercorn.toml; the options win.
-    What the site does stands in config.toml: see `quartblog config check`.
+    The command first upgrades the tables and creates the secret key. hypercorn.toml has the settings of the server; the
+    options override them. config.toml has the settings of the site, see `quartblog config check`.
 
     \b
     Example:
@@ -48,10 +48,10 @@ def command(invocation: Invocation, host: str | None, port: int | None, workers:
       quartblog run --host 0.0.0.0 --port 8000 --workers 4
     """
     if debug and workers not in {None, 1}:
-        raise click.UsageError("--debug runs one worker: leave --workers out")
-    # Until the parent takes the signals over, the default for SIGTERM would skip every clean-up.
+        raise click.UsageError("--debug runs one worker: omit --workers")
+    # Until the parent process handles the signals: SIGTERM's default would skip every clean-up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # A hangup restarts the workers, of which there is none yet.
+    # SIGHUP restarts the workers, which do not run yet.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         ended_well = _run(invocation, host, port, 1 if debug else workers, debug=debug)
@@ -62,7 +62,7 @@ def command(invocation: Invocation, host: str | None, port: int | None, workers:
 
 
 def _run(invocation: Invocation, host: str | None, port: int | None, workers: int | None, *, debug: bool) -> bool:
-    """Serve; False where a worker failed."""
+    """Serve. Return False if a worker failed."""
     loaded = invocation.load()
     settings = loaded.settings
     config = configuration(host, port, workers)
@@ -76,9 +76,9 @@ def _run(invocation: Invocation, host: str | None, port: int | None, workers: in
     invocation.pass_on()
     for bound, address in listening:
         if debug and not is_loopback(bound.getsockname()[0]):
-            say(f"Warning: --debug shows the code to everybody who reaches {address}", err=True)
+            say(f"Warning: --debug shows the code to everybody who can reach {address}", err=True)
         _greet(settings, address)
-        # The number is Hypercorn's now.
+        # Hypercorn owns the descriptor from now on.
         bound.detach()
     for path in (bind for bind in config.bind if bind.startswith("unix:")):
         _greet(settings, path)
@@ -90,23 +90,23 @@ def _run(invocation: Invocation, host: str | None, port: int | None, workers: in
 
 
 def _greet(settings: Settings, address: str) -> None:
-    # A full disk behind standard output is no reason not to serve.
+    # The site serves even if standard output goes to a full disk.
     with suppress(OSError):
         say(f"{settings.site.name} is at {address} (Ctrl-C ends it)")
 
 
 def _report(settings: Settings, text: str) -> None:
-    """Say on standard error, in the log file and to the outbox what no worker can say."""
+    """Report a failure of the parent process to standard error, log file and outbox."""
     say(f"Error: {text}", err=True)
     try:
         with Delivery(**failure_options(settings)):
             logger.error(text)
-    except Exception as error:  # noqa: BLE001 - the disk may be full or gone, and the end must go on
-        say(f"Error: the log could not be written: {error}", err=True)
+    except Exception as error:  # noqa: BLE001 - the disk may be full or missing, and the shutdown must go on
+        say(f"Error: cannot write the log: {error}", err=True)
 
 
 def _refusal(invocation: Invocation) -> str | None:
-    """Why a restart with the settings as they are now would fail."""
+    """Return why a restart with the current settings would fail, None if it would not."""
     try:
         check_options(invocation.settings())
     except SettingsError as error:
@@ -115,6 +115,6 @@ def _refusal(invocation: Invocation) -> str | None:
 
 
 def _prepare(settings: Settings) -> None:
-    """Do once what two workers would race for."""
+    """Prepare what several workers would race for."""
     bring_up_to_date(settings)
     secret_key(settings)

@@ -1,4 +1,4 @@
-"""The site's outbox, opened from outside while workers may use it."""
+"""Settings -> the site's outbox, opened by a command while workers may use it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 ALIVE = 10.0
 """Seconds after the last heartbeat during which a worker counts as running."""
-GOES_ON = "A site that runs goes on with the settings it had before."
+GOES_ON = "A running site keeps its previous settings."
 
 
 @contextmanager
 def opened(invocation: Invocation) -> Iterator[Outbox]:
-    """Give the outbox that [delivery] outbox names. Raise ClickException where there is none that can be used.
+    """Give the outbox that [delivery] outbox names. Raise ClickException if it is missing or unusable.
 
-    No other setting needs to be in order: a running site refuses a broken config.toml and goes on, and what it does
-    is wanted then most of all.
+    Other settings may be invalid. A running site refuses an invalid config.toml and keeps its settings, so operators
+    need these commands then.
     """
     path = _place(invocation)
     ownership.check(path)
@@ -43,15 +43,15 @@ def opened(invocation: Invocation) -> Iterator[Outbox]:
 
 
 def exists(path: Path) -> bool:
-    """Return whether a worker has made it. Raise ClickException where that cannot be seen."""
+    """Return whether the outbox exists. Raise ClickException if its path cannot be accessed."""
     try:
         return path.exists()
     except OSError as error:
-        raise click.ClickException(f"{path}: cannot be looked at: {error.strerror}") from error
+        raise click.ClickException(f"{path}: cannot be accessed: {error.strerror}") from error
 
 
 def anybody_mails(outbox: Outbox) -> bool:
-    """Return whether a worker runs that sends what is due."""
+    """Return whether a running worker sends the mails that are due."""
     return any(worker.leader for worker in outbox.workers(time.time() - ALIVE))
 
 
@@ -69,8 +69,8 @@ def _place(invocation: Invocation) -> Path:
         return path
     path = loaded.settings.delivery.outbox
     if not exists(path):
-        advice = "`quartblog run` makes it, where [delivery] outbox says"
-        raise click.ClickException(f"{path}: there is no outbox yet; {advice}{loaded.missing}")
+        advice = "`quartblog run` creates it at the path in [delivery] outbox"
+        raise click.ClickException(f"{path}: the outbox does not exist yet; {advice}{loaded.missing}")
     return path
 
 
@@ -80,4 +80,4 @@ def _open(outbox: Outbox) -> None:
     except OSError as error:
         raise click.ClickException(f"{outbox.path}: the outbox cannot be used: {error}") from error
     if aside is not None:
-        say(f"Warning: {outbox.path} was damaged: it is now {aside}, a fresh one is begun", err=True)
+        say(f"Warning: {outbox.path} was damaged: it was renamed to {aside}, and a new outbox was created", err=True)

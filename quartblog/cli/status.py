@@ -1,4 +1,4 @@
-"""What the workers' heartbeats and the outbox tell -> a table over all workers, or the same as JSON."""
+"""Workers' heartbeats and the outbox -> a table of all workers, or the same as JSON."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ class Snapshot(NamedTuple):
     at: float
     path: Path | None
     usable: bool
-    """Whether the file could be read; what is shown is empty otherwise."""
+    """Whether the file could be read; the other fields are empty otherwise."""
     totals: Totals
-    """What all workers of the host share."""
+    """Groups and mails in the outbox, which all workers of the host share."""
     cap: Cap
     workers: Sequence[Worker]
 
 
 def look(outbox: Outbox, mailing: MailingOptions | None, clock: Callable[[], float] = time.time) -> Snapshot:
-    """Read all of it; `mailing` is None where the settings cannot be read, `clock` gives epoch seconds."""
+    """Read the state. `mailing` is None if the settings are invalid; `clock` returns epoch seconds."""
     now = clock()
     totals, digests = outbox.totals(), cap(outbox, mailing, now)
     return Snapshot(now, outbox.path, not outbox.in_memory, totals, digests, outbox.workers(now - ALIVE))
 
 
 def as_text(snapshot: Snapshot) -> str:
-    """The totals, then one line for each worker with the figures that any of them has."""
+    """Return the totals, then one line for each worker; a column needs a figure of at least one worker."""
     return f"{table(_head(snapshot))}\n\n{_workers(snapshot)}"
 
 
 def as_data(snapshot: Snapshot) -> dict[str, Any]:
-    """The same for JSON; the figures of a worker as it gave them."""
+    """Return the same for JSON, with the unchanged figures of each worker."""
     return {
         "time": iso(snapshot.at),
         "outbox": {"path": str(snapshot.path), "usable": snapshot.usable},
@@ -74,7 +74,7 @@ def _head(snapshot: Snapshot) -> list[tuple[str, str]]:
     groups = count(totals.open_groups, "open group")
     return [
         ("outbox", f"{snapshot.path} ({'on disk' if snapshot.usable else 'cannot be used'})"),
-        ("errors", f"{groups}, {count(totals.errors, 'error')}, {totals.to_mail:,} in no mail yet"),
+        ("errors", f"{groups}, {count(totals.errors, 'error')}, {totals.to_mail:,} not mailed yet"),
         ("mails", f"{waiting}, {totals.dead:,} dead"),
         ("cap", _capped(snapshot.cap, snapshot.at)),
     ]
@@ -112,7 +112,7 @@ def _workers(snapshot: Snapshot) -> str:
 class _Column(NamedTuple):
     title: str
     cell: Callable[[Figures], str]
-    """The text for one worker, "" where it does not tell."""
+    """Returns the text for one worker, "" if the worker has no such figure."""
 
 
 def _number(key: str) -> Callable[[Figures], str]:
@@ -120,7 +120,7 @@ def _number(key: str) -> Callable[[Figures], str]:
 
 
 def _trouble(key: str) -> Callable[[Figures], str]:
-    """What takes room only where it happened."""
+    """Return a cell that stays empty for zero, so that the column appears only when a worker has the problem."""
     return lambda figures: _shown(figures.get(key) or None)
 
 

@@ -1,4 +1,4 @@
-"""Standard output and error: what a terminal cannot show is escaped, so that no command dies of a character."""
+"""Text -> standard output and error, with escapes for characters that their encoding lacks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _ASCII = "quartblog_ascii"
 
 
 def show_everything() -> None:
-    """Let both streams take any text, whatever the environment says of their encoding."""
+    """Make both streams accept any text, whatever encoding the environment sets."""
     codecs.register_error(ESCAPING, _escaped)
     codecs.register(_find)
     for stream in (sys.stdout, sys.stderr):
-        # One that is closed is None, and one that somebody else has put there may be anything.
+        # A closed stream is None, and a replaced one may be any object.
         if isinstance(stream, io.TextIOWrapper):
-            # Click takes ASCII for a mistake and writes UTF-8 instead; it does so by the encoding's name.
+            # Click treats the encoding name "ascii" as a mistake and writes UTF-8; another name avoids that.
             is_ascii = codecs.lookup(stream.encoding).name == "ascii"
             stream.reconfigure(encoding=_ASCII if is_ascii else None, errors=ESCAPING)
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """As JSON escapes a character: `backslashreplace` would write some that JSON does not know."""
+    """Escape a character as in JSON; `backslashreplace` has escapes that JSON lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end

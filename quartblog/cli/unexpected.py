@@ -1,7 +1,7 @@
-"""Command -> scope -> where it fails as nobody expected: a record in log file and outbox, and one line with its id.
+"""Unexpected exception of a command -> a record in log file and outbox, and one line with the error id.
 
-The delivery is started for that record only: a command that works opens no log file and never mails. What waits in
-the outbox is mailed by the site's own leader, or after its next start.
+The delivery starts only for this record, so a successful command opens no log file. It sends no mail: the site's leader
+mails the error, or does so after the next start.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from quartblog.settings import Settings
 
 EXPECTED = (click.ClickException, click.Abort, click.exceptions.Exit, EOFError, BrokenPipeError)
-"""What click itself answers."""
+"""The exceptions that click handles itself."""
 MOST = 200
-"""Breadcrumbs that are kept until the settings say how many there shall be: no setting is higher."""
+"""The most breadcrumbs to keep before the settings are read; [delivery] breadcrumbs cannot be higher."""
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def breadcrumbs(work: Scope) -> Iterator[None]:
-    """Keep what is logged below ERROR in the scope.
+    """Keep records below ERROR as breadcrumbs of the scope.
 
-    By the factory of records and not by a handler: with one, logging would show warnings on the terminal no more.
+    The record factory does this instead of a handler: with a handler, logging would no longer print warnings.
     """
     make, level = logging.getLogRecordFactory(), logging.root.level
 
@@ -42,7 +42,7 @@ def breadcrumbs(work: Scope) -> Iterator[None]:
         if record.levelno < logging.ERROR and current_scope() is work:
             try:
                 work.leave_crumb(record, record.getMessage(), MOST)
-            except BaseException as error:  # noqa: BLE001  a message that cannot be built is its handlers' business
+            except BaseException as error:  # noqa: BLE001  the handlers report a message that cannot be formatted
                 reraise_interrupt(error)
         return record
 
@@ -56,7 +56,7 @@ def breadcrumbs(work: Scope) -> Iterator[None]:
 
 
 def record(error: Exception, work: Scope, settings: Settings) -> str | None:
-    """Record the failure in its scope; the line to show, None where the log file did not take it."""
+    """Record the failure in its scope. Return the line to show, None if the log file did not get the record."""
     options = failure_options(settings)
     work.keep_crumbs(settings.delivery.breadcrumbs)
     with Delivery(**options) as delivery:

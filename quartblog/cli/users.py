@@ -1,4 +1,4 @@
-"""`quartblog user`: accounts, from the machine itself."""
+"""`quartblog user`: options and a password -> created or changed accounts in the database."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ password_option = click.option(
 
 @click.group("user")
 def group() -> None:
-    """Look after accounts.
+    """Manage accounts.
 
     \b
     Example:
@@ -61,9 +61,9 @@ def group() -> None:
 @password_option
 @click.pass_obj
 def create(invocation: Invocation, name: str, email: str, *, admin: bool, password_stdin: bool) -> None:
-    """Add an account, also where registration is closed. NAME is what it signs in with.
+    """Add an account, even if registration is closed. NAME is the username.
 
-    The password is asked for, twice, unless --password-stdin is there.
+    The command asks for the password twice, unless --password-stdin is given.
 
     \b
     Example:
@@ -72,17 +72,17 @@ def create(invocation: Invocation, name: str, email: str, *, admin: bool, passwo
     """
     settings = invocation.settings()
     asyncio.run(_create(settings, name, email, _password(from_stdin=password_stdin), admin=admin))
-    say(f"{name} is an account now" + (" and an administrator" if admin else ""))
+    say(f"Created the account {name}" + (", an administrator" if admin else ""))
 
 
 @group.command()
 @click.argument("name")
-@click.option("--revoke", is_flag=True, help="Take the right away instead.")
+@click.option("--revoke", is_flag=True, help="Remove the right instead.")
 @click.pass_obj
 def admin(invocation: Invocation, name: str, *, revoke: bool) -> None:
     """Make an account an administrator.
 
-    NAME is what it signs in with. The right is reserved for the operator's pages of a later release.
+    NAME is the username. The right is reserved for the operator's pages of a later release.
 
     \b
     Example:
@@ -100,7 +100,7 @@ def admin(invocation: Invocation, name: str, *, revoke: bool) -> None:
 def password(invocation: Invocation, name: str, *, password_stdin: bool) -> None:
     """Set a new password and sign the account out everywhere.
 
-    NAME is what the account signs in with. The password is asked for, twice, unless --password-stdin is there.
+    NAME is the username. The command asks for the password twice, unless --password-stdin is given.
 
     \b
     Example:
@@ -122,7 +122,7 @@ async def _create(settings: Settings, name: str, email: str, password: str, *, a
             raise click.ClickException(f"another account has the address {email}") from error
         except InvalidUsername as error:
             raise click.ClickException(
-                f"{name!r} cannot be a name: letters of one script, digits and _ - . can, with a letter or digit first"
+                f"{name!r} is not a valid name: use letters of one script, digits, _ - . with a letter or digit first"
             ) from error
         account.is_admin = admin
 
@@ -141,7 +141,7 @@ async def _set_password(settings: Settings, name: str, password: str) -> None:
 async def _account(session: AsyncSession, name: str) -> User:
     account = await service.by_username(session, name)
     if account is None:
-        raise NoSuchUser(f"nobody has the name {name}")
+        raise NoSuchUser(f"no account has the name {name}")
     return account
 
 
@@ -149,7 +149,7 @@ async def _account(session: AsyncSession, name: str) -> User:
 async def _transaction(settings: Settings) -> AsyncIterator[AsyncSession]:
     url = settings.database.url.get_secret_value()
     if (file := migrations.sqlite_file(url)) is not None and not file.exists():
-        raise SchemaOutdated(f"{file}: there is no database yet: run `quartblog db upgrade`")
+        raise SchemaOutdated(f"{file}: the database does not exist yet: run `quartblog db upgrade`")
     if file is not None:
         ownership.check(file)
     database = Database(url)
@@ -167,11 +167,11 @@ def _asked() -> str:
         try:
             return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
         except GetPassWarning as error:
-            raise click.UsageError("there is no terminal to ask on: give the password by --password-stdin") from error
+            raise click.UsageError("no terminal for the prompt: pass the password with --password-stdin") from error
 
 
 def _password(*, from_stdin: bool) -> str:
-    """Ask twice, or read a line of standard input: other users of the machine can read a command line."""
+    """Prompt twice, or read a line of standard input; other users of the machine could read an argument."""
     typed = sys.stdin.readline().rstrip("\r\n") if from_stdin else _asked()
     if not 0 < len(typed) <= PASSWORD_MAX:
         raise click.UsageError(f"the password must have 1 to {PASSWORD_MAX} characters")

@@ -29,7 +29,7 @@ def test_a_database_of_a_later_version_is_one_clear_line(quartblog: Command) -> 
     result = quartblog("db", "upgrade")
 
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: the database does not fit this version of quartblog: ")
+    assert result.stderr.startswith("Error: this version of quartblog cannot use the database: ")
     assert "9999" in result.stderr
     assert result.stderr.count("\n") == 1
 
@@ -50,5 +50,5 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(quartblog: Command, fold
     result = quartblog("db", "upgrade")
 
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: the tables cannot be brought up to date: ")
+    assert result.stderr.startswith("Error: cannot upgrade the tables: ")
     assert result.stderr.count("\n") == 1

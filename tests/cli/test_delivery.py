@@ -137,7 +137,7 @@ def test_a_list_of_mails_that_is_cut_short_says_so(quartblog: Command, waiting: 
 
     assert "what is dead" in result.stdout
     assert "what waits" not in result.stdout
-    assert result.stderr == "Only the latest 1: --limit shows more\n"
+    assert result.stderr == "Listed only the latest 1: --limit lists more\n"
 
 
 def test_retry_makes_every_waiting_and_dead_mail_due(
@@ -161,16 +161,15 @@ def test_retry_of_one_mail_leaves_the_others_alone(quartblog: Command, outbox: O
 
 
 def test_retry_without_a_worker_tells_when_they_will_leave(quartblog: Command, waiting: int) -> None:
-    assert (
-        quartblog("delivery", "retry").stderr == "No worker mails: they leave once `quartblog run` has a mail server\n"
-    )
+    warning = "No running worker sends mail: start `quartblog run` with a mail server\n"
+    assert quartblog("delivery", "retry").stderr == warning
 
 
 def test_retry_of_a_mail_that_is_sent_or_unknown_is_refused(quartblog: Command, sent: int) -> None:
     for number in (sent, 99):
         result = quartblog("delivery", "retry", str(number))
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr == f"Error: no mail with the number {number} waits or is dead\n"
+        assert result.stderr == f"Error: no waiting or dead mail has the number {number}\n"
 
 
 def test_nothing_to_retry_is_no_error(quartblog: Command, sent: int) -> None:
@@ -193,7 +192,7 @@ def test_dead_mails_are_not_removed_without_yes(quartblog: Command, outbox: Outb
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        "Error: 1 mail that nobody got would be lost: add --yes to remove, or see `quartblog delivery outbox`\n"
+        "Error: this would remove 1 mail that nobody received: confirm with --yes, or see `quartblog delivery outbox`\n"
     )
     assert {mail.id for mail in outbox.mails()} == {dead, sent}
 
@@ -222,7 +221,7 @@ def test_yes_is_asked_for_no_more_dead_mails_than_are_old_enough(
     clock.at = time.time() - 8 * DAY
     outbox.dead(outbox.begin_mail(new_mail(), {}), "550 no")
 
-    lost = "Error: {} that nobody got would be lost"
+    lost = "Error: this would remove {} that nobody received"
     assert quartblog("delivery", "purge", "--dead", "--older-than", "7").stderr.startswith(lost.format("1 mail"))
     assert quartblog("delivery", "purge", "--dead").stderr.startswith(lost.format("2 mails"))
 
@@ -237,7 +236,7 @@ def test_an_outbox_that_cannot_be_looked_at_is_one_clear_line(quartblog: Command
     result = quartblog("delivery", "outbox", QUARTBLOG_DELIVERY__OUTBOX="x" * 300)
 
     assert result.exit_code == 1
-    assert result.stderr == f"Error: {'x' * 300}: cannot be looked at: File name too long\n"
+    assert result.stderr == f"Error: {'x' * 300}: cannot be accessed: File name too long\n"
 
 
 @pytest.mark.parametrize("arguments", [("outbox",), ("retry",), ("purge",), ("status",)], ids=" ".join)
@@ -248,7 +247,7 @@ def test_without_an_outbox_every_command_says_how_it_comes_to_be(
 
     assert result.exit_code == 1
     assert result.stderr == (
-        "Error: elsewhere/o.db: there is no outbox yet; `quartblog run` makes it, where [delivery] outbox says;"
-        f" there is no config.toml in {folder}\n"
+        "Error: elsewhere/o.db: the outbox does not exist yet;"
+        f" `quartblog run` creates it at the path in [delivery] outbox; there is no config.toml in {folder}\n"
     )
     assert list(folder.iterdir()) == []

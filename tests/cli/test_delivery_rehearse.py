@@ -24,7 +24,7 @@ def test_a_rehearsal_tells_what_an_operator_needs_and_touches_nothing_real(
 
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0].endswith("of 50 a second that were asked for")
+    assert lines[0].endswith("of the planned 50 a second")
     table = {line.split("  ")[0]: line for line in lines if "  " in line}
     offered = table["offered"].split()[1:]
     assert table["accepted"].split()[1:] == offered
@@ -34,8 +34,8 @@ def test_a_rehearsal_tells_what_an_operator_needs_and_touches_nothing_real(
         assert " median " in table[name]
         assert ", p99 " in table[name]
     assert f"counting all {offered[1]} errors" in table["mails"]
-    assert "kill -9 loses what was accepted in the last" in table["worst case"]
-    assert lines[-1] == "No setting is too small for this."
+    assert "kill -9 loses the records of the last" in table["worst case"]
+    assert lines[-1] == "No setting is too small for this storm."
     assert result.stdout.isascii() is ("µ" not in result.stdout)
     assert [path.name for path in folder.iterdir()] == ["config.toml"]
 
@@ -54,7 +54,7 @@ def test_a_terminal_gets_the_finer_picture_unless_plain_characters_are_asked_for
 def test_a_storm_this_machine_cannot_make_is_no_proof(quartblog: Command) -> None:
     result = quartblog("delivery", "rehearse", "--rate", "100000", "--seconds", "0.2")
 
-    assert "This machine made no more than " in result.stdout
+    assert "This machine reached only " in result.stdout
 
 
 def test_the_settings_in_use_are_rehearsed(quartblog: Command) -> None:
@@ -66,7 +66,7 @@ def test_the_settings_in_use_are_rehearsed(quartblog: Command) -> None:
 
     assert result.exit_code == 0
     assert " of 10 (" in result.stdout
-    advice = result.stdout.partition("Too small for this, in config.toml:\n")[2].splitlines()
+    advice = result.stdout.partition("Too small for this storm, in config.toml:\n")[2].splitlines()
     assert advice[0] == "  [delivery]"
     assert advice[1].startswith("  queue_size = ")
 
@@ -158,9 +158,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(quartblog: Command, monk
     result = quartblog("delivery", "rehearse", *SHORT)
 
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == (
-        "Error: the rehearsal cannot be set up: [Errno 28] No space left on device"
-    )
+    assert result.stderr.splitlines()[-1] == ("Error: cannot start the rehearsal: [Errno 28] No space left on device")
 
 
 def test_every_option_is_explained_and_shown_in_use(quartblog: Command) -> None:

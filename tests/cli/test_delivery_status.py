@@ -97,7 +97,7 @@ def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Ou
     lines = quartblog("delivery", "status").stdout.splitlines()
 
     assert lines[0] == "outbox  instance/outbox.sqlite3 (on disk)"
-    assert lines[1] == "errors  2 open groups, 1,205 errors, 205 in no mail yet"
+    assert lines[1] == "errors  2 open groups, 1,205 errors, 205 not mailed yet"
     assert re.fullmatch(r"mails   1 waiting \(next try in (2 h( 1 s)?|1 h 59 min)\), 1 dead", lines[2])
 
 
@@ -260,7 +260,7 @@ def test_a_damaged_outbox_is_moved_aside_with_a_warning(quartblog: Command, fold
 
     assert result.exit_code == 0
     assert result.stderr.startswith(
-        "Warning: instance/outbox.sqlite3 was damaged: it is now instance/outbox.sqlite3.cor"
+        "Warning: instance/outbox.sqlite3 was damaged: it was renamed to instance/outbox.sqlite3.cor"
     )
     assert result.stderr.count("\n") == 1
 

@@ -44,7 +44,7 @@ def test_resolved_failures_are_listed_on_request(quartblog: Command, outbox: Out
     outbox.record(failures(2))
     outbox.resolve(1)
 
-    assert quartblog("errors", "list").stdout == "Nothing is open\n"
+    assert quartblog("errors", "list").stdout == "No open errors\n"
     assert " resolved " in quartblog("errors", "list", "--all").stdout
 
 
@@ -79,7 +79,7 @@ def test_a_list_that_is_cut_short_says_so(quartblog: Command, outbox: Outbox) ->
     result = quartblog("errors", "list", "--limit", "2")
 
     assert len(result.stdout.splitlines()) == 3
-    assert result.stderr == "Only the latest 2: --limit shows more\n"
+    assert result.stderr == "Listed only the latest 2: --limit lists more\n"
     assert quartblog("errors", "list", "--limit", "3").stderr == ""
 
 
@@ -94,7 +94,7 @@ def test_a_group_is_shown_by_its_number_an_error_id_or_its_fingerprint(
     assert result.exit_code == 0
     assert result.stdout.startswith("1: ValueError: invalid literal for int() with base 10: 'twelve'\n")
     assert "012345000002 012345000001 012345000000" in result.stdout
-    assert "3, 3 of them in no mail yet" in result.stdout
+    assert "3, 3 of them not mailed yet" in result.stdout
     assert "POST /posts/<id>" in result.stdout
     assert FAILURE.traceback in result.stdout
     assert "\n  12:00:00 INFO quartblog: looked up a post\n  12:00:00 WARNING quartblog: found none" in result.stdout
@@ -103,8 +103,8 @@ def test_a_group_is_shown_by_its_number_an_error_id_or_its_fingerprint(
 def test_the_failure_a_visitor_saw_is_shown_rather_than_the_latest(quartblog: Command, outbox: Outbox) -> None:
     outbox.record(failures(3))
 
-    assert "The failure 012345000001, " in quartblog("errors", "show", "012345000001").stdout
-    assert "The failure 012345000002, " in quartblog("errors", "show", "1").stdout
+    assert "\nError 012345000001, " in quartblog("errors", "show", "012345000001").stdout
+    assert "\nError 012345000002, " in quartblog("errors", "show", "1").stdout
 
 
 def test_a_group_as_json_has_its_samples(quartblog: Command, outbox: Outbox) -> None:
@@ -126,7 +126,7 @@ def test_a_group_whose_samples_had_to_make_room_is_still_shown(quartblog: Comman
         file.execute("DELETE FROM samples")
 
     assert " ValueError " in quartblog("errors", "list").stdout
-    assert "none is kept any more" in quartblog("errors", "show", "1").stdout
+    assert "no longer kept" in quartblog("errors", "show", "1").stdout
 
 
 def test_nothing_a_stranger_typed_steers_the_terminal(quartblog: Command, outbox: Outbox) -> None:
@@ -168,8 +168,8 @@ def test_an_unknown_group_is_one_clear_line(quartblog: Command, outbox: Outbox) 
 
     assert result.exit_code == 1
     assert result.stderr == (
-        "Error: zzzz: no group has this number, and none of the kept failures this id;"
-        " the latest 10 of each group are kept, the log files may have it\n"
+        "Error: zzzz: no group has this number or error id;"
+        " the outbox keeps the latest 10 error ids of each group, search the log files for older ones\n"
     )
 
 
@@ -190,7 +190,7 @@ def test_resolving_twice_is_told_and_no_error(quartblog: Command, outbox: Outbox
 
     result = quartblog("errors", "resolve", "1")
 
-    assert (result.exit_code, result.stdout.split(":")[0]) == (0, "1 was resolved already")
+    assert (result.exit_code, result.stdout.split(":")[0]) == (0, "1 was already resolved")
 
 
 def test_an_unknown_group_does_not_keep_the_others_from_being_resolved(quartblog: Command, outbox: Outbox) -> None:
@@ -210,8 +210,8 @@ def test_without_an_outbox_every_command_says_how_it_comes_to_be(
 
     assert result.exit_code == 1
     assert result.stderr == (
-        "Error: instance/outbox.sqlite3: there is no outbox yet;"
-        f" `quartblog run` makes it, where [delivery] outbox says; there is no config.toml in {folder}\n"
+        "Error: instance/outbox.sqlite3: the outbox does not exist yet;"
+        f" `quartblog run` creates it at the path in [delivery] outbox; there is no config.toml in {folder}\n"
     )
     assert not (folder / "instance").exists()
 

@@ -97,7 +97,7 @@ def test_several_problems_are_listed_one_below_the_other(quartblog: Command) -> 
     result = quartblog("config", "check", QUARTBLOG_MAIL__PORT="0", QUARTBLOG_MAIL__TLS="ssl")
 
     assert result.stderr.splitlines() == [
-        "Error: several things are wrong:",
+        "Error: several problems:",
         '  QUARTBLOG_MAIL__PORT: [mail] port = "0": must be a whole number from 1 to 65535',
         '  QUARTBLOG_MAIL__TLS: [mail] tls = "ssl": must be "none", "starttls" or "implicit"',
     ]

@@ -122,7 +122,7 @@ def test_a_database_in_memory_is_refused(quartblog: Command, workers: Workers) -
     result = quartblog("run", "--port", "0", QUARTBLOG_DATABASE__URL="sqlite+aiosqlite://")
 
     assert result.exit_code == 1
-    assert "cannot be shared by processes" in result.stderr
+    assert "processes cannot share a database in memory" in result.stderr
     assert not workers.called
 
 

@@ -12,7 +12,7 @@ from tests.cli.failures import failures
 Command = Callable[..., Result]
 
 LOOKS = [("delivery", "status"), ("delivery", "outbox"), ("errors", "list"), ("errors", "show", "1")]
-GOES_ON = "A site that runs goes on with the settings it had before.\n"
+GOES_ON = "A running site keeps its previous settings.\n"
 
 
 @pytest.fixture

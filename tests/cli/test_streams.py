@@ -58,9 +58,9 @@ def test_no_command_dies_of_what_its_output_cannot_hold(environ: dict[str, str],
     refused = run(environ, folder, "user", "admin", "微博")
 
     assert checked[0] == 0
-    assert created[0] == 0 or b"cannot be a name" in created[2], created[2]
+    assert created[0] == 0 or b"is not a valid name" in created[2], created[2]
     assert (listed[0], refused[0]) == (1, 1)
-    assert refused[2].startswith(b"Error: nobody has the name ")
+    assert refused[2].startswith(b"Error: no account has the name ")
     for _, stdout, stderr in (checked, created, listed, refused):
         assert b"Unicode" not in stdout + stderr
 

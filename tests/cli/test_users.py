@@ -88,7 +88,7 @@ def test_without_a_terminal_a_password_is_not_asked_for(folder: Path) -> None:
     )
 
     assert done.returncode == 2
-    assert "there is no terminal to ask on: give the password by --password-stdin" in done.stderr
+    assert "no terminal for the prompt: pass the password with --password-stdin" in done.stderr
     assert "Warning" not in done.stderr
 
 
@@ -104,7 +104,7 @@ def test_a_password_from_standard_input_is_its_first_line(quartblog: Command, ac
 def test_an_administrator_is_made_at_once(quartblog: Command, account: Account) -> None:
     arguments = ("user", "create", "ada", "--email", "ada@example.org", "--admin", "--password-stdin")
 
-    assert quartblog(*arguments, typed="lovelace").stdout == "ada is an account now and an administrator\n"
+    assert quartblog(*arguments, typed="lovelace").stdout == "Created the account ada, an administrator\n"
     ada = account("ada")
     assert ada is not None
     assert ada.is_admin
@@ -115,7 +115,7 @@ def test_an_administrator_is_made_at_once(quartblog: Command, account: Account) 
     [
         ("ADA", "other@example.org", "the name ADA is taken"),
         ("grace", "ADA@example.org", "another account has the address ADA@example.org"),
-        ("a b", "other@example.org", "'a b' cannot be a name: "),
+        ("a b", "other@example.org", "'a b' is not a valid name: "),
     ],
 )
 def test_an_account_that_cannot_be_is_one_clear_line(
@@ -174,14 +174,14 @@ def test_a_new_password_signs_the_account_out_everywhere(
 def test_a_name_that_nobody_has_is_one_clear_line(quartblog: Command, command: tuple[str, ...]) -> None:
     result = quartblog("user", *command, "nobody", typed="lovelace")
 
-    assert (result.exit_code, result.stderr) == (1, "Error: nobody has the name nobody\n")
+    assert (result.exit_code, result.stderr) == (1, "Error: no account has the name nobody\n")
 
 
 def test_without_a_database_the_command_says_how_to_make_one(quartblog: Command, folder: Path) -> None:
     result = quartblog("user", "admin", "ada", QUARTBLOG_DATABASE__URL="sqlite+aiosqlite:///new.sqlite3")
 
     assert result.exit_code == 1
-    assert result.stderr == "Error: new.sqlite3: there is no database yet: run `quartblog db upgrade`\n"
+    assert result.stderr == "Error: new.sqlite3: the database does not exist yet: run `quartblog db upgrade`\n"
     assert not (folder / "new.sqlite3").exists()
 
 
