@@ -1,18 +1,30 @@
-"""Error records leave the request path: logging call -> queue -> listener thread -> file, outbox -> mail.
+"""Logging call -> queue -> listener thread -> log file and outbox -> digests by mail, off the request path.
 
-The call costs the caller about 10 µs: the message is frozen, the record is put on a bounded queue, and
-nothing is formatted. The listener thread formats it, writes the rotating file and counts errors in
-the outbox; the mailer sends digests of them from an event loop of its own, one process for the whole
-host. With `outbox=OutboxOptions(path=...)` errors and mails survive the process, however it ends.
+The call costs the caller about 10 µs: the handler freezes the message and puts the record on a bounded queue. The
+listener thread formats it, writes the rotating file and counts errors in the outbox. One process of the host, the
+leader, mails digests of them. With `outbox=OutboxOptions(path=...)` errors and mails survive the process.
 
-Where to look:
+Where to look, in the order in which a record travels:
 
-    pipeline    Delivery: start, stop, drain, reconfigure      intake/     the queue, the listener, the log file
-    context     scope(): whose record it is                    text/       tracebacks, escaping, redaction
-    options     what an operator may turn                      grouping/   when two failures are the same one
-    statistics  counters and latencies                         outbox/     the SQLite file of a host
-    uncaught    exceptions that reach no logger                mail/       digests, the leader, SMTP
-    forks       a child's own delivery                         rehearsal/  a storm on the real pipeline, on purpose
+    context     whose record it is: scope(), error ids, breadcrumbs       delivery    start, stop, drain, reconfigure
+    capture/    handler, listener, finalizer, sinks, log file             pipeline    all parts connected
+    text/       tracebacks, formatters, escaping, redaction               options     what an operator can set
+    grouping/   fingerprint: which errors are the same                    statistics  counts and latencies
+    store/      the outbox: groups and mails in a SQLite file             hooks       exceptions that reach no logger
+    mail/       due groups -> digest -> SMTP server                       forks       what a child resets
+    asgi        a scope for each request                                  __main__    the command
+
+Words:
+
+    record       what `logging` made of one call                handler      takes records where they are logged
+    event        a record as the outbox keeps it                listener     the thread that hands records to sinks
+    fingerprint  equal for records of the same fault            finalizer    makes a record safe for every sink
+    group        all events of one fingerprint                  sink         file, outbox, or anybody's handler
+    sample       an event of a group that is kept whole         formatter    record -> line of text or JSON
+    digest       a mail about groups                            backlog      what waits for a sink
+    outbox       the SQLite file of a host                      leader       the process that mails for the host
+    dead letter  a mail that is not tried again                 lease        how long the leader leads unrenewed
+    retry        a later try of a mail                          scope        one request, job or command
 
 Works in any asyncio program, or in none. It needs the libraries aiosmtplib and concurrent-log-handler. Copy the
 folder beside your program, and import it by its own name. A FastAPI application, whole:

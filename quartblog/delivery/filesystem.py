@@ -1,9 +1,9 @@
-"""What a volume and its users make of our files: whose a new one is, and whether it can be locked.
+"""Path -> a new file or folder with the right owner and mode, and whether its volume has locks.
 
-A command that root runs beside the service must not take the service's files away. So what root makes here belongs to
-whom its companion belongs to (a lock's is what it locks, a log file's the one before it), else to its folder's owner.
-The group is theirs as well, whoever makes it. Only a file or folder that was made this very moment is given away: a
-name that is there already may be a link that somebody put there for root to follow.
+A command that root runs beside the service must not lock the service out of its own files. So a file that root makes
+gets the owner of its companion (a lock file that of the locked file, a log file that of its predecessor), or else
+that of its folder. It gets their group too, whoever makes it. Only a file that was made in this very call changes its
+owner: an existing name may be a link that somebody has put there for root to follow.
 """
 
 from __future__ import annotations

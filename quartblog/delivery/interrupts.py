@@ -1,8 +1,8 @@
-"""Code that is not ours, called in the midst of ours: what it raises stays here, unless a signal raised it.
+"""Exception of foreign code -> swallowed by the caller, or raised again where a signal handler raised it.
 
-A record brings objects whose `__str__` may raise anything, SystemExit included, and so may the filters and handlers
-of others. None of that is for the thread that logs, nor for one of ours. But Ctrl-C, and whatever else a signal
-handler raises, may arrive in the midst of such a call, and that is for the program.
+The `__str__` of an object in a record may raise anything, SystemExit included; so may a filter or handler. The thread
+that logs must not see these exceptions, nor must our own threads end by them. Ctrl-C, and any other exception of a
+signal handler, may arrive in the middle of such a call. The program must see that one.
 """
 
 from __future__ import annotations
