@@ -103,7 +103,7 @@ from .store.mails import State, StoredMail
 from .store.outbox import Outbox
 from .store.workers import Totals, Worker
 from .text.escaping import block, json_safe, one_line
-from .text.exceptions import wordless
+from .text.wordless import wordless
 
 __all__ = [
     "Cap",

@@ -101,7 +101,7 @@ class Scope:
         """Release exceptions and frames. A task that outlives this work may still log; the listener releases those."""
         self._logged = None
         while self._failures:
-            drop_frames(self._failures.pop())
+            drop_frames(self._failures.pop(), at_any_cost=False)
 
     def hide(self, values: Callable[[], Iterable[str]]) -> None:
         """Name values that no record may show. The listener's thread calls this function for each record."""

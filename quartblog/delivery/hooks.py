@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .interrupts import reraise_interrupt
 from .own_log import describe, report
-from .text.exceptions import wordless
+from .text.wordless import wordless
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,10 +11,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from quartblog.delivery.capture.journal import FileSink
-
 from quartblog.delivery.capture.handler import BoundedQueueHandler
 from quartblog.delivery.capture.log_file import RotatingFile
+from quartblog.delivery.capture.sinks import FileSink
 from quartblog.delivery.context import scope
 from quartblog.delivery.options import FileOptions, QueueOptions
 from quartblog.delivery.text.exceptions import drop_frames

@@ -113,6 +113,14 @@ def test_an_exception_that_stands_in_exc_info_by_itself_is_shown() -> None:
     assert json.loads(JsonFormatter().format(made))["exception"]["traceback"] == "ValueError: bare"
 
 
+@pytest.mark.parametrize("shape", [lambda whole: whole[:2], lambda whole: whole[1:2], lambda whole: (whole[1], None)])
+def test_an_exception_in_a_tuple_without_a_traceback_is_shown_with_its_own(failure: BaseException, shape: Any) -> None:
+    shown = json.loads(JsonFormatter().format(record(exc_info=shape(of(failure)))))["exception"]
+
+    assert (shown["type"], shown["message"]) == ("ValueError", str(failure))
+    assert shown["traceback"] == logging.Formatter().formatException(of(failure))
+
+
 def test_a_traceback_that_cannot_be_formatted_becomes_a_line_that_says_why() -> None:
     error = Unformattable()
     error.__cause__ = ValueError()
@@ -195,10 +203,14 @@ def test_json_has_the_documented_fields_in_their_order(failure: BaseException) -
 
     assert list(fields) == [
         *("time", "level", "logger", "message", "path", "line", "function", "process", "thread"),
-        *("error_id", "method", "route", "user_id", "exception"),
+        *("error_id", "method", "route", "user_id", "exception", "stack_info", "taskName", "extra"),
     ]
     documented = re.findall(r"`(\w+)`", JsonFormatter.__doc__ or "")
-    assert documented == [*fields, "type", "message", "traceback"]
+    assert [name for name in documented if name not in {"type", "traceback"}] == [
+        *list(fields)[:-3],
+        "message",
+        *list(fields)[-3:],
+    ]
     assert {name: fields[name] for name in stamped} == stamped
     assert fields["exception"] == {
         "type": "ValueError",
@@ -212,7 +224,16 @@ def test_json_has_the_documented_fields_in_their_order(failure: BaseException) -
 def test_json_says_null_for_what_a_record_does_not_have() -> None:
     fields = json.loads(JsonFormatter().format(record()))
 
-    assert [fields[name] for name in ("error_id", "method", "route", "user_id", "exception")] == [None] * 5
+    missing = ("error_id", "method", "route", "user_id", "exception", "stack_info", "extra")
+    assert [fields[name] for name in missing] == [None] * len(missing)
+
+
+def test_json_keeps_what_the_caller_added() -> None:
+    made = record(stack_info="Stack:\n  here", taskName="Task-7", order=12, tags=["a", "b"])
+    fields = json.loads(JsonFormatter().format(made))
+
+    assert (fields["stack_info"], fields["taskName"]) == ("Stack:\n  here", "Task-7")
+    assert fields["extra"] == {"order": 12, "tags": ["a", "b"]}
 
 
 def test_json_keeps_chinese_readable() -> None:
@@ -249,3 +270,4 @@ def test_json_safe_text_survives(text: str) -> None:
 def test_a_shortened_text_says_how_much_is_missing() -> None:
     assert shortened("abcdef", 6) == "abcdef"
     assert shortened("abcdefgh", 4) == "ab … (4 characters left out) … gh"
+    assert shortened("abcdefgh", 0) == shortened("abcdefgh", 1) == " … (8 characters left out) … "

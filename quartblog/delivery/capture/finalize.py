@@ -5,18 +5,20 @@ Runs on the listener's thread, once for each record, before any sink.
 
 from __future__ import annotations
 
+import inspect
 import logging
-import sys
 import time
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..context import CRUMB_LIMIT, new_error_id
+from ..grouping.event import level_of
 from ..grouping.fingerprint import Identifier
 from ..interrupts import reraise_interrupt
-from ..own_log import LOGGER_NAME, describe, kind
+from ..own_log import LOGGER_NAME, kind
 from ..text.cache import LruCache
 from ..text.escaping import one_line, shortened
 from ..text.exceptions import FAILURE, TEXT_LIMIT, keep_snapshot, valid_exc_info
+from ..text.freezing import EXTRA, extra_names, rewritten, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 NAME_LIMIT = 1_000
 """Characters of a logger's name, a path, a user's key and other short texts."""
-HIGHEST_LEVEL = 1_000_000
-"""Any integer is a level to logging; SQLite's have 64 bits."""
 AHEAD = 86_400.0
 """Seconds a record may be ahead of the clock: what is dated later would be the newest of its group for ever."""
 
@@ -63,26 +63,6 @@ def check(attributes: dict[str, Any]) -> None:
     _check_exception(attributes)
     if level >= logging.ERROR and not attributes.get("error_id"):
         attributes["error_id"] = new_error_id()
-
-
-def level_of(given: object) -> int:
-    """The level as an integer; ERROR for what is none, so that it is not overlooked."""
-    if type(given) is not int:
-        # An IntEnum's member, for example: its own number, whatever its class makes of that.
-        given = int.__index__(given) if issubclass(type(given), int) else logging.ERROR  # type: ignore[arg-type]
-    return max(-HIGHEST_LEVEL, min(given, HIGHEST_LEVEL))
-
-
-def text_of(given: object, limit: int) -> str:
-    """The object as a text of about that many characters at most."""
-    if type(given) is not str:
-        try:
-            # A subclass of str may bring its own __str__ and slicing.
-            given = str.__str__(str(given))
-        except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
-            reraise_interrupt(error)
-            given = f"(could not be written: {describe(error)})"
-    return given if len(given) <= limit else shortened(given, limit)
 
 
 def _check_texts(attributes: dict[str, Any], names: Iterable[str], limit: int, default: str | None) -> None:
@@ -163,6 +143,7 @@ class Finalizer:
         hide = self._redactor.for_scope(scope) if self._redactor is not None else None
         if hide is not None:
             _redact(record, hide)
+        _put_extra(attributes, hide)
         if crumbs := attributes.pop(CRUMBS, None):
             attributes["breadcrumbs"] = tuple(_line(crumb, hide) for crumb in crumbs)
         if failure is not None:
@@ -204,6 +185,23 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
             record.exc_info = None
     elif record.exc_text:
         record.exc_text = hide(record.exc_text)
+    # Names of tasks and threads are the program's to choose, and somebody may put any text into stack_info.
+    for name in ("stack_info", "taskName", "threadName"):
+        if text := attributes.get(name):
+            attributes[name] = hide(text)
+
+
+def _put_extra(attributes: dict[str, Any], hide: Callable[[str], str] | None) -> None:
+    """Replace the values that the caller gave by frozen ones, also under their names: sinks see no other."""
+    extra = attributes.get(EXTRA)
+    if type(extra) is not dict:
+        attributes[EXTRA] = {}
+        return
+    for name in extra_names(attributes):
+        del attributes[name]
+    if hide is not None:
+        extra = attributes[EXTRA] = rewritten(extra, hide)
+    attributes.update(extra)
 
 
 def _line(crumb: Breadcrumb, hide: Callable[[str], str] | None) -> str:
@@ -218,11 +216,15 @@ def _line(crumb: Breadcrumb, hide: Callable[[str], str] | None) -> str:
         return f"(a record that could not be shown: {kind(error)})"
 
 
+_UNKNOWN = (UNKNOWN, 0, UNKNOWN)
+
+
 def own_record(level: int, text: str) -> logging.LogRecord:
     """A record of the delivery itself that does not travel through the queue, from where this is called."""
-    caller = sys._getframe(1)  # noqa: SLF001  as logging finds its caller
-    code = caller.f_code
-    return logging.LogRecord(LOGGER_NAME, level, code.co_filename, caller.f_lineno, text, None, None, func=code.co_name)
+    here = inspect.currentframe()
+    caller = here.f_back if here is not None else None
+    path, line, function = (caller.f_code.co_filename, caller.f_lineno, caller.f_code.co_name) if caller else _UNKNOWN
+    return logging.LogRecord(LOGGER_NAME, level, path, line, text, None, None, func=function)
 
 
 def instead_of(record: logging.LogRecord, why: str) -> logging.LogRecord:

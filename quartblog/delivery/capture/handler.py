@@ -11,13 +11,14 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..context import current_scope, new_error_id
+from ..grouping.event import level_of
 from ..interrupts import reraise_interrupt
-from ..own_log import describe, kind, report
+from ..own_log import describe, report
 from ..statistics import Counter, Latency
 from ..text import counted
-from ..text.escaping import LONGEST, shortened
 from ..text.exceptions import FAILURE, drop_frames, valid_exc_info
-from .finalize import CRUMBS, SCOPE, instead_of, level_of, own_record
+from ..text.freezing import EXTRA, USUAL, bounded, frozen_extra, frozen_message
+from .finalize import CRUMBS, SCOPE, instead_of, own_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,10 +76,16 @@ class _Queued(weakref.ref[logging.LogRecord]):
 
 
 class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
-    """Puts records on a bounded queue as they are, in about 10 µs, from any thread or signal handler.
+    """Puts records on a bounded queue, in about 10 µs, from any thread or signal handler.
 
-    The record that is queued is a copy whose message is final, so a later change of an argument
-    changes nothing. `exc_info` is kept until its piece of work ends, or too many wait; then what it tells is kept.
+    The queued record is a copy with its message and its extra values frozen: a later change of an argument changes
+    nothing. This thread pays for it. Here run `%`, and the `__str__`, `__repr__` and `__format__` of the arguments and
+    of what `extra` holds, as long as they take: a `__str__` that needs 10 s blocks an event loop for 10 s. Large texts
+    and containers of builtin types are shortened first (see `text.freezing`).
+
+    All else runs on the listener's thread: the exception's own `__str__`, the traceback, redaction, grouping, files. An
+    exception that is cheap to describe is described here when its scope ends, so that its frames can be collected; any
+    exception is, whatever its `__str__` takes, while more than `whole` records wait.
     """
 
     def __init__(self, options: QueueOptions, *, frames: bool = False) -> None:
@@ -180,7 +187,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         # Never of somebody's class: the message is final, and what else that class does is not for our threads.
         frozen: logging.LogRecord = object.__new__(logging.LogRecord)
         attributes = frozen.__dict__
-        message = _final_message(record)
+        message = frozen_message(record)
         level = record.levelno
         is_error = (level if type(level) is int else level_of(level)) >= logging.ERROR
         crumbs: tuple[Any, ...] = ()
@@ -199,7 +206,9 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         attributes[SCOPE] = scope
         attributes[CRUMBS] = crumbs
         attributes.pop(FAILURE, None)
-        attributes["template"] = _bounded(record.msg) if issubclass(type(record.msg), str) else None
+        if len(record.__dict__) > USUAL:
+            attributes[EXTRA] = frozen_extra(record.__dict__)
+        attributes["template"] = bounded(record.msg) if issubclass(type(record.msg), str) else None
         attributes["msg"] = attributes["message"] = message
         attributes["args"] = None
         if is_error and attributes.get("error_id") is None:
@@ -244,24 +253,3 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         if unheard:
             told.append(f"{counted(unheard, 'record was', 'records were')} lost for want of memory or stack")
         return own_record(logging.WARNING, "; ".join(told)) if told else None
-
-
-def _final_message(record: logging.LogRecord) -> str:
-    try:
-        # Of its class: an attribute of the name may hide it.
-        return _bounded(type(record).getMessage(record))
-    except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
-        reraise_interrupt(error)
-        return _bounded(f"(the message could not be built: {describe(error)}; template: {_template(record)})")
-
-
-def _bounded(text: str) -> str:
-    # What is cut here is redacted later: `Redactor` knows a cut, and what may be a part of a value beside it.
-    if type(text) is not str:
-        # A subclass of str may bring its own formatting, and its own failures, to another thread.
-        text = str.__str__(text)
-    return text if len(text) <= LONGEST else shortened(text, LONGEST)
-
-
-def _template(record: logging.LogRecord) -> str:
-    return str.__repr__(record.msg) if issubclass(type(record.msg), str) else kind(record.msg)

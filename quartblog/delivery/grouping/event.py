@@ -9,15 +9,14 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from ..context import new_error_id
-from ..interrupts import reraise_interrupt
 from ..options import SAMPLES
 from ..own_log import describe, report
 from ..text.escaping import shortened
 from ..text.formatting import exception_text
+from ..text.freezing import frozen_message, text_of
 from .fingerprint import identity_of
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Iterable, Iterator
 
 TRACEBACK_LIMIT = 50_000
@@ -67,9 +66,9 @@ class Event:
             error_id=_text(attributes.get("error_id")) or new_error_id(),
             fingerprint=identity.fingerprint,
             title=identity.title,
-            level=min(record.levelno, HIGHEST_LEVEL),
+            level=level_of(record.levelno),
             logger=_text(record.name) or "",
-            message=shortened(_message(record), MESSAGE_LIMIT),
+            message=shortened(frozen_message(record), MESSAGE_LIMIT),
             place=identity.place,
             function=identity.function,
             created=record.created,
@@ -102,23 +101,16 @@ _FIELDS = tuple(field.name for field in fields(Event) if field.name != "tracebac
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
+def level_of(given: object) -> int:
+    """Return the level as an integer that every sink can hold; ERROR for anything else, so that nobody misses it."""
+    if type(given) is not int:
+        # An IntEnum's member, for example: its own number, whatever its class makes of that.
+        given = int.__index__(given) if issubclass(type(given), int) else logging.ERROR  # type: ignore[arg-type]
+    return max(-HIGHEST_LEVEL, min(given, HIGHEST_LEVEL))
+
+
 def _text(value: object) -> str | None:
-    if value is None:
-        return None
-    try:
-        # A subclass of str may bring its own __str__ and slicing.
-        return str.__str__(str(value))
-    except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
-        reraise_interrupt(error)
-        return f"(could not be written: {describe(error)})"
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return str.__str__(record.getMessage())
-    except BaseException as error:  # noqa: BLE001  the same
-        reraise_interrupt(error)
-        return f"(the message could not be built: {describe(error)})"
+    return None if value is None else text_of(value, MESSAGE_LIMIT)
 
 
 @dataclass(slots=True)
@@ -163,7 +155,7 @@ class Batch:
         pile.count += 1
         pile.last_seen = max(pile.last_seen, record.created)
         pile.first_seen = min(pile.first_seen, record.created)
-        pile.level = max(pile.level, record.levelno)
+        pile.level = max(pile.level, level_of(record.levelno))
         pile.records.append(record)
         self._length += 1
 

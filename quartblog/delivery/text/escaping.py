@@ -74,21 +74,24 @@ def _is_plain(text: str, refused: bytes) -> bool:
     return text.isascii() and len(text.encode().translate(None, refused)) == len(text)
 
 
-def shortened(text: str, limit: int) -> str:
-    """At most about `limit` characters: the beginning, the end, and how much was left out."""
+def shortened(text: str, limit: int, *, missing: int = 0) -> str:
+    """Return about `limit` characters at most: the beginning, the end, and how much was left out between them.
+
+    `missing` characters of the text were left out already, somewhere in the part that is left out here.
+    """
     if len(text) <= limit:
         return text
     half = limit // 2
-    return f"{text[:half]}{left_out(len(text) - 2 * half)}{text[-half:]}"
+    return f"{text[:half]}{left_out(len(text) - 2 * half + missing)}{text[len(text) - half :]}"
 
 
 def left_out(characters: int) -> str:
-    """What stands in the place of so many."""
+    """Return what stands in the place of so many characters."""
     return f" … ({characters} characters left out) … "
 
 
 def cut_in(text: str) -> re.Match[str] | None:
-    """Where `shortened` has left something out, which is always in the middle; group 1 is how much."""
+    """Return where `shortened` has left something out, which is always in the middle; group 1 is how much."""
     if "characters left out" not in text:
         return None
     middle = len(text) // 2

@@ -1,9 +1,15 @@
-"""Exception -> the same types, causes and frames, without what it says."""
+"""Exception of a record -> a snapshot: the same types, causes and stacks as text, without the exception and its frames.
+
+Code that belongs to the program may run here: the `__str__` of exceptions and of their notes, and what the standard
+library asks of an object to suggest a name. The listener's thread does that. The thread that logged does it in two
+cases: an exception whose text costs nothing (see `drop_frames`), and a record that more than `QueueOptions.whole` wait
+before, since frames keep all their locals alive.
+"""
 
 from __future__ import annotations
 
+import builtins
 import logging
-import os
 import sys
 import traceback
 from types import TracebackType
@@ -13,13 +19,12 @@ from ..interrupts import reraise_interrupt
 from ..own_log import describe
 from .escaping import LONGEST, shortened
 from .stacks import STACKS, Stack, StackCache
+from .stdlib import set_stack, set_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import TracebackType
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-    import logging
 
 CHAIN_LIMIT = 10
 """Causes of one exception that tell it from others."""
@@ -29,11 +34,13 @@ NAME_LIMIT = 1_000
 """Characters of a class's name."""
 TEXT_LIMIT = 16 * LONGEST
 """Characters of one finished traceback: a chain may have any number of causes."""
+FAILURE = "_failure"
+"""The attribute of a record that holds its ExceptionSnapshot, once that exists."""
 
 _HEAD = "Traceback (most recent call last):\n"
 _STANDARD = logging.Formatter()
-# The standard library adds to what these say.
-_TALKATIVE = (SyntaxError, ImportError, NameError, AttributeError, BaseExceptionGroup)
+# The standard library adds suggestions or a place to what these say.
+_ADDED_TO = (SyntaxError, ImportError, NameError, AttributeError, BaseExceptionGroup)
 
 
 class Link(NamedTuple):
@@ -48,18 +55,18 @@ class Link(NamedTuple):
 
 
 class ExceptionSnapshot:
-    """One exception with its causes; holds neither the exception nor its frames, and may wait for long."""
+    """One exception with its causes. It holds neither the exception nor its frames, so it may wait for long."""
 
     __slots__ = ("_parts", "_text", "_whole", "links", "said")
 
     def __init__(self, info: ExcInfo, stacks: StackCache = STACKS) -> None:
-        """Never raises for what an exception may do, and formats no stack."""
+        """Format no stack. Never raises, whatever the exception does."""
         _, error, trace = info
         self.links: tuple[Link, ...] = ()
-        """The exception and its causes; empty where the record told of none."""
+        """The exception and its causes; empty where the record has none."""
         self.said = ""
-        """The exception's own words."""
-        self._parts: list[tuple[Any, Stack | None]] = []
+        """The exception's own message."""
+        self._parts: list[tuple[traceback.TracebackException, Stack | None]] = []
         self._whole: traceback.TracebackException | None = None
         self._text: str | None = None
         if error is None or hasattr(sys, "tracebacklimit"):
@@ -75,7 +82,7 @@ class ExceptionSnapshot:
 
     @property
     def key(self) -> tuple[tuple[Link, ...], str] | None:
-        """What its text will be made of; None for one with a cause, a note or a text already, which may tell more."""
+        """Equal for snapshots of equal text; None for an exception with causes, notes or a finished text."""
         return None if self._whole is not None or self._text is not None else (self.links, self.said)
 
     @property
@@ -95,7 +102,7 @@ class ExceptionSnapshot:
         return self._text
 
     def rewrite(self, change: Callable[[str], str]) -> bool:
-        """Change what the exceptions themselves say, before anybody has read it. Whether that made a difference."""
+        """Change the messages and notes of all exceptions, before `text` is read. Return whether one is different."""
         differs = False
 
         def watched(words: str) -> str:
@@ -122,7 +129,7 @@ class ExceptionSnapshot:
         self._parts = list(_parts(whole, error, trace, stacks))
         for part, _ in self._parts:
             _freeze(part)
-        self.said = whole._str  # type: ignore[attr-defined]  # noqa: SLF001  the same
+        self.said = str(whole)
         self.links = tuple(_links(error, stack, stacks))
         self._whole = whole
 
@@ -132,15 +139,8 @@ class ExceptionSnapshot:
             return f"{_HEAD}{stack.text}{_last_line(kind, self.said)}" if stack else _last_line(kind, self.said)
         for part, stack in self._parts:
             if stack is not None:
-                part.stack = _Ready([stack.text])  # type: ignore[list-item]  # see _Ready
+                set_stack(part, stack.text)
         return "".join(self._whole.format())
-
-
-class _Ready(traceback.StackSummary):
-    """A stack that is formatted already: its one item is the text."""
-
-    def format(self, **_: Any) -> list[str]:
-        return list(self)  # type: ignore[arg-type]  # texts, see above
 
 
 def type_name(kind: type[BaseException] | None) -> str | None:
@@ -167,7 +167,7 @@ def _stands_alone(error: BaseException) -> bool:
     return (
         error.__cause__ is None
         and (error.__context__ is None or error.__suppress_context__)
-        and not isinstance(error, _TALKATIVE)
+        and not isinstance(error, _ADDED_TO)
         and getattr(error, "__notes__", None) is None
     )
 
@@ -235,7 +235,9 @@ def _member_types(group: BaseExceptionGroup[BaseException]) -> str:
 
 
 def _rewrite_part(part: Any, change: Callable[[str], str]) -> None:
-    for name in ("_str", "text", "msg", "filename"):
+    set_words(part, change(str(part)))
+    # A SyntaxError has these.
+    for name in ("text", "msg", "filename"):
         if isinstance(words := getattr(part, name, None), str):
             setattr(part, name, change(words))
     notes = part.__notes__
@@ -245,11 +247,12 @@ def _rewrite_part(part: Any, change: Callable[[str], str]) -> None:
         part.__notes__ = [change(shown)]
 
 
-def _freeze(part: Any) -> None:
-    """Keep texts where the standard library keeps objects, and not more of them than a record may hold."""
-    part._str = shortened(str.__str__(part._str), LONGEST)  # noqa: SLF001  there is no other door
-    if isinstance(part.__notes__, (list, tuple)):
-        part.__notes__ = [shortened(_safe(note, str), LONGEST) for note in part.__notes__]
+def _freeze(part: traceback.TracebackException) -> None:
+    """Keep texts where the standard library keeps objects, and no more of them than a record may hold."""
+    set_words(part, shortened(str.__str__(str(part)), LONGEST))
+    notes: Any = part.__notes__
+    if isinstance(notes, (list, tuple)):
+        part.__notes__ = [shortened(_safe(note, str), LONGEST) for note in notes]
 
 
 def _safe(note: object, words: Callable[[object], str]) -> str:
@@ -268,15 +271,9 @@ def _as_the_standard(info: ExcInfo) -> str:
         return f"(the traceback of {type_name(info[0])} could not be formatted: {describe(error)})"
 
 
-FAILURE = "_failure"
-"""The attribute of a record that holds its ExceptionSnapshot, once that is known."""
-
-_TRACEBACK = BaseException.__dict__["__traceback__"]
-
-
 def snapshot_of(record: logging.LogRecord) -> ExceptionSnapshot | None:
-    """What the record tells of an exception."""
-    # Looked at before what is kept: `drop_frames` puts the one in the place of the other meanwhile.
+    """Return the snapshot of the record's exception, None for a record without one."""
+    # Looked at before the snapshot: `drop_frames` may replace the one by the other meanwhile.
     info = record.__dict__.get("exc_info")
     known = record.__dict__.get(FAILURE)
     # Anybody may give a record an attribute of this name.
@@ -286,7 +283,7 @@ def snapshot_of(record: logging.LogRecord) -> ExceptionSnapshot | None:
 
 
 def keep_snapshot(record: logging.LogRecord) -> ExceptionSnapshot | None:
-    """As `snapshot_of`, and kept on the record. Two threads may ask at once: one of them wins."""
+    """Put the snapshot on the record, and return it. Two threads may do so at once: one of them wins."""
     failure = snapshot_of(record)
     if failure is not None:
         kept = record.__dict__.setdefault(FAILURE, failure)
@@ -294,73 +291,87 @@ def keep_snapshot(record: logging.LogRecord) -> ExceptionSnapshot | None:
     return None
 
 
-def drop_frames(record: logging.LogRecord) -> None:
-    """Keep what the record tells of an exception, and let go of that and its frames, which hold all their locals."""
+def drop_frames(record: logging.LogRecord, *, at_any_cost: bool = True) -> None:
+    """Replace the record's exception by a snapshot, so that its frames and all their locals can be collected.
+
+    Without `at_any_cost` the exception stays where its text may take long: where another `__str__` than that of the
+    builtin exceptions would run, where the standard library looks for a name to suggest, or where the text is large.
+    """
+    if not at_any_cost and not _costs_nothing(record.__dict__.get("exc_info")):
+        return
     if keep_snapshot(record) is not None:
         record.exc_info = None
 
 
+_BUILTIN = frozenset(thing for thing in vars(builtins).values() if isinstance(thing, type))
+_TEXTS: tuple[object, ...] = (BaseException.__str__, KeyError.__str__, OSError.__str__, BaseExceptionGroup.__str__)
+# What a class may define to have code of its own run.
+_ASKED = frozenset(
+    (
+        *("__bool__", "__cause__", "__class__", "__context__", "__eq__", "__getattr__", "__getattribute__", "__hash__"),
+        *("__notes__", "__str__", "__suppress_context__", "__traceback__", "args", "exceptions"),
+    )
+)
+
+
+def _costs_nothing(info: Any) -> bool:
+    """Return whether a snapshot runs no code but the interpreter's, on texts and numbers of a bounded size."""
+    sound = valid_exc_info(info)
+    todo: list[BaseException] = [sound[1]] if sound is not None and sound[1] is not None else []
+    for error in todo:
+        if not _is_plain(type(error)):
+            return False
+        notes = getattr(error, "__notes__", None) or []
+        if type(notes) is not list:
+            return False
+        files = (error.filename, error.filename2) if isinstance(error, OSError) else ()
+        if not all(map(_is_small, (*error.args, *notes, *files))):
+            return False
+        todo += [cause for cause in (error.__cause__, error.__context__) if cause is not None]
+        todo += error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        if len(todo) > CHAIN_LIMIT:
+            return False
+    return True
+
+
+def _is_plain(kind: type[BaseException]) -> bool:
+    # For these the standard library looks through all names that the program has.
+    if type(kind) is not type or issubclass(kind, (SyntaxError, ImportError, NameError, AttributeError)):
+        return False
+    builtin = next(each for each in kind.__mro__ if each in _BUILTIN)
+    if not any(builtin.__str__ is text for text in _TEXTS):
+        return False
+    return all(each in _BUILTIN or _ASKED.isdisjoint(vars(each)) for each in kind.__mro__)
+
+
+def _is_small(value: object) -> bool:
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return len(value) <= LONGEST  # type: ignore[arg-type]  # it is one of them
+    return value is None or kind is int or kind is float or kind is bool
+
+
+_TRACEBACK = BaseException.__dict__["__traceback__"]
+
+
 def valid_exc_info(given: Any) -> ExcInfo | None:
-    """The exception that an exc_info holds; None where it holds none, as True does, or a tuple of something else."""
-    kind: Any
-    trace: Any
-    if type(given) is tuple and len(given) == 3:
-        kind, error, trace = given
-    else:
-        kind, error, trace = None, given, None
+    """Return the exception that an exc_info holds; None where it holds none, as True does, or a tuple of other things.
+
+    An exception by itself, and one in a tuple without a traceback, brings its own.
+    """
+    kind: Any = None
+    error, trace = given, None
+    if type(given) is tuple:
+        if len(given) == 3:
+            kind, error, trace = given
+        else:
+            error = next((part for part in given[:2] if issubclass(type(part), BaseException)), None)
     # By its type: an object's __class__ may be a lie, or raise.
     if not issubclass(type(error), BaseException):
         return None
-    if error is given:
+    if type(given) is not tuple or len(given) != 3:
         trace = _TRACEBACK.__get__(error)
     if kind is type(error) and (trace is None or type(trace) is TracebackType):
         sound: ExcInfo = given
         return sound
     return type(error), error, trace if type(trace) is TracebackType else None
-
-
-DEPTH = 10
-"""Causes, and members of one group, that are kept."""
-
-
-def wordless(error: BaseException) -> BaseException:
-    """Return an exception of the same type where that can be had, at the same place, that says nothing. Never raises.
-
-    For exceptions that nobody caught, outside of any scope: whatever a stranger sent may stand in their text, and
-    nothing tells what is to be hidden. The system's own words of an OSError stay, without a file's name.
-    """
-    try:
-        return _wordless(error, DEPTH)
-    except BaseException as failure:  # noqa: BLE001 - an exception may raise anything from all that is asked of it
-        reraise_interrupt(failure)
-        return Exception("(an exception that cannot be examined)")
-
-
-def _wordless(error: BaseException, depth: int) -> BaseException:
-    bare = _bare(error, depth)
-    suppressed = error.__suppress_context__
-    if depth > 0:
-        for name in ("__cause__", "__context__"):
-            if (behind := getattr(error, name)) is not None:
-                setattr(bare, name, _wordless(behind, depth - 1))
-    # Setting a cause suppresses the context.
-    bare.__suppress_context__ = suppressed
-    return bare.with_traceback(error.__traceback__)
-
-
-def _bare(error: BaseException, depth: int) -> BaseException:
-    if isinstance(error, BaseExceptionGroup):
-        members = [_wordless(member, depth - 1) for member in error.exceptions[:DEPTH]] if depth > 0 else []
-        return BaseExceptionGroup("", members or [Exception()])
-    kind = type(error)
-    try:
-        if isinstance(error, OSError) and isinstance(error.errno, int) and kind is type(OSError(error.errno, "")):
-            return kind(error.errno, os.strerror(error.errno))
-        bare = kind.__new__(kind)
-        bare.args = ()
-        # A class of its own kind may say something without arguments, or fail to.
-        if not str(bare) and bare.with_traceback(None) is bare:
-            return bare
-    except BaseException as failure:  # noqa: BLE001 - a constructor may want anything
-        reraise_interrupt(failure)
-    return Exception(kind.__qualname__)

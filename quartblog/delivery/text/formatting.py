@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .escaping import block, json_safe, one_line
 from .exceptions import ExceptionSnapshot, snapshot_of, type_name
+from .freezing import EXTRA, frozen_extra
 
 if TYPE_CHECKING:
     from .exceptions import ExcInfo
@@ -22,7 +23,7 @@ _FORGED = re.compile(r"\n(?=2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d)")
 
 
 def zone(*, utc: bool) -> str:
-    """What the times of text lines are, now: summer changes it."""
+    """Return the zone of the times in text lines, as it is now: summer changes it."""
     if utc:
         return "UTC"
     now = time.localtime()
@@ -31,7 +32,7 @@ def zone(*, utc: bool) -> str:
 
 
 def exception_text(record: logging.LogRecord) -> str:
-    """The record's traceback as the standard Formatter writes it, or "" when it has none."""
+    """Return the record's traceback as the standard Formatter writes it, "" where it has none."""
     if record.exc_text:
         return record.exc_text
     failure = snapshot_of(record)
@@ -39,7 +40,7 @@ def exception_text(record: logging.LogRecord) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`time LEVEL: message [in path:line] [id id]`, then the traceback.
+    """`time LEVEL: message [in path:line] [id 0123456789ab]`, then the traceback.
 
     Control characters of message and path are escaped, so one record is one line; those of the
     traceback are escaped too, except for its line feeds and tabs. Otherwise the traceback is
@@ -47,14 +48,14 @@ class TextFormatter(logging.Formatter):
     """
 
     def __init__(self, *, utc: bool = False) -> None:
-        """The line is a contract: it takes no format string. Its times are local, or in UTC."""
+        """Write times in UTC, or local ones. The line is a contract, so there is no format string."""
         super().__init__(LINE)
         self._clock = time.gmtime if utc else time.localtime
         self._second: tuple[int, str] = (-1, "")
         self._block: tuple[str, str] = ("", "")
 
     def format(self, record: logging.LogRecord) -> str:
-        """The finished text; unlike the standard Formatter it leaves nothing on the record."""
+        """Return the finished text. Unlike the standard Formatter, change nothing on the record."""
         line = (
             f"{self.formatTime(record)} {record.levelname}: {record.getMessage()}"
             f" [in {record.pathname}:{record.lineno}]"
@@ -65,7 +66,7 @@ class TextFormatter(logging.Formatter):
         return "\n".join([one_line(line), *blocks])
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  the same
-        """As the standard Formatter, but a second is written once for all its records."""
+        """Return the time as the standard Formatter does; the text of a second is made once for all its records."""
         second = int(record.created)
         known, text = self._second
         if second != known:
@@ -74,7 +75,7 @@ class TextFormatter(logging.Formatter):
         return f"{text},{int(record.msecs):03d}"
 
     def _shown(self, text: str) -> str:
-        """The traceback, escaped. In a storm it is the one before, mostly."""
+        """Return the traceback, escaped. In a storm it mostly equals the one before."""
         known, shown = self._block
         if text != known:
             shown = _FORGED.sub("\n  ", block(text))
@@ -82,22 +83,27 @@ class TextFormatter(logging.Formatter):
         return shown
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
-        """The traceback, byte-identical to the standard Formatter's."""
+        """Return the traceback, byte-identical to the standard Formatter's."""
         return ExceptionSnapshot(ei).text
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line. The fields, always in this order:
 
-    `time` (ISO 8601 in UTC with milliseconds), `level`, `logger`, `message`, `path`, `line`,
-    `function`, `process` (id), `thread` (name), `error_id`, `method`, `route`, `user_id`, and
-    `exception`: null or an object of `type`, `message` and `traceback` (the standard text).
-    What a record does not have is null. New fields come at the end; none changes its meaning.
+    `time` (ISO 8601 in UTC with milliseconds), `level`, `logger`, `message`, `path`, `line`, `function`, `process`
+    (id), `thread` (name), `error_id`, `method`, `route`, `user_id`, `exception` (null or an object of `type`,
+    `message` and `traceback`, the standard text), `stack_info`, `taskName` (Python 3.12 and later), and `extra` (null
+    or an object with the caller's own values by name, see `freezing.frozen_extra`). A field that a record does not
+    have is null. New fields come at the end, and none changes its meaning.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The finished line."""
+        """Return the finished line."""
         moment = dt.datetime.fromtimestamp(record.created, dt.UTC)
+        attributes = record.__dict__
+        extra = attributes.get(EXTRA)
+        if type(extra) is not dict:  # A record that did not come through the queue.
+            extra = frozen_extra(attributes)
         fields: dict[str, Any] = {
             "time": moment.isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -108,14 +114,19 @@ class JsonFormatter(logging.Formatter):
             "function": record.funcName,
             "process": record.process,
             "thread": record.threadName,
+            "error_id": attributes.get("error_id"),
+            "method": attributes.get("method"),
+            "route": attributes.get("route"),
+            "user_id": attributes.get("user_id"),
+            "exception": self._exception(record),
+            "stack_info": record.stack_info,
+            "taskName": attributes.get("taskName"),
+            "extra": extra or None,
         }
-        for name in ("error_id", "method", "route", "user_id"):
-            fields[name] = getattr(record, name, None)
-        fields["exception"] = self._exception(record)
         return json_safe(json.dumps(fields, ensure_ascii=False, default=repr))
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
-        """The traceback, byte-identical to the standard Formatter's."""
+        """Return the traceback, byte-identical to the standard Formatter's."""
         return ExceptionSnapshot(ei).text
 
     @staticmethod

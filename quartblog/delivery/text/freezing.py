@@ -1,0 +1,210 @@
+"""Record, on the thread that logs -> its message and its extra values as they are now.
+
+A later change of an argument must not change the log, and no other thread may run the program's code, so the thread
+that logs pays for both: `%` with the `__str__`, `__repr__` and `__format__` of the arguments, and the same of the
+values in `extra`. Nothing bounds the time that such a method takes. What comes from exact builtin types is bounded: a
+longer text, or a container of more items, than a record keeps is shortened before it is formatted. What is nested
+inside of a container is not.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ..interrupts import reraise_interrupt
+from ..own_log import describe, kind
+from .escaping import LONGEST, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+END = 2 * LONGEST
+"""Characters of a long argument that are formatted, at its beginning and as many at its end.
+
+More than the message keeps: so the message is always shortened again, in the middle, where redaction looks for that.
+"""
+ITEMS = LONGEST // 4
+"""Items of a large container that are formatted, at its beginning and as many at its end: for the same reason, at three
+characters an item at least."""
+EXTRA = "_extra"
+"""The attribute of a record with its frozen extra values, by name."""
+ENTRIES = 100
+"""Extra values of a record, and items of one container in them, that are kept."""
+DEPTH = 5
+"""Containers inside of containers that are kept."""
+VALUE_LIMIT = 10_000
+"""Characters of one extra text; all of a record have LONGEST together."""
+
+_PLAIN = vars(logging.makeLogRecord({}))
+USUAL = len(_PLAIN) + 1
+"""Attributes of a record without extra values: those of logging, and the handler's mark."""
+_RESERVED = frozenset(
+    (
+        *_PLAIN,
+        *("message", "asctime", "taskName"),  # logging's own, later or in some versions
+        *("error_id", "method", "route", "user_id", "template", "identity", "breadcrumbs"),  # ours
+    )
+)
+
+
+def frozen_message(record: logging.LogRecord) -> str:
+    """Return the final message, shortened; a line that says why where it cannot be built. Never raises."""
+    try:
+        # Of its class: an attribute of the name may hide it.
+        build = type(record).getMessage
+        if build is not logging.LogRecord.getMessage:
+            return bounded(build(record))
+        text, args, missing = record.msg, record.args, 0
+        if type(text) is not str:
+            text = str(text)
+        if args:
+            if type(args) is dict and "%(" not in text:
+                args = (args,)  # logging has taken a single argument for a mapping of names
+            args, missing = _shortened_arguments(args)
+            text = text % args
+        return bounded(text, missing=missing)
+    except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
+        reraise_interrupt(error)
+        return bounded(f"(the message could not be built: {describe(error)}; template: {_template(record)})")
+
+
+def bounded(text: str, *, missing: int = 0) -> str:
+    """Return the text, exactly a str, no longer than a record may hold."""
+    # What is cut here is redacted later: `Redactor` knows a cut, and what may be a part of a value beside it.
+    if type(text) is not str:
+        # A subclass of str may bring its own formatting, and its own failures, to another thread.
+        text = str.__str__(text)
+    return text if len(text) <= LONGEST else shortened(text, LONGEST, missing=missing)
+
+
+def text_of(given: object, limit: int) -> str:
+    """Return the object as a text of about that many characters at most. Never raises."""
+    if type(given) is not str:
+        try:
+            # A subclass of str may bring its own __str__ and slicing.
+            given = str.__str__(str(given))
+        except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
+            reraise_interrupt(error)
+            given = f"(could not be written: {describe(error)})"
+    return given if len(given) <= limit else shortened(given, limit)
+
+
+def frozen_extra(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the record's extra values as JSON can hold them: text, numbers, true, false, null, lists and objects.
+
+    Anything else becomes text. Number, depth and size are bounded, and what was left out is said in its place.
+    """
+    freeze = _Freezer()
+    found = list(extra_names(attributes))
+    frozen = {name: freeze.safely(attributes[name]) for name in found[:ENTRIES]}
+    if len(found) > ENTRIES:
+        frozen["…"] = _more(len(found) - ENTRIES)
+    return frozen
+
+
+def extra_names(attributes: dict[str, Any]) -> Iterator[str]:
+    """Yield the names that a caller gave; those with an underscore first are between handlers."""
+    for name in list(attributes):
+        if type(name) is str and name not in _RESERVED and not name.startswith("_"):
+            yield name
+
+
+def rewritten(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a frozen value with all its texts changed, names and numbers included."""
+    if type(value) is str:
+        return change(value)
+    if type(value) is dict:
+        return {change(name): rewritten(item, change) for name, item in value.items()}
+    if type(value) is list:
+        return [rewritten(item, change) for item in value]
+    if type(value) is int or type(value) is float:
+        return value if (text := change(shown := str(value))) == shown else text
+    return value
+
+
+class _Freezer:
+    """Freezes the values of one record, which share a bound."""
+
+    def __init__(self) -> None:
+        self._left = LONGEST
+
+    def safely(self, value: object) -> Any:
+        try:
+            return self._frozen(value, DEPTH)
+        except BaseException as error:  # noqa: BLE001  another thread may change a container meanwhile
+            reraise_interrupt(error)
+            return f"(could not be written: {describe(error)})"
+
+    def _frozen(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if value is None or kind is bool:
+            return value
+        # JSON readers and SQLite have integers of 64 bits, and no infinity.
+        if (kind is int and -(1 << 63) <= value < 1 << 63) or (kind is float and math.isfinite(value)):
+            return value
+        if kind is dict or kind is list or kind is tuple or kind is set or kind is frozenset:
+            return self._container(value, depth - 1) if depth else _more(len(value))
+        return self._text(value)
+
+    def _container(self, value: Any, depth: int) -> Any:
+        more = len(value) - ENTRIES
+        if type(value) is dict:
+            first = islice(value.items(), ENTRIES)
+            items = {self._text(name): self._frozen(item, depth) for name, item in first}
+            return items if more <= 0 else items | {"…": _more(more)}
+        parts = [self._frozen(item, depth) for item in islice(value, ENTRIES)]
+        return parts if more <= 0 else [*parts, _more(more)]
+
+    def _text(self, value: object) -> str:
+        if issubclass(type(value), BaseException):
+            value = describe(value)  # type: ignore[arg-type]  # it is one
+        elif type(value) is bytes:
+            value = value[:VALUE_LIMIT]
+        text = text_of(value, min(VALUE_LIMIT, self._left))
+        self._left = max(0, self._left - len(text))
+        return text
+
+
+def _more(items: int) -> str:
+    return f"({items} more left out)"
+
+
+def _shortened_arguments(args: Any) -> tuple[Any, int]:
+    """Return the arguments with long ones shortened, and how many characters their texts lost."""
+    if type(args) is tuple:
+        values = args
+    elif type(args) is dict and len(args) <= ITEMS:
+        values = tuple(args.values())
+    else:
+        return args, 0
+    if not any(map(_is_long, values)):
+        return args, 0
+    shorter = tuple([_shortened(each) if _is_long(each) else each for each in values])
+    texts = [(before, after) for before, after in zip(values, shorter, strict=True) if type(before) is str]
+    missing = sum(len(before) - len(after) for before, after in texts)
+    return (shorter if type(args) is tuple else dict(zip(args, shorter, strict=True))), missing
+
+
+def _is_long(value: Any) -> bool:
+    kind = type(value)
+    # Not `in`: a class may have a class of its own that says what it equals.
+    if kind is str or kind is bytes:
+        return len(value) > 2 * END
+    container = kind is list or kind is tuple or kind is dict or kind is set or kind is frozenset
+    return container and len(value) > 2 * ITEMS
+
+
+def _shortened(value: Any) -> Any:
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return value[:END] + value[-END:]
+    if kind is list or kind is tuple:
+        return value[:ITEMS] + value[-ITEMS:]
+    return kind(islice(value.items() if kind is dict else value, 2 * ITEMS))
+
+
+def _template(record: logging.LogRecord) -> str:
+    return str.__repr__(record.msg) if issubclass(type(record.msg), str) else kind(record.msg)
