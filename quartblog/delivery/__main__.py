@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 import time
 from dataclasses import asdict, replace
@@ -48,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _opened(options.outbox) as outbox:
             options.run(outbox, options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. The interpreter would flush into the pipe once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Failed as problem:
         _print(f"{NAME}: {problem}", sys.stderr)
         return 1

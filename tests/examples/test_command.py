@@ -57,6 +57,17 @@ def test_an_error_id_finds_its_group_and_comes_first(project: Project, failed: s
     assert shown[1].endswith(f"Kept errors: {second} {first}\n")
 
 
+def test_a_reader_that_has_seen_enough_is_no_failure_to_report(project: Project, failed: str) -> None:
+    with project.start("-m", "delivery", "--outbox", "logs/outbox.sqlite3", "errors", "show", "1") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+
+        process.stdout.close()
+
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 def test_an_outbox_that_nobody_uses_is_read_as_well(project: Project) -> None:
     project.add("worker.py", PROGRAM)
     source = (project.place / "worker.py").read_text("utf-8")
