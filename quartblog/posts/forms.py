@@ -13,6 +13,7 @@ class PublishForm(Form):
 
     body = TextAreaField(
         N_("说点什么"),
+        description=N_("最多 140 个字符"),
         filters=[tidy_lines],
         validators=[DataRequired(N_("请先写点什么")), Length(max=BODY_MAX, message=N_("最多 140 个字符"))],
         render_kw={"rows": 3},

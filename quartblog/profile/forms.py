@@ -24,6 +24,7 @@ class EditProfileForm(Form):
     username = username_field()
     about_me = TextAreaField(
         N_("关于我"),
+        description=N_("最多 140 个字符"),
         filters=[tidy_lines],
         validators=[Length(max=ABOUT_ME_MAX, message=N_("最多 140 个字符"))],
         render_kw={"rows": 4},

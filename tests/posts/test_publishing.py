@@ -36,6 +36,14 @@ async def test_a_post_stands_first_on_the_home_page(ada: User, grace: User, sign
     assert page.text.count('href="/user/info/ada"') == 2
 
 
+@pytest.mark.parametrize(("path", "field"), [("/", "body"), ("/user/edit", "about_me")])
+async def test_the_form_says_how_many_characters_are_allowed(ada: User, sign_in: SignIn, path: str, field: str) -> None:
+    page = await (await sign_in(ada)).get(path)
+
+    assert f'<p class="hint" id="{field}-hint">最多 140 个字符</p>' in page.text
+    assert f'aria-describedby="{field}-hint"' in page.text
+
+
 @pytest.mark.parametrize(
     ("typed", "kept"),
     [

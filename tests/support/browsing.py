@@ -49,7 +49,8 @@ class Page:
         for target in described_by[1].split() if described_by else ():
             element = re.search(rf'id="{target}"[^>]*>(.*?)</', self.text, re.DOTALL)
             assert element, f"{field} refers to {target}, which is not on the page"
-            texts.append(unescape(re.sub(r"<[^>]+>", "", element[1])).strip())
+            if not target.endswith("-hint"):
+                texts.append(unescape(re.sub(r"<[^>]+>", "", element[1])).strip())
         return " ".join(texts)
 
     def value_of(self, field: str) -> str:
