@@ -157,12 +157,12 @@ def purge(invocation: Invocation, days: float | None, *, dead: bool, sent: bool,
       quartblog delivery purge --older-than 7
       quartblog delivery purge --dead --yes
     """
-    before = None if days is None else time.time() - days * DAY
+    older_than = (days or 0) * DAY
     with opened(invocation) as outbox:
-        if dead and not yes and (doomed := _doomed(outbox, before)):
+        if dead and not yes and (doomed := _doomed(outbox, older_than)):
             lost = f"this would remove {count(doomed, 'mail')} that nobody received"
             raise click.ClickException(f"{lost}: confirm with --yes, or see `quartblog delivery outbox`")
-        removed = outbox.purge(before=before, dead=dead, sent=sent or not dead)
+        removed = outbox.purge(older_than=older_than, dead=dead, sent=sent or not dead)
     kinds = " and ".join(name for name, wanted in (("dead", dead), ("sent", sent or not dead)) if wanted)
     click.echo(f"{count(removed, f'{kinds} mail was', f'{kinds} mails were')} removed")
 
@@ -187,9 +187,10 @@ def _redraw(snapshot: state.Snapshot, *, as_data: bool) -> None:
     click.echo(f"{state.as_text(snapshot)}\n")
 
 
-def _doomed(outbox: Outbox, before: float | None) -> int:
-    """Count the dead mails that ended before `before`."""
+def _doomed(outbox: Outbox, older_than: float) -> int:
+    """Count the dead mails that ended at least so many seconds ago."""
     dead = outbox.totals().dead
-    if before is None:
+    if not older_than:
         return dead
-    return sum((mail.finished or mail.created) < before for mail in outbox.mails("dead", dead))
+    before = outbox.wall() - older_than
+    return sum((mail.finished or mail.created) <= before for mail in outbox.mails("dead", dead))

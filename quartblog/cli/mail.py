@@ -16,7 +16,7 @@ from quartblog.cli import ownership
 from quartblog.cli.mails import TEST
 from quartblog.cli.output import count, say
 from quartblog.cli.site_outbox import exists
-from quartblog.delivery import Outbox, new_message, send_due
+from quartblog.delivery import Outbox, OutboxOptions, new_message, send_due
 from quartblog.settings.options import mail_options, mailing_options
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def send_test(invocation: Invocation) -> None:
     path = settings.delivery.outbox
     if exists(path):
         ownership.check(path)
-    outbox = Outbox(path if exists(path) else None)
+    outbox = Outbox(OutboxOptions(path) if exists(path) else None)
     try:
         # This command prints the delivery's messages itself, once and in full.
         with contextlib.redirect_stderr(io.StringIO()):

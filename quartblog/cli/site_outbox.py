@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import click
 from quartblog.cli import ownership
 from quartblog.cli.invocation import explanation
 from quartblog.cli.output import say
-from quartblog.delivery import Outbox
+from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.errors.exceptions import SettingsError
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def opened(invocation: Invocation) -> Iterator[Outbox]:
     """
     path = _place(invocation)
     ownership.check(path)
-    outbox = Outbox(path)
+    outbox = Outbox(OutboxOptions(path))
     try:
         _open(outbox)
         yield outbox
@@ -52,7 +51,7 @@ def exists(path: Path) -> bool:
 
 def anybody_mails(outbox: Outbox) -> bool:
     """Return whether a running worker sends the mails that are due."""
-    return any(worker.leader for worker in outbox.workers(time.time() - ALIVE))
+    return any(worker.leader for worker in outbox.workers(ALIVE))
 
 
 def _place(invocation: Invocation) -> Path:

@@ -36,8 +36,8 @@ class Snapshot(NamedTuple):
 def look(outbox: Outbox, mailing: MailingOptions | None, clock: Callable[[], float] = time.time) -> Snapshot:
     """Read the state. `mailing` is None if the settings are invalid; `clock` returns epoch seconds."""
     now = clock()
-    totals, digests = outbox.totals(), cap(outbox, mailing, now)
-    return Snapshot(now, outbox.path, not outbox.in_memory, totals, digests, outbox.workers(now - ALIVE))
+    totals, digests = outbox.totals(), cap(outbox, mailing)
+    return Snapshot(now, outbox.path, not outbox.in_memory, totals, digests, outbox.workers(ALIVE))
 
 
 def as_text(snapshot: Snapshot) -> str:
@@ -51,13 +51,13 @@ def as_data(snapshot: Snapshot) -> dict[str, Any]:
         "time": iso(snapshot.at),
         "outbox": {"path": str(snapshot.path), "usable": snapshot.usable},
         "totals": snapshot.totals._asdict() | {"next_try": iso(snapshot.totals.next_try)},
-        "cap": snapshot.cap._asdict() | {"spent": snapshot.cap.spent, "free_at": iso(snapshot.cap.free_at)},
+        "cap": _cap(snapshot),
         "workers": [
             {
                 "worker": worker.name,
                 "leader": worker.leader,
                 "heartbeat": iso(worker.at),
-                "heartbeat_age": round(max(0.0, snapshot.at - worker.at), 3),
+                "heartbeat_age": round(worker.silent, 3),
                 **{name: value for name, value in worker.figures.items() if name not in {"worker", "leader"}},
             }
             for worker in snapshot.workers
@@ -76,15 +76,21 @@ def _head(snapshot: Snapshot) -> list[tuple[str, str]]:
         ("outbox", f"{snapshot.path} ({'on disk' if snapshot.usable else 'cannot be used'})"),
         ("errors", f"{groups}, {count(totals.errors, 'error')}, {totals.to_mail:,} not mailed yet"),
         ("mails", f"{waiting}, {totals.dead:,} dead"),
-        ("cap", _capped(snapshot.cap, snapshot.at)),
+        ("cap", _capped(snapshot.cap)),
     ]
 
 
-def _capped(cap: Cap, now: float) -> str:
+def _cap(snapshot: Snapshot) -> dict[str, Any]:
+    cap = snapshot.cap
+    free_at = None if cap.wait is None else iso(snapshot.at + cap.wait)
+    return {"digests": cap.digests, "per_hour": cap.per_hour, "free_at": free_at, "spent": cap.spent}
+
+
+def _capped(cap: Cap) -> str:
     if cap.per_hour is None:
         return f"{count(cap.digests, 'digest')} in the last hour"
     spent = "spent: " if cap.spent else ""
-    after = f", the next may leave in {span(cap.free_at - now)}" if cap.free_at is not None else ""
+    after = f", the next may leave in {span(cap.wait)}" if cap.wait is not None else ""
     return f"{spent}{cap.digests:,} of {count(cap.per_hour, 'digest')} in the last hour{after}"
 
 
@@ -101,7 +107,7 @@ def _workers(snapshot: Snapshot) -> str:
         (
             worker.name,
             "leader" if worker.leader else "",
-            f"{span(snapshot.at - worker.at)} ago",
+            f"{span(worker.silent)} ago",
             *(column.cell(worker.figures) or "-" for column in columns),
         )
         for worker in snapshot.workers

@@ -70,7 +70,7 @@ def _opened(path: Path) -> Iterator[Outbox]:
             if file.read(len(HEADER)) != HEADER:
                 raise Failed(f"{path}: this is no outbox")
         check_owner(path)
-        outbox = Outbox(path)
+        outbox = Outbox(OutboxOptions(path))
         aside = outbox.open()
     except OSError as error:
         raise Failed(f"{path}: the outbox cannot be used: {error}") from error

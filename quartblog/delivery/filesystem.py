@@ -14,6 +14,11 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # asked for below
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,6 +38,23 @@ def has_no_locks(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def lock_file(file: int) -> bool:
+    """Lock an open file against other processes; False while one of them has it. Raise OSError.
+
+    True as well on a system or volume that has no such locks.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if not has_no_locks(error):
+            raise
+    return True
 
 
 def make(path: Path, mode: int, *, like: os.stat_result | None = None) -> bool:

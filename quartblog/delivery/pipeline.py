@@ -53,7 +53,7 @@ class Pipeline:
     ) -> None:
         """Nothing runs yet. `adopted` are handlers of the root logger that are extra sinks until the stop."""
         self.options = options
-        self.outbox = Outbox(None) if options.outbox is None else Outbox.of(options.outbox)
+        self.outbox = Outbox(options.outbox)
         self._extra = [ExtraSink(handler) for handler in (*extra_sinks, *adopted)]
         # The sinks of our own need no frames; somebody's handler may.
         self._frames = bool(self._extra)

@@ -68,7 +68,7 @@ def rehearse(stage: Stage, plan: Plan) -> Rehearsed:
         tempfile.TemporaryDirectory(prefix="rehearsal-") as folder,
         RehearsalServer(delay=plan.smtp_delay, down=plan.smtp_down) as server,
     ):
-        outbox = Outbox(Path(folder) / "outbox.sqlite3")
+        outbox = Outbox(OutboxOptions(Path(folder) / "outbox.sqlite3"))
         try:
             return _Rehearsal(_inside(stage, Path(folder), server.port), plan, server, outbox).run()
         finally:
@@ -100,7 +100,7 @@ class _Rehearsal:
         self._depths = Peaks(TICK)
 
     def run(self) -> Rehearsed:
-        self._outbox.earliest_try()  # Creates the file, which a running site has already.
+        self._outbox.open()  # Creates the file, which a running site has already.
         self._delivery.start()
         try:
             self._server.open()
@@ -136,9 +136,9 @@ class _Rehearsal:
             time.sleep(0.05)
 
     def _awaits_mail(self) -> bool:
-        if self._outbox.earliest_try() is not None:
+        if self._outbox.totals().waiting:
             return True
-        if cap(self._outbox, self._stage.mailing, time.time()).spent:
+        if cap(self._outbox, self._stage.mailing).spent:
             return False
         return any(group.reported == 0 for group in self._outbox.unreported(samples=0))
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery import Outbox, OutboxOptions
 from tests.support.processes import eventually
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Ledger:
 def read(outbox: Path, workers: int, answered: int) -> Ledger:
     """As every worker tells with a heartbeat that is yet to come."""
     now = time.time()
-    with closing(Outbox(outbox)) as opened:
+    with closing(Outbox(OutboxOptions(outbox))) as opened:
         told = eventually(lambda: beats if len(beats := opened.workers(now)) == workers else [])
         stored = sum(group.count for group in opened.groups(resolved=None, limit=1_000, samples=0))
     figures = [worker.figures for worker in told]

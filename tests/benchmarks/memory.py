@@ -88,7 +88,7 @@ def measure(folder: Path, port: int, errors: int) -> dict[str, float]:
         assert "ERROR" not in delivery.statistics().refused, f"refused: {delivery.statistics().refused}"
         delivery.drain(600)
         most = max(most, resident())
-    with closing(Outbox(folder / "outbox.sqlite3")) as outbox:
+    with closing(Outbox(OutboxOptions(folder / "outbox.sqlite3"))) as outbox:
         counted = sum(group.count for group in outbox.groups())
     # What is dropped on the way takes no memory either.
     assert counted == errors + WARM_UP, f"{counted:,} errors in the outbox"

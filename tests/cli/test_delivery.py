@@ -1,5 +1,6 @@
 """`quartblog delivery outbox|retry|purge`, on an outbox as workers leave it."""
 
+import datetime as dt
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -8,40 +9,41 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from quartblog.delivery.store.outbox import Outbox
-from tests.cli.failures import NOON, new_mail
+from quartblog.delivery import Outbox, OutboxOptions
+from tests.cli.failures import new_mail
+from tests.support.clocks import FakeClock
 
 Command = Callable[..., Result]
 DAY = 86_400
 
 
-class Clock:
-    """Tells the time it was set to, the real one before."""
-
-    def __init__(self) -> None:
-        self.at: float | None = None
-
-    def __call__(self) -> float:
-        return time.time() if self.at is None else self.at
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(time.time())
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def outbox(folder: Path, clock: Clock) -> Iterator[Outbox]:
-    outbox = Outbox(folder / "instance/outbox.sqlite3", clock=clock)
+def outbox(folder: Path, clock: FakeClock) -> Iterator[Outbox]:
+    outbox = Outbox(OutboxOptions(folder / "instance/outbox.sqlite3"), clock=clock)
     yield outbox
     outbox.close()
+
+
+@pytest.fixture
+def aged(outbox: Outbox, clock: FakeClock) -> int:
+    """A digest that was given up eight days ago."""
+    number = outbox.begin_mail(new_mail(), {})
+    outbox.dead(number, "550 no")
+    clock.advance(8 * DAY)
+    outbox.beat("host:1", leader=False, figures={})
+    return number
 
 
 @pytest.fixture
 def waiting(outbox: Outbox) -> int:
     """A digest the server did not take, to be tried again in an hour."""
     number = outbox.begin_mail(new_mail("what waits"), {})
-    outbox.failed(number, "mail.example.org:25 refused the connection", time.time() + 3600)
+    outbox.failed(number, "mail.example.org:25 refused the connection", 3600)
     return number
 
 
@@ -57,7 +59,7 @@ def dead(outbox: Outbox) -> int:
 def sent(outbox: Outbox) -> int:
     """A digest that arrived."""
     number = outbox.begin_mail(new_mail("what is sent"), {})
-    outbox.sent(number, "250 taken", time.time())
+    outbox.sent(number, "250 taken")
     return number
 
 
@@ -86,26 +88,26 @@ def test_one_state_alone_is_listed_on_request(
     assert mail["id"] == {"waiting": waiting, "dead": dead, "sent": sent}[state]
 
 
-def test_a_mail_as_json_has_what_a_script_needs(quartblog: Command, outbox: Outbox, clock: Clock) -> None:
-    clock.at = NOON
+def test_a_mail_as_json_has_what_a_script_needs(quartblog: Command, outbox: Outbox, clock: FakeClock) -> None:
     number = outbox.begin_mail(new_mail("what waits"), {})
-    outbox.failed(number, "450 later", NOON + 60)
+    outbox.failed(number, "450 later", 60)
 
-    assert json.loads(quartblog("delivery", "outbox", "--json").stdout) == [
-        {
-            "id": number,
-            "state": "waiting",
-            "kind": "digest",
-            "message_id": "<1@example.org>",
-            "subject": "what waits",
-            "recipients": ["ada@example.org"],
-            "created": "2027-01-15T08:00:00.000+00:00",
-            "tries": 1,
-            "next_try": "2027-01-15T08:01:00.000+00:00",
-            "finished": None,
-            "why": "450 later",
-        }
-    ]
+    [found] = json.loads(quartblog("delivery", "outbox", "--json").stdout)
+
+    created, next_try = (dt.datetime.fromisoformat(found.pop(name)) for name in ("created", "next_try"))
+    assert abs(created.timestamp() - clock.wall()) < 60
+    assert next_try - created == dt.timedelta(seconds=60)
+    assert found == {
+        "id": number,
+        "state": "waiting",
+        "kind": "digest",
+        "message_id": "<1@example.org>",
+        "subject": "what waits",
+        "recipients": ["ada@example.org"],
+        "tries": 1,
+        "finished": None,
+        "why": "450 later",
+    }
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
@@ -113,7 +115,7 @@ def test_neither_readers_nor_subjects_of_product_mail_are_shown(
     quartblog: Command, outbox: Outbox, form: tuple[str, ...]
 ) -> None:
     number = outbox.begin_mail(new_mail("Grace, reset your password", to=("grace@example.org",), kind="post"), {})
-    outbox.failed(number, "grace@example.org: 450 mailbox of Grace@Example.org is full", time.time())
+    outbox.failed(number, "grace@example.org: 450 mailbox of Grace@Example.org is full", 0)
 
     shown = quartblog("delivery", "outbox", *form).stdout
 
@@ -143,7 +145,7 @@ def test_a_list_of_mails_that_is_cut_short_says_so(quartblog: Command, waiting: 
 def test_retry_makes_every_waiting_and_dead_mail_due(
     quartblog: Command, outbox: Outbox, waiting: int, dead: int, sent: int
 ) -> None:
-    outbox.beat("host:1", leader=True, figures={}, at=time.time())
+    outbox.beat("host:1", leader=True, figures={})
 
     result = quartblog("delivery", "retry")
 
@@ -154,9 +156,7 @@ def test_retry_makes_every_waiting_and_dead_mail_due(
 def test_retry_of_one_mail_leaves_the_others_alone(quartblog: Command, outbox: Outbox, waiting: int, dead: int) -> None:
     assert quartblog("delivery", "retry", str(dead)).stdout == "1 mail is due now\n"
 
-    due = outbox.next_mail(time.time())
-    assert due is not None
-    assert due.id == dead
+    assert [mail.id for mail in outbox.mails("waiting") if mail.next_try <= time.time()] == [dead]
     assert [mail.id for mail in outbox.mails("waiting") if mail.next_try > time.time()] == [waiting]
 
 
@@ -203,12 +203,8 @@ def test_dead_mails_go_with_yes_and_sent_ones_stay(quartblog: Command, outbox: O
 
 
 def test_only_mails_that_ended_long_ago_are_removed_on_request(
-    quartblog: Command, outbox: Outbox, clock: Clock, dead: int
+    quartblog: Command, outbox: Outbox, aged: int, dead: int
 ) -> None:
-    clock.at = time.time() - 8 * DAY
-    old = outbox.begin_mail(new_mail(), {})
-    outbox.dead(old, "550 no")
-
     result = quartblog("delivery", "purge", "--dead", "--sent", "--older-than", "7", "--yes")
 
     assert result.stdout == "1 dead and sent mail was removed\n"
@@ -216,11 +212,8 @@ def test_only_mails_that_ended_long_ago_are_removed_on_request(
 
 
 def test_yes_is_asked_for_no_more_dead_mails_than_are_old_enough(
-    quartblog: Command, outbox: Outbox, clock: Clock, dead: int
+    quartblog: Command, outbox: Outbox, aged: int, dead: int
 ) -> None:
-    clock.at = time.time() - 8 * DAY
-    outbox.dead(outbox.begin_mail(new_mail(), {}), "550 no")
-
     lost = "Error: this would remove {} that nobody received"
     assert quartblog("delivery", "purge", "--dead", "--older-than", "7").stderr.startswith(lost.format("1 mail"))
     assert quartblog("delivery", "purge", "--dead").stderr.startswith(lost.format("2 mails"))

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery import Outbox, OutboxOptions
 from tests.cli.failures import failures, new_mail
+from tests.support.clocks import FakeClock
 
 Command = Callable[..., Result]
 
@@ -34,16 +35,23 @@ FIGURES = {
 
 
 @pytest.fixture
-def outbox(folder: Path) -> Iterator[Outbox]:
-    outbox = Outbox(folder / "instance/outbox.sqlite3")
-    outbox.earliest_try()
+def place(folder: Path) -> Path:
+    return folder / "instance/outbox.sqlite3"
+
+
+@pytest.fixture
+def outbox(place: Path) -> Iterator[Outbox]:
+    outbox = Outbox(OutboxOptions(place))
+    outbox.open()
     yield outbox
     outbox.close()
 
 
-def test_each_worker_has_a_line_with_its_figures(quartblog: Command, outbox: Outbox) -> None:
-    outbox.beat("host:11", leader=False, figures=FIGURES, at=time.time())
-    outbox.beat("host:12", leader=True, figures={"depth": 0, "limit": 10000, "mailed": 7}, at=time.time() - 3)
+def test_each_worker_has_a_line_with_its_figures(quartblog: Command, place: Path) -> None:
+    with closing(Outbox(OutboxOptions(place), clock=FakeClock(time.time() - 3))) as earlier:
+        earlier.beat("host:12", leader=True, figures={"depth": 0, "limit": 10000, "mailed": 7})
+    with closing(Outbox(OutboxOptions(place))) as outbox:
+        outbox.beat("host:11", leader=False, figures=FIGURES)
 
     result = quartblog("delivery", "status")
 
@@ -64,7 +72,7 @@ def test_each_worker_has_a_line_with_its_figures(quartblog: Command, outbox: Out
 
 
 def test_figures_that_no_worker_gives_take_no_room(quartblog: Command, outbox: Outbox) -> None:
-    outbox.beat("host:11", leader=False, figures={"accepted": 3, "of a later version": [1]}, at=time.time())
+    outbox.beat("host:11", leader=False, figures={"accepted": 3, "of a later version": [1]})
 
     head = quartblog("delivery", "status").stdout.splitlines()[-2]
 
@@ -72,17 +80,17 @@ def test_figures_that_no_worker_gives_take_no_room(quartblog: Command, outbox: O
 
 
 def test_losses_take_room_only_where_there_are_some(quartblog: Command, outbox: Outbox) -> None:
-    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 0, "dropped": 0}, at=time.time())
+    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 0, "dropped": 0})
     assert quartblog("delivery", "status").stdout.splitlines()[-2].split() == ["worker", "beat", "written"]
 
-    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 7, "dropped": 9}, at=time.time())
+    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 7, "dropped": 9})
     head, worker = quartblog("delivery", "status").stdout.splitlines()[-2:]
     assert head.endswith("  lost for the file  dropped")
     assert worker.split()[-2:] == ["7", "9"]
 
 
 def test_a_queue_that_refused_nothing_says_so(quartblog: Command, outbox: Outbox) -> None:
-    outbox.beat("host:11", leader=False, figures={"refused": {}}, at=time.time())
+    outbox.beat("host:11", leader=False, figures={"refused": {}})
 
     assert quartblog("delivery", "status").stdout.splitlines()[-1].split()[-1] == "0"
 
@@ -91,7 +99,7 @@ def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Ou
     outbox.record(failures(1204))
     outbox.record(failures(1, fingerprint="fedcba9876543210"))
     number = outbox.begin_mail(new_mail(), {failures(1)[0].fingerprint: 1000})
-    outbox.failed(number, "away", time.time() + 7201)
+    outbox.failed(number, "away", 7201)
     outbox.dead(outbox.begin_mail(new_mail(), {}), "550 no")
 
     lines = quartblog("delivery", "status").stdout.splitlines()
@@ -101,24 +109,25 @@ def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Ou
     assert re.fullmatch(r"mails   1 waiting \(next try in (2 h( 1 s)?|1 h 59 min)\), 1 dead", lines[2])
 
 
-def begun(outbox: Outbox, *, ago: float) -> None:
-    """Begin a digest so many seconds ago."""
-    outbox._clock = lambda: time.time() - ago
-    outbox.begin_mail(new_mail(), {})
+def begun(path: Path, *ago: float) -> None:
+    """Begin digests so many seconds ago, the earliest first."""
+    clock = FakeClock(time.time() - ago[0])
+    with closing(Outbox(OutboxOptions(path), clock=clock)) as outbox:
+        for seconds, following in zip(ago, (*ago[1:], 0), strict=True):
+            outbox.begin_mail(new_mail(), {})
+            clock.advance(seconds - following)
 
 
-def test_what_the_hourly_cap_still_allows_is_told(quartblog: Command, outbox: Outbox) -> None:
-    for ago in (3601, 1800, 60):
-        begun(outbox, ago=ago)
+def test_what_the_hourly_cap_still_allows_is_told(quartblog: Command, place: Path) -> None:
+    begun(place, 3601, 1800, 60)
 
     cap = quartblog("delivery", "status").stdout.splitlines()[3]
 
     assert cap == "cap     2 of 30 digests in the last hour"
 
 
-def test_a_cap_that_is_spent_tells_when_the_next_digest_may_leave(quartblog: Command, outbox: Outbox) -> None:
-    for ago in (3000, 1800, 60):
-        begun(outbox, ago=ago)
+def test_a_cap_that_is_spent_tells_when_the_next_digest_may_leave(quartblog: Command, place: Path) -> None:
+    begun(place, 3000, 1800, 60)
     cap = {"QUARTBLOG_DELIVERY__MAILS_PER_HOUR": "2"}
 
     line = quartblog("delivery", "status", **cap).stdout.splitlines()[3]
@@ -132,16 +141,16 @@ def test_a_cap_that_is_spent_tells_when_the_next_digest_may_leave(quartblog: Com
     assert 1790 < dt.datetime.fromisoformat(found["free_at"]).timestamp() - time.time() <= 1800
 
 
-def test_digests_that_are_spread_wide_tell_when_the_next_may_leave(quartblog: Command, outbox: Outbox) -> None:
-    begun(outbox, ago=60)
+def test_digests_that_are_spread_wide_tell_when_the_next_may_leave(quartblog: Command, place: Path) -> None:
+    begun(place, 60)
 
     line = quartblog("delivery", "status", QUARTBLOG_DELIVERY__BATCH_SECONDS="660").stdout.splitlines()[3]
 
     assert re.fullmatch(r"cap     1 of 30 digests in the last hour, the next may leave in (10 min|9 min 5\d s)", line)
 
 
-def test_a_cap_that_nobody_knows_is_not_made_up(quartblog: Command, outbox: Outbox) -> None:
-    begun(outbox, ago=1)
+def test_a_cap_that_nobody_knows_is_not_made_up(quartblog: Command, place: Path) -> None:
+    begun(place, 1)
 
     assert "cap     1 digest in the last hour\n" in quartblog("delivery", "status", QUARTBLOG_MAIL__PORT="0").stdout
 
@@ -156,10 +165,12 @@ def test_the_status_reads_no_mail_only_to_count_it(
     assert "mails   1 waiting (next try now), 0 dead" in quartblog("delivery", "status").stdout
 
 
-@pytest.mark.parametrize("beats", [[], [3600.0]])
-def test_a_host_without_a_live_worker_is_told(quartblog: Command, outbox: Outbox, beats: list[float]) -> None:
-    for age in beats:
-        outbox.beat("host:11", leader=True, figures=FIGURES, at=time.time() - age)
+@pytest.mark.parametrize("beats", [0, 1])
+def test_a_host_without_a_live_worker_is_told(quartblog: Command, place: Path, beats: int) -> None:
+    with closing(Outbox(OutboxOptions(place), clock=FakeClock(time.time() - 3600))) as outbox:
+        outbox.open()
+        for _ in range(beats):
+            outbox.beat("host:11", leader=True, figures=FIGURES)
 
     result = quartblog("delivery", "status")
 
@@ -168,7 +179,7 @@ def test_a_host_without_a_live_worker_is_told(quartblog: Command, outbox: Outbox
 
 
 def test_the_status_as_json_has_the_figures_as_they_were_given(quartblog: Command, outbox: Outbox) -> None:
-    outbox.beat("host:11", leader=True, figures=FIGURES, at=time.time())
+    outbox.beat("host:11", leader=True, figures=FIGURES)
 
     status = json.loads(quartblog("delivery", "status", "--json").stdout)
 
@@ -196,7 +207,7 @@ def test_watching_draws_every_second_until_it_is_interrupted(
         pauses.append(seconds)
         if len(pauses) == 2:
             raise KeyboardInterrupt
-        outbox.beat("host:11", leader=True, figures=FIGURES, at=time.time())
+        outbox.beat("host:11", leader=True, figures=FIGURES)
 
     monkeypatch.setattr("quartblog.cli.delivery.pause", pause)
 

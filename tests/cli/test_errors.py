@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery import Outbox, OutboxOptions
 from tests.cli.failures import FAILURE, failures, new_mail
 
 Command = Callable[..., Result]
@@ -18,14 +18,14 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def outbox(folder: Path) -> Iterator[Outbox]:
-    outbox = Outbox(folder / "instance/outbox.sqlite3")
+    outbox = Outbox(OutboxOptions(folder / "instance/outbox.sqlite3"))
     yield outbox
     outbox.close()
 
 
 def test_open_failures_are_listed_with_their_counts_the_latest_first(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(1200))
     outbox.record(failures(1, fingerprint="fedcba9876543210", title="KeyError", traceback="", message="no such key"))
+    outbox.record(failures(1200))
     outbox.begin_mail(new_mail(), {failures(1)[0].fingerprint: 1000})
 
     result = quartblog("errors", "list")
@@ -33,10 +33,10 @@ def test_open_failures_are_listed_with_their_counts_the_latest_first(quartblog: 
     head, first, second = result.stdout.splitlines()
     assert result.exit_code == 0
     assert head.split()[:4] == ["id", "count", "to", "mail"]
-    assert first.split()[:3] == ["1", "1,200", "200"]
+    assert first.split()[:3] == ["2", "1,200", "200"]
     assert "ValueError: invalid literal" in first
     assert "blog/views.py:7" in first
-    assert second.split()[:3] == ["2", "1", "1"]
+    assert second.split()[:3] == ["1", "1", "1"]
     assert "ERROR: no such key" in second
 
 

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from quartblog.delivery import MailingOptions, MailOptions
-from quartblog.delivery.mail.leader import LeaderLock
+from quartblog.delivery import MailingOptions, MailOptions, Outbox, OutboxOptions
 from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.mail.thread import Mailer
-from quartblog.delivery.store.outbox import Outbox
 from tests.cli.failures import new_mail
 from tests.support.smtp import MailServer, dead_server
 
@@ -43,19 +41,10 @@ class GraceLater(WithoutGrace):
 @pytest.fixture
 def outbox(folder: Path) -> Iterator[Outbox]:
     """The outbox of a site that has run."""
-    outbox = Outbox(folder / "instance/outbox.sqlite3")
-    outbox.earliest_try()
+    outbox = Outbox(OutboxOptions(folder / "instance/outbox.sqlite3"))
+    outbox.open()
     yield outbox
     outbox.close()
-
-
-@pytest.fixture
-def leadership(folder: Path, outbox: Outbox) -> Iterator[LeaderLock]:
-    """What the process that mails for the host holds."""
-    leadership = LeaderLock(folder / "instance/outbox.sqlite3.leader")
-    assert leadership.take()
-    yield leadership
-    leadership.release()
 
 
 def variables(port: int, admins: str = "ada@example.org") -> dict[str, str]:
@@ -123,8 +112,9 @@ def test_where_a_worker_mails_the_command_waits_for_it(
 
 
 def test_a_worker_that_does_not_come_to_it_is_told(
-    quartblog: Command, leadership: LeaderLock, monkeypatch: pytest.MonkeyPatch
+    quartblog: Command, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert outbox.lead("host:1")
     monkeypatch.setattr("quartblog.cli.mail.MARGIN", 0)
 
     result = quartblog("mail", "test", **variables(25), QUARTBLOG_MAIL__TIMEOUT="0.1")
@@ -186,7 +176,7 @@ def test_a_test_is_listed_as_one_and_not_as_mail_to_a_visitor(quartblog: Command
 
 
 def test_a_test_behind_a_mail_that_failed_tells_that_failure(quartblog: Command, outbox: Outbox) -> None:
-    outbox.begin_mail(new_mail("what was waiting"), {})
+    outbox.begin_mail(new_mail("what was waiting", kind="post"), {})
 
     with dead_server() as port:
         result = quartblog("mail", "test", **variables(port))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import quartblog
-from quartblog.delivery import Outbox
+from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.settings import Settings, secret_key
 from tests.support.smtp import MailServer
 
@@ -101,7 +101,7 @@ def test_the_key_that_root_makes_is_the_services(folder: Path) -> None:
     assert strangers(folder) == {}
 
 
-def test_after_a_test_mail_of_root_the_lead_is_still_the_services(
+def test_after_a_test_mail_of_root_the_outbox_is_still_the_services(
     quartblog: Command, folder: Path, config: Callable[..., None]
 ) -> None:
     with MailServer() as server:
@@ -109,12 +109,11 @@ def test_after_a_test_mail_of_root_the_lead_is_still_the_services(
         os.chown(folder / "config.toml", NOBODY, NOBODY)
         (folder / "instance").mkdir()
         os.chown(folder / "instance", NOBODY, NOBODY)
-        outbox = Outbox(folder / "instance" / "outbox.sqlite3")
+        outbox = Outbox(OutboxOptions(folder / "instance" / "outbox.sqlite3"))
         outbox.groups()
         outbox.close()
 
         assert quartblog("mail", "test").exit_code == 0
-        assert (folder / "instance" / "outbox.sqlite3.leader").exists()
         assert strangers(folder) == {}
 
 
@@ -144,7 +143,7 @@ def test_another_user_is_told_whose_files_they_are_and_makes_none(
     quartblog: Command, folder: Path, command: tuple[str, ...]
 ) -> None:
     quartblog("db", "upgrade")
-    outbox = Outbox(folder / "instance" / "outbox.sqlite3")
+    outbox = Outbox(OutboxOptions(folder / "instance" / "outbox.sqlite3"))
     outbox.groups()
     outbox.close()
     for one in (folder, folder / "instance"):

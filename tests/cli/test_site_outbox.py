@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery import Outbox, OutboxOptions
 from tests.cli.failures import failures
 
 Command = Callable[..., Result]
@@ -18,7 +18,7 @@ GOES_ON = "A running site keeps its previous settings.\n"
 @pytest.fixture
 def outbox(folder: Path) -> Iterator[Outbox]:
     """One with a failure, where config.toml says."""
-    outbox = Outbox(folder / "elsewhere.db")
+    outbox = Outbox(OutboxOptions(folder / "elsewhere.db"))
     outbox.record(failures(1))
     yield outbox
     outbox.close()

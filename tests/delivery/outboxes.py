@@ -1,4 +1,4 @@
-"""What the tests of the outbox share: a clock one may turn, events, mails, and programs of their own."""
+"""What the tests of the outbox share: events and mails."""
 
 from __future__ import annotations
 
@@ -9,22 +9,7 @@ from typing import Any
 
 from quartblog.delivery.grouping.event import Event
 from quartblog.delivery.store.mails import NewMail
-
-START = 1_700_000_000.0
-
-
-class Clock:
-    """Stands still until it is turned."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-    def turn(self, seconds: float) -> None:
-        self.now += seconds
-
+from tests.support.clocks import START
 
 _numbers = itertools.count()
 

@@ -14,19 +14,6 @@ NOON = 1_750_000_000.0
 TRACE = 'Traceback (most recent call last):\n  File "app.py", line 12, in edit\n    int(text)\nValueError: twelve'
 
 
-class Clock:
-    """Time stands still until somebody moves it."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-
 def an_event(created: float = NOON, **changes: Any) -> Event:
     """A failed edit of a visitor, changed as asked."""
     event = Event(

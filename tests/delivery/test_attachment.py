@@ -119,7 +119,7 @@ def delivery(folder: Path, app: logging.Logger) -> Iterator[Delivery]:
 
 
 def errors(folder: Path) -> list[str]:
-    outbox = Outbox(folder / "outbox.sqlite3")
+    outbox = Outbox(OutboxOptions(folder / "outbox.sqlite3"))
     try:
         return [group.samples[0].message for group in outbox.groups()]
     finally:

@@ -386,7 +386,7 @@ def test_a_new_path_takes_effect_at_the_next_start(tmp_path: Path, app_logger: l
 
     for name in ("first", "second"):
         assert (tmp_path / f"{name}.log").read_text().count("ERROR: it failed") == 1
-        with closing(Outbox(tmp_path / f"{name}.sqlite3")) as outbox:
+        with closing(Outbox(OutboxOptions(tmp_path / f"{name}.sqlite3"))) as outbox:
             assert [group.count for group in outbox.groups()] == [1]
 
 

@@ -18,7 +18,6 @@ import pytest
 
 from quartblog.delivery import Delivery, FileOptions, MailOptions, Outbox, OutboxOptions
 from quartblog.delivery.capture.log_file import RotatingFile
-from quartblog.delivery.mail.leader import LeaderLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,16 +91,13 @@ def log_and_rotate(folder: Path, *, compress: bool = False) -> None:
 @pytest.mark.parametrize("compress", [False, True], ids=["plain", "compressed"])
 def test_what_root_makes_belongs_to_the_folders_owner_and_the_service_goes_on(folder: Path, *, compress: bool) -> None:
     log_and_rotate(folder, compress=compress)
-    outbox = Outbox(folder / "outbox.sqlite3")
+    outbox = Outbox(OutboxOptions(folder / "outbox.sqlite3"))
     outbox.groups()
-    leadership = LeaderLock(folder / "outbox.sqlite3.leader")
-    assert leadership.take()
     made = owners(folder)
-    leadership.release()
     outbox.close()
 
     assert len(made) > 8
-    assert {"site.log", ".__site.lock", "outbox.sqlite3-wal", "outbox.sqlite3-shm", "outbox.sqlite3.leader"} < set(made)
+    assert {"site.log", ".__site.lock", "outbox.sqlite3-wal", "outbox.sqlite3-shm"} < set(made)
     assert set(made.values()) == {(NOBODY, NOBODY)}
     assert by_the_service(folder, "compress" if compress else "") == "True\n"
 
@@ -143,13 +139,12 @@ def test_who_may_not_write_the_log_does_not_rotate_it_away(folder: Path) -> None
 
 
 @needs_root
-@pytest.mark.parametrize("name", ["site.log", "outbox.sqlite3.leader", ".__site.lock", "outbox.sqlite3.opening"])
+@pytest.mark.parametrize("name", ["site.log", ".__site.lock", "outbox.sqlite3.opening"])
 def test_a_link_that_waits_for_root_is_not_given_away(folder: Path, tmp_path: Path, name: str) -> None:
     treasure = tmp_path / "roots own"
     treasure.write_text("")
     (folder / name).symlink_to(treasure)
     log_and_rotate(folder)
-    LeaderLock(folder / "outbox.sqlite3.leader").take()
 
     assert (treasure.stat().st_uid, treasure.stat().st_gid) == (0, 0)
 
@@ -160,7 +155,6 @@ def test_logs_are_the_groups_to_read_and_locks_and_the_outbox_nobodys(tmp_path: 
     before = os.umask(0o022)
     try:
         log_and_rotate(folder, compress=compress)
-        LeaderLock(folder / "outbox.sqlite3.leader").take()
     finally:
         os.umask(before)
 

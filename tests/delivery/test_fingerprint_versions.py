@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery import Outbox, OutboxOptions
+from tests.support.clocks import START, FakeClock
 
-from .outboxes import START, Clock, event
+from .outboxes import event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +19,8 @@ BEFORE, NOW, OTHER = "00000000000000aa", "2-00000000000000bb", "2-00000000000000
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def outbox(path: Path, clock: Clock) -> Iterator[Outbox]:
-    outbox = Outbox(path, clock=clock)
+def outbox(path: Path, clock: FakeClock) -> Iterator[Outbox]:
+    outbox = Outbox(OutboxOptions(path), clock=clock)
     outbox.record([event(BEFORE, title="ExceptionGroup")] * 5)
     yield outbox
     outbox.close()
@@ -86,7 +87,7 @@ def test_a_process_that_still_runs_the_version_before_makes_a_group_of_its_own(o
 
 
 def test_what_memory_held_during_an_outage_goes_to_the_group_of_the_version_before(
-    outbox: Outbox, path: Path, clock: Clock
+    outbox: Outbox, path: Path, clock: FakeClock
 ) -> None:
     outbox.close()
     aside = path.with_name("aside")
@@ -96,7 +97,7 @@ def test_what_memory_held_during_an_outage_goes_to_the_group_of_the_version_befo
     assert outbox.in_memory
     path.rmdir()
     aside.rename(path)
-    clock.turn(10)
+    clock.advance(10)
     outbox.record([event(OTHER)])
 
     assert not outbox.in_memory

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery import Outbox, OutboxOptions
 from tests.support import programs
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def grouped(folder: Path) -> int:
-    box = Outbox(folder / "outbox")
+    box = Outbox(OutboxOptions(folder / "outbox"))
     try:
         return sum(group.count for group in box.groups())
     finally:

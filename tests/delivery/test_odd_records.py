@@ -187,7 +187,7 @@ def delivering(folder: Path, **options: Any) -> Iterator[Delivery]:
 
 def errors_in(folder: Path) -> dict[str, int]:
     """How often each kind of error is in the outbox, by the message of its latest sample."""
-    outbox = Outbox(folder / "outbox.sqlite3")
+    outbox = Outbox(OutboxOptions(folder / "outbox.sqlite3"))
     try:
         groups = outbox.groups(limit=10_000)
     finally:
@@ -353,7 +353,7 @@ def test_an_odd_breadcrumb_does_not_cost_its_error(tmp_path: Path) -> None:
         logger.error("failed")
         assert delivery.drain()
 
-    outbox = Outbox(tmp_path / "outbox.sqlite3")
+    outbox = Outbox(OutboxOptions(tmp_path / "outbox.sqlite3"))
     group = outbox.group(work.error_id)
     outbox.close()
     assert group is not None
@@ -403,7 +403,7 @@ def test_the_mails_tell_of_all_good_errors_among_the_odd_ones(
         assert delivery.drain(30)
         assert delivery.drain(30, mail=True)
 
-    outbox = Outbox(tmp_path / "outbox.sqlite3")
+    outbox = Outbox(OutboxOptions(tmp_path / "outbox.sqlite3"))
     [group] = [group for group in outbox.groups(limit=1_000) if "good record" in group.title]
     outbox.close()
     assert group.count == GOOD

@@ -12,8 +12,9 @@ from quartblog.delivery.grouping.event import Batch
 from quartblog.delivery.options import OutboxOptions
 from quartblog.delivery.store.groups import Group
 from quartblog.delivery.store.outbox import Outbox
+from tests.support.clocks import START, FakeClock
 
-from .outboxes import START, Clock, event, mail
+from .outboxes import event, mail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,21 +24,21 @@ A, B, C = "00000000000000aa", "00000000000000bb", "00000000000000cc"
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def outbox(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.sqlite3", clock=clock)
+def outbox(tmp_path: Path, clock: FakeClock) -> Iterator[Outbox]:
+    outbox = Outbox(OutboxOptions(tmp_path / "outbox.sqlite3"), clock=clock)
     yield outbox
     outbox.close()
 
 
 @pytest.fixture
-def neighbour(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
+def neighbour(tmp_path: Path, clock: FakeClock) -> Iterator[Outbox]:
     """Another user of the same file."""
-    outbox = Outbox(tmp_path / "outbox.sqlite3", clock=clock)
+    outbox = Outbox(OutboxOptions(tmp_path / "outbox.sqlite3"), clock=clock)
     yield outbox
     outbox.close()
 
@@ -141,9 +142,9 @@ def test_an_outbox_that_breaks_does_not_break_its_caller(outbox: Outbox, capfd: 
     assert "2 errors could not be stored" in capfd.readouterr().err
 
 
-def test_what_was_not_mailed_is_told(outbox: Outbox, clock: Clock) -> None:
+def test_what_was_not_mailed_is_told(outbox: Outbox, clock: FakeClock) -> None:
     outbox.record([event(A), event(A), event(B)])
-    clock.turn(60)
+    clock.advance(60)
 
     outbox.begin_mail(mail(), {A: 2})
 
@@ -155,11 +156,11 @@ def test_what_was_not_mailed_is_told(outbox: Outbox, clock: Clock) -> None:
     assert {group.samples for group in outbox.unreported(samples=0)} == {()}
 
 
-def test_a_resolved_group_is_left_alone_until_it_happens_again(outbox: Outbox, clock: Clock) -> None:
+def test_a_resolved_group_is_left_alone_until_it_happens_again(outbox: Outbox, clock: FakeClock) -> None:
     outbox.record([event(A), event(B)])
     group = outbox.group(A)
     assert group is not None
-    clock.turn(60)
+    clock.advance(60)
 
     assert outbox.resolve(group.id)
 
@@ -179,10 +180,10 @@ def test_a_resolved_group_is_left_alone_until_it_happens_again(outbox: Outbox, c
     assert not reported.reopened
 
 
-def test_resolving_twice_or_what_is_not_there_changes_nothing(outbox: Outbox, clock: Clock) -> None:
+def test_resolving_twice_or_what_is_not_there_changes_nothing(outbox: Outbox, clock: FakeClock) -> None:
     outbox.record([event(A)])
     assert outbox.resolve(A)
-    clock.turn(60)
+    clock.advance(60)
 
     assert outbox.resolve(A)
     assert only(outbox.groups(resolved=True)).resolved_at == START
@@ -237,23 +238,24 @@ def test_threads_lose_no_count(outbox: Outbox) -> None:
     assert {group.count for group in outbox.groups()} == {200}
 
 
-def test_workers_are_seen_by_their_latest_beat(outbox: Outbox, neighbour: Outbox) -> None:
-    outbox.beat("host:2", leader=False, figures={"queue": 5}, at=START)
-    neighbour.beat("host:1", leader=True, figures={"queue": 1, "levels": {"ERROR": 2}}, at=START)
-    outbox.beat("host:2", leader=False, figures={"queue": 7}, at=START + 1)
+def test_workers_are_seen_by_their_latest_beat(outbox: Outbox, neighbour: Outbox, clock: FakeClock) -> None:
+    outbox.beat("host:2", leader=False, figures={"queue": 5})
+    neighbour.beat("host:1", leader=True, figures={"queue": 1, "levels": {"ERROR": 2}})
+    clock.advance(1)
+    outbox.beat("host:2", leader=False, figures={"queue": 7})
 
-    one, two = neighbour.workers(START - 5)
+    one, two = neighbour.workers(5)
 
     assert (one.name, one.leader, one.at, one.figures) == ("host:1", True, START, {"queue": 1, "levels": {"ERROR": 2}})
     assert (two.name, two.leader, two.at, two.figures) == ("host:2", False, START + 1, {"queue": 7})
-    assert [worker.name for worker in outbox.workers(START)] == ["host:2"]
+    assert [worker.name for worker in outbox.workers(0.5)] == ["host:2"]
 
 
 def test_what_was_recorded_is_there_after_a_restart(tmp_path: Path, outbox: Outbox) -> None:
     outbox.record([event(A)])
     outbox.close()
 
-    again = Outbox.of(OutboxOptions(path=tmp_path / "outbox.sqlite3"))
+    again = Outbox(OutboxOptions(path=tmp_path / "outbox.sqlite3"))
 
     assert only(again.groups()).count == 1
     again.close()
@@ -270,13 +272,13 @@ def test_a_closed_outbox_opens_again_when_it_is_used(outbox: Outbox) -> None:
     assert outbox.healthy
 
 
-def test_the_options_are_used(tmp_path: Path, clock: Clock) -> None:
-    outbox = Outbox.of(OutboxOptions(tmp_path / "o.sqlite3", max_age=50.0, samples=2), clock)
+def test_the_options_are_used(tmp_path: Path, clock: FakeClock) -> None:
+    outbox = Outbox(OutboxOptions(tmp_path / "o.sqlite3", max_age=50.0, samples=2), clock=clock)
     outbox.record([event(A)] * 5)
     group = outbox.group(A)
     assert group is not None
     assert len(group.samples) == 2
-    clock.turn(51)
+    clock.advance(51)
 
     outbox.housekeeping()
 
@@ -301,7 +303,7 @@ def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.Mon
     outbox = Outbox(None)
     outbox.record([event(A), event(A)])
     number = outbox.begin_mail(mail(), {A: 1})
-    outbox.sent(number, "250 OK", START)
+    outbox.sent(number, "250 OK")
 
     assert only(outbox.unreported()).reported == 1
     assert [mail.state for mail in outbox.mails()] == ["sent"]
@@ -311,16 +313,16 @@ def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_totals_count_what_is_open_waits_or_was_given_up(outbox: Outbox, clock: Clock) -> None:
+def test_the_totals_count_what_is_open_waits_or_was_given_up(outbox: Outbox, clock: FakeClock) -> None:
     assert outbox.totals() == (0, 0, 0, 0, 0, None)
     outbox.record([*[event(A)] * 5, *[event(B)] * 3, event(C)])
     assert outbox.resolve(C)
-    outbox.failed(outbox.begin_mail(mail("later"), {A: 4}), "away", clock.now + 30)
+    outbox.failed(outbox.begin_mail(mail("later"), {A: 4}), "away", 30)
     outbox.begin_mail(mail("now"), {})
     outbox.dead(outbox.begin_mail(mail("dead"), {}), "550")
-    outbox.sent(outbox.begin_mail(mail("sent"), {}), "250", clock.now)
+    outbox.sent(outbox.begin_mail(mail("sent"), {}), "250")
 
     totals = outbox.totals()
 
     assert (totals.open_groups, totals.errors, totals.to_mail) == (2, 8, 4)
-    assert (totals.waiting, totals.dead, totals.next_try) == (2, 1, clock.now)
+    assert (totals.waiting, totals.dead, totals.next_try) == (2, 1, clock.wall())

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.store.mails import StoredMail
-from quartblog.delivery.store.outbox import Outbox
+from tests.support.clocks import START, FakeClock
 
-from .outboxes import START, Clock, event, mail, message
+from .outboxes import event, mail, message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +22,13 @@ ADA, GRACE, LINUS = "ada@example.org", "grace@example.org", "linus@example.org"
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def outbox(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.sqlite3", clock=clock)
+def outbox(tmp_path: Path, clock: FakeClock) -> Iterator[Outbox]:
+    outbox = Outbox(OutboxOptions(tmp_path / "outbox.sqlite3"), clock=clock)
     yield outbox
     outbox.close()
 
@@ -36,8 +37,11 @@ def by_subject(outbox: Outbox) -> dict[str, StoredMail]:
     return {mail.subject: mail for mail in outbox.mails()}
 
 
-def due(outbox: Outbox, at: float = START) -> StoredMail:
-    found = outbox.next_mail(at)
+def due(outbox: Outbox) -> StoredMail:
+    lease = outbox.lead("host:1")
+    assert lease is not None
+    found = outbox.claim(lease, grace=0)
+    outbox.resign(lease)
     assert found is not None
     return found
 
@@ -72,7 +76,7 @@ def test_the_mail_and_what_it_reports_are_stored_together_or_not_at_all(outbox: 
 
     assert outbox.mails() == []
     assert [group.reported for group in outbox.unreported()] == [0]
-    assert outbox.digests_since(START) == 0
+    assert outbox.digests_within(60) == 0
 
 
 def test_the_mails_to_further_readers_belong_to_the_digest(outbox: Outbox) -> None:
@@ -80,12 +84,12 @@ def test_the_mails_to_further_readers_belong_to_the_digest(outbox: Outbox) -> No
 
     assert due(outbox).id == first
     assert {mail.subject: mail.recipients for mail in outbox.mails()} == {"all": (ADA,), "some": (GRACE,)}
-    assert outbox.digests_since(START) == 1
+    assert outbox.digests_within(60) == 1
 
 
 def test_a_posted_mail_is_complete_and_on_disk(outbox: Outbox, tmp_path: Path) -> None:
     number = outbox.post(message("打开这个链接"), [ADA])
-    reader = Outbox(tmp_path / "outbox.sqlite3")
+    reader = Outbox(OutboxOptions(tmp_path / "outbox.sqlite3"))
 
     stored = due(reader)
 
@@ -95,7 +99,7 @@ def test_a_posted_mail_is_complete_and_on_disk(outbox: Outbox, tmp_path: Path) -
     assert read["Date"] is not None
     assert read["Subject"] == "密码"
     assert read.get_content() == "打开这个链接\r\n".replace("\r\n", "\n")
-    assert reader.digests_since(0) == 0
+    assert reader.digests_within(60) == 0
     reader.close()
 
 
@@ -127,67 +131,74 @@ def test_a_posted_mail_survives_a_power_cut(outbox: Outbox) -> None:
     assert not any("synchronous" in statement for statement in seen)
 
 
-def test_a_mail_that_failed_waits_for_its_time(outbox: Outbox) -> None:
+def test_a_mail_that_failed_waits_for_its_time(outbox: Outbox, clock: FakeClock) -> None:
     number = outbox.begin_mail(mail(), {})
 
-    outbox.failed(number, "451 come\nback", START + 30)
+    outbox.failed(number, "451 come\nback", 30)
 
-    assert outbox.next_mail(START + 29) is None
-    assert outbox.earliest_try() == START + 30
-    again = due(outbox, START + 30)
+    clock.advance(29)
+    assert not outbox.has_due_mail()
+    assert outbox.totals().next_try == START + 30
+    clock.advance(1)
+    again = due(outbox)
     assert (again.tries, again.last_error, again.state, again.created) == (1, r"451 come\nback", "waiting", START)
 
 
-def test_the_mail_whose_time_came_first_is_tried_first(outbox: Outbox, clock: Clock) -> None:
+def test_the_mail_whose_time_came_first_is_tried_first(outbox: Outbox, clock: FakeClock) -> None:
     stubborn = outbox.begin_mail(mail("stubborn"), {})
     outbox.begin_mail(mail("second"), {})
-    clock.turn(1)
+    clock.advance(1)
     outbox.begin_mail(mail("third"), {})
-    outbox.failed(stubborn, "451", START + 2)
+    outbox.failed(stubborn, "451", 1)
+    clock.advance(1)
 
     order = []
-    while (found := outbox.next_mail(START + 2)) is not None:
+    while outbox.has_due_mail():
+        found = due(outbox)
         order.append(found.subject)
-        outbox.sent(found.id, "250", START + 2)
+        outbox.sent(found.id, "250")
 
     assert order == ["second", "third", "stubborn"]
-    assert outbox.earliest_try() is None
+    assert outbox.totals().next_try is None
 
 
-def test_a_sent_mail_is_not_sent_again(outbox: Outbox) -> None:
+def test_a_sent_mail_is_not_sent_again(outbox: Outbox, clock: FakeClock) -> None:
     number = outbox.begin_mail(mail(), {})
 
-    outbox.sent(number, "250 kept", START + 3)
+    clock.advance(3)
+    outbox.sent(number, "250 kept")
 
-    assert outbox.next_mail(START + 1e9) is None
+    clock.advance(1e9)
+    assert not outbox.has_due_mail()
     [sent] = outbox.mails("sent")
     assert (sent.last_error, sent.finished, sent.tries) == ("250 kept", START + 3, 1)
     assert outbox.retry(number) == outbox.retry() == 0
 
 
-def test_a_dead_letter_is_kept_and_may_be_tried_again(outbox: Outbox, clock: Clock) -> None:
+def test_a_dead_letter_is_kept_and_may_be_tried_again(outbox: Outbox, clock: FakeClock) -> None:
     number = outbox.begin_mail(mail(), {})
-    outbox.failed(number, "451", START + 1)
-    clock.turn(1_000)
+    outbox.failed(number, "451", 1)
+    clock.advance(1_000)
     outbox.dead(number, "554 no")
-    assert outbox.next_mail(START + 1e9) is None
+    clock.advance(1e9)
+    assert not outbox.has_due_mail()
     [dead] = outbox.mails("dead")
     assert (dead.last_error, dead.finished, dead.tries) == ("554 no", START + 1_000, 2)
-    clock.turn(1_000)
+    clock.advance(1_000)
 
     assert outbox.retry(number) == 1
 
-    again = due(outbox, clock.now)
-    assert (again.tries, again.since, again.next_try, again.finished) == (0, clock.now, clock.now, None)
+    again = due(outbox)
+    assert (again.tries, again.since, again.next_try, again.finished) == (0, clock.wall(), clock.wall(), None)
     assert (again.message_id, again.created) == (dead.message_id, START)
 
 
-def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Outbox, clock: Clock) -> None:
+def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Outbox, clock: FakeClock) -> None:
     waiting, dead, sent = (outbox.begin_mail(mail(name), {}) for name in ("waiting", "dead", "sent"))
-    outbox.failed(waiting, "451", START + 9_000)
+    outbox.failed(waiting, "451", 9_000)
     outbox.dead(dead, "554")
-    outbox.sent(sent, "250", START)
-    clock.turn(60)
+    outbox.sent(sent, "250")
+    clock.advance(60)
 
     assert outbox.retry() == 2
 
@@ -208,29 +219,31 @@ def test_a_word_about_a_mail_that_is_not_there_changes_nothing(outbox: Outbox) -
     assert [mail.state for mail in outbox.mails()] == ["waiting"]
 
 
-def test_a_mail_that_is_over_does_not_come_back_by_a_late_word(outbox: Outbox) -> None:
+def test_a_mail_that_is_over_does_not_come_back_by_a_late_word(outbox: Outbox, clock: FakeClock) -> None:
     number = outbox.begin_mail(mail(), {})
-    outbox.sent(number, "250", START)
+    outbox.sent(number, "250")
 
-    outbox.failed(number, "451", START)
+    outbox.failed(number, "451", 0)
     outbox.partly(number, [], {}, [ADA])
 
-    assert outbox.next_mail(START + 1e9) is None
+    clock.advance(1e9)
+    assert not outbox.has_due_mail()
 
 
-def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox) -> None:
+def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox, clock: FakeClock) -> None:
     number = outbox.begin_mail(mail(to=(ADA, GRACE, LINUS)), {})
 
     assert outbox.partly(number, [ADA], {GRACE: "550 nobody"}, [LINUS])
-    assert outbox.failed(number, "451", START + 30)
+    assert outbox.failed(number, "451", 30)
+    clock.advance(30)
 
     [dead] = outbox.mails("dead")
     assert (dead.recipients, dead.last_error) == ((GRACE,), "grace@example.org: 550 nobody")
-    waiting = due(outbox, START + 30)
+    waiting = due(outbox)
     assert (waiting.id, waiting.recipients, waiting.tries, waiting.next_try) == (number, (LINUS,), 1, START + 30)
     assert waiting.data == dead.data
     assert waiting.message_id == dead.message_id
-    outbox.sent(number, "250", START + 30)
+    outbox.sent(number, "250")
     assert outbox.retry() == 1
     assert due(outbox).recipients == (GRACE,)
 
@@ -252,44 +265,47 @@ def test_a_mail_refused_by_all_is_one_dead_letter(outbox: Outbox) -> None:
     assert (dead.state, dead.recipients) == ("dead", (ADA, GRACE))
 
 
-def test_without_a_time_the_waiting_keep_theirs_until_it_is_said(outbox: Outbox) -> None:
+def test_without_a_time_the_waiting_keep_theirs_until_it_is_said(outbox: Outbox, clock: FakeClock) -> None:
     number = outbox.begin_mail(mail(to=(ADA, GRACE)), {})
 
     outbox.partly(number, [ADA], {}, [GRACE])
-    outbox.failed(number, "451", START + 30)
+    outbox.failed(number, "451", 30)
+    clock.advance(30)
 
-    waiting = due(outbox, START + 30)
+    waiting = due(outbox)
     assert (waiting.recipients, waiting.tries) == ((GRACE,), 1)
 
 
-def test_purging_removes_what_is_over_and_nothing_else(outbox: Outbox, clock: Clock) -> None:
+def test_purging_removes_what_is_over_and_nothing_else(outbox: Outbox, clock: FakeClock) -> None:
     for name in ("waiting", "old", "new", "dead"):
+        clock.advance(100 if name == "new" else 0)
         number = outbox.begin_mail(mail(name), {})
         if name == "dead":
             outbox.dead(number, "554")
         elif name != "waiting":
-            outbox.sent(number, "250", START if name == "old" else START + 100)
+            outbox.sent(number, "250")
 
-    assert outbox.purge() == 0
-    assert outbox.purge(before=START + 50, sent=True) == 1
+    assert outbox.purge() == outbox.purge(older_than=101, sent=True) == 0
+    assert outbox.purge(older_than=100, sent=True) == 1
     assert set(by_subject(outbox)) == {"waiting", "new", "dead"}
     assert outbox.purge(dead=True, sent=True) == 2
     assert set(by_subject(outbox)) == {"waiting"}
-    assert outbox.digests_since(START) == 4  # The cap must hold also now.
+    assert outbox.digests_within(1_000) == 4  # The cap must hold also now.
 
 
-def test_digests_are_counted_from_the_time_they_were_begun(outbox: Outbox, clock: Clock) -> None:
+def test_digests_are_counted_from_the_time_they_were_begun(outbox: Outbox, clock: FakeClock) -> None:
     outbox.begin_mail(mail(), {})
-    clock.turn(10)
+    clock.advance(10)
     outbox.begin_mail(mail(), {})
 
-    assert [outbox.digests_since(START + seconds) for seconds in (0, 1, 10, 11)] == [2, 1, 1, 0]
+    assert [outbox.digests_within(seconds) for seconds in (11, 10, 1, 0)] == [2, 1, 1, 0]
+    assert outbox.latest_digests(5) == [0, 10]
 
 
-def test_the_newest_mails_are_listed_first(outbox: Outbox, clock: Clock) -> None:
+def test_the_newest_mails_are_listed_first(outbox: Outbox, clock: FakeClock) -> None:
     for name in "abc":
         outbox.begin_mail(mail(name), {})
-        clock.turn(1)
+        clock.advance(1)
 
     assert [mail.subject for mail in outbox.mails()] == ["c", "b", "a"]
     assert [mail.subject for mail in outbox.mails(limit=1)] == ["c"]

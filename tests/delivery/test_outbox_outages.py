@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.store import database as database_file
 from quartblog.delivery.store import database as schema
 from quartblog.delivery.store.fallback import RETRY_SECONDS
-from quartblog.delivery.store.outbox import MEMORY_BYTES, Outbox
+from quartblog.delivery.store.outbox import MEMORY_BYTES
 from tests.support import programs
+from tests.support.clocks import START, FakeClock
 
-from .outboxes import START, Clock, event, long, mail, message
+from .outboxes import event, long, mail, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,8 +29,8 @@ A, B = "00000000000000aa", "00000000000000bb"
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
@@ -37,8 +39,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def outbox(path: Path, clock: Clock) -> Iterator[Outbox]:
-    outbox = Outbox(path, clock=clock)
+def outbox(path: Path, clock: FakeClock) -> Iterator[Outbox]:
+    outbox = Outbox(OutboxOptions(path), clock=clock)
     yield outbox
     outbox.close()
 
@@ -79,11 +81,6 @@ def disk(path: Path) -> Disk:
 def big(key: str = A, **changes: Any) -> Any:
     """An event that needs new pages."""
     return event(key, traceback=long(40_000), **changes)
-
-
-def clock_of(outbox: Outbox) -> Clock:
-    assert isinstance(outbox._clock, Clock)
-    return outbox._clock
 
 
 def counts(outbox: Outbox) -> dict[str, int]:
@@ -141,7 +138,7 @@ def test_damage_in_the_middle_of_a_file_in_use_is_found_when_it_matters(
 
 
 def test_damage_that_is_met_on_the_way_back_from_memory_does_not_keep_the_outbox_there(
-    outbox: Outbox, path: Path, disk: Disk, clock: Clock
+    outbox: Outbox, path: Path, disk: Disk, clock: FakeClock
 ) -> None:
     outbox.record([big(f"{number:016x}") for number in range(50)])
     disk.leave()
@@ -152,14 +149,14 @@ def test_damage_that_is_met_on_the_way_back_from_memory_does_not_keep_the_outbox
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(path.stat().st_size - 4096))
-    clock.turn(RETRY_SECONDS)
+    clock.advance(RETRY_SECONDS)
 
     assert counts(outbox) == {A: 1}
     assert outbox.healthy
     assert len(aside(path)) == 1
 
 
-def test_tracebacks_come_back_from_memory_as_they_were(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+def test_tracebacks_come_back_from_memory_as_they_were(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
     shared = long(40_000)
     texts = {shared, f"{long(40_000)}, and half a pair: \ud800", ""}
     outbox.record([event(A, traceback=shared)])
@@ -167,7 +164,7 @@ def test_tracebacks_come_back_from_memory_as_they_were(outbox: Outbox, disk: Dis
     outbox.record([event(A, traceback=text, created=START + 1) for text in texts])
     assert outbox.in_memory
     disk.come_back()
-    clock.turn(RETRY_SECONDS)
+    clock.advance(RETRY_SECONDS)
 
     [group] = outbox.groups(samples=10)
 
@@ -176,8 +173,8 @@ def test_tracebacks_come_back_from_memory_as_they_were(outbox: Outbox, disk: Dis
     assert len(group.samples) == 4
 
 
-def test_a_file_is_moved_aside_once_however_many_notice(path: Path, clock: Clock) -> None:
-    users = [Outbox(path, clock=clock) for _ in range(3)]
+def test_a_file_is_moved_aside_once_however_many_notice(path: Path, clock: FakeClock) -> None:
+    users = [Outbox(OutboxOptions(path), clock=clock) for _ in range(3)]
     for user in users:
         user.record([event(A)])
     for suffix in ("-wal", "-shm"):
@@ -226,7 +223,7 @@ def test_a_file_somebody_removed_is_made_again(outbox: Outbox, path: Path) -> No
     outbox.record([event(B)])
 
     assert counts(outbox) == {B: 1}
-    reader = Outbox(path)
+    reader = Outbox(OutboxOptions(path))
     assert counts(reader) == {B: 1}
     reader.close()
 
@@ -248,7 +245,7 @@ def test_another_programs_database_is_left_alone(outbox: Outbox, path: Path, tol
 
 
 def test_a_file_of_a_newer_version_is_left_alone_until_it_fits(
-    outbox: Outbox, path: Path, clock: Clock, told: Callable[[], list[str]]
+    outbox: Outbox, path: Path, clock: FakeClock, told: Callable[[], list[str]]
 ) -> None:
     outbox.record([event(A)])
     newer = sqlite3.connect(path)
@@ -264,7 +261,7 @@ def test_a_file_of_a_newer_version_is_left_alone_until_it_fits(
     newer.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
     newer.commit()
     newer.close()
-    clock.turn(RETRY_SECONDS)
+    clock.advance(RETRY_SECONDS)
     assert counts(outbox) == {A: 2}
     assert outbox.healthy
 
@@ -307,7 +304,7 @@ def test_the_samples_of_the_first_version_show_their_tracebacks(outbox: Outbox, 
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(
-    outbox: Outbox, path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    outbox: Outbox, path: Path, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
 ) -> None:
     outbox.record([event(A), event(B)])
     outbox.close()
@@ -316,7 +313,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
         patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
         outbox.record([event(A)])
         assert outbox.in_memory
-    clock.turn(RETRY_SECONDS)
+    clock.advance(RETRY_SECONDS)
 
     assert counts(outbox) == {A: 2, B: 1}
     assert outbox.healthy
@@ -338,14 +335,15 @@ def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
     outbox: Outbox,
     path: Path,
     told: Callable[[], list[str]],
+    clock: FakeClock,
+    *,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     remove = put(path)
-    clock = clock_of(outbox)
 
     for _ in range(5):
         outbox.record([event(A)])
-        clock.turn(RETRY_SECONDS)
+        clock.advance(RETRY_SECONDS)
 
     assert outbox.in_memory
     assert counts(outbox) == {A: 5}
@@ -355,7 +353,7 @@ def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
     remove()
     outbox.record([event(A)])
     assert outbox.in_memory  # It is not tried at every event.
-    clock.turn(RETRY_SECONDS)
+    clock.advance(RETRY_SECONDS)
     outbox.record([event(A)])
     assert counts(outbox) == {A: 7}
     assert outbox.healthy
@@ -363,14 +361,14 @@ def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
 
 
 def test_a_full_disk_loses_no_count_and_no_mail(
-    outbox: Outbox, path: Path, disk: Disk, clock: Clock, told: Callable[[], list[str]]
+    outbox: Outbox, path: Path, disk: Disk, clock: FakeClock, told: Callable[[], list[str]]
 ) -> None:
     outbox.record([event(A, created=START + 1)])
     disk.leave()
 
     for number in range(10):
         outbox.record([big(A, created=START + number), big(B)])
-        clock.turn(RETRY_SECONDS)
+        clock.advance(RETRY_SECONDS)
     posted = outbox.post(message(), ["ada@example.org"])
 
     assert posted < 0
@@ -378,12 +376,12 @@ def test_a_full_disk_loses_no_count_and_no_mail(
     assert counts(outbox) == {A: 10, B: 10}
     assert len(told()) == 1
     disk.come_back()
-    clock.turn(RETRY_SECONDS)
+    clock.advance(RETRY_SECONDS)
     found = outbox.group(A)
     assert found is not None
     assert (found.count, found.first_seen, found.last_seen, len(found.samples)) == (11, START, START + 9, 10)
     assert outbox.healthy
-    reader = Outbox(path)
+    reader = Outbox(OutboxOptions(path))
     assert counts(reader) == {A: 11, B: 10}
     assert [mail.id > 0 for mail in reader.mails()] == [True]
     reader.close()
@@ -397,18 +395,19 @@ import logging, resource, sys
 from dataclasses import replace
 from pathlib import Path
 from tests.delivery.outboxes import event, long
-from quartblog.delivery.store.outbox import Outbox
+from tests.support.clocks import FakeClock
+from quartblog.delivery import Outbox, OutboxOptions
 logging.disable(logging.CRITICAL)
-now = [0.0]
-outbox = Outbox(Path(sys.argv[1]), clock=lambda: now[0])
+clock = FakeClock()
+outbox = Outbox(OutboxOptions(Path(sys.argv[1])), clock=clock)
 outbox.record([event()])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 for _ in range(20):
     outbox.record([event(traceback=long(40_000))])
-    now[0] += 1
+    clock.advance(1)
 assert outbox.in_memory
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-now[0] += 10
+clock.advance(10)
 outbox.record([event()])
 assert outbox.healthy
 [group] = outbox.groups()
@@ -421,44 +420,46 @@ outbox.close()
     assert err.count("cannot be used") == 1
 
 
-def test_a_clock_that_is_set_back_does_not_end_the_tries(outbox: Outbox, path: Path, clock: Clock) -> None:
+@pytest.mark.parametrize("jump", [-86_400, 86_400])
+def test_a_clock_that_jumps_does_not_end_the_tries(outbox: Outbox, path: Path, clock: FakeClock, jump: float) -> None:
     path.parent.touch()
     outbox.record([event(A)])
     path.parent.unlink()
 
-    clock.turn(-86_400)
+    clock.jump(jump)
+    clock.advance(RETRY_SECONDS)
 
     assert counts(outbox) == {A: 1}
     assert outbox.healthy
 
 
-def test_a_mail_written_in_memory_waits_in_the_file_afterwards(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+def test_a_mail_written_in_memory_waits_in_the_file_afterwards(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
     outbox.record([event(A)])
     disk.leave()
     outbox.record([event(B)])
     sent, waiting = (outbox.begin_mail(mail(name), {B: 1}) for name in ("sent", "waiting"))
-    assert outbox.sent(sent, "250", clock.now)
+    assert outbox.sent(sent, "250")
     disk.come_back()
-    clock.turn(RETRY_SECONDS)
+    clock.advance(RETRY_SECONDS)
 
     assert {mail.subject: mail.state for mail in outbox.mails()} == {"sent": "sent", "waiting": "waiting"}
-    assert outbox.digests_since(START) == 2
+    assert outbox.digests_within(60) == 2
     assert [group.fingerprint for group in outbox.unreported()] == [A]
     assert {sent < 0, waiting < 0} == {True}
     assert all(mail.id > 0 for mail in outbox.mails())
 
 
-def test_a_change_of_a_row_that_is_elsewhere_changes_nothing(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+def test_a_change_of_a_row_that_is_elsewhere_changes_nothing(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
     on_disk = outbox.begin_mail(mail("on disk"), {})
     disk.leave()
     in_memory = outbox.begin_mail(mail("in memory"), {})
-    assert not outbox.sent(on_disk, "250", clock.now)
-    assert not outbox.failed(on_disk, "451", clock.now)
+    assert not outbox.sent(on_disk, "250")
+    assert not outbox.failed(on_disk, "451", 0)
     assert not outbox.dead(on_disk, "554")
     assert not outbox.partly(on_disk, [], {}, [])
     disk.come_back()
-    clock.turn(RETRY_SECONDS)
-    assert not outbox.sent(in_memory, "250", clock.now)
+    clock.advance(RETRY_SECONDS)
+    assert not outbox.sent(in_memory, "250")
 
     assert {mail.subject: (mail.state, mail.tries) for mail in outbox.mails()} == {
         "on disk": ("waiting", 0),
@@ -467,7 +468,7 @@ def test_a_change_of_a_row_that_is_elsewhere_changes_nothing(outbox: Outbox, dis
 
 
 def test_a_digest_marks_its_group_though_the_group_moved_to_the_file_meanwhile(
-    outbox: Outbox, disk: Disk, clock: Clock
+    outbox: Outbox, disk: Disk, clock: FakeClock
 ) -> None:
     outbox.record([event(A)] * 5)
     outbox.begin_mail(mail(), {A: 4})
@@ -476,7 +477,7 @@ def test_a_digest_marks_its_group_though_the_group_moved_to_the_file_meanwhile(
     [in_memory] = outbox.unreported()
     assert (in_memory.count, in_memory.reported) == (3, 0)
     disk.come_back()
-    clock.turn(RETRY_SECONDS)
+    clock.advance(RETRY_SECONDS)
 
     outbox.begin_mail(mail(), {in_memory.fingerprint: 3})
 
@@ -486,26 +487,26 @@ def test_a_digest_marks_its_group_though_the_group_moved_to_the_file_meanwhile(
     assert outbox.unreported() == []
 
 
-def test_a_group_resolved_before_the_outage_is_open_after_it(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+def test_a_group_resolved_before_the_outage_is_open_after_it(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
     outbox.record([event(A)])
     outbox.resolve(A)
     disk.leave()
     outbox.record([big(A)])
     disk.come_back()
-    clock.turn(RETRY_SECONDS)
+    clock.advance(RETRY_SECONDS)
 
     [group] = outbox.unreported()
 
     assert (group.reopened, group.count, group.resolved_at) == (True, 2, START)
 
 
-def test_a_group_resolved_in_memory_is_resolved_on_disk(outbox: Outbox, disk: Disk, clock: Clock) -> None:
+def test_a_group_resolved_in_memory_is_resolved_on_disk(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
     outbox.record([event(A)])
     disk.leave()
     outbox.record([big(A)])
     assert outbox.resolve(A)
     disk.come_back()
-    clock.turn(RETRY_SECONDS)
+    clock.advance(RETRY_SECONDS)
 
     assert outbox.unreported() == []
     assert [group.count for group in outbox.groups(resolved=True)] == [2]
@@ -516,15 +517,15 @@ def test_an_outbox_without_a_file_makes_none_for_a_mail_it_does_not_know(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outbox = Outbox(None)
-    outbox.sent(5, "250 kept", START)
+    outbox.sent(5, "250 kept")
     outbox.close()
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_memory_is_bounded(path: Path, clock: Clock) -> None:
+def test_memory_is_bounded(path: Path, clock: FakeClock) -> None:
     path.parent.touch()
-    outbox = Outbox(path, clock=clock)
+    outbox = Outbox(OutboxOptions(path), clock=clock)
 
     for number in range(1_000):
         outbox.record([big(f"{number:016x}")])
@@ -555,7 +556,7 @@ def test_the_end_is_one_more_chance_for_the_disk(outbox: Outbox, path: Path, tol
 
     outbox.close()
 
-    reader = Outbox(path)
+    reader = Outbox(OutboxOptions(path))
     assert counts(reader) == {A: 1}
     reader.close()
     assert len(told()) == 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery import Outbox, OutboxOptions
 from tests.support import programs
 
 from .outboxes import event
@@ -22,13 +22,13 @@ HEAD = """
 import os, sys
 from pathlib import Path
 from quartblog.delivery.grouping.event import Event
-from quartblog.delivery.grouping.event import Batch
-from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery import Outbox, OutboxOptions
+from tests.support.clocks import FakeClock
 path, name, amount, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 def event(number):
     key = "00000000000000aa" if number % 5 else "00000000000000bb"
     return Event(f"{name}-{number}", key, "ValueError", 40, "app", "failed", "a.py:1", "f", float(number))
-outbox = Outbox(path)
+outbox = Outbox(OutboxOptions(path))
 """
 RECORDING = (
     HEAD
@@ -37,7 +37,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 for first in range(0, amount, size):
     outbox.record([event(number) for number in range(first, first + size)])
-    outbox.beat(name, leader=False, figures={"recorded": first + size}, at=float(first))
+    outbox.beat(name, leader=False, figures={"recorded": first + size})
 assert outbox.healthy
 outbox.close()
 """
@@ -69,7 +69,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def counted(path: Path) -> int:
-    outbox = Outbox(path)
+    outbox = Outbox(OutboxOptions(path))
     try:
         return sum(group.count for group in outbox.groups(resolved=None))
     finally:
@@ -89,11 +89,11 @@ def test_four_processes_that_record_at_once_lose_no_count(path: Path) -> None:
     for each in running:
         programs.output(each)
 
-    outbox = Outbox(path)
+    outbox = Outbox(OutboxOptions(path))
     groups = {group.fingerprint: group for group in outbox.groups(samples=10)}
     assert {key: group.count for key, group in groups.items()} == {"00000000000000aa": 800, "00000000000000bb": 200}
     assert {len(group.samples) for group in groups.values()} == {10}
-    assert {worker.name: worker.figures for worker in outbox.workers(0.0)} == {
+    assert {worker.name: worker.figures for worker in outbox.workers()} == {
         f"w{size}": {"recorded": 250} for size in sizes
     }
     outbox.close()
@@ -135,7 +135,7 @@ def test_half_a_write_ahead_log_costs_no_more_than_its_end(path: Path, tmp_path:
 
         assert left % 5 == 0
         assert (0 < left < 150) if kept else left == 0
-        outbox = Outbox(torn)
+        outbox = Outbox(OutboxOptions(torn))
         outbox.record([event()])
         assert outbox.healthy
         outbox.close()
@@ -183,8 +183,8 @@ def test_a_fork_does_not_take_along_what_only_its_parents_memory_holds(tmp_path:
 import logging
 logging.disable(logging.CRITICAL)
 sys.stderr = open(os.devnull, "w")
-now = [0.0]
-outbox = Outbox(path, clock=lambda: now[0])
+clock = FakeClock()
+outbox = Outbox(OutboxOptions(path), clock=clock)
 outbox.record([event(1)])
 assert outbox.in_memory
 child = os.fork()
@@ -192,7 +192,7 @@ if child:
     os.waitpid(child, 0)
 else:
     path.parent.unlink()
-now[0] += 10
+clock.advance(10)
 outbox.record([event(1)])
 assert outbox.healthy
 outbox.close()
@@ -216,11 +216,12 @@ threads = [threading.Thread(target=outbox.record, args=([event(1)],)) for _ in r
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 outbox.housekeeping(); outbox.close()
-aside = Outbox(path); path.unlink(); aside.record([event(1)]); path.unlink(); aside.groups(); aside.close()
+aside = Outbox(OutboxOptions(path))
+path.unlink(); aside.record([event(1)]); path.unlink(); aside.groups(); aside.close()
 path.write_bytes(b"garbage" * 999)
 real, sys.stderr = sys.stderr, open(os.devnull, "w")
-broken = Outbox(path); broken.record([event(1)]); broken.close()
-nowhere = Outbox(path / "x"); nowhere.record([event(1)]); nowhere.close()
+broken = Outbox(OutboxOptions(path)); broken.record([event(1)]); broken.close()
+nowhere = Outbox(OutboxOptions(path / "x")); nowhere.record([event(1)]); nowhere.close()
 sys.stderr.close()
 sys.stderr = real
 del outbox, aside, broken, nowhere

@@ -136,7 +136,7 @@ def test_a_log_file_that_hangs_keeps_neither_outbox_nor_stop_waiting(
     delivery = Delivery(file=FileOptions(path=path), outbox=OutboxOptions(path=tmp_path / "outbox.sqlite3"))
     delivery.start()
     logging.getLogger("tests.delivery.app").error("the disk is gone")
-    with closing(Outbox(tmp_path / "outbox.sqlite3")) as outbox:
+    with closing(Outbox(OutboxOptions(tmp_path / "outbox.sqlite3"))) as outbox:
         titles = eventually(lambda: [group.title for group in outbox.groups()])
     assert not delivery.drain(0.2)
     stopped = delivery.stop(1)

@@ -73,8 +73,8 @@ def test_the_heartbeat_stores_the_statistics_for_everybody_on_the_host(
 ) -> None:
     beaten, beat_really = threading.Event(), Outbox.beat
 
-    def beat(*arguments: Any) -> None:
-        beat_really(*arguments)
+    def beat(*arguments: Any, **more: Any) -> None:
+        beat_really(*arguments, **more)
         beaten.set()
 
     monkeypatch.setattr(Outbox, "beat", beat)
@@ -85,8 +85,8 @@ def test_the_heartbeat_stores_the_statistics_for_everybody_on_the_host(
         assert delivery.drain()
         names = set(delivery.statistics().as_dict())
         assert beaten.wait(10)
-    box = Outbox(tmp_path / "outbox")
-    [worker] = box.workers(0)
+    box = Outbox(OutboxOptions(tmp_path / "outbox"))
+    [worker] = box.workers()
     box.close()
 
     assert set(worker.figures) == names

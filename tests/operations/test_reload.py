@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quartblog.app import create_app
-from quartblog.delivery import Delivery, Outbox, QueueOptions
+from quartblog.delivery import Delivery, Outbox, OutboxOptions, QueueOptions
 from quartblog.operations import reload
 from quartblog.operations.reload import Watcher
 from quartblog.settings import load_settings
@@ -163,7 +163,7 @@ async def test_refusals_for_different_reasons_are_different_groups(site: Site) -
     await site.write("[delivery]\nmails_per_hour = 0\n")
     assert site.delivery.drain()
 
-    with closing(Outbox(Path("instance/outbox.sqlite3"))) as outbox:
+    with closing(Outbox(OutboxOptions(Path("instance/outbox.sqlite3")))) as outbox:
         groups = {group.title: group.count for group in outbox.groups()}
     assert sorted(groups.values()) == [1, 2]
     assert any("[delivery] queue_size" in title for title in groups)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .leader import LeaderLock
 from .sender import Sender
 
 if TYPE_CHECKING:
@@ -13,17 +12,14 @@ if TYPE_CHECKING:
 
 
 async def send_due(outbox: Outbox, mail: MailOptions, mailing: MailingOptions, *, everything: bool = False) -> bool:
-    """Write the digests that are due and try every mail that is due, once. False where another process leads.
+    """Write the digests that are due and try every mail that is due, once.
+
+    Returns False where a worker leads, and has not done it yet.
 
     With `everything`, all errors that no mail has reported are due.
     """
-    lock = LeaderLock(outbox.path.with_name(f"{outbox.path.name}.leader")) if outbox.path else None
-
-    def leads() -> bool:
-        return lock is None or lock.take()
-
+    sender = Sender(outbox, mail, mailing)
     try:
-        return (outbox.in_memory or leads()) and await Sender(outbox, mail, mailing).work(leads=leads, last=everything)
+        return await sender.work(last=everything)
     finally:
-        if lock is not None:
-            lock.release()
+        sender.resign()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ class Cap(NamedTuple):
     """Digests that left within the last hour."""
     per_hour: int | None
     """Digests that may leave within an hour; None where the options are not known."""
-    free_at: float | None
-    """Epoch second before which the next digest may not leave, None where it may."""
+    wait: float | None
+    """Seconds before the next digest may leave, None where it may now."""
 
     @property
     def spent(self) -> bool:
@@ -33,15 +32,15 @@ class Cap(NamedTuple):
         return self.per_hour is not None and self.digests >= self.per_hour
 
 
-def cap(outbox: Outbox, options: MailingOptions | None, now: float) -> Cap:
-    """Return the cap of this outbox at the epoch second `now`."""
-    digests = outbox.digests_since(math.nextafter(now - HOUR, math.inf))
+def cap(outbox: Outbox, options: MailingOptions | None) -> Cap:
+    """Return the cap of this outbox now."""
+    digests = outbox.digests_within(HOUR)
     if options is None:
         return Cap(digests, None, None)
-    newest = outbox.latest_digests(options.mails_per_hour)
-    free = [at + options.batch_seconds for at in newest[:1]]
-    free += [at + HOUR for at in newest[options.mails_per_hour - 1 :]]
-    return Cap(digests, options.mails_per_hour, max((at for at in free if at > now), default=None))
+    ages = outbox.latest_digests(options.mails_per_hour)
+    waits = [options.batch_seconds - age for age in ages[:1]]
+    waits += [HOUR - age for age in ages[options.mails_per_hour - 1 :]]
+    return Cap(digests, options.mails_per_hour, max((wait for wait in waits if wait > 0), default=None))
 
 
 def is_due(group: Group, now: float, options: MailingOptions) -> bool:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 import threading
 import time
 from collections import deque
@@ -17,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..interrupts import reraise_cancellation
 from ..own_log import MAILER_THREAD, describe, own_logger, report
-from .leader import LeaderLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,10 +44,7 @@ class Mailer:
         """`figures` returns the statistics of this process, which each heartbeat stores."""
         self._outbox = outbox
         self._postman = postman
-        self._leadership = LeaderLock(outbox.path.with_name(f"{outbox.path.name}.leader")) if outbox.path else None
         self._figures = figures
-        self._worker = f"{socket.gethostname()}:{os.getpid()}"
-        self._leading = False
         self._failing: set[str] = set()
         self._last = False
         self._stopping = False
@@ -73,7 +67,7 @@ class Mailer:
     @property
     def leading(self) -> bool:
         """Whether this process mails for the host."""
-        return self._leading
+        return self._postman.lease is not None
 
     def start(self) -> None:
         """Start the thread; once in a mailer's life."""
@@ -133,7 +127,7 @@ class Mailer:
                 if not self._stopping:
                     time.sleep(AT_ONCE)
         finally:
-            self._step_back()
+            self._resign()
 
     async def _work(self) -> None:
         bell = asyncio.Event()
@@ -160,18 +154,19 @@ class Mailer:
                     await bell.wait()
 
     def _pause(self) -> float:
-        if self._leading:
+        if self.leading:
             return LOOK
         return AT_ONCE if self._marks else BEAT
 
     async def _round(self) -> bool:
         """Do what is due. Whether nothing that is due is left untried."""
         try:
-            self._lead()
-            if self._leading:
-                done = await self._postman.work(leads=self._takes_the_lead, last=self._last)
-            else:
-                done = self._postman.idle
+            if self._postman.mail is None:
+                self._postman.resign()
+            led = self.leading
+            done = await self._postman.work(last=self._last)
+            if self.leading and not led and not self._outbox.in_memory:
+                logger.info("This process mails for the host now")
         except BaseException as error:  # noqa: BLE001  whatever it is, the next round may do better
             reraise_cancellation(error)
             self._tell_of("mail", error)
@@ -179,23 +174,11 @@ class Mailer:
         self._failing.discard("mail")
         return done
 
-    def _lead(self) -> None:
-        if self._postman.mail is None:
-            self._step_back()
-            return
-        # What a process holds in memory nobody else can mail.
-        leading = self._outbox.in_memory or self._takes_the_lead()
-        if leading and not self._leading and self._leadership is not None:
-            logger.info("This process mails for the host now")
-        self._leading = leading
-
-    def _takes_the_lead(self) -> bool:
-        return self._leadership is None or self._leadership.take()
-
-    def _step_back(self) -> None:
-        if self._leadership is not None:
-            self._leadership.release()
-        self._leading = False
+    def _resign(self) -> None:
+        try:
+            self._postman.resign()
+        except Exception as error:  # noqa: BLE001  the lease ends by itself
+            self._tell_of("resignation", error)
 
     async def _live(self) -> None:
         """Give the heartbeat, also while a mail server keeps the other task waiting."""
@@ -203,9 +186,12 @@ class Mailer:
             # Before the first beat as well: a command that ends at once is no worker.
             await asyncio.sleep(BEAT)
             try:
-                self._outbox.beat(self._worker, self._leading, self._figures(), self._postman.clock())
+                if self.leading:
+                    # Also while a mail takes longer than the lease.
+                    self._postman.lead()
+                self._outbox.beat(self._postman.worker, leader=self.leading, figures=self._figures())
                 # Who has no mail server does it too: nobody may have one, and twice does no harm.
-                clears = self._leading or self._postman.mail is None
+                clears = self.leading or self._postman.mail is None
                 if clears and time.monotonic() - self._cleared >= HOUSEKEEPING:
                     self._cleared = time.monotonic()
                     self._outbox.housekeeping()

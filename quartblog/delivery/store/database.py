@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..filesystem import SECRET_MODE, companion, has_no_locks, make, make_folder
+from ..filesystem import SECRET_MODE, companion, lock_file, make, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .clock import SteadyClock
+
 APPLICATION_ID = 0x51424F58
 """Marks the file as an outbox: another program's database is never written to."""
+
+BUSY_SECONDS = 5.0
+"""Seconds to wait for another process that writes."""
+WAL_BYTES = 4 * 1024 * 1024
+"""Bytes the write-ahead log keeps on disk once it was written back."""
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_OUTAGE = {
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOLFS,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
 
 _FIRST = (
     """CREATE TABLE groups (
@@ -84,7 +106,33 @@ _SECOND = (
         BEGIN DELETE FROM tracebacks WHERE digest = OLD.traceback; END""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+# Times that are compared are steady times, see clock.py. Those of an earlier version are the wall clock's, and none of
+# them may lie ahead: it would hold mail back, or be kept for ever.
+_THIRD = (
+    "CREATE TABLE steady (id INTEGER PRIMARY KEY CHECK (id = 1), boot TEXT, ahead REAL NOT NULL, seen REAL NOT NULL)",
+    """CREATE TABLE leader (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        worker TEXT NOT NULL,
+        token INTEGER NOT NULL,
+        at REAL
+    )""",
+    "CREATE TABLE losses (reason TEXT PRIMARY KEY, count INTEGER NOT NULL)",
+    "ALTER TABLE groups ADD COLUMN touched REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE groups ADD COLUMN muted_until REAL",
+    "UPDATE groups SET touched = min(last_seen, :now), last_reported = min(last_reported, :now)",
+    "DROP INDEX groups_by_time",
+    "CREATE INDEX groups_by_time ON groups (touched)",
+    "ALTER TABLE samples ADD COLUMN touched REAL NOT NULL DEFAULT 0",
+    "UPDATE samples SET touched = min(created, :now)",
+    "ALTER TABLE mails ADD COLUMN token INTEGER",
+    "ALTER TABLE mails ADD COLUMN claimed REAL",
+    """UPDATE mails SET created = min(created, :now), since = min(since, :now), next_try = min(next_try, :now),
+        finished = min(finished, :now)""",
+    "UPDATE digests SET left = min(left, :now)",
+    "UPDATE workers SET at = min(at, :now)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
 """Step N leads from version N to N + 1. A published step is never changed; a new one is added."""
 
 
@@ -92,8 +140,8 @@ class Unusable(Exception):
     """The file is in order, but not for this program to write."""
 
 
-def prepare(database: sqlite3.Connection) -> None:
-    """Make or migrate the tables. Raises Unusable for another program's file or a newer version."""
+def prepare(database: sqlite3.Connection, now: float) -> None:
+    """Make or migrate the tables, at a steady time. Raise Unusable for another program's file, or a newer one."""
     [version] = database.execute("PRAGMA user_version").fetchone()
     if version == len(MIGRATIONS):
         check_owner(database)
@@ -109,7 +157,7 @@ def prepare(database: sqlite3.Connection) -> None:
     with transaction(database, "BEGIN IMMEDIATE"):
         for step in MIGRATIONS[version:]:
             for statement in step:
-                database.execute(statement)
+                database.execute(statement, {"now": now} if ":now" in statement else {})
         database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
@@ -120,37 +168,30 @@ def check_owner(database: sqlite3.Connection) -> None:
         raise Unusable("the file is the database of another program")
 
 
+def check_tables(database: sqlite3.Connection) -> None:
+    """Raise Unusable where a table or a column is gone."""
+    if missing := _wanted_columns() - _columns(database):
+        names = ", ".join(sorted(f"{table}.{column}" for table, column in missing)[:3])
+        raise Unusable(f"tables or columns are missing: {names}; move the file away, and a fresh one is begun")
+
+
+@functools.cache
+def _wanted_columns() -> frozenset[tuple[str, str]]:
+    with contextlib.closing(open_memory()) as memory:
+        return _columns(memory)
+
+
+def _columns(database: sqlite3.Connection) -> frozenset[tuple[str, str]]:
+    query = """SELECT t.name, c.name FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c
+        WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'"""
+    return frozenset((table, column) for table, column in database.execute(query))
+
+
 def check_version(database: sqlite3.Connection) -> None:
     """Raise Unusable for tables of a later version than this program knows."""
     [version] = database.execute("PRAGMA user_version").fetchone()
     if not 0 <= version <= len(MIGRATIONS):
         raise Unusable(f"the file has version {version}, this program knows up to {len(MIGRATIONS)}")
-
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # asked for below
-
-
-BUSY_SECONDS = 5.0
-"""Seconds to wait for another process that writes."""
-WAL_BYTES = 4 * 1024 * 1024
-"""Bytes the write-ahead log keeps on disk once it was written back."""
-
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_OUTAGE = {
-    sqlite3.SQLITE_AUTH,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOLFS,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_PROTOCOL,
-    sqlite3.SQLITE_READONLY,
-}
 
 
 class Database(sqlite3.Connection):
@@ -164,9 +205,10 @@ class Database(sqlite3.Connection):
 class DatabaseFile:
     """Opens the file when it is needed, and again when somebody has moved or removed it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: SteadyClock) -> None:
         """Nothing is opened yet."""
         self.path = path
+        self._clock = clock
         self.moved_aside: Path | None = None
         self._database: Database | None = None
         self._identity: tuple[int, int] | None = None
@@ -198,13 +240,50 @@ class DatabaseFile:
         return database
 
     def _open(self) -> Database:
-        database = _connect_if_whole(self.path, thoroughly=self._suspect)
+        database = self._connect_if_whole()
         if database is None:
             self.moved_aside = _move_aside(self.path)
-            database = _connect(self.path)
+            database = self._connect()
         self._database = database
         self._suspect = False
         self._identity = _identity(self.path)
+        return database
+
+    def _connect_if_whole(self) -> Database | None:
+        """None for a damaged file."""
+        database = None
+        try:
+            database = self._connect()
+            if not self._suspect or database.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok":
+                return database
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+        if database is not None:
+            database.close()
+        return None
+
+    def _connect(self) -> Database:
+        # Mails hold links that reset a password: nobody else may read them. Never opened when it is
+        # there already: closing it again would drop the locks of this process's other connections.
+        make(self.path, SECRET_MODE)
+        database = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Database
+        )
+        database.row_factory = sqlite3.Row
+        try:
+            prepare(database, self._clock.now())
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.execute("PRAGMA foreign_keys = ON")
+            database.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+            check_tables(database)
+            if not self._clock.take_over(database):
+                with transaction(database, "BEGIN IMMEDIATE"):
+                    self._clock.fix(database)
+        except BaseException:
+            database.close()
+            raise
         return database
 
 
@@ -221,30 +300,15 @@ def transaction(database: sqlite3.Connection, begin: str) -> Iterator[None]:
         raise
 
 
-def open_memory(next_id: Callable[[], int]) -> Database:
+def open_memory(next_id: Callable[[], int] = lambda: 0) -> Database:
     """The same tables in memory."""
     database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=Database)
     database.row_factory = sqlite3.Row
-    prepare(database)
+    prepare(database, 0.0)
     database.execute("PRAGMA foreign_keys = ON")
     database.in_memory = True
     database.next_id = next_id
     return database
-
-
-def _connect_if_whole(path: Path, *, thoroughly: bool) -> Database | None:
-    """None for a damaged file."""
-    database = None
-    try:
-        database = _connect(path)
-        if not thoroughly or database.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok":
-            return database
-    except sqlite3.DatabaseError as error:
-        if not is_damage(error):
-            raise
-    if database is not None:
-        database.close()
-    return None
 
 
 def is_damage(error: Exception) -> bool:
@@ -253,33 +317,13 @@ def is_damage(error: Exception) -> bool:
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether the file may be in order, but cannot be used now."""
+    """Whether the file cannot be used now, whatever the statement; other errors may be of the statement's values."""
     return isinstance(error, Unusable) or _code(error) in _OUTAGE
 
 
 def _code(error: Exception) -> int:
     """SQLite's primary result code; 0 for what did not come from it."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _connect(path: Path) -> Database:
-    # Mails hold links that reset a password: nobody else may read them. Never opened when it is
-    # there already: closing it again would drop the locks of this process's other connections.
-    make(path, SECRET_MODE)
-    database = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Database
-    )
-    database.row_factory = sqlite3.Row
-    try:
-        prepare(database)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("PRAGMA foreign_keys = ON")
-        database.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-    except BaseException:
-        database.close()
-        raise
-    return database
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -312,8 +356,7 @@ def _alone(path: Path) -> Iterator[None]:
         make(place, SECRET_MODE, like=companion(path))
     lock = os.open(place, os.O_RDWR | os.O_CREAT, SECRET_MODE)
     try:
-        if fcntl is not None:
-            _wait_for(lock)
+        _wait_for(lock)
         yield
     finally:
         os.close(lock)
@@ -321,17 +364,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 def _wait_for(lock: int) -> None:
     deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise Unusable("another process has been opening it for too long") from None
-            time.sleep(0.01)
-        except OSError as error:
-            # SQLite has locks of another kind, and its transactions are whole with them.
-            if not has_no_locks(error):
-                raise
-            return
-        else:
-            return
+    while not lock_file(lock):
+        if time.monotonic() > deadline:
+            raise Unusable("another process has been opening it for too long")
+        time.sleep(0.01)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,10 +18,13 @@ from ..grouping.event import Event
 from ..own_log import describe, own_logger, report
 from ..text import counted
 from . import groups as group_rows
+from .clock import SteadyClock
 from .database import Database, DatabaseFile, Unusable, check_version, is_damage, is_outage, open_memory, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .clock import Clock
 
 T = TypeVar("T")
 
@@ -37,11 +39,11 @@ logger = own_logger("outbox")
 class Storage:
     """Runs transactions, from any thread. A row of memory has a negative id, and gets another one in the file."""
 
-    def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path | None, clock: Clock) -> None:
         """Open nothing before the first transaction. Without a path everything stays in memory."""
+        self.clock = SteadyClock(clock)
         self._without_file = path is None
-        self._file = DatabaseFile(path or Path())
-        self._clock = clock
+        self._file = DatabaseFile(path or Path(), self.clock)
         self._lock = threading.RLock()
         self._memory: Database | None = None
         self._tried = 0.0
@@ -133,18 +135,29 @@ class Storage:
             except (sqlite3.Error, Unusable) as error:
                 if is_damage(error):
                     self._file.suspect()  # The next turn looks at it and begins a fresh one.
-                elif is_outage(error):
+                elif is_outage(error) or self._works_in_memory(work):
                     self._fall_back(error)
                 else:
                     raise
         memory = self._memory or self._fall_back(Unusable("it is damaged again and again"))
         return _transact(memory, work, begin, durable=False)
 
+    def _works_in_memory(self, work: Callable[[Database], object]) -> bool:
+        """Whether an error came of the file, such as a table that is gone, rather than of the values to be stored."""
+        with contextlib.closing(open_memory(self._next_memory_id)) as scratch:
+            try:
+                _transact(scratch, work, "BEGIN", durable=False)
+            except sqlite3.Error:
+                return False
+            except Exception:  # noqa: BLE001  it is of the work, and the second run raises it again
+                return True
+            return True
+
     def _database(self, *, again: bool = False) -> Database:
         if self._without_file:
             self._memory = self._memory or open_memory(self._next_memory_id)
             return self._memory
-        if self._memory is not None and 0 <= self._clock() - self._tried < RETRY_SECONDS:
+        if self._memory is not None and self.clock.elapsed() - self._tried < RETRY_SECONDS:
             return self._memory
         try:
             return self._disk()
@@ -158,7 +171,10 @@ class Storage:
         """The file, with everything that memory held."""
         if self._file.path in _BARRED:
             raise Unusable("this process was forked in the middle of a transaction")
+        behind = self.clock.offset
         database = self._file.connection()
+        if self._memory is not None and (shift := self.clock.offset - behind):
+            _move_times(self._memory, shift)
         if (aside := self._file.moved_aside) is not None:
             self._file.moved_aside = None
             self._messages.append(f"{self._file.path} was damaged: it is now {aside}, a fresh one is begun")
@@ -172,7 +188,7 @@ class Storage:
 
     def _fall_back(self, error: Exception) -> Database:
         self._file.close()
-        self._tried = self._clock()
+        self._tried = self.clock.elapsed()
         if self._memory is None:
             self._memory = open_memory(self._next_memory_id)
             self._messages.append(
@@ -213,9 +229,9 @@ def _transact(database: Database, work: Callable[[Database], T], begin: str, *, 
 
 _GROUP = """
     INSERT INTO groups (fingerprint, title, level, logger, place, function, route, count, reported, first_seen,
-        last_seen, last_reported, resolved, reopened, resolved_at)
+        last_seen, last_reported, resolved, reopened, resolved_at, touched, muted_until)
     VALUES (:fingerprint, :title, :level, :logger, :place, :function, :route, :count, :reported, :first_seen,
-        :last_seen, :last_reported, :resolved, :reopened, :resolved_at)
+        :last_seen, :last_reported, :resolved, :reopened, :resolved_at, :touched, :muted_until)
     ON CONFLICT (fingerprint) DO UPDATE SET
         level = max(level, excluded.level),
         route = coalesce(excluded.route, route),
@@ -227,18 +243,34 @@ _GROUP = """
                             coalesce(excluded.last_reported, last_reported)),
         reopened = (reopened OR resolved OR excluded.reopened) AND NOT excluded.resolved,
         resolved = excluded.resolved,
-        resolved_at = coalesce(excluded.resolved_at, resolved_at)
+        resolved_at = coalesce(excluded.resolved_at, resolved_at),
+        touched = max(touched, excluded.touched),
+        muted_until = coalesce(excluded.muted_until, muted_until)
     RETURNING id"""
 
 _TRACEBACK = "INSERT OR IGNORE INTO tracebacks (digest, text) VALUES (?, ?)"
 
-_SAMPLE = "INSERT INTO samples (group_id, error_id, created, data, traceback) VALUES (?, ?, ?, ?, ?)"
+_SAMPLE = "INSERT INTO samples (group_id, error_id, created, touched, data, traceback) VALUES (?, ?, ?, ?, ?, ?)"
 
 _MAIL = """
     INSERT INTO mails (message_id, kind, subject, data, recipients, tries, created, since, next_try, last_error,
-        state, finished)
+        state, finished, token, claimed)
     VALUES (:message_id, :kind, :subject, :data, :recipients, :tries, :created, :since, :next_try, :last_error,
-        :state, :finished)"""
+        :state, :finished, :token, :claimed)"""
+
+_TIMES = {
+    "groups": ("last_reported", "touched", "muted_until"),
+    "samples": ("touched",),
+    "mails": ("created", "since", "next_try", "finished", "claimed"),
+    "digests": ("left",),
+}
+
+
+def _move_times(memory: Database, seconds: float) -> None:
+    """Turn the steady times of memory into those of a file that has another offset."""
+    for table, columns in _TIMES.items():
+        changes = ", ".join(f"{column} = {column} + :seconds" for column in columns)
+        memory.execute(f"UPDATE {table} SET {changes}", {"seconds": seconds})  # noqa: S608  names of our own
 
 
 def _merge(memory: Database, disk: Database) -> None:
@@ -252,8 +284,10 @@ def _merge(memory: Database, disk: Database) -> None:
         for group in memory.execute("SELECT * FROM groups ORDER BY id DESC")
     }
     disk.executemany(_TRACEBACK, memory.execute("SELECT digest, text FROM tracebacks"))
-    for group, *rest in memory.execute("SELECT group_id, error_id, created, data, traceback FROM samples ORDER BY id"):
+    samples = "SELECT group_id, error_id, created, touched, data, traceback FROM samples ORDER BY id"
+    for group, *rest in memory.execute(samples):
         disk.execute(_SAMPLE, (groups[group], *rest))
+    # The token of a mail in flight is negative: another process waits for as long as a mail may take.
     disk.executemany(_MAIL, map(dict, memory.execute("SELECT * FROM mails ORDER BY id DESC")))
     disk.executemany("INSERT INTO digests VALUES (?)", memory.execute("SELECT left FROM digests").fetchall())
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..grouping.event import Tally
+    from .clock import Moment
     from .database import Database
 
 
@@ -44,11 +45,15 @@ class Group:
     resolved: bool = False
     resolved_at: float | None = None
     """When it was last resolved; stays when it is opened again."""
+    muted_until: float | None = None
+    """No mail reports it before; None for a group that is not muted."""
 
 
 _INSERT = """
-    INSERT INTO groups (id, fingerprint, title, level, logger, place, function, route, count, first_seen, last_seen)
-    VALUES (:id, :fingerprint, :title, :level, :logger, :place, :function, :route, :count, :first_seen, :last_seen)
+    INSERT INTO groups (id, fingerprint, title, level, logger, place, function, route, count, first_seen, last_seen,
+        touched)
+    VALUES (:id, :fingerprint, :title, :level, :logger, :place, :function, :route, :count, :first_seen, :last_seen,
+        :now)
     RETURNING id"""
 
 # Tried first: an upsert would use up a number each time, and people type these.
@@ -61,13 +66,18 @@ _UPDATE = """
         count = count + :count,
         first_seen = min(first_seen, :first_seen),
         last_seen = max(last_seen, :last_seen),
+        touched = max(touched, :now),
         reopened = reopened OR resolved,
         resolved = 0
     WHERE fingerprint = :fingerprint
     RETURNING id"""
 
 
-def add(database: Database, fingerprint: str, tally: Tally, samples: int) -> None:
+LATE = 60.0
+"""Seconds that an event lies back at most when it is stored, whatever the wall clock says."""
+
+
+def add(database: Database, fingerprint: str, tally: Tally, samples: int, at: Moment) -> None:
     """Count a tally in, and keep the newest samples."""
     event = tally.newest[-1]
     row = {
@@ -81,6 +91,7 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int) -> Non
         "count": tally.count,
         "first_seen": tally.first_seen,
         "last_seen": tally.last_seen,
+        "now": at.now,
     }
     known = database.execute(_UPDATE, row).fetchone()
     if known is None and rename_earlier(database, event):
@@ -92,9 +103,16 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int) -> Non
     _insert(database, "INSERT OR IGNORE INTO tracebacks (digest, text)", list(texts.values()))
     _insert(
         database,
-        "INSERT INTO samples (group_id, error_id, created, data, traceback)",
+        "INSERT INTO samples (group_id, error_id, created, touched, data, traceback)",
         [
-            (group, one_line(event.error_id), event.created, event.to_json(), texts[event.traceback][0])
+            (
+                group,
+                one_line(event.error_id),
+                event.created,
+                at.now - min(max(at.wall - event.created, 0.0), LATE),
+                event.to_json(),
+                texts[event.traceback][0],
+            )
             for event in newest
         ],
     )
@@ -118,27 +136,37 @@ def trim_samples(database: Database, group: int, samples: int) -> None:
     """Leave the group its latest samples."""
     database.execute(
         """DELETE FROM samples WHERE group_id = :group AND id NOT IN
-        (SELECT id FROM samples WHERE group_id = :group ORDER BY created DESC, id DESC LIMIT :samples)""",
+        (SELECT id FROM samples WHERE group_id = :group ORDER BY touched DESC, created DESC, id DESC LIMIT :samples)""",
         {"group": group, "samples": samples},
     )
 
 
-def listed(database: Database, *, resolved: bool | None, limit: int, samples: int) -> list[Group]:
-    """The groups seen last come first."""
+def listed(database: Database, *, resolved: bool | None, limit: int, samples: int, at: Moment) -> list[Group]:
+    """Return groups, the ones that failed last first."""
     rows = database.execute(
         """SELECT * FROM groups WHERE :resolved IS NULL OR resolved = :resolved
-        ORDER BY last_seen DESC, id DESC LIMIT :limit""",
+        ORDER BY touched DESC, last_seen DESC, id DESC LIMIT :limit""",
         {"resolved": resolved, "limit": limit},
     ).fetchall()
-    return _groups(database, rows, samples)
+    return _groups(database, rows, samples, at.ahead)
 
 
-def unreported(database: Database, samples: int) -> list[Group]:
-    """The groups with events nobody was mailed, those seen first come first."""
-    rows = database.execute(
-        "SELECT * FROM groups WHERE count > reported AND NOT resolved ORDER BY first_seen, id"
-    ).fetchall()
-    return _groups(database, rows, samples)
+# The last condition says that the count has passed a power of two since: its highest bit is another one.
+_UNREPORTED = "count > reported AND NOT resolved AND (muted_until IS NULL OR muted_until <= :now)"
+_DUE = f"""{_UNREPORTED} AND (last_reported IS NULL OR reopened OR last_reported <= :now - :window
+    OR count | reported > 2 * (count & reported))"""
+
+
+def unreported(database: Database, samples: int, at: Moment) -> list[Group]:
+    """Return the groups with events that no mail has reported, those seen first come first."""
+    query = f"SELECT * FROM groups WHERE {_UNREPORTED} ORDER BY first_seen, id"  # noqa: S608  conditions of our own
+    return _groups(database, database.execute(query, {"now": at.now}).fetchall(), samples, at.ahead)
+
+
+def due(database: Database, window: float, at: Moment) -> list[str]:
+    """Return the fingerprints of the groups that the next digest is to report, those seen first come first."""
+    query = f"SELECT fingerprint FROM groups WHERE {_DUE} ORDER BY first_seen, id"  # noqa: S608  the same
+    return [fingerprint for [fingerprint] in database.execute(query, {"now": at.now, "window": window})]
 
 
 def find(database: Database, key: int | str) -> int | None:
@@ -157,18 +185,28 @@ def find(database: Database, key: int | str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def get(database: Database, group: int, samples: int) -> Group | None:
-    """The group with its samples."""
+def get(database: Database, group: int, samples: int, at: Moment) -> Group | None:
+    """Return the group with its samples."""
     rows = database.execute("SELECT * FROM groups WHERE id = ?", (group,)).fetchall()
-    found = _groups(database, rows, samples)
+    found = _groups(database, rows, samples, at.ahead)
     return found[0] if found else None
 
 
 def resolve(database: Database, group: int, at: float) -> None:
-    """Resolving twice changes nothing."""
+    """Close the group at an epoch second; resolving twice changes nothing."""
     database.execute(
         "UPDATE groups SET resolved = 1, reopened = 0, resolved_at = ? WHERE id = ? AND NOT resolved", (at, group)
     )
+
+
+def mute(database: Database, group: int, until: float) -> None:
+    """Let no mail report the group before a steady time."""
+    database.execute("UPDATE groups SET muted_until = ? WHERE id = ?", (until, group))
+
+
+def reopen(database: Database, group: int) -> None:
+    """Take back that the group was resolved or muted."""
+    database.execute("UPDATE groups SET resolved = 0, muted_until = NULL WHERE id = ?", (group,))
 
 
 def mark_reported(database: Database, fingerprint: str, more: int, at: float) -> None:
@@ -180,15 +218,15 @@ def mark_reported(database: Database, fingerprint: str, more: int, at: float) ->
     )
 
 
-def _groups(database: Database, rows: Sequence[sqlite3.Row], samples: int) -> list[Group]:
-    return [_group(row, _samples(database, row["id"], samples)) for row in rows]
+def _groups(database: Database, rows: Sequence[sqlite3.Row], samples: int, ahead: float) -> list[Group]:
+    return [_group(row, _samples(database, row["id"], samples), ahead) for row in rows]
 
 
 def _samples(database: Database, group: int, samples: int) -> tuple[Event, ...]:
     if not samples:
         return ()
     query = """SELECT data, text FROM samples LEFT JOIN tracebacks ON digest = traceback
-        WHERE group_id = ? ORDER BY created DESC, id DESC LIMIT ?"""
+        WHERE group_id = ? ORDER BY touched DESC, created DESC, id DESC LIMIT ?"""
     return tuple(
         Event.from_json(data, (text or b"").decode("utf-8", "surrogatepass"))
         for data, text in database.execute(query, (group, samples))
@@ -206,8 +244,12 @@ def _insert(database: Database, insert: str, rows: Sequence[tuple[object, ...]])
     database.execute(f"{insert} VALUES {places}", [value for row in rows for value in row])
 
 
-def _group(row: sqlite3.Row, samples: tuple[Event, ...]) -> Group:
+def _group(row: sqlite3.Row, samples: tuple[Event, ...], ahead: float) -> Group:
     values = dict(row)
+    del values["touched"]
     for name in ("reopened", "resolved"):
         values[name] = bool(values[name])
+    for name in ("last_reported", "muted_until"):
+        if values[name] is not None:
+            values[name] += ahead
     return Group(samples=samples, **values)

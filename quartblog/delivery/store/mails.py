@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..text.escaping import one_line
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
+    from .clock import Moment
     from .database import Database
 
 Kind = Literal["digest", "route", "post"]
@@ -34,7 +35,7 @@ class NewMail:
 
 @dataclass(frozen=True, slots=True)
 class StoredMail:
-    """A mail of the outbox. Times are epoch seconds."""
+    """A mail of the outbox. Times are epoch seconds, as the wall clock has them now."""
 
     id: int
     """Negative while the mail is only in this process's memory."""
@@ -55,6 +56,10 @@ class StoredMail:
     state: State
     finished: float | None = None
     """When it was sent or given up."""
+    age: float = field(default=0.0, compare=False)
+    """Seconds from `created` until it was read."""
+    tried_for: float = field(default=0.0, compare=False)
+    """Seconds from `since` until it was read, which no change of the wall clock moves."""
 
 
 def add(database: Database, mail: NewMail, at: float) -> int:
@@ -77,42 +82,55 @@ def add(database: Database, mail: NewMail, at: float) -> int:
     return int(cursor.fetchone()[0])
 
 
-def next_due(database: Database, now: float) -> StoredMail | None:
-    """The waiting mail whose time has come first: one that always fails cannot keep the others waiting."""
+def is_due(database: Database, now: float) -> bool:
+    """Whether the time of a waiting mail has come."""
+    query = "SELECT 1 FROM mails WHERE state = 'waiting' AND next_try <= ? LIMIT 1"
+    return database.execute(query, (now,)).fetchone() is not None
+
+
+def claim(database: Database, token: int, grace: float, at: Moment) -> StoredMail | None:
+    """Mark the next due mail as in flight, and return it.
+
+    Posted mails come first, then the one whose time came first: one that always fails cannot keep the others waiting.
+    """
     row = database.execute(
-        """SELECT * FROM mails WHERE state = 'waiting' AND next_try <= ?
-        ORDER BY next_try, created, abs(id) LIMIT 1""",
-        (now,),
+        """UPDATE mails SET token = :token, claimed = :now WHERE id =
+            (SELECT id FROM mails WHERE state = 'waiting' AND next_try <= :now
+                AND (token IS NULL OR token = :token OR claimed <= :now - :grace)
+            ORDER BY kind != 'post', next_try, created, abs(id) LIMIT 1)
+        RETURNING *""",
+        {"token": token, "grace": grace, "now": at.now},
     ).fetchone()
-    return None if row is None else _mail(row)
+    return None if row is None else _mail(row, at)
 
 
-def listed(database: Database, state: State | None, limit: int) -> list[StoredMail]:
+def listed(database: Database, state: State | None, limit: int, at: Moment) -> list[StoredMail]:
     """The newest first."""
     rows = database.execute(
         """SELECT * FROM mails WHERE :state IS NULL OR state = :state
         ORDER BY created DESC, abs(id) DESC LIMIT :limit""",
         {"state": state, "limit": limit},
     )
-    return [_mail(row) for row in rows]
+    return [_mail(row, at) for row in rows]
 
 
-def sent(database: Database, mail: int, answer: str, at: float) -> bool:
+def sent(database: Database, mail: int, answer: str, now: float) -> bool:
     """All waiting recipients were served."""
     statement = "UPDATE mails SET state = 'sent', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?"
-    return database.execute(statement, (one_line(answer), at, mail)).rowcount > 0
+    return database.execute(statement, (one_line(answer), now, mail)).rowcount > 0
 
 
 def failed(database: Database, mail: int, reason: str, next_try: float) -> bool:
     """Try again at `next_try`."""
-    statement = "UPDATE mails SET tries = tries + 1, last_error = ?, next_try = ? WHERE id = ? AND state = 'waiting'"
+    statement = """UPDATE mails SET tries = tries + 1, last_error = ?, next_try = ?, token = NULL, claimed = NULL
+        WHERE id = ? AND state = 'waiting'"""
     return database.execute(statement, (one_line(reason), next_try, mail)).rowcount > 0
 
 
-def dead(database: Database, mail: int, reason: str, at: float) -> bool:
+def dead(database: Database, mail: int, reason: str, now: float) -> bool:
     """Do not try again unless an operator asks for it."""
     statement = "UPDATE mails SET state = 'dead', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?"
-    return database.execute(statement, (one_line(reason), at, mail)).rowcount > 0
+    return database.execute(statement, (one_line(reason), now, mail)).rowcount > 0
 
 
 class Outcome(NamedTuple):
@@ -125,7 +143,7 @@ class Outcome(NamedTuple):
     """They are tried again."""
 
 
-def partly(database: Database, mail: int, outcome: Outcome, at: float) -> bool:
+def partly(database: Database, mail: int, outcome: Outcome, now: float) -> bool:
     """Let the refused become a dead letter of their own, so that a retry spares the others."""
     if outcome.refused:
         reason = "; ".join(f"{address}: {words}" for address, words in outcome.refused.items())
@@ -134,12 +152,12 @@ def partly(database: Database, mail: int, outcome: Outcome, at: float) -> bool:
                 last_error, state, finished)
             SELECT ?, message_id, kind, subject, data, ?, tries + 1, created, since, next_try, ?, 'dead', ?
             FROM mails WHERE id = ?""",
-            (database.next_id(), json.dumps(list(outcome.refused)), one_line(reason), at, mail),
+            (database.next_id(), json.dumps(list(outcome.refused)), one_line(reason), now, mail),
         )
     if outcome.waiting:
         change = ("UPDATE mails SET recipients = ? WHERE id = ? AND state = 'waiting'", outcome.waiting)
     elif outcome.served:
-        sent(database, mail, "", at)
+        sent(database, mail, "", now)
         change = ("UPDATE mails SET recipients = ? WHERE id = ?", outcome.served)
     else:
         return database.execute("DELETE FROM mails WHERE id = ?", (mail,)).rowcount > 0
@@ -151,6 +169,7 @@ def retry(database: Database, mail: int | None, now: float) -> int:
     """Make dead and waiting mails due now, one or all; returns how many."""
     return database.execute(
         """UPDATE mails SET next_try = :now, finished = NULL,
+            token = CASE state WHEN 'dead' THEN NULL ELSE token END,
             since = CASE state WHEN 'dead' THEN :now ELSE since END,
             tries = CASE state WHEN 'dead' THEN 0 ELSE tries END,
             state = 'waiting'
@@ -159,24 +178,35 @@ def retry(database: Database, mail: int | None, now: float) -> int:
     ).rowcount
 
 
-def purge(database: Database, before: float | None, states: Sequence[State]) -> int:
+def purge(database: Database, before: float, states: Sequence[State]) -> int:
     """Remove finished mails; returns how many."""
     return sum(
         database.execute(
-            "DELETE FROM mails WHERE state = :state AND (:before IS NULL OR finished < :before)",
+            "DELETE FROM mails WHERE state = :state AND finished <= :before",
             {"state": state, "before": before},
         ).rowcount
         for state in states
     )
 
 
-def earliest_try(database: Database) -> float | None:
-    """When the next waiting mail is due."""
-    [at] = database.execute("SELECT min(next_try) FROM mails WHERE state = 'waiting'").fetchone()
-    return None if at is None else float(at)
+def digests_within(database: Database, seconds: float, now: float) -> int:
+    """Count the digests that were begun less than so many seconds ago."""
+    return int(database.execute("SELECT count(*) FROM digests WHERE left > ?", (now - seconds,)).fetchone()[0])
 
 
-def _mail(row: sqlite3.Row) -> StoredMail:
+def latest_digests(database: Database, limit: int, now: float) -> list[float]:
+    """Return how many seconds ago the last digests were begun, the latest first."""
+    rows = database.execute("SELECT left FROM digests ORDER BY left DESC LIMIT ?", (limit,))
+    return [max(0.0, now - left) for [left] in rows]
+
+
+def _mail(row: sqlite3.Row, at: Moment) -> StoredMail:
     values = dict(row)
+    del values["token"], values["claimed"]
     values["recipients"] = tuple(json.loads(values["recipients"]))
+    values["age"] = max(0.0, at.now - values["created"])
+    values["tried_for"] = max(0.0, at.now - values["since"])
+    for name in ("created", "since", "next_try", "finished"):
+        if values[name] is not None:
+            values[name] += at.ahead
     return StoredMail(**values)

@@ -12,8 +12,8 @@ noted may be sent a second time after an outage; it is never lost.
 from __future__ import annotations
 
 import email.utils
-import time
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..grouping.event import Batch, tallies_of
 from ..mail.message import wire_form
@@ -22,8 +22,9 @@ from ..own_log import describe, own_logger, report
 from ..text import counted
 from . import groups as group_rows
 from . import mails as mail_rows
-from . import retention as trimming
+from . import retention
 from . import workers as worker_rows
+from .clock import SYSTEM
 from .fallback import Storage
 from .mails import NewMail
 
@@ -33,10 +34,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..grouping.event import Event, Tally
+    from .clock import Clock, Moment
     from .database import Database
     from .groups import Group
     from .mails import State, StoredMail
-    from .workers import Totals, Worker
+    from .workers import Leader, Lease, Totals, Worker
+
+T = TypeVar("T")
 
 logger = own_logger("outbox")
 
@@ -45,42 +49,23 @@ MEMORY_BYTES = 8 * 1024 * 1024
 
 
 class Outbox:
-    """One file, safe from any thread and process. Only `post` and `begin_mail` may raise, for a broken message."""
+    """The store of one host, safe from any thread and process.
 
-    def __init__(
-        self,
-        path: Path | None,
-        *,
-        max_age: float = MAX_AGE,
-        max_bytes: int = MAX_BYTES,
-        samples: int = SAMPLES,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Nothing is opened before the first use; without a path nothing ever is, and all ends with the object.
+    No method raises because of the disk, except `open`: the rest goes on in memory, and `healthy` is False. What else a
+    method raises, it says. All methods wait for the disk: in an event loop, use `asyncio.to_thread` or AsyncOutbox.
+    """
 
-        `max_age` is in seconds; `clock` gives epoch seconds.
-        """
-        self.path = path
-        self._max_age = max_age
-        self._max_bytes = max_bytes
-        self._samples = samples
-        self._clock = clock
-        self._storage = Storage(path, clock)
+    def __init__(self, options: OutboxOptions | None = None, *, clock: Clock = SYSTEM) -> None:
+        """Open nothing before the first use. Without options everything is in memory, and ends with this object."""
+        self.path: Path | None = options.path if options else None
+        self.reconfigure(options)
+        self._storage = Storage(self.path, clock)
 
-    @classmethod
-    def of(cls, options: OutboxOptions, clock: Callable[[], float] = time.time) -> Outbox:
-        """The outbox the options describe."""
-        return cls(
-            options.path,
-            max_age=options.max_age,
-            max_bytes=options.max_bytes,
-            samples=options.samples,
-            clock=clock,
-        )
-
-    def reconfigure(self, options: OutboxOptions) -> None:
-        """Use these bounds from now on; the file stays."""
-        self._max_age, self._max_bytes, self._samples = options.max_age, options.max_bytes, options.samples
+    def reconfigure(self, options: OutboxOptions | None) -> None:
+        """Use these bounds from now on; the path stays."""
+        self._max_age = options.max_age if options else MAX_AGE
+        self._max_bytes = options.max_bytes if options else MAX_BYTES
+        self._samples = options.samples if options else SAMPLES
 
     @property
     def in_memory(self) -> bool:
@@ -92,161 +77,13 @@ class Outbox:
         """Whether the file, if there is one, could be used the last time."""
         return self.path is None or not self._storage.in_memory
 
-    def record(self, events: Sequence[Event] | Batch) -> int:
-        """Count the events in, in one transaction; how many it has now. Never raises."""
-        try:
-            tallies = events.tallies() if isinstance(events, Batch) else tallies_of(events, self._samples)
-            return self._record(tallies) if tallies else 0
-        except Exception as error:  # noqa: BLE001  the listener must go on, and the file has the records
-            _tell_of_loss(len(events), error)
-            return 0
+    def now(self) -> float:
+        """Return the steady time in seconds, for measuring: the wall clock's, unless somebody moved that."""
+        return self._storage.clock.now()
 
-    def groups(self, *, resolved: bool | None = False, limit: int = 100, samples: int = 1) -> list[Group]:
-        """The groups seen last, with their newest samples; `resolved=None` gives both kinds."""
-        return self._storage.read(
-            lambda database: group_rows.listed(database, resolved=resolved, limit=limit, samples=samples)
-        )
-
-    def group(self, key: int | str) -> Group | None:
-        """The group with this id, with this error id among its samples, or with this fingerprint."""
-
-        def look(database: Database) -> Group | None:
-            found = group_rows.find(database, key)
-            return None if found is None else group_rows.get(database, found, self._samples)
-
-        return self._storage.read(look)
-
-    def resolve(self, key: int | str) -> bool:
-        """Say that the fault is mended; the next event reopens it. False for an unknown group."""
-
-        def settle(database: Database) -> bool:
-            found = group_rows.find(database, key)
-            if found is not None:
-                group_rows.resolve(database, found, self._clock())
-            return found is not None
-
-        return self._storage.write(settle, durable=True)
-
-    def unreported(self, *, samples: int | None = None) -> list[Group]:
-        """The unresolved groups with events nobody was mailed; `samples=0` is cheap in a storm."""
-        wanted = self._samples if samples is None else samples
-        return self._storage.read(lambda database: group_rows.unreported(database, wanted))
-
-    def begin_mail(self, mail: NewMail, reported: Mapping[str, int], also: Sequence[NewMail] = ()) -> int:
-        """Store a digest and what it reports, together; returns its id.
-
-        `reported` gives for each fingerprint how many more of the group's events this mail reports. `also` are the
-        mails to additional recipients that belong to it.
-        """
-        now = self._clock()
-
-        def begin(database: Database) -> int:
-            for fingerprint, more in reported.items():
-                group_rows.mark_reported(database, fingerprint, more, now)
-            database.execute("INSERT INTO digests VALUES (?)", (now,))
-            number = mail_rows.add(database, mail, now)
-            for other in also:
-                mail_rows.add(database, other, now)
-            return number
-
-        return self._storage.write(begin, durable=True)
-
-    def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
-        """Store a product mail; returns its id when it is safe on disk, or a negative one while only memory works.
-
-        The recipients may have display names: what is stored is the envelope. Raises what
-        the standard library raises for a message that cannot be written as bytes.
-        """
-        if "Date" not in message:
-            message["Date"] = email.utils.localtime()
-        if "Message-ID" not in message:
-            message["Message-ID"] = email.utils.make_msgid(domain="localhost")
-        mail = NewMail(
-            message_id=str(message["Message-ID"]),
-            subject=str(message.get("Subject", "")),
-            data=wire_form(message),
-            recipients=tuple(map(bare_address, recipients)),
-            kind="post",
-        )
-        return self._storage.write(lambda database: mail_rows.add(database, mail, self._clock()), durable=True)
-
-    def next_mail(self, now: float) -> StoredMail | None:
-        """The waiting mail whose time has come first."""
-        return self._storage.read(lambda database: mail_rows.next_due(database, now))
-
-    def sent(self, mail: int, answer: str, at: float) -> bool:
-        """Note that all recipients that waited are served; False for a mail that is not there."""
-        return self._change(lambda database: mail_rows.sent(database, mail, answer, at))
-
-    def partly(self, mail: int, served: Sequence[str], refused: Mapping[str, str], waiting: Sequence[str]) -> bool:
-        """Note that some are served. The refused become a dead letter of their own; `failed` says when the rest is due.
-
-        False for a mail that is not there.
-        """
-        at, outcome = self._clock(), mail_rows.Outcome(tuple(served), dict(refused), tuple(waiting))
-        return self._change(lambda database: mail_rows.partly(database, mail, outcome, at))
-
-    def failed(self, mail: int, reason: str, next_try: float) -> bool:
-        """Note that nobody was served; it is tried again at `next_try`. False for a mail that does not wait."""
-        return self._change(lambda database: mail_rows.failed(database, mail, reason, next_try))
-
-    def dead(self, mail: int, reason: str) -> bool:
-        """Give it up unless somebody asks for a retry; False for a mail that is not there."""
-        at = self._clock()
-        return self._change(lambda database: mail_rows.dead(database, mail, reason, at))
-
-    def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
-        """The newest mails."""
-        return self._storage.read(lambda database: mail_rows.listed(database, state, limit))
-
-    def retry(self, mail: int | None = None) -> int:
-        """Make one, or every, dead or waiting mail due now; returns how many."""
-        now = self._clock()
-        return self._storage.write(lambda database: mail_rows.retry(database, mail, now), durable=True)
-
-    def purge(self, *, before: float | None = None, dead: bool = False, sent: bool = False) -> int:
-        """Remove dead or sent mails that ended before a time; returns how many. Waiting ones stay."""
-        states: list[State] = [*(["dead"] if dead else []), *(["sent"] if sent else [])]  # type: ignore[list-item]
-        return self._storage.write(lambda database: mail_rows.purge(database, before, states))
-
-    def digests_since(self, at: float) -> int:
-        """How many digests were begun since."""
-        query = "SELECT count(*) FROM digests WHERE left >= ?"
-        return self._storage.read(lambda database: int(database.execute(query, (at,)).fetchone()[0]))
-
-    def latest_digests(self, limit: int) -> list[float]:
-        """When the last digests were begun, the latest first."""
-        query = "SELECT left FROM digests ORDER BY left DESC LIMIT ?"
-        return self._storage.read(lambda database: [at for [at] in database.execute(query, (limit,))])
-
-    def earliest_try(self) -> float | None:
-        """When the next waiting mail is due."""
-        return self._storage.read(mail_rows.earliest_try)
-
-    def totals(self) -> Totals:
-        """How much is open, waits or was given up; cheap, however much that is."""
-        return self._storage.read(worker_rows.totals)
-
-    def beat(self, worker: str, leader: bool, figures: Mapping[str, Any], at: float) -> None:  # noqa: FBT001
-        """Say that the worker lives, and what it counts."""
-        self._storage.write(lambda database: worker_rows.beat(database, worker, figures, at, leader=leader))
-
-    def workers(self, newer_than: float) -> list[Worker]:
-        """The workers whose last beat is newer."""
-        return self._storage.read(lambda database: worker_rows.alive(database, newer_than))
-
-    def housekeeping(self) -> None:
-        """Forget what is too old and give the room back; about once a minute, by one process."""
-
-        def clean(database: Database) -> int:
-            unreported = trimming.by_age(database, self._clock(), self._max_age)
-            trimming.to_size(database, self._bound(database))
-            trimming.give_back(database)
-            return unreported
-
-        if unreported := self._storage.write(clean):
-            days = self._max_age / trimming.DAY
-            logger.warning("Errors forgotten after %g days, of which no mail has told: %d", days, unreported)
+    def wall(self) -> float:
+        """Return epoch seconds, as the clock of this outbox has them."""
+        return self._storage.clock.moment().wall
 
     def open(self) -> Path | None:
         """Open the file now, rather than at the first use. Raise OSError where it cannot be used.
@@ -260,9 +97,220 @@ class Outbox:
         """Close the file; a later use opens it again."""
         self._storage.close()
 
+    # Errors
+
+    def record(self, events: Sequence[Event] | Batch) -> int:
+        """Count the events in, in one transaction; return how many it has now. Never raises."""
+        try:
+            tallies = events.tallies() if isinstance(events, Batch) else tallies_of(events, self._samples)
+            return self._record(tallies) if tallies else 0
+        except Exception as error:  # noqa: BLE001  the listener must go on, and the file has the records
+            _report_loss(len(events), error)
+            return 0
+
+    def groups(self, *, resolved: bool | None = False, limit: int = 100, samples: int = 1) -> list[Group]:
+        """Return the groups that failed last, with their newest samples; `resolved=None` gives both kinds."""
+        return self._read(
+            lambda database, at: group_rows.listed(database, resolved=resolved, limit=limit, samples=samples, at=at)
+        )
+
+    def group(self, key: int | str) -> Group | None:
+        """Return the group with this id, with this error id among its samples, or with this fingerprint."""
+
+        def look(database: Database, at: Moment) -> Group | None:
+            found = group_rows.find(database, key)
+            return None if found is None else group_rows.get(database, found, self._samples, at)
+
+        return self._read(look)
+
+    def resolve(self, key: int | str) -> bool:
+        """Close the group of this key, as in `group`; its next event opens it again. False for an unknown one."""
+        return self._settle(key, lambda database, group, at: group_rows.resolve(database, group, at.wall))
+
+    def mute(self, key: int | str, seconds: float) -> bool:
+        """Let no mail report the group for so many seconds from now; it counts on. False for an unknown one.
+
+        Raise ValueError for seconds that are not above 0, or have no end.
+        """
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"a group is muted for more than 0 seconds and not for ever, not for {seconds}")
+        return self._settle(key, lambda database, group, at: group_rows.mute(database, group, at.now + seconds))
+
+    def reopen(self, key: int | str) -> bool:
+        """Take back that the group was resolved or muted. False for an unknown one."""
+        return self._settle(key, lambda database, group, _: group_rows.reopen(database, group))
+
+    def unreported(self, *, samples: int | None = None) -> list[Group]:
+        """Return the groups with errors that no mail has reported, but for resolved and muted ones."""
+        wanted = self._samples if samples is None else samples
+        return self._read(lambda database, at: group_rows.unreported(database, wanted, at))
+
+    def due(self, window: float) -> list[str]:
+        """Return the fingerprints of the groups that the next digest is to report; cheap, however many there are.
+
+        Of the groups in `unreported`, those that are new or came back after they were resolved, whose count has passed
+        a power of two since the last mail, or whose last mail is `window` seconds old.
+        """
+        return self._read(lambda database, at: group_rows.due(database, window, at))
+
+    # Mails
+
+    def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
+        """Store a product mail; return its id when it is safe on disk, or a negative one while only memory works.
+
+        The recipients may have display names: what is stored is the envelope. Raise what
+        the standard library raises for a message that cannot be written as bytes.
+        """
+        if "Date" not in message:
+            message["Date"] = email.utils.localtime()
+        if "Message-ID" not in message:
+            message["Message-ID"] = email.utils.make_msgid(domain="localhost")
+        mail = NewMail(
+            message_id=str(message["Message-ID"]),
+            subject=str(message.get("Subject", "")),
+            data=wire_form(message),
+            recipients=tuple(map(bare_address, recipients)),
+            kind="post",
+        )
+        return self._write(lambda database, at: mail_rows.add(database, mail, at.now))
+
+    def begin_mail(
+        self, mail: NewMail, reported: Mapping[str, int], also: Sequence[NewMail] = (), *, lease: Lease | None = None
+    ) -> int:
+        """Store a digest and what it reports, together; return its id.
+
+        `reported` gives for each fingerprint how many more of the group's events this mail reports. `also` are the
+        mails to additional recipients that belong to it. With a lease, raise LeaseLost where that is no longer
+        the current one; nothing is stored then. Raise UnicodeEncodeError for data that is no bytes.
+        """
+
+        def begin(database: Database, at: Moment) -> int:
+            if lease is not None:
+                worker_rows.check_lease(database, lease)
+            for fingerprint, more in reported.items():
+                group_rows.mark_reported(database, fingerprint, more, at.now)
+            database.execute("INSERT INTO digests VALUES (?)", (at.now,))
+            number = mail_rows.add(database, mail, at.now)
+            for other in also:
+                mail_rows.add(database, other, at.now)
+            return number
+
+        return self._write(begin)
+
+    def has_due_mail(self) -> bool:
+        """Return whether the time of a waiting mail has come, whichever process is to send it."""
+        return self._read(lambda database, at: mail_rows.is_due(database, at.now))
+
+    def claim(self, lease: Lease, *, grace: float) -> StoredMail | None:
+        """Mark the next due mail as in flight and return it: posted mails first, then by time. None where none is due.
+
+        A mail that an earlier leader has marked is left to it for `grace` seconds, in which its session with the mail
+        server must have ended. Raise LeaseLost where the lease is no longer the current one.
+        """
+
+        def look(database: Database, at: Moment) -> bool:
+            worker_rows.check_lease(database, lease)
+            return mail_rows.is_due(database, at.now)
+
+        def mark(database: Database, at: Moment) -> StoredMail | None:
+            worker_rows.check_lease(database, lease)
+            return mail_rows.claim(database, lease.token, grace, at)
+
+        # Mostly nothing is due, and a reader keeps nobody from writing.
+        return self._write(mark, durable=False) if self._read(look) else None
+
+    def sent(self, mail: int, answer: str) -> bool:
+        """Note that all recipients that waited are served; False for a mail that is not there."""
+        return self._write(lambda database, at: mail_rows.sent(database, mail, answer, at.now))
+
+    def partly(self, mail: int, served: Sequence[str], refused: Mapping[str, str], waiting: Sequence[str]) -> bool:
+        """Note that some are served. The refused become a dead letter of their own; `failed` says when the rest is due.
+
+        False for a mail that is not there.
+        """
+        outcome = mail_rows.Outcome(tuple(served), dict(refused), tuple(waiting))
+        return self._write(lambda database, at: mail_rows.partly(database, mail, outcome, at.now))
+
+    def failed(self, mail: int, reason: str, wait: float) -> bool:
+        """Note that nobody was served; it is due again in `wait` seconds. False for a mail that does not wait."""
+        return self._write(lambda database, at: mail_rows.failed(database, mail, reason, at.now + wait))
+
+    def dead(self, mail: int, reason: str) -> bool:
+        """Give it up unless an operator asks for a retry; False for a mail that is not there."""
+        return self._write(lambda database, at: mail_rows.dead(database, mail, reason, at.now))
+
+    def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
+        """Return the newest mails; `totals` counts all of them."""
+        return self._read(lambda database, at: mail_rows.listed(database, state, limit, at))
+
+    def retry(self, mail: int | None = None) -> int:
+        """Make one, or every, dead or waiting mail due now; return how many."""
+        return self._write(lambda database, at: mail_rows.retry(database, mail, at.now))
+
+    def purge(self, *, older_than: float = 0.0, dead: bool = False, sent: bool = False) -> int:
+        """Remove dead or sent mails that ended at least so many seconds ago; return how many. Waiting ones stay."""
+        states: list[State] = [*(["dead"] if dead else []), *(["sent"] if sent else [])]  # type: ignore[list-item]
+        return self._write(lambda database, at: mail_rows.purge(database, at.now - older_than, states))
+
+    def digests_within(self, seconds: float) -> int:
+        """Return how many digests were begun less than so many seconds ago."""
+        return self._read(lambda database, at: mail_rows.digests_within(database, seconds, at.now))
+
+    def latest_digests(self, limit: int) -> list[float]:
+        """Return how many seconds ago the last digests were begun, the latest first."""
+        return self._read(lambda database, at: mail_rows.latest_digests(database, limit, at.now))
+
+    # Workers
+
+    def lead(self, worker: str, lease: Lease | None = None) -> Lease | None:
+        """Renew the lease, about once a second, or take the lead; None while another worker has it.
+
+        A leader that has not renewed its lease for LEASE seconds loses it to the next worker that asks. Its mail in
+        flight stays with it for a while, see `claim`. In memory a worker always leads, for what only it can see.
+        """
+        return self._write(lambda database, at: worker_rows.lead(database, worker, lease, at.now), durable=False)
+
+    def resign(self, lease: Lease) -> None:
+        """Let another worker lead at once; a lease that was lost changes nothing."""
+        self._write(lambda database, _: worker_rows.resign(database, lease), durable=False)
+
+    def leader(self) -> Leader | None:
+        """Return who leads, however long it has been silent; None where nobody does."""
+        return self._read(lambda database, at: worker_rows.leader(database, at.now))
+
+    def beat(self, worker: str, *, leader: bool, figures: Mapping[str, Any]) -> None:
+        """Note that the worker lives, and what it counts."""
+
+        def note(database: Database, at: Moment) -> None:
+            worker_rows.beat(database, worker, figures, at.now, leader=leader)
+            self._storage.clock.note(database)
+
+        self._write(note, durable=False)
+
+    def workers(self, within: float = math.inf) -> list[Worker]:
+        """Return the workers that have beaten within so many seconds, by name; after a day they are forgotten."""
+        return self._read(lambda database, at: worker_rows.alive(database, within, at))
+
+    def totals(self) -> Totals:
+        """Return how much is open, waits or was given up; cheap, however much that is."""
+        return self._read(worker_rows.totals)
+
+    def housekeeping(self) -> None:
+        """Forget what is too old and give the room back; about once a minute, by one process."""
+
+        def clean(database: Database, at: Moment) -> int:
+            unreported = retention.by_age(database, at.now, self._max_age)
+            retention.to_size(database, self._bound(database))
+            retention.give_back(database)
+            return unreported
+
+        if unreported := self._write(clean, durable=False):
+            days = self._max_age / retention.DAY
+            logger.warning("Errors forgotten after %g days, of which no mail has told: %d", days, unreported)
+
     def _record(self, tallies: Mapping[str, Tally]) -> int:
         try:
-            self._storage.write(lambda database: self._add(database, tallies))
+            self._write(lambda database, at: self._add(database, tallies, at), durable=False)
         except Exception:
             if len(tallies) == 1:
                 raise
@@ -272,23 +320,36 @@ class Outbox:
                 try:
                     stored += self._record({key: tally})
                 except Exception as error:  # noqa: BLE001  see record
-                    _tell_of_loss(tally.count, error)
+                    _report_loss(tally.count, error)
             return stored
         return sum(tally.count for tally in tallies.values())
 
-    def _add(self, database: Database, tallies: Mapping[str, Tally]) -> None:
+    def _add(self, database: Database, tallies: Mapping[str, Tally], at: Moment) -> None:
         for key, tally in tallies.items():
-            group_rows.add(database, key, tally, self._samples)
-        trimming.to_size(database, self._bound(database))
-
-    def _change(self, work: Callable[[Database], bool]) -> bool:
-        return self._storage.write(work, durable=True)
+            group_rows.add(database, key, tally, self._samples, at)
+        retention.to_size(database, self._bound(database))
 
     def _bound(self, database: Database) -> int:
         return min(self._max_bytes, MEMORY_BYTES) if database.in_memory else self._max_bytes
 
+    def _settle(self, key: int | str, change: Callable[[Database, int, Moment], None]) -> bool:
+        def settle(database: Database, at: Moment) -> bool:
+            found = group_rows.find(database, key)
+            if found is not None:
+                change(database, found, at)
+            return found is not None
 
-def _tell_of_loss(count: int, error: Exception) -> None:
+        return self._write(settle)
+
+    def _read(self, work: Callable[[Database, Moment], T]) -> T:
+        return self._storage.read(lambda database: work(database, self._storage.clock.moment()))
+
+    def _write(self, work: Callable[[Database, Moment], T], *, durable: bool = True) -> T:
+        # The moment inside of the transaction: opening the file may change the steady time.
+        return self._storage.write(lambda database: work(database, self._storage.clock.moment()), durable=durable)
+
+
+def _report_loss(count: int, error: Exception) -> None:
     text = f"{counted(count, 'error')} could not be stored in the outbox: {describe(error)}"
     report(text)
     logger.warning("%s", text)

@@ -27,7 +27,7 @@ _STEPS = (
     """DELETE FROM mails WHERE id IN
         (SELECT id FROM mails WHERE state != 'waiting' ORDER BY state DESC, created LIMIT ?)""",
     """DELETE FROM groups WHERE id IN
-        (SELECT id FROM groups ORDER BY resolved DESC, count > reported, last_seen LIMIT ?)""",
+        (SELECT id FROM groups ORDER BY resolved DESC, count > reported, touched LIMIT ?)""",
 )
 
 
@@ -55,10 +55,10 @@ def by_age(database: Database, now: float, max_age: float) -> int:
     """Forget what ended more than `max_age` seconds ago; returns how many errors of it nobody was mailed."""
     oldest = {"oldest": now - max_age}
     [unreported] = database.execute(
-        "SELECT coalesce(sum(count - reported), 0) FROM groups WHERE last_seen < :oldest AND NOT resolved", oldest
+        "SELECT coalesce(sum(count - reported), 0) FROM groups WHERE touched < :oldest AND NOT resolved", oldest
     ).fetchone()
-    database.execute("DELETE FROM samples WHERE created < :oldest", oldest)
-    database.execute("DELETE FROM groups WHERE last_seen < :oldest", oldest)
+    database.execute("DELETE FROM samples WHERE touched < :oldest", oldest)
+    database.execute("DELETE FROM groups WHERE touched < :oldest", oldest)
     # A waiting mail is not finished, and stays.
     database.execute("DELETE FROM mails WHERE finished < :oldest", oldest)
     database.execute("DELETE FROM digests WHERE left < ?", (now - DAY,))

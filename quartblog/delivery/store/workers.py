@@ -1,4 +1,4 @@
-"""Heartbeats of processes -> rows -> Workers, and what the whole outbox holds -> Totals."""
+"""Heartbeats of processes -> rows -> Workers, which of them leads -> Lease, and what the outbox holds -> Totals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .clock import Moment
     from .database import Database
+
+LEASE = 5.0
+"""Seconds after which another worker may take the lead from a leader that has not renewed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +23,35 @@ class Worker:
     name: str
     leader: bool
     at: float
-    """Epoch seconds."""
+    """Epoch seconds, as the wall clock has them now."""
+    silent: float
+    """Seconds since then."""
     figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Leader(NamedTuple):
+    """The worker that mails for the host."""
+
+    worker: str
+    silent: float
+    """Seconds since it last renewed its lease; above LEASE, another worker may take the lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to mail for the host, until another worker takes it."""
+
+    worker: str
+    token: int
+    """Grows with each change of leader, and is checked by every transaction of a leader. Negative in memory."""
+    taken_from: str | None = None
+    """The worker that had the lead and did not resign; None where it was free or is renewed."""
+    silent: float = 0.0
+    """Seconds that worker had not renewed it."""
+
+
+class LeaseLost(Exception):
+    """Another worker leads by now, or the file came back and this lease is of memory: nothing was changed."""
 
 
 class Totals(NamedTuple):
@@ -30,30 +61,69 @@ class Totals(NamedTuple):
     errors: int
     """Failures of the open groups."""
     to_mail: int
-    """Those nobody was mailed."""
+    """Those that no mail has reported."""
     waiting: int
     """Mails that are to be sent."""
     dead: int
     """Mails that were given up."""
     next_try: float | None
-    """Epoch second at which the next waiting mail is due."""
+    """Epoch second at which the next waiting mail is due, as the wall clock has it now."""
 
 
-def beat(database: Database, worker: str, figures: Mapping[str, Any], at: float, *, leader: bool) -> None:
+def beat(database: Database, worker: str, figures: Mapping[str, Any], now: float, *, leader: bool) -> None:
     """Replace the worker's row."""
     database.execute(
         "INSERT OR REPLACE INTO workers (name, leader, at, figures) VALUES (?, ?, ?, ?)",
-        (worker, leader, at, json.dumps(dict(figures), default=repr)),
+        (worker, leader, now, json.dumps(dict(figures), default=repr)),
     )
 
 
-def alive(database: Database, newer_than: float) -> list[Worker]:
-    """The workers that have beaten since, by name."""
-    rows = database.execute("SELECT name, leader, at, figures FROM workers WHERE at > ? ORDER BY name", (newer_than,))
-    return [Worker(name, bool(leader), at, json.loads(figures)) for name, leader, at, figures in rows]
+def alive(database: Database, within: float, at: Moment) -> list[Worker]:
+    """Return the workers that have beaten within so many seconds, by name."""
+    query = "SELECT name, leader, at, figures FROM workers WHERE at >= ? ORDER BY name"
+    return [
+        Worker(name, bool(leader), beat + at.ahead, max(0.0, at.now - beat), json.loads(figures))
+        for name, leader, beat, figures in database.execute(query, (at.now - within,))
+    ]
 
 
-def totals(database: Database) -> Totals:
+def leader(database: Database, now: float) -> Leader | None:
+    """Return who leads; None where nobody does."""
+    row = database.execute("SELECT worker, at FROM leader WHERE at IS NOT NULL").fetchone()
+    return None if row is None else Leader(row["worker"], max(0.0, now - row["at"]))
+
+
+def lead(database: Database, worker: str, lease: Lease | None, now: float) -> Lease | None:
+    """Renew the lease or take the lead; None while another worker has it."""
+    row = database.execute("SELECT worker, token, at FROM leader").fetchone()
+    free = row is None or row["at"] is None
+    if not free:
+        if lease is not None and row["token"] == lease.token:
+            database.execute("UPDATE leader SET at = ?", (now,))
+            return Lease(worker, lease.token)
+        if now - row["at"] < LEASE:
+            return None
+    token = (0 if row is None else row["token"]) + 1
+    if database.in_memory:
+        # Never equal to one of the file: what memory allows, the file must not.
+        token = database.next_id() or -1
+    database.execute("INSERT OR REPLACE INTO leader (id, worker, token, at) VALUES (1, ?, ?, ?)", (worker, token, now))
+    return Lease(worker, token) if free else Lease(worker, token, taken_from=row["worker"], silent=now - row["at"])
+
+
+def resign(database: Database, lease: Lease) -> None:
+    """Free the lead, if the lease still holds."""
+    database.execute("UPDATE leader SET at = NULL WHERE token = ?", (lease.token,))
+
+
+def check_lease(database: Database, lease: Lease) -> None:
+    """Raise LeaseLost where another worker leads by now."""
+    row = database.execute("SELECT token FROM leader WHERE at IS NOT NULL").fetchone()
+    if row is None or row["token"] != lease.token:
+        raise LeaseLost(f"{lease.worker} no longer mails for this host")
+
+
+def totals(database: Database, at: Moment) -> Totals:
     """Count what is open, waits or was given up."""
     groups = database.execute(
         "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(count - reported), 0) FROM groups WHERE NOT resolved"
@@ -61,7 +131,8 @@ def totals(database: Database) -> Totals:
     # By the index alone: a mail has its whole text in its row.
     mails = database.execute(
         """SELECT count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'dead'),
-            min(next_try) FILTER (WHERE state = 'waiting')
-        FROM mails WHERE state IN ('waiting', 'dead')"""
+            min(next_try) FILTER (WHERE state = 'waiting') + ?
+        FROM mails WHERE state IN ('waiting', 'dead')""",
+        (at.ahead,),
     ).fetchone()
     return Totals(*groups, *mails)

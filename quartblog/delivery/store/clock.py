@@ -1,0 +1,136 @@
+"""Boot time and wall clock -> the outbox's steady time, which no change of the wall clock moves.
+
+Everything the outbox compares (the next try, the cap, the window, mute, age, heartbeats, the lead) is in steady time:
+seconds since the boot plus an offset, which the file keeps. The offset is fixed when a boot first uses the file, so
+that steady time is the wall clock's then, but neither earlier than the last steady time the file has seen nor more
+than a day later. Within a boot it does not jump; from boot to boot it does not go back, and a clock that was years
+ahead or behind ages nothing. Where nobody moves the wall clock, the two are equal.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import sqlite3
+
+MOST_OFF = 86_400.0
+"""Seconds that a machine was off at most, as the outbox counts: the wall clock may have been set meanwhile."""
+ROUNDING = 0.01
+"""Seconds between the two times that are not shown."""
+SLACK = 60.0
+"""Seconds that steady time may lie behind what the file has seen, without being taken for that of another boot."""
+
+
+class Clock(Protocol):
+    """The time of this machine."""
+
+    @property
+    def boot(self) -> str:
+        """The boot that `ticks` counts from; the same for all processes of a boot."""
+
+    def wall(self) -> float:
+        """Return epoch seconds, which somebody may set forward or back."""
+
+    def ticks(self) -> float:
+        """Return seconds since the boot, which never go back."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def __init__(self) -> None:
+        """Read which boot this is."""
+        try:
+            self.boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        except (OSError, UnicodeError):
+            # Not Linux. A later boot is recognized by time that went back.
+            self.boot = "unknown"
+
+    def wall(self) -> float:
+        """As Clock's."""
+        return time.time()
+
+    def ticks(self) -> float:
+        """As Clock's; where the system counts it, the time it was suspended is included."""
+        if sys.platform == "linux":
+            return time.clock_gettime(time.CLOCK_BOOTTIME)
+        return time.monotonic()
+
+
+SYSTEM = SystemClock()
+
+
+class Moment(NamedTuple):
+    """One moment, in both times."""
+
+    now: float
+    """Steady time, in seconds."""
+    wall: float
+    """Epoch seconds."""
+
+    @property
+    def ahead(self) -> float:
+        """Seconds to add to a steady time to show it as the wall clock has it now."""
+        seconds = self.wall - self.now
+        # A difference this small is of rounding, and a time that is shown twice shall be the same.
+        return seconds if abs(seconds) > ROUNDING else 0.0
+
+
+class SteadyClock:
+    """The steady time of one outbox."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Follow the wall clock of now until a file says otherwise."""
+        self._clock = clock
+        self._boot = clock.boot
+        self.offset = clock.wall() - clock.ticks()
+        """Seconds from the time since the boot to the steady time."""
+        self._kept = False
+
+    def now(self) -> float:
+        """Return the steady time, in seconds."""
+        return self._clock.ticks() + self.offset
+
+    def moment(self) -> Moment:
+        """Return this moment."""
+        return Moment(self.now(), self._clock.wall())
+
+    def elapsed(self) -> float:
+        """Return seconds since the boot, for short waits that concern no row."""
+        return self._clock.ticks()
+
+    def take_over(self, database: sqlite3.Connection) -> bool:
+        """Use the offset of the file; False where it has none for this boot."""
+        row = _row(database)
+        if row is None or row[0] != self._clock.boot or self._clock.ticks() + row[1] < row[2] - SLACK:
+            return False
+        self.offset = float(row[1])
+        self._boot, self._kept = self._clock.boot, True
+        return True
+
+    def fix(self, database: sqlite3.Connection) -> None:
+        """In a transaction: give the file an offset for this boot, unless another process has done so."""
+        if self.take_over(database):
+            return
+        row, ticks = _row(database), self._clock.ticks()
+        known = self._kept and self._boot == self._clock.boot
+        if not known:
+            self.offset = self._clock.wall() - ticks
+        if row is not None:
+            last = row[2] - ticks
+            self.offset = max(last, self.offset if known else min(self.offset, last + MOST_OFF))
+        values = (self._clock.boot, self.offset, ticks + self.offset)
+        database.execute("INSERT OR REPLACE INTO steady (id, boot, ahead, seen) VALUES (1, ?, ?, ?)", values)
+        self._boot, self._kept = self._clock.boot, True
+
+    def note(self, database: sqlite3.Connection) -> None:
+        """In a transaction: keep how far steady time has come."""
+        database.execute("UPDATE steady SET seen = max(seen, ?)", (self.now(),))
+
+
+def _row(database: sqlite3.Connection) -> Any:
+    return database.execute("SELECT boot, ahead, seen FROM steady").fetchone()
