@@ -271,7 +271,10 @@ class Outbox:
         return self._write(lambda database, at: worker_rows.lead(database, worker, lease, at.now), durable=False)
 
     def resign(self, lease: Lease) -> None:
-        """Let another worker lead at once; a lease that was lost changes nothing."""
+        """Let another worker lead at once, after the last session with the mail server.
+
+        Its mails in flight are due again at once. A lease that was lost changes nothing else.
+        """
         self._write(lambda database, _: worker_rows.resign(database, lease), durable=False)
 
     def leader(self) -> Leader | None:

@@ -112,7 +112,8 @@ def lead(database: Database, worker: str, lease: Lease | None, now: float) -> Le
 
 
 def resign(database: Database, lease: Lease) -> None:
-    """Free the lead, if the lease still holds."""
+    """Free the lead, if the lease still holds, and the mails that were in flight with it."""
+    database.execute("UPDATE mails SET token = NULL, claimed = NULL WHERE token = ?", (lease.token,))
     database.execute("UPDATE leader SET at = NULL WHERE token = ?", (lease.token,))
 
 
