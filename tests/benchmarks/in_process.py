@@ -12,7 +12,6 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from quartblog.delivery.capture.handler import BoundedQueueHandler
-from quartblog.delivery.capture.log_file import RotatingFile
 from quartblog.delivery.capture.sinks import FileSink
 from quartblog.delivery.context import scope
 from quartblog.delivery.options import FileOptions, QueueOptions
@@ -78,20 +77,19 @@ def file_row(runs: int, records: int) -> Row:
         plain, shared = Path(folder, "standard.log"), Path(folder, "ours.log")
         standard = logging.handlers.RotatingFileHandler(plain, maxBytes=ROTATE_AT, backupCount=2, encoding="utf-8")
         standard.setFormatter(logging.Formatter(LINE))
-        rotating = RotatingFile(FileOptions(path=shared, max_bytes=ROTATE_AT, backup_count=2))
-        journal = FileSink(rotating)
-        journal.flusher.start()
+        sink = FileSink(FileOptions(path=shared, max_bytes=ROTATE_AT, backup_count=2))
+        sink.flusher.start()
         pairs: list[tuple[float, float]] = []
         for _ in range(runs):
             failed = [record_of(failure()) for _ in range(records)]
             # The standard formatter keeps its text on the record: each handler gets its own.
             again = [logging.makeLogRecord(record.__dict__) for record in failed]
             peer = 1e6 / per_item(standard.handle, failed)
-            pairs.append((1e6 / per_item(journal.handle, again, lambda: journal.flusher.drain(60)), peer))
-        assert not journal.lost
-        journal.flusher.stop(60)
+            pairs.append((1e6 / per_item(sink.handle, again, lambda: sink.flusher.drain(60)), peer))
+        assert not sink.lost
+        sink.flusher.stop(60)
         standard.close()
-        rotating.close()
+        sink.file.close()
         same = plain.read_bytes() == shared.read_bytes()
     ours, peers = zip(*pairs, strict=True)
     ratio = median_ratio(ours, peers)

@@ -67,7 +67,7 @@ def read(outbox: Path, workers: int, answered: int) -> Ledger:
         stored,
         sum(sum(worker["refused"].values()) for worker in figures),
         sum(map(_unwritten, figures)),
-        max(worker["to_file"].get("p99_ms", 0.0) for worker in figures),
+        max((worker["to_file"] or {}).get("p99_ms", 0.0) for worker in figures),
     )
 
 
