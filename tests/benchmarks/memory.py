@@ -25,10 +25,10 @@ from tests.support.processes import ROOT, environment
 
 FEW, MANY = 200_000, 1_000_000
 ALLOWED = 30.0
-# Errors logged before the first look: the queue was full once, and every cache has seen its tracebacks.
 PART = 5_000
 """Errors that are logged between two waits for the listener."""
 WARM_UP = 20_000
+"""Errors that are logged before the first look: the queue was full once, and every cache has seen its tracebacks."""
 DEPTHS = range(10, 40)
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
