@@ -3,11 +3,16 @@
 import ipaddress
 import logging
 import re
+import unicodedata
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 _ONE = r"[^\s<>@,;:\"]+@[^\s<>@,;:\"]+"
+_LONGEST_HOST = 253
+_HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?")
+_DOT = re.compile("[\u3002\uff0e\uff61]")
+_IN_A_LABEL = {"Ll", "Lo", "Lm", "Mn", "Mc", "Nd"}
 _ADDRESS = re.compile(rf'(?:"?(?P<name>[^<>"]*?)"?\s*<(?P<inside>{_ONE})>|(?P<bare>{_ONE}))')
 
 _AROUND = tuple(__package__.split(".")[:-1][:1])
@@ -92,10 +97,14 @@ class MailOptions:
     """Password to sign in with."""
     timeout: float = 20.0
     """Seconds one whole SMTP session may take, from the name look-up to the server's last answer."""
-    site: str = "microblog"
-    """The site's name, as the subject shows it."""
-    title: str = "博客异常"
-    """What the subject calls a failure."""
+    local_hostname: str = ""
+    """The name in EHLO; empty for this host's name where that has a dot, else an address literal."""
+    ca_file: Path | None = None
+    """Certificates in PEM of authorities that are trusted besides the system's."""
+    site: str = "this site"
+    """The name of the site or program, as subjects show it."""
+    title: str = ""
+    """What subjects say before the site's name; empty for nothing."""
     allow_plain_login: bool = False
     """Whether the password may travel to another host without TLS. Only for a network you trust as a whole."""
     command: str = ""
@@ -180,9 +189,32 @@ def split_address(address: str) -> tuple[str, str] | None:
 
 
 def bare_address(address: str) -> str:
-    """The address as an envelope takes it; a text that is none stays as it is."""
+    """The address as an envelope takes it, its domain in ASCII; a text that is none stays as it is."""
     parts = split_address(address)
-    return address if parts is None else parts[1]
+    if parts is None:
+        return address
+    user, _, domain = parts[1].rpartition("@")
+    return f"{user}@{ascii_host(domain) or domain}"
+
+
+def ascii_host(name: str) -> str | None:
+    """The domain as DNS has it, None for what cannot be one: `bücher.example` is `xn--bcher-kva.example`.
+
+    As IDNA 2008 has it, with the mapping of UTS 46 as far as people type it: small letters, full-width forms and dots.
+    The standard library's codec is of 2003, to which `straße.example` is another domain, `strasse.example`.
+    """
+    if not name.isascii():
+        name = unicodedata.normalize("NFKC", _DOT.sub(".", name).lower()).lower()
+        name = ".".join(map(_ascii_label, name.split(".")))
+    return name if len(name) <= _LONGEST_HOST and _HOST.fullmatch(name) else None
+
+
+def _ascii_label(label: str) -> str:
+    if label.isascii():
+        return label
+    if not all(unicodedata.category(character) in _IN_A_LABEL for character in label.replace("-", "")):
+        return label  # Refused as it is not in ASCII.
+    return f"xn--{label.encode('punycode').decode('ascii')}"
 
 
 def is_loopback(host: str) -> bool:

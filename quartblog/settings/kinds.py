@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import ssl
 import unicodedata
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -215,8 +216,23 @@ def _with_a_name(path: Path) -> Path:
     return path
 
 
+def _certificates(path: Path | None) -> Path | None:
+    if path is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except (OSError, ValueError) as error:  # An SSLError, of a file without certificates, is an OSError.
+            raise ValueError(f"cannot be used, {error}; it must be a file of certificates in PEM") from None
+    return path
+
+
 Folder = Annotated[Path, AfterValidator(at_home)]
 FilePath = Annotated[Path, AfterValidator(at_home), AfterValidator(_with_a_name)]
+Certificates = Annotated[
+    FilePath | None,
+    BeforeValidator(_unset),
+    AfterValidator(_certificates),
+    Allowed('the path of a file of certificates in PEM, or "" for those of the system alone'),
+]
 FileName = Annotated[
     str,
     Field(pattern=r"^[^/\\\x00-\x1f]*[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import ipaddress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
+from urllib.parse import urlsplit
 
 from quartblog.delivery import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route
 from quartblog.errors.exceptions import SettingsError
@@ -89,7 +91,10 @@ def mail_options(settings: Settings) -> MailOptions | None:
         sender=mail.sender or mail.admins[0],
         admins=mail.admins,
         timeout=mail.timeout,
+        local_hostname=mail.local_hostname or _public_name(settings.site.public_url),
+        ca_file=mail.ca_file,
         site=settings.site.name,
+        title=mail.subject,
         allow_plain_login=mail.allow_plain_login,
         command=COMMAND,
     )
@@ -110,6 +115,15 @@ def mailing_options(settings: Settings) -> MailingOptions:
         retry_for=section.retry_for,
         routes=tuple(Route(route.to, route.level, route.logger, route.path) for route in section.routes),
     )
+
+
+def _public_name(url: str) -> str:
+    """Return the site's domain, "" where people reach it by an address or a name of the local network."""
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        ipaddress.ip_address(host)
+        return ""
+    return host if "." in host.strip(".") else ""
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from quartblog.settings.kinds import (
     Addresses,
     Allowed,
     Auto,
+    Certificates,
     Engine,
     FileName,
     FilePath,
@@ -88,7 +89,10 @@ class Mail(Section):
     admins: Addresses = ()
     sender: OptionalAddress = ""
     """Never empty if a server is set; the default is the first of the admins."""
+    subject: Line = "博客异常"
     timeout: Seconds = 20.0
+    local_hostname: OptionalHost = ""
+    ca_file: Certificates = None
 
     @field_validator("username")
     @classmethod

@@ -69,6 +69,9 @@ class Peer:
         self._ready.set()
         await self._leave.wait()
         server.close()
+        # A connection that has just been accepted becomes one of the transports within a few rounds of the loop.
+        for _ in range(5):
+            await asyncio.sleep(0)
         for transport in self._transports:
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
@@ -133,6 +136,19 @@ class RefusingGrace(Accepting):
             return "550 nobody of this name"
         envelope.rcpt_tos.append(address)
         return "250 OK"
+
+
+class RefusingAll(Accepting):
+    """Gives one answer for every recipient."""
+
+    def __init__(self, peer: Peer, answer: str) -> None:
+        super().__init__(peer)
+        self.answer = answer
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
+        return self.answer
 
 
 class HangingUp(SMTP):

@@ -28,10 +28,12 @@ OPTIONS = MailOptions(
     sender="微博 <blog@example.org>",
     admins=("ada@example.org", "Grace <grace@example.org>"),
     site="微博",
+    title="博客异常",
     command="blog",
 )
 OWN_HEADERS = {
-    *("Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted"),
+    *("Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted", "X-Auto-Response-Suppress"),
+    *("List-Id", "References"),
     *("MIME-Version", "Content-Type"),
 }
 ANYTHING = st.text(st.characters(), max_size=80)
@@ -73,10 +75,54 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_subject_tells_site_host_count_and_error() -> None:
+def test_the_subject_begins_with_the_error_and_ends_with_site_host_and_count() -> None:
     group = a_group(count=12, reported=2, last_reported=NOON)
 
-    assert read(group)["Subject"] == "[微博] 博客异常 app1: 10 errors, ValueError: twelve"
+    assert read(group)["Subject"] == "ValueError: twelve (博客异常 微博 on app1, 10 errors)"
+
+
+def test_without_a_title_the_subject_names_the_site_alone() -> None:
+    assert (
+        read(a_group(), options=replace(OPTIONS, title=""))["Subject"] == "ValueError: twelve (微博 on app1, 1 error)"
+    )
+
+
+def test_all_digests_about_a_group_are_one_conversation() -> None:
+    first = read(a_group())
+    later = read(a_group(id=9, count=12, reported=2, last_reported=NOON))
+    other = read(a_group(event=an_event(fingerprint="00000000000000bb")))
+    elsewhere = read(a_group(), options=replace(OPTIONS, site="another"))
+
+    assert first["References"] == later["References"]
+    assert len({mail["References"] for mail in (first, other, elsewhere)}) == 3
+    assert re.fullmatch(r"<\S+@example\.org>", first["References"])
+    assert first["Message-ID"] != later["Message-ID"]
+
+
+def test_a_digest_about_several_groups_belongs_to_the_conversation_of_each() -> None:
+    ones = [a_group(event=an_event(fingerprint=f"00000000000000b{number}")) for number in range(3)]
+    together = read(*ones)["References"].split()
+
+    assert sorted(together) == sorted(read(one)["References"] for one in ones)
+
+
+@pytest.mark.parametrize(
+    ("changes", "number"),
+    [
+        ({}, "<errors.example.org>"),
+        ({"local_hostname": "blog.example.org"}, "<errors.blog.example.org>"),
+        ({"local_hostname": "localhost"}, "<errors.example.org>"),
+        ({"sender": "blog@bücher.example"}, "<errors.xn--bcher-kva.example>"),
+    ],
+)
+def test_a_mail_program_can_filter_digests_by_list_id(changes: dict[str, Any], number: str) -> None:
+    assert read(a_group(), options=replace(OPTIONS, **changes))["List-Id"] == f"微博 {number}"
+
+
+def test_nobody_answers_a_digest_with_an_out_of_office_note() -> None:
+    mail = read(a_group())
+
+    assert (mail["Auto-Submitted"], mail["X-Auto-Response-Suppress"]) == ("auto-generated", "All")
 
 
 def test_the_worst_group_is_told_first() -> None:
@@ -84,14 +130,14 @@ def test_the_worst_group_is_told_first() -> None:
     worst = a_group(level=logging.CRITICAL, event=an_event(title="MemoryError", traceback="MemoryError", level=50))
     mail = read(often, worst)
 
-    assert mail["Subject"] == "[微博] 博客异常 app1: 51 errors, MemoryError (+1 more)"
+    assert mail["Subject"] == "MemoryError (+1 more) (博客异常 微博 on app1, 51 errors)"
     assert text_of(mail).index("MemoryError") < text_of(mail).index("ValueError")
 
 
 def test_a_plain_record_is_told_by_its_level_and_message() -> None:
     event = an_event(title="the disk has <n> bytes left", message="the disk has 12 bytes left", traceback="")
 
-    assert read(a_group(event=event))["Subject"] == "[微博] 博客异常 app1: 1 error, ERROR: the disk has 12 bytes left"
+    assert read(a_group(event=event))["Subject"].startswith("ERROR: the disk has 12 bytes left (博客异常 微博")
 
 
 def test_the_body_holds_what_an_operator_needs_to_know_and_do() -> None:
@@ -163,7 +209,7 @@ def test_a_group_that_is_only_in_memory_is_named_by_what_stays() -> None:
 def test_a_group_whose_samples_are_gone_is_still_told() -> None:
     mail = read(a_group(samples=(), count=3))
 
-    assert mail["Subject"] == "[微博] 博客异常 app1: 3 errors, ValueError"
+    assert mail["Subject"] == "ValueError (博客异常 微博 on app1, 3 errors)"
     assert "3 new, 3 altogether" in text_of(mail)
 
 

@@ -26,8 +26,9 @@ from quartblog.delivery.text.escaping import one_line, shortened
 from .post_office import a_group, an_event
 
 OPTIONS = MailOptions(server="localhost", sender="微博 <blog@example.org>", admins=("ada@example.org",), command="blog")
-DIGEST = ["Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
-PLAIN = [*DIGEST[:-2], "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
+ALL = ["Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted", "X-Auto-Response-Suppress"]
+DIGEST = [*ALL, "List-Id", "References", "MIME-Version", "Content-Type"]
+PLAIN = [*ALL, "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
 INJECTIONS = ("=?utf-8?q?=0A=0AAll_is_well?=", "=?utf-8?q?a=0ABcc:_x?=", "=?utf-8?b?CgpBbGwgaXMgd2VsbA==?=")
 PIECES = (
     *INJECTIONS, "=?", "?=", "=?utf-8?q?", "=?x?=", "=0A", "_", "=", "?", '"', "\\", "<a@b>", "(c)", ",", ";", ":",
@@ -79,6 +80,7 @@ def read(data: bytes) -> EmailMessage:
 def assert_reads_as(data: bytes, text: str) -> None:
     """The subject, to every reader."""
     raw = raw_headers(data)["Subject"]
+    assert raw.split("\r\n")[0] or not text
     assert by_rfc_2047(raw) == text
     assert read(data)["Subject"] == text
     chunks = email.header.decode_header(raw.replace("\r\n", ""))
@@ -115,7 +117,7 @@ def test_any_failure_of_any_site_is_one_mail_with_the_same_headers(
     body = mail.get_body(["plain"])
 
     assert list(raw_headers(data)) == list(mail.keys()) == DIGEST
-    line = f"[{site}] {kind} {host}: 1 error, {headline(group)}"
+    line = f"{headline(group)} ({f'{kind} {site} on {host}'.lstrip()}, 1 error)"
     assert_reads_as(data, shortened(one_line(line), SUBJECT_LIMIT))
     assert body is not None
     told = body.get_content().replace("\r\n", "\n").split("\n")
@@ -166,17 +168,41 @@ def test_a_display_name_reads_back_and_adds_nothing(name: str, bare: str) -> Non
     assert second.addr_spec == "eve@example.org"
 
 
-@pytest.mark.parametrize("domain", ["=?utf-8?q?=0A=0Ax?=", "bücher.example", "x" * 300])
+@pytest.mark.parametrize("domain", ["=?utf-8?q?=0A=0Ax?=", "☃.example", "x" * 300])
 def test_a_domain_that_is_no_plain_one_is_not_in_the_message_id(domain: str) -> None:
     data = wire_form(new_message(replace(OPTIONS, sender=f"blog@{domain}"), "subject", "text"))
 
     assert raw_headers(data)["Message-ID"].endswith("@localhost>")
 
 
+@pytest.mark.parametrize(
+    ("domain", "written"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER.Example", "xn--bcher-kva.example"),
+        ("straße.example", "xn--strae-oqa.example"),
+        ("博客。example", "xn--9krq6q.example"),
+        ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
+    ],
+)
+def test_a_domain_is_written_as_dns_has_it(domain: str, written: str) -> None:
+    bare = f"blog@{domain}"
+    ours = new_message(replace(OPTIONS, sender=bare), "subject", "text", to=[f"Ada <ada@{domain}>"])
+    others = EmailMessage()
+    others["From"] = bare
+    others["To"] = [Group("all", [Address("Ada", "ada", domain)]), Address("", "eve", "example.org")]
+
+    headers, made = raw_headers(wire_form(ours)), raw_headers(wire_form(others))
+    assert headers["From"] == made["From"] == f"blog@{written}"
+    assert headers["To"] == f"Ada <ada@{written}>"
+    assert made["To"] == f"all: Ada <ada@{written}>;, eve@example.org"
+    assert headers["Message-ID"].endswith(f"@{written}>")
+
+
 def test_a_mail_that_needs_smtputf8_has_the_same_headers_and_subject() -> None:
     data = wire_form(new_message(OPTIONS, f"微博 {INJECTIONS[0]}", "text", to=["Grün <grün@example.org>"], html="<p>x"))
 
-    assert list(raw_headers(data)) == DIGEST
+    assert list(raw_headers(data)) == [*ALL, "MIME-Version", "Content-Type"]
     assert "grün@example.org" in raw_headers(data)["To"]
     assert_reads_as(data, f"微博 {INJECTIONS[0]}")
 

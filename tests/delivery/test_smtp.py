@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import threading
 import time
+from contextlib import ExitStack, contextmanager
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,46 @@ import pytest
 
 from quartblog.delivery import MailFailed, MailOptions, new_message, send
 from quartblog.delivery.mail.message import wire_form
+from quartblog.delivery.mail.smtp import refused_for_good
+from tests.support import programs
 
-from .conftest import ADMINS
+from .conftest import ADMINS, CERTIFICATES, Accepting, Answering, Peer, RefusingAll, speaking
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from .conftest import Peer
+
+ENDS_WHILE_DNS_HANGS = """
+import logging, socket, threading
+from quartblog.delivery import Delivery, MailOptions
+asked = threading.Event()
+def hang(*_, **__):
+    asked.set()
+    threading.Event().wait()
+socket.getaddrinfo = hang
+mail = MailOptions(server="mail.example.org", sender="a@example.org", admins=("b@example.org",), timeout=60)
+delivery = Delivery(mail=mail)
+delivery.start()
+logging.getLogger("app").error("failed")
+assert asked.wait(30)
+print("asked", flush=True)
+"""
+
+
+@contextmanager
+def full_backlog() -> Iterator[int]:
+    """A port that answers no further connection, as a firewall that swallows packets."""
+    with socket.socket() as listening, ExitStack() as callers:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        port = listening.getsockname()[1]
+        for _ in range(4):
+            caller = callers.enter_context(socket.socket())
+            caller.settimeout(0)
+            caller.connect_ex(("127.0.0.1", port))
+        yield port
 
 
 @pytest.fixture
@@ -91,6 +126,69 @@ async def test_a_permanent_refusal_may_not(server_that_says_never: Peer, mail_to
     assert error.permanent
 
 
+LATER, NEVER, TOO_BIG = "later", "never", "too big"
+MEANINGS = [
+    ("451 come back later", LATER),
+    ("450 4.7.1 greylisted", LATER),
+    ("554 we do not want this", NEVER),
+    ("550 5.1.1 nobody of this name, try again later", NEVER),
+    ("550 5.4.5 Daily user sending limit exceeded", LATER),
+    ("550-5.4.5 Daily user sending limit exceeded. For more information go to\r\n550 5.4.5 a page", LATER),
+    ("550 4.7.1 policy", LATER),
+    ("550 5.2.2 mailbox full", LATER),
+    ("552 5.2.2 over quota", LATER),
+    ("554 5.3.2 not accepting messages", LATER),
+    ("550 5.7.1 Daily SMTP relay sending limit exceeded", LATER),
+    ("550 5.7.1 relaying denied", NEVER),
+    ("550 5.7.0 too many messages from you", LATER),
+    ("550 #5.7.28 a flood", LATER),
+    ("550 5.7.705 tenant has exceeded threshold", LATER),
+    ("550 5.7.26 unauthenticated mail", NEVER),
+    ("550 you exceeded your hourly quota", LATER),
+    ("550 10.5.4.5 is on a list", NEVER),
+]
+
+
+@pytest.mark.parametrize(
+    ("answer", "meaning"),
+    [
+        *MEANINGS,
+        ("552 exceeds the maximum message size", TOO_BIG),
+        ("552 5.3.4 message size", TOO_BIG),
+        ("550 5.2.3 too long for this mailbox", TOO_BIG),
+        ("550 message size exceeds the limit", TOO_BIG),
+        ("552 5.7.0 blocked for its content", NEVER),
+    ],
+)
+async def test_what_a_refusal_of_the_mail_means(answer: str, meaning: str, mail_to: Callable[..., MailOptions]) -> None:
+    with Peer(speaking(lambda peer: Answering(peer, answer))) as peer:
+        error = await failed(mail_to(peer))
+
+    assert (error.permanent, error.too_big) == (meaning != LATER, meaning == TOO_BIG)
+    assert not error.unavailable
+
+
+@pytest.mark.parametrize(
+    ("answer", "meaning"), [*MEANINGS, ("552 too many recipients", LATER), ("550 5.5.3 too many recipients", LATER)]
+)
+async def test_what_a_refusal_of_a_recipient_means(
+    answer: str, meaning: str, mail_to: Callable[..., MailOptions]
+) -> None:
+    with Peer(speaking(lambda peer: RefusingAll(peer, answer))) as peer:
+        error = await failed(mail_to(peer))
+
+    assert error.permanent is (meaning == NEVER)
+    assert set(refused_for_good(error.refused)) == (set(ADMINS) if meaning == NEVER else set())
+
+
+async def test_a_mail_above_the_size_a_server_announces_is_not_even_sent(mail_to: Callable[..., MailOptions]) -> None:
+    with Peer(speaking(Accepting, data_size_limit=300)) as peer:
+        error = await failed(mail_to(peer))
+
+    assert "takes 300 bytes at most" in str(error)
+    assert (error.permanent, error.too_big, error.unavailable) == (True, True, False)
+
+
 async def test_a_server_that_hangs_up_is_a_failure(
     server_that_hangs_up: Peer, mail_to: Callable[..., MailOptions]
 ) -> None:
@@ -122,10 +220,10 @@ async def test_nobody_listening_is_a_failure(
 async def test_an_unknown_name_is_a_failure(
     mail_to: Callable[..., MailOptions], accepting_server: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def unknown(*_: object, **__: object) -> Any:
+    def unknown(*_: object, **__: object) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     error = await failed(mail_to(accepting_server, server="mail.example.invalid"))
 
     assert "its name is unknown (DNS): Name or service not known" in str(error)
@@ -178,6 +276,45 @@ async def test_plain_text_where_tls_is_expected_is_a_failure(
     error = await failed(mail_to(accepting_server, tls="implicit"))
 
     assert "does not speak TLS here" in str(error)
+
+
+@pytest.mark.parametrize(("which", "tls"), [("starttls_server", "starttls"), ("implicit_tls_server", "implicit")])
+async def test_a_private_authority_is_trusted_where_its_certificate_is_given(
+    which: str, tls: str, request: pytest.FixtureRequest, mail_to: Callable[..., MailOptions]
+) -> None:
+    peer: Peer = request.getfixturevalue(which)
+    credentials = {"username": "ada", "password": "lovelace"} if which == "starttls_server" else {}
+    options = mail_to(peer, tls=tls, ca_file=CERTIFICATES / "authority.pem", **credentials)
+    await send(new_message(options, "subject", "text"), options)
+
+    assert len(peer.mails) == 1
+
+
+async def test_a_file_of_certificates_that_cannot_be_read_is_named(
+    starttls_server: Peer, mail_to: Callable[..., MailOptions], tmp_path: Path
+) -> None:
+    error = await failed(mail_to(starttls_server, tls="starttls", ca_file=tmp_path / "gone.pem"))
+
+    assert "gone.pem, cannot be used" in str(error)
+    assert error.unavailable
+
+
+@pytest.mark.parametrize("tls", ["none", "starttls"])
+async def test_a_server_that_waits_for_tls_is_hinted_at(
+    tls: str, implicit_tls_server: Peer, mail_to: Callable[..., MailOptions]
+) -> None:
+    error = await failed(mail_to(implicit_tls_server, tls=tls, timeout=0.5))
+
+    assert 'set tls to "implicit"' in str(error)
+
+
+async def test_a_server_that_breaks_tls_off_is_hinted_at(
+    server_certificate: ssl.SSLContext, mail_to: Callable[..., MailOptions]
+) -> None:
+    with Peer(speaking(Accepting), ssl=server_certificate, ssl_handshake_timeout=0.2) as peer:
+        error = await failed(mail_to(peer))
+
+    assert 'set tls to "implicit"' in str(error)
 
 
 async def test_tls_is_never_opportunistic(starttls_server: Peer, mail_to: Callable[..., MailOptions]) -> None:
@@ -258,7 +395,8 @@ async def test_cancelling_closes_the_session(slow_server: Peer, mail_to: Callabl
         ("blog.example.org", "blog.example.org"),
         ("laptop", "[127.0.0.1]"),
         ("my laptop.local", "[127.0.0.1]"),
-        ("微博.example.org", "[127.0.0.1]"),
+        ("my_laptop.local", "[127.0.0.1]"),
+        ("微博.example.org", "xn--9krt00a.example.org"),
     ],
 )
 async def test_the_server_is_greeted_with_a_name_it_can_take(
@@ -277,6 +415,99 @@ async def test_the_server_is_greeted_with_a_name_it_can_take(
     await send(new_message(options, "subject", "text"), options)
 
     assert accepting_server.greetings == [hello]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hello"),
+    [
+        ("blog.example.org", "blog.example.org"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("203.0.113.5", "[203.0.113.5]"),
+        ("2001:db8::1", "[IPv6:2001:db8::1]"),
+    ],
+)
+async def test_the_name_of_the_options_goes_before_that_of_the_host(
+    wanted: str, hello: str, accepting_server: Peer, mail_to: Callable[..., MailOptions]
+) -> None:
+    options = mail_to(accepting_server, local_hostname=wanted)
+    await send(new_message(options, "subject", "text"), options)
+
+    assert accepting_server.greetings == [hello]
+
+
+async def test_a_domain_that_is_not_ascii_needs_no_smtputf8(
+    accepting_server: Peer, mail_to: Callable[..., MailOptions]
+) -> None:
+    options = mail_to(accepting_server, sender="微博 <blog@博客.example>", admins=("Ops <ops@bücher.example>",))
+    await send(new_message(options, "subject", "text"), options)
+
+    assert accepting_server.recipients == [["ops@xn--bcher-kva.example"]]
+    assert accepting_server.mails[0]["To"] == "Ops <ops@xn--bcher-kva.example>"
+
+
+@pytest.mark.parametrize("silent_first", [True, False])
+async def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    silent_first: bool,  # noqa: FBT001
+    accepting_server: Peer,
+    mail_to: Callable[..., MailOptions],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with full_backlog() as port:
+        silent = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        taking = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", accepting_server.port))
+        found = [silent, taking] if silent_first else [taking, silent]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        options = mail_to(accepting_server, server="mail.example.org", timeout=20.0)
+        started = time.monotonic()
+        await send(new_message(options, "subject", "text"), options)
+
+    assert len(accepting_server.mails) == 1
+    assert time.monotonic() - started < 10
+
+
+async def test_an_address_that_refuses_leads_to_the_next_at_once(
+    accepting_server: Peer, closed_port: int, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        for port in (closed_port, accepting_server.port)
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    options = mail_to(accepting_server, server="mail.example.org")
+    await send(new_message(options, "subject", "text"), options)
+
+    assert len(accepting_server.mails) == 1
+
+
+async def test_a_resolver_that_does_not_answer_costs_the_timeout_and_one_thread(
+    accepting_server: Peer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    asked: list[object] = []
+
+    def hang(*_: object, **__: object) -> Any:
+        asked.append(1)
+        release.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "too late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    for _ in range(3):
+        error = await failed(mail_to(accepting_server, server="mail.example.org", timeout=0.1))
+        assert "did not finish within 0.1 s" in str(error)
+        assert error.unavailable
+    release.set()
+
+    assert len(asked) == 1
+
+
+def test_a_resolver_that_does_not_answer_delays_the_end_of_no_program(tmp_path: Path) -> None:
+    program = programs.start(ENDS_WHILE_DNS_HANGS, folder=tmp_path)
+    started = time.monotonic()
+
+    code, printed, complained = programs.ended(program)
+
+    assert (code, printed) == (0, "asked\n"), complained
+    assert time.monotonic() - started < 30
 
 
 async def test_a_finished_mail_goes_to_whom_it_is_told_as_it_is(

@@ -6,6 +6,7 @@ Whatever a stranger typed is escaped: it cannot add a header, leave its line or 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import html
 import logging
 from dataclasses import dataclass
@@ -59,15 +60,24 @@ class Digest:
         rest = list(_rest(groups[DETAILED:]))
         return new_message(
             options,
-            f"[{options.site}] {options.title} {self.host}: {self._subject(groups)}",
+            self._subject(groups, options),
             "\n\n".join(_paragraphs(head, [part.text(options.command) for part in told], rest)),
             html=_document([part.html(options.command) for part in told], head, rest),
             to=to,
+            # The last one is the parent of the mail, where a mail program shows a tree.
+            conversations=[self._conversation(group, options) for group in reversed(groups[:DETAILED])],
         )
 
-    def _subject(self, groups: Sequence[Group]) -> str:
+    def _subject(self, groups: Sequence[Group], options: MailOptions) -> str:
+        """The worst error first, as mail programs show the beginning, and what changes last."""
         more = f" (+{len(groups) - 1} more)" if len(groups) > 1 else ""
-        return f"{counted(self.errors, 'error')}, {headline(groups[0])}{more}"
+        where = f"{options.title} {options.site} on {self.host}".lstrip()
+        return f"{headline(groups[0])}{more} ({where}, {counted(self.errors, 'error')})"
+
+    def _conversation(self, group: Group, options: MailOptions) -> str:
+        """The same name for every digest about the group, and another one on another host."""
+        place = hashlib.sha256(f"{options.site}\0{self.host}".encode(errors="replace")).hexdigest()[:12]
+        return f"{hashlib.sha256(group.fingerprint.encode(errors='replace')).hexdigest()[:16]}.{place}"
 
     def _head(self, options: MailOptions) -> Iterator[str]:
         count = len(self.groups)

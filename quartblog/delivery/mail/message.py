@@ -5,17 +5,16 @@ from __future__ import annotations
 import email.utils
 import re
 from email.charset import Charset
-from email.headerregistry import Address, UnstructuredHeader
+from email.headerregistry import Address, AddressHeader, Group, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from typing import TYPE_CHECKING, Self
 
-from ..options import split_address
+from ..options import ascii_host, split_address
 from ..text.escaping import block, one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from email.headerregistry import Address
     from email.policy import Policy
 
     from ..options import MailOptions
@@ -64,7 +63,7 @@ def text_header(name: str, line: str) -> Header:
 
 
 def address_header(name: str, addresses: Sequence[Address]) -> Header:
-    """A header of addresses whose display names are free text."""
+    """A header of addresses whose display names are free text. Domains are written in ASCII."""
     words: list[str] = []
     for address in addresses:
         shown = list(_words(one_line(address.display_name), _ATOM, LINE - len(name) - 2))
@@ -82,6 +81,8 @@ class WirePolicy(EmailPolicy):
         header = self.header_fetch_parse(name, value)
         if isinstance(header, UnstructuredHeader):
             header = text_header(name, " ".join(str(header).splitlines()))
+        elif not isinstance(header, Header) and isinstance(header, AddressHeader) and not str(header).isascii():
+            header = self.header_factory(name, [_group_in_ascii(group) for group in header.groups])
         lines = super().fold_binary(name, header).removesuffix(b"\r\n")
         # Left to `email` are structures, such as a file's name, in which it may have decoded a line break.
         return _LINE_BREAK.sub(lambda found: found[1] or b" ", lines) + b"\r\n"
@@ -111,6 +112,7 @@ def _encoded(text: str, room: int) -> Iterator[str]:
 
 def _bare(address: Address) -> str:
     """The address as it stands in a header."""
+    address = _in_ascii(address)
     if "=?" not in address.username:
         return address.addr_spec
     # Some readers decode an encoded word here too: the backslash takes its beginning apart and means nothing.
@@ -118,24 +120,34 @@ def _bare(address: Address) -> str:
     return f'"{quoted}"@{address.domain}'
 
 
+def _in_ascii(address: Address) -> Address:
+    """The same address; only its local part may need SMTPUTF8."""
+    return Address(address.display_name, address.username, ascii_host(address.domain) or address.domain)
+
+
+def _group_in_ascii(group: Group) -> Group:
+    return Group(group.display_name, map(_in_ascii, group.addresses))
+
+
 SUBJECT_LIMIT = 200
 """Characters of the subject: a type's name can be as long as a stranger likes."""
 
 _WIRE = WirePolicy(linesep="\r\n", cte_type="7bit")
-_PLAIN_DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,253}|\[[0-9.]{1,15}\]")
 
 
-def new_message(
+def new_message(  # noqa: PLR0913  keywords, each one part of the message
     options: MailOptions,
     subject: str,
     text: str,
     *,
     html: str | None = None,
     to: Sequence[str] | None = None,
+    conversations: Sequence[str] | None = None,
 ) -> EmailMessage:
     """A message from the sender to all admins, or to others. No text can add a header or fail to encode.
 
-    `html` is the same as a document, whose texts the caller has escaped for HTML.
+    `html` is the same as a document, whose texts the caller has escaped for HTML. `conversations` marks a report of
+    the site's: mail programs can filter such by List-Id, and show those that share one of these names together.
     """
     message = EmailMessage()
     message["Subject"] = text_header("Subject", shortened(one_line(subject), SUBJECT_LIMIT))
@@ -144,10 +156,17 @@ def new_message(
     message["To"] = address_header("To", [_address(recipient) for recipient in to or options.admins])
     message["Date"] = email.utils.localtime()
     # A domain is given: make_msgid would look up this host's name, which can take seconds.
-    domain = sender.domain if _PLAIN_DOMAIN.fullmatch(sender.domain) else "localhost"
+    domain = ascii_host(sender.domain) or "localhost"
     number = email.utils.make_msgid(domain=domain)
     message["Message-ID"] = Header(number, "Message-ID", (number,))
     message["Auto-Submitted"] = "auto-generated"
+    # Exchange would answer with out-of-office notes and receipts all the same.
+    message["X-Auto-Response-Suppress"] = "All"
+    if conversations is not None:
+        message["List-Id"] = _list_id(options, domain)
+        if conversations:
+            numbers = tuple(f"<{name}@{domain}>" for name in conversations)
+            message["References"] = Header(" ".join(numbers), "References", numbers)
     # What is ASCII stays readable in the raw mail, which is what an operator has when all else fails.
     message.set_content(block(text), charset="utf-8", cte="quoted-printable")
     if html is not None:
@@ -158,7 +177,16 @@ def new_message(
 def wire_form(message: EmailMessage) -> bytes:
     """The message as every server takes it: 7 bit, unless an address in its headers needs SMTPUTF8."""
     addresses = [address for header in message.values() for address in getattr(header, "addresses", ())]
-    return message.as_bytes(policy=_WIRE.clone(utf8=not all(address.addr_spec.isascii() for address in addresses)))
+    return message.as_bytes(policy=_WIRE.clone(utf8=not all(_bare(address).isascii() for address in addresses)))
+
+
+def _list_id(options: MailOptions, domain: str) -> Header:
+    """RFC 2919: the site's name, and an identifier that stays when the name changes."""
+    host = options.local_hostname if "." in options.local_hostname else domain
+    number = f"<errors.{ascii_host(host) or domain}>"
+    name = "List-Id"
+    words = (*_words(one_line(options.site), _ATOM, LINE - len(name) - 2), number)
+    return Header(f"{one_line(options.site)} {number}", name, words)
 
 
 def _address(text: str) -> Address:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING
 
 import aiosmtplib
 
-from ..options import bare_address
+from ..options import ascii_host, bare_address
 from ..text.escaping import one_line, shortened
+from .connect import connect, in_thread
 from .message import wire_form
+from .refusals import is_final, is_too_big
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from ..options import MailOptions
 
@@ -37,11 +41,14 @@ class MailFailed(Exception):
         *,
         permanent: bool = False,
         unavailable: bool = False,
+        too_big: bool = False,
         refused: Mapping[str, str] | None = None,
     ) -> None:
         """`permanent`: sending again will not help, as long as nobody changes something."""
         super().__init__(reason)
         self.permanent = permanent
+        self.too_big = too_big
+        """The server would take a shorter mail."""
         self.unavailable = unavailable
         """The server takes no mail at all now, whatever it holds: away, out of order, or not for us."""
         self.refused = refused or {}
@@ -60,7 +67,7 @@ class Receipt:
 
 def refused_for_good(refused: Mapping[str, str]) -> dict[str, str]:
     """Those of the refused recipients whom the server will not serve later either."""
-    return {address: said for address, said in refused.items() if said.startswith("5")}
+    return {address: said for address, said in refused.items() if is_final(said)}
 
 
 async def send(message: EmailMessage | bytes, options: MailOptions, recipients: Sequence[str] | None = None) -> Receipt:
@@ -71,94 +78,156 @@ async def send(message: EmailMessage | bytes, options: MailOptions, recipients: 
     """
     if options.problem is not None:
         raise MailFailed(options.problem, permanent=True, unavailable=True)
-    where = f"{options.server}:{options.port}"
     # A fresh client each time: a cancelled one keeps its lock for ever.
-    client = _client(options)
-    transport = None
+    session = _Session(options)
     try:
         async with asyncio.timeout(options.timeout):
-            await client.connect()
-            transport = client.transport
-            refused, answer = await _hand_over(client, message, options.sender, recipients or options.admins)
-    except (OSError, aiosmtplib.SMTPException, ValueError) as error:
-        _break_off(client, transport)
+            await session.open()
+            refused, answer = await session.hand_over(message, recipients or options.admins)
+    except (OSError, aiosmtplib.SMTPException, ValueError, _TooBig) as error:
+        session.break_off()
         raise MailFailed(
-            _without_secrets(_explain(error, where, options), options),
+            _without_secrets(session.explain(error), options),
             permanent=_is_permanent(error),
-            unavailable=transport is None or _is_about_the_server(error),
+            unavailable=not session.ready or _is_about_the_server(error),
+            too_big=_is_too_big(error),
             refused=_refusals(error, options),
         ) from error
     except asyncio.CancelledError:
-        _break_off(client, transport)
+        session.break_off()
         raise
-    await _say_goodbye(client)
+    await session.say_goodbye()
     return Receipt(
         _server_words(answer, options),
         {address: f"{said.code} {_server_words(said.message, options)}" for address, said in refused.items()},
     )
 
 
-async def _hand_over(
-    client: aiosmtplib.SMTP, message: EmailMessage | bytes, sender: str, recipients: Sequence[str]
-) -> tuple[dict[str, aiosmtplib.SMTPResponse], str]:
-    data = wire_form(message) if isinstance(message, EmailMessage) else message
-    envelope = [*map(bare_address, recipients)]
-    plain = data.isascii() and bare_address(sender).isascii() and all(address.isascii() for address in envelope)
-    return await client.sendmail(bare_address(sender), envelope, data, mail_options=[] if plain else ["SMTPUTF8"])
+class _TooBig(Exception):
+    """The mail is longer than the server has announced to take."""
 
 
-def _client(options: MailOptions) -> aiosmtplib.SMTP:
-    return aiosmtplib.SMTP(
-        hostname=options.server,
-        port=options.port,
-        username=options.username or None,
-        password=options.password if options.username else None,
-        local_hostname=_own_name(),
-        timeout=options.timeout,
-        use_tls=options.tls == "implicit",
-        # False, not None: None would upgrade only if the server happens to offer it.
-        start_tls=options.tls == "starttls",
-    )
+class _Session:
+    """One connection to the server, and how far it came."""
+
+    def __init__(self, options: MailOptions) -> None:
+        self.ready = False
+        """Whether the server would take a mail now."""
+        self._options = options
+        self._connected = self._greeted = False
+        self._transport: asyncio.BaseTransport | None = None
+        self._client = aiosmtplib.SMTP(
+            hostname=ascii_host(options.server) or options.server,
+            local_hostname=_own_name(options.local_hostname),
+            timeout=options.timeout,
+            use_tls=options.tls == "implicit",
+            # Never by chance: None would encrypt only if the server happens to offer it.
+            start_tls=False,
+        )
+
+    async def open(self) -> None:
+        """Connect, encrypt and sign in."""
+        options, client = self._options, self._client
+        if options.tls != "none":
+            # Here, because the client would read the certificates in a thread that the program's end waits for.
+            client.tls_context = await in_thread(lambda: _trust(options.ca_file))
+        opened = await connect(str(client.hostname), options.port)
+        self._connected = True
+        try:
+            await client.connect(sock=opened)
+        except BaseException:
+            opened.close()  # Cancelled before its first step, the client would leave it open.
+            raise
+        self._greeted = True
+        self._transport = client.transport
+        if options.tls == "starttls":
+            await client.starttls()
+            self._transport = client.transport
+        if options.username:
+            await client.login(options.username, options.password)
+        self.ready = True
+
+    async def hand_over(
+        self, message: EmailMessage | bytes, recipients: Sequence[str]
+    ) -> tuple[dict[str, aiosmtplib.SMTPResponse], str]:
+        """Send the mail; who was refused and what the server said of the others."""
+        client = self._client
+        data = wire_form(message) if isinstance(message, EmailMessage) else message
+        sender, envelope = bare_address(self._options.sender), [*map(bare_address, recipients)]
+        if client.is_ehlo_or_helo_needed:
+            await client.ehlo()
+        bound = client.esmtp_extensions.get("size", "").strip()
+        if bound.isdecimal() and 0 < int(bound) < len(data):
+            raise _TooBig(f"takes {int(bound)} bytes at most, and the mail has {len(data)}")
+        plain = data.isascii() and sender.isascii() and all(address.isascii() for address in envelope)
+        return await client.sendmail(sender, envelope, data, mail_options=[] if plain else ["SMTPUTF8"])
+
+    def break_off(self) -> None:
+        """End the session now. Closed alone, it stays open for as long as a server that has stopped reading likes."""
+        # Noted before: the client drops it at the first failure.
+        if isinstance(self._transport, asyncio.WriteTransport):
+            self._transport.abort()
+        self._client.close()
+
+    async def say_goodbye(self) -> None:
+        """End the session politely. The message is delivered, so nothing here may fail it."""
+        try:
+            with contextlib.suppress(OSError, aiosmtplib.SMTPException):
+                async with asyncio.timeout(FAREWELL):
+                    await self._client.quit()
+        except asyncio.CancelledError:
+            # The caller must learn that the mail is delivered; its task then ends at its next await.
+            if (task := asyncio.current_task()) is not None:
+                task.cancel()
+        self._client.close()
+
+    def explain(self, error: Exception) -> str:
+        """Why the mail was not sent, as a sentence."""
+        options = self._options
+        where = f"{options.server}:{options.port}"
+        wrapped = error.__cause__ if isinstance(error, aiosmtplib.SMTPConnectError) else None
+        cause = wrapped or error
+        hint = ""
+        if self._connected and not self._greeted and options.tls != "implicit":
+            hint = '; where it wants TLS from the first byte, as on port 465, set tls to "implicit"'
+        if isinstance(cause, TimeoutError):
+            return f"{where} did not finish within {options.timeout:g} s{hint}"
+        if isinstance(cause, aiosmtplib.SMTPException):
+            return f"{where} {_what_the_server_did(cause)}{hint}"
+        if isinstance(cause, _CannotTrust):
+            return f"the certificates in ca_file, {options.ca_file}, cannot be used: {cause}"
+        if isinstance(cause, OSError):
+            return f"{where} {_what_the_network_did(cause)}{hint}"
+        if isinstance(cause, _TooBig):
+            return f"{where} {cause}"
+        return f"the mail cannot be put on the wire: {cause}"
 
 
-def _own_name() -> str:
-    """This host's name without a look-up; an address literal where the name is no domain."""
-    name = socket.gethostname()
-    usable = "." in name and name.isascii() and name.isprintable() and " " not in name
-    return name if usable else "[127.0.0.1]"
+class _CannotTrust(OSError):
+    """The file of certificates cannot be read."""
 
 
-def _break_off(client: aiosmtplib.SMTP, transport: asyncio.BaseTransport | None) -> None:
-    """End the session now. Closed alone, it stays open for as long as a server that has stopped reading likes."""
-    # Asked for before: the client forgets it at the first failure.
-    if isinstance(transport, asyncio.WriteTransport):
-        transport.abort()
-    client.close()
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    """The authorities of the system and those of the file."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError.
+            raise _CannotTrust(str(error)) from error
+    return context
 
 
-async def _say_goodbye(client: aiosmtplib.SMTP) -> None:
-    """End the session politely. The message is delivered, so nothing here may fail it."""
-    try:
-        with contextlib.suppress(OSError, aiosmtplib.SMTPException):
-            async with asyncio.timeout(FAREWELL):
-                await client.quit()
-    except asyncio.CancelledError:
-        # The caller must learn that the mail is delivered; its task then ends at its next await.
-        if (task := asyncio.current_task()) is not None:
-            task.cancel()
-    client.close()
-
-
-def _explain(error: Exception, where: str, options: MailOptions) -> str:
-    wrapped = error.__cause__ if isinstance(error, aiosmtplib.SMTPConnectError) else None
-    cause = wrapped or error
-    if isinstance(cause, TimeoutError):
-        return f"{where} did not finish within {options.timeout:g} s"
-    if isinstance(cause, aiosmtplib.SMTPException):
-        return f"{where} {_what_the_server_did(cause)}"
-    if isinstance(cause, OSError):
-        return f"{where} {_what_the_network_did(cause)}"
-    return f"the mail cannot be put on the wire: {cause}"
+def _own_name(wanted: str) -> str:
+    """The name in EHLO: as wanted, else this host's without a look-up; a literal where neither is a domain."""
+    for name in (wanted, socket.gethostname()):
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(name.strip("[]").removeprefix("IPv6:"))
+            return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
+        host = ascii_host(name)
+        if host is not None and "." in host:
+            return host
+    return "[127.0.0.1]"
 
 
 def _what_the_server_did(error: aiosmtplib.SMTPException) -> str:
@@ -184,7 +253,7 @@ def _what_the_network_did(error: OSError) -> str:
         case ssl.SSLCertVerificationError():
             return f"has no certificate that can be trusted (TLS): {error.verify_message}"
         case ssl.SSLError():
-            return f"does not speak TLS here: {error.reason}"
+            return f'does not speak TLS here: {error.reason}; port 587 usually wants "starttls", port 25 "none"'
         case ConnectionRefusedError():
             return "refused the connection: nothing listens there"
     return f"cannot be reached: {error}"
@@ -192,10 +261,22 @@ def _what_the_network_did(error: OSError) -> str:
 
 def _is_permanent(error: Exception) -> bool:
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        return all(refusal.code >= 500 for refusal in error.recipients)
+        return all(is_final(_answer(refusal)) for refusal in error.recipients)
     if isinstance(error, aiosmtplib.SMTPResponseException):
-        return error.code >= 500
-    return isinstance(error, (ValueError, aiosmtplib.SMTPNotSupported))
+        return is_final(_answer(error), to_recipient=False)
+    return isinstance(error, (ValueError, aiosmtplib.SMTPNotSupported, _TooBig))
+
+
+def _is_too_big(error: Exception) -> bool:
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return all(is_too_big(_answer(refusal)) for refusal in error.recipients)
+    return isinstance(error, _TooBig) or (
+        isinstance(error, aiosmtplib.SMTPResponseException) and is_too_big(_answer(error))
+    )
+
+
+def _answer(error: aiosmtplib.SMTPResponseException) -> str:
+    return f"{error.code} {error.message}"
 
 
 def _is_about_the_server(error: Exception) -> bool:
@@ -208,7 +289,7 @@ def _is_about_the_server(error: Exception) -> bool:
 def _refusals(error: Exception, options: MailOptions) -> dict[str, str]:
     if not isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         return {}
-    return {one.recipient: f"{one.code} {_server_words(one.message, options)}" for one in error.recipients}
+    return {one.recipient: _server_words(_answer(one), options) for one in error.recipients}
 
 
 def _without_secrets(sentence: str, options: MailOptions) -> str:

@@ -26,6 +26,7 @@ HOSTILE = st.sampled_from("\r\n\t\v\f\0\x1b\x1c\x7f\x85\x9b\u2028\u2029\u202e\ud
 ANYTHING = st.text(st.characters() | HOSTILE, max_size=80)
 OWN_HEADERS = {
     *("subject", "from", "to", "date", "message-id", "auto-submitted"),
+    "x-auto-response-suppress",
     *("mime-version", "content-type", "content-transfer-encoding"),
 }
 

@@ -1,0 +1,81 @@
+"""A server's answer -> whether a later try can help: by its code, its enhanced code (RFC 3463), and its words.
+
+A first digit of 4 means later, and 5 means never. The exceptions, all with a first digit of 5:
+
+    enhanced code          meaning                                              what follows
+    4.x.x                  the two codes contradict each other                  tried again
+    5.2.2                  the mailbox is full                                  tried again
+    5.3.1  5.3.2           the server is full, or takes no mail now             tried again
+    5.4.2  5.4.3  5.4.5    connection or directory fails, congestion; at        tried again
+                           Google 5.4.5 is the daily limit of a sender
+    5.5.3                  too many recipients in one mail                      tried again
+    5.7.28                 a flood of mail                                      tried again
+    5.2.121  5.2.122       the recipient's limit an hour, at Microsoft          tried again
+    5.2.3  5.3.4           the mail is too big                                  sent shortened
+    5.x.0  5.2.1  5.4.6    several meanings                                     by the words: sent shortened
+    5.7.1  5.7.100-999                                                          where they name a size, tried
+    none                                                                        again where a limit, a rate or
+                                                                                "later"
+
+RFC 3463 itself calls most of these "useful only as a persistent transient error". The code 552 without an enhanced one
+means a full mailbox as the answer to a recipient, and else a mail that is too big. Not among the exceptions is 5.4.1:
+Microsoft gives it to recipients that do not exist.
+"""
+
+from __future__ import annotations
+
+import re
+
+LIMIT_EXCEEDED = 552
+"""The reply code that means either a full mailbox or a mail that is too big."""
+
+_PASSING = {"2.2", "3.1", "3.2", "4.2", "4.3", "4.5", "5.3", "7.28", "2.121", "2.122"}
+_TOO_BIG = {"2.3", "3.4"}
+_VAGUE = re.compile(r"\d+\.0|2\.1|4\.6|7\.1|7\.[1-9]\d\d")
+_PASSING_WORDS = re.compile(
+    r"\b(rate|limit|quota|throttl|too (many|much|fast|often|frequent)|later|temporar|mailbox[^.]* full|flood|exceed)",
+    re.IGNORECASE,
+)
+_FULL_WORDS = re.compile(r"\b(quota|mailbox|storage|full)\b", re.IGNORECASE)
+_SIZE_WORDS = re.compile(r"\b(size|too (big|large))\b", re.IGNORECASE)
+# In no address: an IP address has four numbers.
+_ENHANCED = re.compile(r"(?<![\w.])([245])\.(\d{1,3}\.\d{1,3})(?![\w.]|\.\d)")
+_REPLY = re.compile(r"(\d{3})[ -]?(.*)", re.DOTALL)
+
+
+def is_final(answer: str, *, to_recipient: bool = True) -> bool:
+    """Whether no later try helps, after an answer such as "550 5.1.1 nobody of this name".
+
+    `to_recipient`: it answers RCPT, which is about one recipient; else it is about the whole mail.
+    """
+    code, words = _parts(answer)
+    if not 500 <= code < 600:
+        return False
+    enhanced = _ENHANCED.search(words)
+    if enhanced is not None and (enhanced[1] == "4" or enhanced[2] in _PASSING):
+        return False
+    if enhanced is not None and not _VAGUE.fullmatch(enhanced[2]):
+        return True
+    if enhanced is None and code == LIMIT_EXCEEDED:
+        return not to_recipient and is_too_big(answer)
+    if is_too_big(answer):
+        return True
+    return _PASSING_WORDS.search(words) is None
+
+
+def is_too_big(answer: str) -> bool:
+    """Whether the answer means that a shorter mail would be taken."""
+    code, words = _parts(answer)
+    if code < 500:
+        return False
+    enhanced = _ENHANCED.search(words)
+    if enhanced is not None and not _VAGUE.fullmatch(enhanced[2]):
+        return enhanced[2] in _TOO_BIG
+    if enhanced is None and code == LIMIT_EXCEEDED:
+        return _FULL_WORDS.search(words) is None
+    return _SIZE_WORDS.search(words) is not None
+
+
+def _parts(answer: str) -> tuple[int, str]:
+    reply = _REPLY.match(answer)
+    return (int(reply[1]), reply[2]) if reply else (0, answer)
