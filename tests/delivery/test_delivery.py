@@ -96,7 +96,7 @@ def test_one_failure_carries_one_id_to_the_file_and_to_the_mail(
     [mail] = accepting_server.mails
     text = told(mail)
     host = socket.gethostname()
-    assert mail["Subject"] == f"[微博] 博客异常 {host}: 1 error, ZeroDivisionError: division by zero"
+    assert mail["Subject"] == f"ZeroDivisionError: division by zero (微博 on {host}, 1 error)"
     assert "POST /edit, user 7" in text.splitlines()
     assert f"ids {work.error_id}" in text.splitlines()
     assert "ZeroDivisionError: division by zero" in text
