@@ -12,6 +12,7 @@ from __future__ import annotations
 import binascii
 import logging
 import re
+import sys
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from . import context
 from .interrupts import reraise_cancellation
+from .own_log import kind
 from .text.redaction import ANYWHERE
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -85,12 +87,12 @@ class ErrorScope:
             except GeneratorExit:
                 # The coroutine is being discarded.
                 raise
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  recorded, whatever it is
                 reraise_cancellation(error)
-                if type(error).__name__ in _CLIENT_LEFT:
+                if kind(error) in _CLIENT_LEFT:
                     return
                 if not work.has_logged(error):
-                    logger.exception("An exception left the application")
+                    _log(error)
                 if inside:
                     passed_on = error
                 else:
@@ -106,6 +108,13 @@ class ErrorScope:
                 raise passed_on
         finally:
             del passed_on  # which would keep its own frames alive
+
+
+def _log(error: BaseException) -> None:
+    _, _, trace = sys.exc_info()
+    # Without the frame of this module: it is no library's, and the fingerprint counts every frame after the first such.
+    inner = trace.tb_next if trace is not None else None
+    logger.error("An exception left the application", exc_info=(type(error), error, inner))
 
 
 class _Request:
