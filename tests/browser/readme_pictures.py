@@ -30,7 +30,7 @@ def publish(site: Server) -> None:
 async def take(site: Server) -> None:
     """Write home.png and failure.png."""
     async with chromium() as browser:
-        context = await browser.new_context(locale="zh-CN", viewport={"width": 760, "height": 600})
+        context = await browser.new_context(locale="zh-CN", viewport={"width": 760, "height": 660})
         tab = await context.new_page()
         await sign_in(tab, site, "ada")
         for path, name in (("/", "home"), ("/errors/rehearsal", "failure")):
