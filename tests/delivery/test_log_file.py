@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import inspect
 import itertools
 import json
 import logging
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from concurrent_log_handler import ConcurrentRotatingFileHandler
 
 from quartblog.delivery.capture.log_file import RotatingFile
 from quartblog.delivery.options import FileOptions
@@ -407,3 +409,24 @@ def test_a_disk_that_is_full_in_the_middle_of_a_batch_keeps_what_was_written(
     assert path.read_text().splitlines()[-1] == "five"
     assert "2 records were lost" in capsys.readouterr().err
     sink.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        ("_check_stream", ["self"]),
+        ("_close", ["self"]),
+        ("_do_lock", ["self"]),
+        ("_do_unlock", ["self"]),
+        ("_lock_stream_lock", ["self", "stream_lock"]),
+        ("_open_lockfile", ["self"]),
+    ],
+)
+def test_the_library_still_has_the_private_methods_that_the_log_file_uses(method: str, parameters: list[str]) -> None:
+    assert list(inspect.signature(getattr(ConcurrentRotatingFileHandler, method)).parameters) == parameters
+
+
+def test_the_library_still_locks_through_the_methods_that_the_log_file_replaces() -> None:
+    called = ConcurrentRotatingFileHandler._do_lock.__code__.co_names
+
+    assert {"_lock_stream_lock", "_open_lockfile"} <= set(called)

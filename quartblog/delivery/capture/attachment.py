@@ -1,9 +1,8 @@
-"""Our place among logging's handlers -> kept, whoever configures logging anew while the program runs.
+"""Handler -> the root logger, and back to it whenever code configures logging anew while the program runs.
 
-`logging.config`, `basicConfig(force=True)`, `logging.disable()` and a line of anybody's code can take records away
-from us: then the site fails, and log, groups and mail have nothing of it. So the heartbeat looks once a second, puts
-back what hides records that the operator asked for, and a WARNING says what had happened. Until then the delivery is
-not healthy.
+`logging.config`, `basicConfig(force=True)`, `logging.disable()` or one line of foreign code can hide records from the
+handler. Log, groups and mail would then miss every failure. So the heartbeat looks once a second, undoes such a
+change, and logs a WARNING that names it. Until then the delivery is not healthy.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ if TYPE_CHECKING:
 logger = own_logger()
 
 NAMED = 5
-"""Loggers that the warning names; of more it tells how many."""
+"""Loggers that the warning names. It counts the others."""
 QUIET = 60.0
-"""Seconds in which the same is not said again: who changes it back all the time shall not fill the log."""
+"""Seconds before the same warning is logged again. Code may hide the handler once a second."""
 
 
 class Attachment:
-    """One handler of the root logger, and what else a record needs to get there.
+    """One handler of the root logger, and the settings that let records reach it.
 
-    Left alone are the levels of other loggers, by which an operator mutes them, and loggers that passed nothing on
-    when the delivery was started, or were made later.
+    It leaves the levels of other loggers alone, by which an operator mutes them. It also leaves loggers alone that did
+    not propagate when the delivery started, or that were made later.
     """
 
     def __init__(self, handler: logging.Handler, level: int, adopted: Iterable[logging.Handler] = ()) -> None:
@@ -45,7 +44,7 @@ class Attachment:
         self._disabled: set[logging.Logger] = set()
         self._known: set[str] = set()
         self._silent: set[str] = set()
-        # Held while something is put back: by then the delivery may be at its end.
+        # Held during a repair, because the delivery may stop meanwhile.
         self._changing = threading.Lock()
         self._said: dict[str, float] = {}
 
@@ -53,17 +52,17 @@ class Attachment:
         """Take every record from now on."""
         self._level_before = logging.root.level
         self._disabled = {one for one in _loggers() if one.disabled}
-        # With the names between: `a.b` makes a place for `a`, where somebody may put a logger that passes nothing on.
+        # With placeholders: `a.b` makes one for `a`, where code may later put a logger that does not propagate.
         self._known = set(logging.root.manager.loggerDict)
         self._silent = {one.name for one in _loggers() if not one.propagate}
         # A new list in one step: another thread may be calling the handlers of the one before.
         logging.root.handlers = [*self._handlers_of_others(), self._handler]
         logging.root.setLevel(self._level)
-        # Last: the heartbeat may look already.
+        # Last, because the heartbeat may already look.
         self._attached = True
 
     def inherit(self, before: Attachment) -> None:
-        """In a forked child: stand where the parent's stood."""
+        """In a forked child: replace the parent's handler by this one."""
         self._level_before, self._attached = before._level_before, before._attached
         self._disabled, self._known, self._silent = before._disabled, before._known, before._silent
         handlers = logging.root.handlers
@@ -71,7 +70,7 @@ class Attachment:
             handlers[handlers.index(before._handler)] = self._handler
 
     def detach(self) -> None:
-        """Take no more, and leave the root logger as it was."""
+        """Take no more records, and restore the root logger."""
         with self._changing:
             self._attached = False
             logging.root.handlers = [*self._adopted, *self._handlers_of_others()]
@@ -79,7 +78,7 @@ class Attachment:
                 logging.root.setLevel(self._level_before)
 
     def reconfigure(self, level: int) -> None:
-        """Take records of this level; where somebody lowered it meanwhile, that stays."""
+        """Take records of this level. A level that somebody has lowered meanwhile stays."""
         with self._changing:
             before, self._level = self._level, level
             if logging.root.level == before:
@@ -87,11 +86,11 @@ class Attachment:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing hides records from the handler; true before the start and after the end."""
+        """Whether nothing hides records from the handler; True before the start and after the end."""
         return not self._attached or next(self._faults(), None) is None
 
     def mend(self) -> None:
-        """Put back what is missing, and say so."""
+        """Undo every change that hides records, and log a warning."""
         if self.whole:
             return
         with self._changing:

@@ -1,4 +1,4 @@
-"""Thread that logs -> bounded queue: the message frozen, the scope stamped, nothing formatted."""
+"""Logging call -> bounded queue: the handler freezes the message, adds the scope and formats nothing."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 class Unlocked(logging.Handler):
-    """A handler without logging's lock: who waits, for room or for a disk, must hold up nobody else.
+    """A handler without logging's lock, so that one waiting thread delays no other.
 
-    What `emit` changes it guards itself.
+    `emit` guards the data that it changes.
     """
 
     _filter_failed = False
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """As the base class, but for the lock, and for a filter that raises: it is passed over."""
+        """As the base class, without the lock. A filter that raises lets the record pass."""
         if self.filters:
             verdict = self._verdict(record)
             if not verdict:
@@ -59,19 +59,19 @@ class Unlocked(logging.Handler):
 
 
 SAMPLED = 16
-"""Every so many records one tells how long the call took."""
+"""One in so many calls is measured."""
 
 _MARK = "_queued_by"
 
 
 class _Queued(weakref.ref[logging.LogRecord]):
-    """Says on a record that a handler has queued it; worth nothing on any other record that got its attributes."""
+    """Marks a record as queued by a handler. A copy of the attributes on another record marks nothing."""
 
     __slots__ = ("by",)
     by: object
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Somebody else's handler may pickle the record.
+        # Foreign handlers may pickle the record.
         return type(None), ()
 
 
@@ -89,8 +89,8 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
     """
 
     def __init__(self, options: QueueOptions, *, frames: bool = False) -> None:
-        """Nobody reads the queue yet. With `frames` the end of a piece of work takes no exception from its records."""
-        # SimpleQueue, because Queue.put deadlocks under a signal handler that logs.
+        """With `frames`, records keep their exceptions beyond the end of their scope."""
+        # SimpleQueue, because Queue.put deadlocks when a signal handler logs.
         self.records: SimpleQueue[Any] = SimpleQueue()
         super().__init__(self.records)
         self._frames = frames
@@ -99,9 +99,9 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         self.high_water = 0
         """Most records that ever waited."""
         self.latency = Latency()
-        """Of the calls that log, on the thread that logs."""
+        """Of the logging calls, on the thread that logs."""
         self.unheard = 0
-        """Records that were lost before they could be queued, since there was no memory or no stack left."""
+        """Records lost before the queue, for want of memory or stack."""
         self._unheard_reported = 0
         self._refused: dict[int, Counter] = {}
         self._reported: dict[int, int] = {}
@@ -111,7 +111,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         """Wakes the thread that empties the queue, because room is short."""
 
     def reconfigure(self, options: QueueOptions) -> None:
-        """Use these from the next record on; what waits already stays."""
+        """Use these options from the next record on."""
         self.limit = options.size
         self._ordinary_limit = max(1, int(options.size * (1 - options.reserve)))
         self._whole = options.whole
@@ -122,8 +122,8 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         self._beginnings.append(begin)
 
     def emit(self, record: logging.LogRecord) -> None:  # noqa: C901  each call more would be paid for with each record
-        """Queue the record once, however many loggers bring it here, or count its refusal."""
-        # Every line from here to `put` is paid for by whoever logs.
+        """Queue the record once, however many loggers pass it on, or count its refusal."""
+        # The thread that logs pays for every line from here to `put`.
         began = time.perf_counter()
         try:
             given = record.__dict__
@@ -142,7 +142,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             if depth < limit:
                 try:
                     frozen = self.prepare(record, depth)
-                except BaseException as error:  # noqa: BLE001  whatever a record may do to who looks at it
+                except BaseException as error:  # noqa: BLE001  a record's attributes may raise anything
                     frozen = self._instead_of(record, error)
                 self.enqueue(frozen)
                 if depth >= self._ordinary_limit >> 1:
@@ -155,7 +155,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
                 self._refused.setdefault(level, Counter()).add()
                 self._unreported = True
         except BaseException as error:  # noqa: BLE001  logging must never raise into the code that logs
-            # No call without a net: the stack may be full.
+            # The stack may be full, so that any call may raise.
             try:  # noqa: SIM105  suppress() is three more calls
                 reraise_interrupt(error)
             except RecursionError:
@@ -164,7 +164,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             self._unreported = True
 
     def _instead_of(self, record: logging.LogRecord, error: BaseException) -> logging.LogRecord:
-        """What is queued for a record that could not be, with the piece of work by which it is redacted."""
+        """Return a line for a record that could not be queued, with the scope by which it is redacted."""
         reraise_interrupt(error)
         told = instead_of(record, f"this record could not be queued: {describe(error)}")
         if (scope := current_scope()) is not None:
@@ -174,7 +174,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         return told
 
     def _begin(self) -> None:
-        # One step takes it off: two threads may log their first records at once.
+        # `pop` is one step, because two threads may log their first records at once.
         with contextlib.suppress(IndexError):
             self._beginnings.pop()()
 
@@ -183,8 +183,8 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         self.records.put(record)
 
     def prepare(self, record: logging.LogRecord, depth: int = 0) -> logging.LogRecord:
-        """A copy with its message frozen and its scope stamped; other handlers keep the original."""
-        # Never of somebody's class: the message is final, and what else that class does is not for our threads.
+        """Return a copy with a frozen message and its scope. Other handlers keep the original."""
+        # Never of a foreign class, whose methods would run on our threads.
         frozen: logging.LogRecord = object.__new__(logging.LogRecord)
         attributes = frozen.__dict__
         message = frozen_message(record)
@@ -202,7 +202,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             elif self._breadcrumbs:
                 scope.leave_crumb(record, message, self._breadcrumbs)
         attributes.update(record.__dict__)
-        # After the record's own: whatever a caller calls an attribute, these are ours. `settling` sees to the others.
+        # After the record's own, because a caller may choose any name. The finalizer checks the other attributes.
         attributes[SCOPE] = scope
         attributes[CRUMBS] = crumbs
         attributes.pop(FAILURE, None)
@@ -218,21 +218,21 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         if scope is not None and is_error and (given := valid_exc_info(record.exc_info)) is not None:
             scope.note_logged(given[1])
         if depth >= self._whole:
-            # Frames keep all their locals alive, and too many wait already.
+            # Frames keep all their locals alive, and too many records wait already.
             drop_frames(frozen)
         elif scope is not None and is_error and not self._frames:
-            # Last: from here on another thread may end the scope, which reads the record.
+            # Last, because from here on another thread may end the scope, which reads the record.
             scope.drop_frames_at_end(frozen)
         return frozen
 
     def taken(self) -> logging.LogRecord | None:
-        """For the listener, after each record: the report of refused records, when it is due."""
+        """Return the report of refused records, when it is due. The listener calls this after each record."""
         if self._unreported and self.records.qsize() <= self._ordinary_limit // 2:
             return self._refusal_report()
         return None
 
     def refused(self) -> dict[str, int]:
-        """How many records were refused so far, by the name of their level."""
+        """Return how many records were refused so far, by the name of their level."""
         return {logging.getLevelName(level): counter.value() for level, counter in sorted(self._refused.copy().items())}
 
     def _refusal_report(self) -> logging.LogRecord | None:

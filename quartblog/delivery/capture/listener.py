@@ -1,4 +1,4 @@
-"""Bounded queue -> one thread -> every sink, each on its own risk."""
+"""Bounded queue -> one thread -> every sink. A sink that fails does not affect the others."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 PAUSE = 0.04
-"""Seconds after a record at which `on_pause` is called, and what came meanwhile is taken."""
+"""Seconds from a record to the call of `on_pause`. Records that come meanwhile wait in the queue."""
 
 
 class _Mark:
-    """Travels through the queue behind what was accepted before it."""
+    """Travels through the queue behind earlier records."""
 
     def __init__(self, *, last: bool = False) -> None:
         self.reached = threading.Event()
@@ -28,15 +28,14 @@ class _Mark:
 
 
 class Listener:
-    """One daemon thread that hands each record to each sink whose level it has.
+    """One daemon thread that hands each record to every sink of its level.
 
-    A sink that raises is reported on stderr once, until it succeeds again; the thread and the
-    other sinks go on. `finalize` completes each record before any sink has it. `on_taken` is called
-    after each record, and before a drain or stop returns, and may return one more to write.
-    `on_pause` is called 40 ms after the first record since the last time, and before a drain or stop
-    returns: the moment for what is better done for many records at once. It must not raise. Until
-    then the thread naps whenever the queue is empty: waking for every record of a storm would cost
-    the threads that log as much as the rest. Without `on_pause` there is no nap.
+    The thread and the other sinks go on when a sink raises; stderr reports the first failure of each sink until it
+    succeeds again. `finalize` completes each record before the sinks get it. The thread calls `on_taken` after each
+    record, and before a drain or stop returns; it may return one more record to write. The thread calls `on_pause`
+    40 ms after the first record since the last call, and before a drain or stop returns, for work that is cheaper for
+    many records at once. It must not raise. Until then the thread sleeps whenever the queue is empty, because waking
+    for every record of a storm would double the cost for the threads that log. Without `on_pause` it does not sleep.
     """
 
     def __init__(  # noqa: PLR0913  keywords only, each hooks into one moment
@@ -49,7 +48,7 @@ class Listener:
         on_taken: Callable[[], logging.LogRecord | None] | None = None,
         on_pause: Callable[[], None] | None = None,
     ) -> None:
-        """The queue is read by this listener alone."""
+        """No other thread may read the queue."""
         self._records = records
         self._sinks = tuple(sinks)
         self.finalize = finalize
@@ -57,7 +56,7 @@ class Listener:
         self._on_taken = on_taken
         self._on_pause = on_pause
         self._failing: set[int] = set()
-        # Held while nobody hurries. A bare lock, for hurry() may be called from a signal handler.
+        # Held while nobody hurries. A bare lock, because a signal handler may call hurry().
         self._awake = threading.Lock()
         self._awake.acquire()
         self._stopping = False
@@ -79,12 +78,12 @@ class Listener:
         self._thread.start()
 
     def hurry(self) -> None:
-        """Take what is queued now, for somebody waits or room is short; from any thread or signal handler."""
-        with contextlib.suppress(RuntimeError):  # It was told already.
+        """Read the queue now, because somebody waits or the queue fills up; from any thread or signal handler."""
+        with contextlib.suppress(RuntimeError):  # It hurries already.
             self._awake.release()
 
     def drain(self, timeout: float = 5.0) -> bool:
-        """Wait until what was queued before this call has been through every sink.
+        """Wait until every earlier record has been through every sink.
 
         False when that took longer than `timeout` seconds, or when a sink itself asks.
         """
@@ -98,7 +97,7 @@ class Listener:
         return mark.reached.wait(timeout)
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """Handle what is queued, then end the thread; from any thread, any number of times.
+        """Handle the queue, then end the thread; from any thread, any number of times.
 
         False when a sink held the thread for longer than `timeout` seconds: it is left behind.
         """
@@ -120,7 +119,7 @@ class Listener:
                 report(f"the thread {self._thread.name} goes on after {describe(error)}")
 
     def _turn(self) -> bool:
-        """Take what comes next, and do what is due; whether that was the last."""
+        """Handle the next item and call `on_pause` when it is due. Return whether that was the last turn."""
         item = self._next(stopping=self._stopping, until=self._pause_at)
         try:
             if self._take(item) and self._on_pause is not None:
@@ -134,13 +133,13 @@ class Listener:
         finally:
             if isinstance(item, _Mark):
                 item.reached.set()
-                # Records may still arrive behind the last mark: they are handled before the end.
+                # Records may still arrive behind the last mark; later turns handle them.
                 self._stopping = self._stopping or item.last
-        # The item ends with this call: a thread that waits must not keep a traceback's frames alive.
+        # The item ends with this call, so that a waiting thread keeps no traceback's frames alive.
         return ends
 
     def _next(self, *, stopping: bool, until: float | None) -> logging.LogRecord | _Mark | None:
-        """What comes next; None at the given time, or at once where nothing more will come."""
+        """The next item; None at the given time, or at once while stopping."""
         if until is not None and not stopping and self._records.empty():
             self._awake.acquire(timeout=max(0.0, until - time.monotonic()))
         try:
@@ -150,11 +149,11 @@ class Listener:
         return item
 
     def _take(self, item: logging.LogRecord | _Mark | None) -> bool:
-        """Whether the sinks have got something."""
+        """Return whether the sinks got a record."""
         given = isinstance(item, logging.LogRecord)
         if isinstance(item, logging.LogRecord):
             self._hand_on(item)
-        # Also without a record: what was refused may be known only when the queue is empty already.
+        # Also without a record: refusals may become known when the queue is already empty.
         more = self._on_taken() if self._on_taken is not None else None
         if more is not None:
             self._hand_on(more)
@@ -165,14 +164,14 @@ class Listener:
             try:
                 self.finalize(record)
             except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
-                # Of its class alone: what the exception says is not redacted.
+                # Its class alone, because nothing has redacted the exception's words.
                 record = instead_of(record, f"this record could not be completed: {kind(error)}")
         for sink in self._sinks:
             try:
                 if record.levelno >= sink.level:
                     sink.handle(record)
             except BaseException as error:  # noqa: BLE001  also SystemExit would end the thread
-                # By its id: a handler may have any __hash__ and __eq__.
+                # By id, because a handler may have any __hash__ and __eq__.
                 if id(sink) not in self._failing:
                     self._failing.add(id(sink))
                     report(f"the sink {shown(sink)} failed, the others go on: {describe(error)}")

@@ -1,4 +1,10 @@
-"""Records -> the rotating log file, which several processes write together, many records at a time."""
+"""Formatted lines, many at a time -> the rotating log file that all processes of a host write together.
+
+concurrent-log-handler has no public way to write a batch under one lock. This module alone uses its private methods,
+and `tests/delivery/test_log_file.py` fails when one of them changes: `_do_lock`, `_do_unlock`, `_open_lockfile` and
+`_lock_stream_lock` (one lock for many lines, a lock file with the right owner, a volume without locks),
+`_check_stream` (another process may have rotated the file), `_close` (before a rotation).
+"""
 
 from __future__ import annotations
 
@@ -29,11 +35,11 @@ if TYPE_CHECKING:
 logger = own_logger("file")
 
 CLOSING = 1.0
-"""Seconds a close waits for a write that has not returned."""
+"""Seconds that a close waits for a write under way."""
 
 
 class RotatingFile(ConcurrentRotatingFileHandler):
-    """ConcurrentRotatingFileHandler that outlives a full disk, a folder it may not write and a volume without locks.
+    """ConcurrentRotatingFileHandler that survives a full disk, a read-only folder and a volume without locks.
 
     While writing fails, stderr is told once and records are lost; the first record that can be
     written again ends that, and stderr is told how many were lost.
@@ -42,7 +48,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
     """
 
     def __init__(self, options: FileOptions) -> None:
-        """Nothing is opened before the first record."""
+        """The first record opens the file."""
         super().__init__(
             str(options.path),
             maxBytes=options.max_bytes,
@@ -69,16 +75,16 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         return self._lost == 0
 
     def try_again(self) -> None:
-        """After a failed write: a line of our own, which stands in the file once it can be written."""
+        """After a failed write: write a line of our own, which tells the reader when the outage ended."""
         told = self.line(own_record(logging.INFO, "The log file is written again"))
         with self._writing:
             self._append([told])
 
     def flush(self) -> None:
-        """Nothing waits here: every write reaches the file."""
+        """Do nothing: every write reaches the file."""
 
     def close(self) -> None:
-        """Close the file, unless the disk hangs with it."""
+        """Close the file, unless a write hangs."""
         if self._writing.acquire(timeout=CLOSING):
             try:
                 super().close()
@@ -90,7 +96,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         self.write([self.line(record)])
 
     def line(self, record: logging.LogRecord) -> str:
-        """The record as it stands in the file; one that cannot be written becomes a line that says why."""
+        """Format the record. When that fails, return a line with the reason instead."""
         try:
             return self.format(record)
         except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
@@ -98,12 +104,12 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             return self.format(instead_of(record, f"this record could not be written: {describe(error)}"))
 
     def write(self, texts: Sequence[str]) -> int:
-        """Append finished records under one lock, rotating between them as if each came alone; how many are in."""
+        """Append lines under one lock, rotate between them as if each came alone, and return how many were written."""
         # Not logging's own lock: at exit that would wait for a disk that hangs.
         with self._writing:
             self._use_sizes()
             written, error = self._append(texts)
-            if isinstance(error, FileNotFoundError):  # Somebody removed the folder: it is made again.
+            if isinstance(error, FileNotFoundError):  # Somebody has removed the folder; the next try makes it again.
                 more, error = self._append(texts[written:])
                 written += more
             if error is not None:
@@ -128,7 +134,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         self.use_gzip = self._options.compress
 
     def _append(self, texts: Sequence[str]) -> tuple[int, Exception | None]:
-        """How many are in the files, and why no more of them."""
+        """Return how many lines were written, and the error that stopped it."""
         written = end = 0
         path, before = self._numbered(0), None
         try:
@@ -151,7 +157,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         return written, None
 
     def _places(self, texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-        """(file, end of the texts that go there), the file 0 being the one without a number, which comes last too.
+        """Yield (file number, end of its lines). Number 0 is the file without a number, which also comes last.
 
         It rotates in between: once for all files that the texts fill, and for each where they are compressed. Each
         of its steps may wait for the interpreter, and all other processes wait for this one.
@@ -164,13 +170,13 @@ class RotatingFile(ConcurrentRotatingFileHandler):
                 self._rotate(at_once)
             self._stuck = _size(self._numbered(0)) > 0
             if self._stuck:
-                # It cannot be renamed: a file that is too long loses nothing.
+                # The file cannot be renamed. It grows beyond its bound, which loses nothing.
                 at_once, others = 1, others[-1:]
             for number in reversed(range(at_once)):
                 yield number, others.pop(0)
 
     def _ends(self, texts: Sequence[str]) -> Iterator[int]:
-        """The end of what goes to the file as it is, and of what fills each file after it."""
+        """Yield the end of the lines for the current file, then of the lines that fill each later file."""
         size = _size(self._numbered(0))
         for number, text in enumerate(texts):
             if size >= self.maxBytes > 0:
@@ -180,13 +186,13 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         yield len(texts)
 
     def _rotate(self, places: int) -> None:
-        """Close the file and move it on by so many numbers, and the older ones as far as they are in its way.
+        """Close the file and rename it to number `places`; rename older files only as far as they are in the way.
 
         As if it were rotated so often, each time with one more file: what would leave at the end leaves. As the base
         class, which looks at every name four times, but for the numbers above the first free one: where the file
         cannot be renamed this is tried at every record, and the old ones must not all leave.
         """
-        # Not by somebody who could not write it: it would be his then, and the service could not go on.
+        # Raises for a user who may not write the file: the new one would be his, and lock the service out.
         self._before = companion(self._numbered(0)) or self._before
         if self.use_gzip or self.backupCount < 1:
             super().doRollover()
@@ -208,7 +214,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
     def _write_to(self, number: int, text: str) -> None:
         if number == 0:
             self.do_write(text)
-        elif number <= self.backupCount:  # Others are rotated away already.
+        elif number <= self.backupCount:  # Rotation would delete files with higher numbers.
             make(self._numbered(number), LOG_MODE, like=self._before)
             self._numbered(number).write_bytes(f"{text}{self.terminator}".encode("utf-8", self.unicode_error_policy))
 
@@ -233,7 +239,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         try:
             super()._do_unlock()
         except Exception as error:
-            # What was locked without a lock; all else of it is done by then.
+            # The volume has no locks, so there is nothing to release.
             if not has_no_locks(error):
                 raise
 
@@ -245,7 +251,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             logger.warning("%s", text)
 
     def do_open(self, mode: str | None = None) -> TextIOWrapper:
-        """Open the file, as the one before it was where it has to be made."""
+        """Open the file. A new one gets the owner of its predecessor."""
         make(self._numbered(0), LOG_MODE, like=self._before)
         return super().do_open(mode)
 
@@ -255,7 +261,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         super().do_gzip(input_filename)
 
     def do_write(self, msg: str) -> None:
-        """Write one finished record, and say so when it is the first after an outage."""
+        """Write lines, and report the end of an outage."""
         if self._lost and _ends_in_a_line(Path(self.baseFilename)):
             msg = f"\n{msg}"
         super().do_write(msg)
@@ -269,8 +275,8 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         self._lost += lost
 
     def _let_go(self) -> None:
-        # The buffer holds half a record; flushed later it would land in the middle of the file. The lock's
-        # file goes too: its folder may be gone, and is made again with it.
+        # The buffer holds half a record, which a later flush would put into the middle of the file. The lock file
+        # is closed too, because its folder may be gone.
         for file in (self.stream, self.stream_lock):
             with contextlib.suppress(OSError, ValueError):
                 if file is not None:
@@ -278,7 +284,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         self.stream = self.stream_lock = None
 
 
-# In a storm each flush asks for forty of the same names, and to take them apart took half of its time.
+# In a storm each flush asks for forty of the same names, and pathlib took half of its time.
 @lru_cache(maxsize=1024)
 def _numbered(base: str, number: int) -> Path:
     return Path(f"{base}.{number}" if number else base)
@@ -293,12 +299,12 @@ def _size(path: Path) -> int:
 
 def _length(text: str) -> int:
     """Bytes of the record in the file."""
-    # Known without a look at the characters, where the text is ASCII.
+    # ASCII needs no encoding to be measured.
     return 1 + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
 
 
 def _whole_ones(texts: Sequence[str], size: int) -> int:
-    """How many of the texts are complete within so many bytes."""
+    """Return how many of the lines are complete within `size` bytes."""
     for number, text in enumerate(texts):
         size -= _length(text)
         if size < 0:
@@ -307,7 +313,7 @@ def _whole_ones(texts: Sequence[str], size: int) -> int:
 
 
 def _ends_in_a_line(path: Path) -> bool:
-    """Whether the file's last record was cut off, as a full disk does."""
+    """Return whether the last line has no end, as after a full disk."""
     try:
         with path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
