@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 FOLDER = Path(quartblog.delivery.__file__).parent
-FOREIGN = ("quartblog", "microblog")
+FOREIGN = ("quartblog", "microblog", "博客")
 """Names of the blog, which another project's operator must never meet."""
 
 

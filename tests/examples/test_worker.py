@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from .conftest import HERE
+from .conftest import FOLDER, FOREIGN, HERE
 
 if TYPE_CHECKING:
     from .conftest import Project
@@ -16,6 +16,12 @@ INSPECTED = """
         import json, sys, threading
         print(json.dumps([[thread.name for thread in threading.enumerate()], sorted(sys.modules)]))
 """
+
+
+def test_the_folder_names_no_blog() -> None:
+    texts = [path.read_text("utf-8") for path in FOLDER.rglob("*.py")]
+
+    assert [name for name in FOREIGN for text in texts if name in text] == []
 
 
 def test_each_job_has_an_id_that_log_and_mail_share(project: Project) -> None:
