@@ -165,6 +165,7 @@ class _Rehearsal:
             to_mail=Percentiles.of(ways_to_mail),
             told=len(ways_to_mail),
             grouped=sum(group.count for group in groups),
+            in_time=len(in_time),
             mails=len(taken),
             counted=sum(map(_counted, taken)),
             held=sum(group.count - group.reported for group in groups),

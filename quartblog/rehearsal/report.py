@@ -18,13 +18,21 @@ LARGEST_QUEUE = 1_000_000
 COMFORT = 0.5
 """The share of the queue that a storm may fill before the report suggests a longer queue."""
 
+SHARE = (
+    "Each worker has a queue of its own, and a rehearsal is one worker."
+    " Its rate is the failing requests a second of the whole site / workers:"
+    " 2,000 a second on 4 workers are --rate 500."
+    " The queue_size that it suggests is the one of each worker."
+)
+"""How the sizes of a site follow from those of a rehearsal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The storm."""
 
     rate: float
-    """Failing requests a second; each logs an INFO line and an ERROR."""
+    """Failing requests a second in one worker; each logs an INFO line and an ERROR."""
     distinct: int = 1
     """The number of different failures."""
     seconds: float = 5.0
@@ -95,6 +103,8 @@ class Rehearsed:
     """Kinds that a mail reported in time; the others waited for the next digest at the end."""
     grouped: int
     """Errors that the outbox counted."""
+    in_time: int
+    """Mails that the server took before the remaining digests were sent at the end."""
     mails: int
     """Mails that the server accepted."""
     counted: int

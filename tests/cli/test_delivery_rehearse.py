@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from quartblog.cli import rehearse
-from quartblog.rehearsal.report import Percentiles, Plan, Rehearsed
+from quartblog.rehearsal.report import SHARE, Percentiles, Plan, Rehearsed
 
 Command = Callable[..., Result]
 SHORT = ("--seconds", "0.2", "--smtp-delay", "0")
@@ -35,7 +35,8 @@ def test_a_rehearsal_tells_what_an_operator_needs_and_touches_nothing_real(
         assert ", p99 " in table[name]
     assert f"counting all {offered[1]} errors" in table["mails"]
     assert "kill -9 loses the records of the last" in table["worst case"]
-    assert lines[-1] == "No setting is too small for this storm."
+    assert lines[-3] == "No setting is too small for this storm."
+    assert lines[-1] == SHARE
     assert result.stdout.isascii() is ("µ" not in result.stdout)
     assert [path.name for path in folder.iterdir()] == ["config.toml"]
 
@@ -66,9 +67,23 @@ def test_the_settings_in_use_are_rehearsed(quartblog: Command) -> None:
 
     assert result.exit_code == 0
     assert " of 10 (" in result.stdout
-    advice = result.stdout.partition("Too small for this storm, in config.toml:\n")[2].splitlines()
+    advice = result.stdout.partition("Too small for this storm, in your settings file:\n")[2].splitlines()
     assert advice[0] == "  [delivery]"
     assert advice[1].startswith("  queue_size = ")
+
+
+def test_the_help_says_how_a_site_follows_from_one_worker_in_the_words_of_the_advice(quartblog: Command) -> None:
+    assert SHARE in " ".join(quartblog("delivery", "rehearse", "--help").stdout.split())
+
+
+def test_another_window_is_rehearsed_without_a_change_of_the_settings(quartblog: Command) -> None:
+    storm = ("--rate", "20", "--distinct", "1", "--seconds", "1.5", "--smtp-delay", "0", "--json")
+    settings = {"QUARTBLOG_DELIVERY__BATCH_SECONDS": "0.05"}
+
+    rare = json.loads(quartblog("delivery", "rehearse", *storm, **settings).stdout)
+    often = json.loads(quartblog("delivery", "rehearse", "--window-seconds", "0.1", *storm, **settings).stdout)
+
+    assert often["in_time"] > rare["in_time"]
 
 
 def test_the_settings_of_mail_are_in_use_as_well(quartblog: Command) -> None:
@@ -102,6 +117,7 @@ def test_one_of_anything_is_told_as_one() -> None:
         to_mail=Percentiles(1.0, 1.0),
         told=1,
         grouped=1,
+        in_time=1,
         mails=1,
         counted=1,
         held=1,
@@ -114,7 +130,8 @@ def test_one_of_anything_is_told_as_one() -> None:
 
     assert facts["to a mail"].endswith("(1 of 1 kind)")
     assert facts["mails"] == (
-        "1 in 1 try, counting all 1 error; 1 error held back by mails_per_hour; 1 mail waiting; 1 mail dead"
+        "1 in 1 try, 1 before the end, counting all 1 error; 1 error held back by mails_per_hour;"
+        " 1 mail waiting; 1 mail dead"
     )
 
 

@@ -81,6 +81,7 @@ def rehearsed() -> Rehearsed:
         to_mail=Percentiles(0.3, 0.5),
         told=2,
         grouped=500,
+        in_time=2,
         mails=3,
         counted=500,
         held=0,
@@ -236,6 +237,15 @@ def test_the_cap_holds_errors_back_and_a_better_one_is_named(stage: Stage) -> No
     assert done.held > 0
     assert done.counted + done.held == done.accepted["ERROR"]
     assert [found.key for found in suggestions(done, stage.queue, stage.mail, mailing)] == ["mails_per_hour"]
+
+
+def test_a_shorter_window_mails_more_while_it_fails(stage: Stage) -> None:
+    plan = Plan(rate=20, distinct=1, seconds=2.0)
+    rare = rehearse(replace(stage, mailing=replace(QUICK, window_seconds=60.0)), plan)
+    often = rehearse(replace(stage, mailing=replace(QUICK, window_seconds=0.2)), plan)
+
+    assert often.in_time > rare.in_time
+    assert often.mails >= often.in_time
 
 
 def test_settings_that_cope_get_no_suggestion(suggest: Callable[..., list[Suggestion]]) -> None:
