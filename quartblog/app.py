@@ -31,7 +31,7 @@ from quartblog.web.application import Application, drop_threaded_context
 logger = logging.getLogger("quartblog")
 
 BLUEPRINTS = (posts_blueprint, auth_blueprint, profile_blueprint, health.blueprint)
-"""Every page of the site; the rehearsal's is added where the settings ask for it."""
+"""The blueprints of all pages; a setting adds the rehearsal route."""
 
 
 def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quart:

@@ -73,8 +73,8 @@ def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: boo
 def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
     """Show one group with its latest error.
 
-    ID_OR_ERROR_ID is the number of the group, from `quartblog errors list` or a mail, or an error id, from the error
-    page, the header X-Error-Id or the log file. For an error id, the command shows that error.
+    ID_OR_ERROR_ID is the number of a group or an error id. `quartblog errors list` and mails have the number. The error
+    page, the header X-Error-Id and the log file have the error id, which selects that error instead of the latest.
 
     Exits 1 if no group matches. The outbox keeps the latest 10 error ids of each group; search the log files for older
     ones.

@@ -1,7 +1,7 @@
 """Unexpected exception of a command -> a record in log file and outbox, and one line with the error id.
 
-The delivery starts only for this record, so a successful command opens no log file. It sends no mail: the site's leader
-mails the error, or does so after the next start.
+The delivery starts only for this record, so a successful command opens no log file. It sends no mail; the site's leader
+mails the error, now or after the next start.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ async def _create(settings: Settings, name: str, email: str, password: str, *, a
             raise click.ClickException(f"another account has the address {email}") from error
         except InvalidUsername as error:
             raise click.ClickException(
-                f"{name!r} is not a valid name: use letters of one script, digits, _ - . with a letter or digit first"
+                f"{name!r} is not a valid name: use letters of one script, digits and _-. with a letter or digit first"
             ) from error
         account.is_admin = admin
 

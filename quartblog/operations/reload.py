@@ -92,7 +92,7 @@ class Watcher:
 
 
 def _merged(settings: Settings, found: Settings) -> tuple[Settings, list[str], list[str]]:
-    """Return the settings with the live changes of `found`, the names of those, and the names of what needs a start."""
+    """Return the settings with the live changes of `found`, the names of these, and the names that need a restart."""
     update: dict[str, BaseModel] = {}
     waiting = []
     for name in Settings.model_fields:

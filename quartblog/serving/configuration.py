@@ -21,7 +21,7 @@ from quartblog.settings.sources import nearest
 FILE = Path("hypercorn.toml")
 _OPENED = ("bind", "insecure_bind")
 _READ_ONLY = {"log", "ssl_enabled"}
-_LOGGING = "logging is set in config.toml, [logging]; this key would take the error records away from it"
+_LOGGING = "configure logging in config.toml, [logging]; this key would send the error records elsewhere"
 _REFUSED = {
     "logconfig": _LOGGING,
     "logconfig_dict": _LOGGING,

@@ -43,7 +43,7 @@ _CONNECTION = "Unhandled exception in client_connected_cb"
 _PROTOCOLS = {"StreamReaderProtocol", "SSLProtocol"}
 _READERS = re.compile(r"[\\/](?:h11|h2|hpack|hyperframe|priority|hypercorn)[\\/]")
 _KINDS = 100
-"""The most kinds that are counted separately; beyond it, the place of the exception no longer makes a kind."""
+"""The most kinds that Stray counts separately; beyond it, kinds ignore the place of the exception."""
 
 
 class ClientFaults:

@@ -51,7 +51,7 @@ class _Workers:
             self.running.append(worker)
 
     def any_failed(self) -> bool:
-        """Whether a worker ended with a failure. One that has answered `max_requests` ends without."""
+        """Whether a worker ended with a failure; one that has answered `max_requests` has not failed."""
         gone = [worker for worker in self.running if worker.exitcode is not None]
         self.running = [worker for worker in self.running if worker not in gone]
         failed = [worker for worker in gone if worker.exitcode]

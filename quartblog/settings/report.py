@@ -40,7 +40,7 @@ def entries(loaded: Loaded) -> list[Entry]:
     found, defaults = [], Settings()
     for section, key in known_keys():
         value = getattr(getattr(loaded.settings, section), key)
-        # A key without an origin may differ as well: the sender follows from the admins.
+        # A default may differ too, because the first admin is the default sender.
         changed = (section, key) in loaded.origins and value != getattr(getattr(defaults, section), key)
         origin = loaded.origins.get((section, key), "default")
         if (section, key) == ("security", "secret_key") and value is None:

@@ -19,7 +19,7 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-# A browser uses only HTTPS for a year, in seconds.
+# Browsers use only HTTPS for this time: a year, in seconds.
 HSTS = "max-age=31536000"
 # A page depends on the visitor, the language and the requested media type.
 VARY = "Cookie, Accept-Language, Accept"

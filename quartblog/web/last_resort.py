@@ -29,7 +29,7 @@ LAST_WORDS = 0.25
 
 # A key of the ASGI scope for the scheme of the connection to the server, before proxy headers change it.
 _SCHEME = "quartblog.scheme"
-# All printable ASCII; the percent sign stays, because it belongs to escapes that are already there.
+# All printable ASCII, including the percent sign of existing escapes.
 _QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
 
 
