@@ -60,9 +60,10 @@ class Stage:
 
 
 def rehearse(stage: Stage, plan: Plan) -> Rehearsed:
-    """Run the plan's storm against the options and return the results, after plan.seconds or a little more.
+    """Run the plan's storm against the options and return the results. Raise OSError.
 
-    The rehearsal adds a handler to the root logger, so run it in a separate process. Raise OSError.
+    This takes about plan.seconds, and longer with a slow or unreachable mail server. The rehearsal adds a handler to
+    the root logger, so run it in a separate process.
     """
     with (
         tempfile.TemporaryDirectory(prefix="rehearsal-") as folder,

@@ -118,7 +118,7 @@ def mailing_options(settings: Settings) -> MailingOptions:
 
 
 def _public_name(url: str) -> str:
-    """Return the site's domain, "" where people reach it by an address or a name of the local network."""
+    """Return the site's domain, "" if [site] public_url has an IP address or a local name."""
     host = urlsplit(url).hostname or ""
     with suppress(ValueError):
         ipaddress.ip_address(host)

@@ -141,8 +141,11 @@ def test_the_file_of_the_program_is_used_where_the_folder_has_none(folder: Path)
             "certfile = 'no.pem'\nkeyfile = 'no.pem'",
             "hypercorn.toml: certfile, keyfile, ca_certs: cannot be used",
         ),
-        ("[logconfig_dict]\nversion = 1", "hypercorn.toml: logconfig_dict: logging is set in config.toml, [logging]"),
-        ("logconfig = 'logging.ini'", "hypercorn.toml: logconfig: logging is set in config.toml, [logging]"),
+        (
+            "[logconfig_dict]\nversion = 1",
+            "hypercorn.toml: logconfig_dict: configure logging in config.toml, [logging]",
+        ),
+        ("logconfig = 'logging.ini'", "hypercorn.toml: logconfig: configure logging in config.toml, [logging]"),
         ('bind = "unix:nowhere/blog.sock"', "unix:nowhere/blog.sock: the folder does not exist"),
         ('bind = "unix:hypercorn.toml"', "unix:hypercorn.toml: the path exists and is not a socket"),
         ('bind = "127.0.0.1:http"', "'127.0.0.1:http' is not an address: write HOST:PORT"),

@@ -1,13 +1,13 @@
-"""A clock that stands still until a test moves it."""
+"""Test -> a fake clock that changes only when the test moves it."""
 
 from __future__ import annotations
 
 START = 1_700_000_000.0
-"""Epoch second at which the clock of a test begins."""
+"""The initial wall clock in epoch seconds."""
 
 
 class FakeClock:
-    """The wall clock and the time since the boot, moved by hand."""
+    """A wall clock and a monotonic clock that the test moves."""
 
     def __init__(self, wall: float = START) -> None:
         self.boot = "1"
@@ -21,16 +21,16 @@ class FakeClock:
         return self._ticks
 
     def advance(self, seconds: float) -> None:
-        """Let time go by."""
+        """Move both clocks forward."""
         self._wall += seconds
         self._ticks += seconds
 
     def jump(self, seconds: float) -> None:
-        """Set the wall clock forward, or back where `seconds` is below 0."""
+        """Set the wall clock forward, or back for negative `seconds`."""
         self._wall += seconds
 
     def reboot(self, off: float = 0.0) -> None:
-        """Start the machine again, after it was off for so many seconds by the wall clock."""
+        """Reboot the machine after `off` seconds without power."""
         self.boot = str(int(self.boot) + 1)
         self._wall += off
         self._ticks = 1.0

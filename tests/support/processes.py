@@ -189,7 +189,7 @@ class Servers:
 
 
 def tracked(name: str) -> str:
-    """Return the text of a file as Git's index has it: the file itself may be edited for somebody's own site.
+    """Return the text of a file from Git's index, because a developer may have edited the file itself.
 
     Without Git, return the text of the file.
     """
