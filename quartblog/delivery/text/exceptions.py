@@ -305,6 +305,15 @@ def drop_frames(record: logging.LogRecord, *, at_any_cost: bool = True) -> None:
 
 _BUILTIN = frozenset(thing for thing in vars(builtins).values() if isinstance(thing, type))
 _TEXTS: tuple[object, ...] = (BaseException.__str__, KeyError.__str__, OSError.__str__, BaseExceptionGroup.__str__)
+# For these the standard library looks through all names that the program has.
+_SUGGESTING = (SyntaxError, ImportError, NameError, AttributeError)
+_PLAIN = frozenset(
+    kind
+    for kind in _BUILTIN
+    if issubclass(kind, BaseException)
+    and not issubclass(kind, _SUGGESTING)
+    and any(kind.__str__ is text for text in _TEXTS)
+)
 # What a class may define to have code of its own run.
 _ASKED = frozenset(
     (
@@ -317,31 +326,36 @@ _ASKED = frozenset(
 def _costs_nothing(info: Any) -> bool:
     """Return whether a snapshot runs no code but the interpreter's, on texts and numbers of a bounded size."""
     sound = valid_exc_info(info)
-    todo: list[BaseException] = [sound[1]] if sound is not None and sound[1] is not None else []
+    if sound is None or sound[1] is None:
+        return True
+    todo: list[BaseException] = [sound[1]]
     for error in todo:
-        if not _is_plain(type(error)):
+        if not _is_plain(type(error)) or not all(map(_is_small, error.args)):
             return False
-        notes = getattr(error, "__notes__", None) or []
-        if type(notes) is not list:
+        if (notes := getattr(error, "__notes__", None)) and not (type(notes) is list and all(map(_is_small, notes))):
             return False
-        files = (error.filename, error.filename2) if isinstance(error, OSError) else ()
-        if not all(map(_is_small, (*error.args, *notes, *files))):
+        if isinstance(error, OSError) and not (_is_small(error.filename) and _is_small(error.filename2)):
             return False
-        todo += [cause for cause in (error.__cause__, error.__context__) if cause is not None]
-        todo += error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        if (cause := error.__cause__) is not None:
+            todo.append(cause)
+        if (cause := error.__context__) is not None:
+            todo.append(cause)
+        if isinstance(error, BaseExceptionGroup):
+            todo += error.exceptions
         if len(todo) > CHAIN_LIMIT:
             return False
     return True
 
 
 def _is_plain(kind: type[BaseException]) -> bool:
-    # For these the standard library looks through all names that the program has.
-    if type(kind) is not type or issubclass(kind, (SyntaxError, ImportError, NameError, AttributeError)):
+    if type(kind) is not type:
         return False
-    builtin = next(each for each in kind.__mro__ if each in _BUILTIN)
-    if not any(builtin.__str__ is text for text in _TEXTS):
-        return False
-    return all(each in _BUILTIN or _ASKED.isdisjoint(vars(each)) for each in kind.__mro__)
+    for each in kind.__mro__:
+        if each in _BUILTIN:
+            return each in _PLAIN
+        if not _ASKED.isdisjoint(vars(each)):
+            return False
+    return False
 
 
 def _is_small(value: object) -> bool:

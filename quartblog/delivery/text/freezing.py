@@ -31,6 +31,8 @@ ITEMS = LONGEST // 4
 characters an item at least."""
 EXTRA = "_extra"
 """The attribute of a record with its frozen extra values, by name."""
+_LONG, _MANY = 2 * END, 2 * ITEMS
+_STANDARD = logging.LogRecord.getMessage
 ENTRIES = 100
 """Extra values of a record, and items of one container in them, that are kept."""
 DEPTH = 5
@@ -55,17 +57,9 @@ def frozen_message(record: logging.LogRecord) -> str:
     try:
         # Of its class: an attribute of the name may hide it.
         build = type(record).getMessage
-        if build is not logging.LogRecord.getMessage:
-            return bounded(build(record))
-        text, args, missing = record.msg, record.args, 0
-        if type(text) is not str:
-            text = str(text)
-        if args:
-            if type(args) is dict and "%(" not in text:
-                args = (args,)  # logging has taken a single argument for a mapping of names
-            args, missing = _shortened_arguments(args)
-            text = text % args
-        return bounded(text, missing=missing)
+        if build is _STANDARD and record.args and _has_long(record.args):
+            return _message_of_long(str(record.msg), record.args)
+        return bounded(build(record))
     except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
         reraise_interrupt(error)
         return bounded(f"(the message could not be built: {describe(error)}; template: {_template(record)})")
@@ -172,29 +166,32 @@ def _more(items: int) -> str:
     return f"({items} more left out)"
 
 
-def _shortened_arguments(args: Any) -> tuple[Any, int]:
-    """Return the arguments with long ones shortened, and how many characters their texts lost."""
-    if type(args) is tuple:
-        values = args
-    elif type(args) is dict and len(args) <= ITEMS:
-        values = tuple(args.values())
+def _message_of_long(template: str, args: Any) -> str:
+    """Build the message with long arguments shortened."""
+    if type(args) is dict and "%(" in template:
+        before, names = tuple(args.values()), tuple(args)
     else:
-        return args, 0
-    if not any(map(_is_long, values)):
-        return args, 0
-    shorter = tuple([_shortened(each) if _is_long(each) else each for each in values])
-    texts = [(before, after) for before, after in zip(values, shorter, strict=True) if type(before) is str]
-    missing = sum(len(before) - len(after) for before, after in texts)
-    return (shorter if type(args) is tuple else dict(zip(args, shorter, strict=True))), missing
+        # Logging takes a single argument that is a dict for a mapping of names.
+        before, names = args if type(args) is tuple else (args,), ()
+    after = tuple([_shortened(each) if _is_long(each) else each for each in before])
+    texts = [pair for pair in zip(before, after, strict=True) if type(pair[0]) is str]
+    missing = sum(len(long) - len(short) for long, short in texts)
+    return bounded(template % (dict(zip(names, after, strict=True)) if names else after), missing=missing)
+
+
+def _has_long(args: Any) -> bool:
+    if type(args) is dict:
+        return _is_long(args) or any(map(_is_long, args.values()))
+    return type(args) is tuple and any(map(_is_long, args))
 
 
 def _is_long(value: Any) -> bool:
     kind = type(value)
     # Not `in`: a class may have a class of its own that says what it equals.
     if kind is str or kind is bytes:
-        return len(value) > 2 * END
+        return len(value) > _LONG
     container = kind is list or kind is tuple or kind is dict or kind is set or kind is frozenset
-    return container and len(value) > 2 * ITEMS
+    return container and len(value) > _MANY
 
 
 def _shortened(value: Any) -> Any:
