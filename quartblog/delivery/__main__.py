@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -16,6 +15,7 @@ from .filesystem import check_owner
 from .mail.digest import headline, in_full
 from .options import OutboxOptions
 from .store.outbox import Outbox
+from .store.workers import LEASE
 from .text import counted
 from .text.escaping import one_line
 
@@ -87,9 +87,11 @@ def _list(outbox: Outbox, options: argparse.Namespace) -> None:
     if options.json:
         _print_json(_data(group) for group in groups)
         return
+    now = outbox.wall()
     for group in groups:
-        state = "resolved, " if group.resolved else ""
-        _print(f"{group.id}: {headline(group)} ({state}{counted(group.count, 'time')}, last {_ago(group.last_seen)})")
+        state = "resolved, " if group.resolved else "muted, " if (group.muted_until or 0) > now else ""
+        facts = f"{state}{counted(group.count, 'time')}, last {_span(now - group.last_seen)} ago"
+        _print(f"{group.id}: {headline(group)} ({facts})")
     if not groups:
         _print("Nothing has failed" if options.all else "Nothing is open")
 
@@ -108,18 +110,31 @@ def _show(outbox: Outbox, options: argparse.Namespace) -> None:
 
 
 def _resolve(outbox: Outbox, options: argparse.Namespace) -> None:
+    _change(outbox, options.keys, outbox.resolve, "resolved")
+
+
+def _mute(outbox: Outbox, options: argparse.Namespace) -> None:
+    hours = options.hours
+    _change(outbox, options.keys, lambda group: outbox.mute(group, hours * 3_600), f"muted for {hours} h")
+
+
+def _reopen(outbox: Outbox, options: argparse.Namespace) -> None:
+    _change(outbox, options.keys, outbox.reopen, "open again")
+
+
+def _change(outbox: Outbox, keys: Iterable[str], change: Callable[[int], bool], done: str) -> None:
     unknown = []
-    for key in options.keys:
-        if (group := outbox.group(key)) is None or not outbox.resolve(group.id):
+    for key in keys:
+        if (group := outbox.group(key)) is None or not change(group.id):
             unknown.append(key)
         else:
-            _print(f"{group.id} is resolved: {headline(group)}")
+            _print(f"{group.id} is {done}: {headline(group)}")
     if unknown:
         raise Failed(f"no group has this number or error id: {', '.join(unknown)}")
 
 
 def _status(outbox: Outbox, options: argparse.Namespace) -> None:
-    totals, workers = outbox.totals(), outbox.workers(time.time() - ALIVE)
+    totals, workers = outbox.totals(), outbox.workers(ALIVE)
     if options.json:
         _print_json({"totals": totals._asdict(), "workers": [asdict(worker) for worker in workers]})
         return
@@ -139,7 +154,7 @@ def _mails(outbox: Outbox, options: argparse.Namespace) -> None:
         _print_json(_mail_data(mail) for mail in mails)
         return
     for mail in mails:
-        facts = f"{mail.state}, {mail.kind}, made {_ago(mail.created)}, {counted(mail.tries, 'try', 'tries')}"
+        facts = f"{mail.state}, {mail.kind}, made {_span(mail.age)} ago, {counted(mail.tries, 'try', 'tries')}"
         why = _mail_data(mail).get("last_error")
         _print(f"{mail.id}: {facts}{f': {why}' if why else ''}")
     if not mails:
@@ -151,7 +166,8 @@ def _retry(outbox: Outbox, options: argparse.Namespace) -> None:
     if options.number is not None and not due:
         raise Failed(f"no mail with the number {options.number} waits or is dead")
     _print(f"{counted(due, 'mail is', 'mails are')} due now")
-    if due and not any(worker.leader for worker in outbox.workers(time.time() - ALIVE)):
+    leader = outbox.leader()
+    if due and (leader is None or leader.silent > LEASE):
         _print("They leave when a program that mails runs again", sys.stderr)
 
 
@@ -167,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         "--outbox", type=Path, default=default, metavar="PATH", help="the SQLite file (default: %(default)s)"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    errors = commands.add_parser("errors", help="list, show and resolve the groups of equal errors")
+    errors = commands.add_parser("errors", help="list, show, resolve and mute the groups of equal errors")
     verbs = errors.add_subparsers(required=True, metavar="VERB")
 
     listing = _command(verbs, "list", _list, "list the open groups, the latest first")
@@ -176,7 +192,11 @@ def _parser() -> argparse.ArgumentParser:
     showing = _command(verbs, "show", _show, "show one group with one of its errors")
     showing.add_argument("key", metavar="ID", help="the group's number, or the error id that a visitor saw")
     resolving = _command(verbs, "resolve", _resolve, "note that faults are mended; the next error reopens the group")
-    resolving.add_argument("keys", metavar="ID", nargs="+", help="a group's number, or an error id")
+    muting = _command(verbs, "mute", _mute, "let no mail report groups for a while; their errors still count")
+    muting.add_argument("--hours", type=_positive, default=24, metavar="N", help="for how long (default: 24)")
+    reopening = _command(verbs, "reopen", _reopen, "take back that groups were resolved or muted")
+    for command in (resolving, muting, reopening):
+        command.add_argument("keys", metavar="ID", nargs="+", help="a group's number, or an error id")
 
     mails = _command(commands, "outbox", _mails, "list the mails that wait or were given up, and why")
     status = _command(commands, "status", _status, "count errors and mails, and show the programs that run")
@@ -214,10 +234,9 @@ def _mail_data(mail: StoredMail) -> dict[str, Any]:
     return {name: value for name, value in asdict(mail).items() if name not in hidden}
 
 
-def _ago(at: float) -> str:
-    seconds = max(0, round(time.time() - at))
+def _span(seconds: float) -> str:
     size, unit = next((pair for pair in ((86_400, "d"), (3_600, "h"), (60, "min")) if seconds >= pair[0]), (1, "s"))
-    return f"{seconds // size} {unit} ago"
+    return f"{max(0, round(seconds)) // size} {unit}"
 
 
 def _print(text: str, stream: TextIO | None = None, *, end: str = "\n") -> None:

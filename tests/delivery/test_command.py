@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery import Delivery, FileOptions, OutboxOptions, scope
+from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions, scope
 from quartblog.delivery.__main__ import main
+from quartblog.delivery.store.clock import SYSTEM
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from _pytest.capture import CaptureFixture
+
+    from quartblog.delivery.store.clock import Clock
 
 logger = logging.getLogger("tests.delivery.command")
 
@@ -64,6 +67,36 @@ def test_groups_are_listed_until_they_are_resolved(shell: Shell) -> None:
     assert shell("errors resolve 1") == (0, "1 is resolved: ERROR: picture 2 is\\x1b[2J gone\n", "")
     assert shell("errors list") == (0, "Nothing is open\n", "")
     assert "(resolved, 2 times, last " in shell("errors list --all")[1]
+
+
+def test_a_muted_group_is_marked_until_it_is_reopened(shell: Shell) -> None:
+    assert shell("errors mute 1 --hours 36") == (0, "1 is muted for 36 h: ERROR: picture 2 is\\x1b[2J gone\n", "")
+    assert "(muted, 2 times, last " in shell("errors list")[1]
+    assert shell("errors reopen 1") == (0, "1 is open again: ERROR: picture 2 is\\x1b[2J gone\n", "")
+    assert "(2 times, last " in shell("errors list")[1]
+
+
+class AnHourAgo:
+    boot = SYSTEM.boot
+
+    def wall(self) -> float:
+        return SYSTEM.wall() - 3_600
+
+    def ticks(self) -> float:
+        return SYSTEM.ticks() - 3_600
+
+
+@pytest.mark.parametrize(
+    ("clock", "listed"),
+    [(SYSTEM, "host:1 (mails): accepted 7\n"), (AnHourAgo(), "No program that uses it is running\n")],
+)
+def test_only_programs_that_run_are_listed(shell: Shell, tmp_path: Path, clock: Clock, listed: str) -> None:
+    path = tmp_path / "another.sqlite3"
+    store = Outbox(OutboxOptions(path), clock=clock)
+    store.beat("host:1", leader=True, figures={"accepted": 7})
+    store.close()
+
+    assert shell("status", outbox=path)[1].endswith(listed)
 
 
 def test_a_group_is_shown_with_the_error_that_was_asked_for(shell: Shell) -> None:
