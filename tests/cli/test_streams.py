@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,9 @@ from quartblog.cli import main
 from tests.cli.test_main import every_command
 from tests.support.processes import ROOT, Servers, environment
 from tests.support.programs import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ENVIRONMENTS = {
     "latin-1, strict": {"PYTHONIOENCODING": "latin-1:strict"},
@@ -25,18 +29,51 @@ NAMES = "微博 é 😀 "
 AS_ESCAPED = {"ascii": "\\u5fae\\u535a \\u00e9 \\ud83d\\ude00", "latin-1": "\\u5fae\\u535a é \\ud83d\\ude00"}
 
 
-def run(environ: dict[str, str], folder: Path, *arguments: str | bytes, typed: bytes = b"") -> tuple[int, bytes, bytes]:
-    """Run the command in a process of its own, with pipes in place of the terminal."""
-    done = subprocess.run(
-        [sys.executable, "-m", "quartblog.cli", *arguments],
+# Each command is a fork of one interpreter, because importing the program takes most of a command's time.
+COMMANDS = """
+import json, os, sys
+from pathlib import Path
+import quartblog.app
+from quartblog.cli import main
+for number, arguments in enumerate(json.loads(sys.argv[1])):
+    child = os.fork()
+    if not child:
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{number}.{name}", os.O_WRONLY | os.O_CREAT), stream)
+        main([os.fsdecode(bytes.fromhex(argument)) for argument in arguments])
+    Path(f"{number}.code").write_text(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+"""
+
+
+class Done(NamedTuple):
+    """One command that has ended."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def run(environ: dict[str, str], folder: Path, *commands: Sequence[str | bytes]) -> list[Done]:
+    """Run the commands with files in place of the terminal, and a password at their standard input."""
+    arguments = [[os.fsencode(argument).hex() for argument in command] for command in commands]
+    ran = subprocess.run(
+        [sys.executable, "-c", COMMANDS, json.dumps(arguments)],
         cwd=folder,
         env=environment() | {"PYTHONPATH": str(ROOT)} | environ,
-        input=typed,
+        input=b"a long password\n",
         capture_output=True,
         timeout=PATIENCE,
         check=False,
     )
-    return done.returncode, done.stdout, done.stderr
+    assert ran.returncode == 0, ran.stderr
+    return [
+        Done(
+            int((folder / f"{number}.code").read_text()),
+            (folder / f"{number}.out").read_bytes(),
+            (folder / f"{number}.err").read_bytes(),
+        )
+        for number in range(len(commands))
+    ]
 
 
 @pytest.mark.parametrize("charset", ["latin-1", "ascii"])
@@ -50,46 +87,45 @@ def test_every_help_can_be_shown(path: tuple[str, ...], charset: str) -> None:
 @pytest.mark.parametrize("environ", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 def test_no_command_dies_of_what_its_output_cannot_hold(environ: dict[str, str], folder: Path) -> None:
     (folder / "config.toml").write_text(f'[site]\nname = "{NAMES}"\n', "utf-8")
+    name = b"caf\xe9.toml"
+    Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text(f'[site]\nname = "{NAMES}"\n', "utf-8")
 
-    checked = run(environ, folder, "config", "check")
-    run(environ, folder, "db", "upgrade")
-    created = run(environ, folder, "user", "create", "é", "--email", "a@example.org", "--password-stdin", typed=b"pw\n")
-    listed = run(environ, folder, "errors", "list")
-    refused = run(environ, folder, "user", "admin", "微博")
+    checked, upgraded, created, refused, missing, there = run(
+        environ,
+        folder,
+        ["config", "check"],
+        ["db", "upgrade"],
+        ["user", "create", "é", "--email", "a@example.org", "--password-stdin"],
+        ["user", "admin", "微博"],
+        ["--config", b"no-" + name, "config", "check"],
+        ["--config", name, "config", "check", "--json"],
+    )
 
-    assert checked[0] == 0
-    assert created[0] == 0 or b"is not a valid name" in created[2], created[2]
-    assert (listed[0], refused[0]) == (1, 1)
-    assert refused[2].startswith(b"Error: no account has the name ")
-    for _, stdout, stderr in (checked, created, listed, refused):
-        assert b"Unicode" not in stdout + stderr
+    assert checked.code == upgraded.code == 0
+    assert created.code == 0 or b"is not a valid name" in created.stderr, created.stderr
+    assert refused.code == 1
+    assert refused.stderr.startswith(b"Error: no account has the name ")
+    assert missing.code == 1
+    assert missing.stderr.startswith(b"Error: no-caf")
+    assert missing.stderr.endswith(b".toml: no such file\n")
+    assert there.code == 0, there.stderr
+    assert (
+        json.loads(there.stdout.decode(environ.get("PYTHONIOENCODING", "ascii").partition(":")[0]))["values"][0][
+            "value"
+        ]
+        == NAMES
+    )
+    for done in (checked, created, refused, missing, there):
+        assert b"Unicode" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_what_cannot_be_shown_is_escaped_as_in_json(folder: Path, encoding: str) -> None:
     (folder / "config.toml").write_text(f'[site]\nname = "{NAMES}"\n', "utf-8")
-    environ = {"PYTHONIOENCODING": encoding}
 
-    _, table, _ = run(environ, folder, "config", "check")
-    _, text, _ = run(environ, folder, "config", "check", "--json")
+    [checked] = run({"PYTHONIOENCODING": encoding}, folder, ["config", "check"])
 
-    assert AS_ESCAPED[encoding] in table.decode(encoding)
-    assert json.loads(text.decode(encoding))["values"][0]["value"] == NAMES
-
-
-@pytest.mark.parametrize("environ", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
-def test_a_path_of_raw_bytes_is_read_and_named(environ: dict[str, str], folder: Path) -> None:
-    name = b"caf\xe9.toml"
-    missing = run(environ, folder, "--config", name, "config", "check")
-    Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text("[site]\nname = 'here'\n")
-
-    there = run(environ, folder, "--config", name, "config", "check")
-
-    assert missing[0] == 1
-    assert missing[2].startswith(b"Error: caf")
-    assert missing[2].endswith(b".toml: no such file\n")
-    assert there[0] == 0, there[2]
-    assert b'"here"' in there[1]
+    assert AS_ESCAPED[encoding] in checked.stdout.decode(encoding)
 
 
 @pytest.mark.server
