@@ -60,7 +60,9 @@ class Scope:
     @property
     def route(self) -> str | None:
         """The rule that matched, such as /user/<name>, or the name of a job. It holds nothing that a visitor wrote."""
-        return self._route() if callable(self._route) else self._route
+        # Read once: another thread may set it meanwhile.
+        route = self._route
+        return route() if callable(route) else route
 
     @route.setter
     def route(self, route: Rule) -> None:

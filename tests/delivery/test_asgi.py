@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import fastapi
@@ -16,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from quartblog.delivery import Delivery, ErrorScope, FileOptions, current_scope, scope
+from quartblog.delivery import Delivery, ErrorScope, FileOptions, Scope, current_scope, scope
 from tests.support.asgi import App, ask, request_scope
 
 if TYPE_CHECKING:
@@ -413,3 +415,25 @@ async def test_what_is_hidden_can_be_chosen(shop: Shop) -> None:
 
     [told] = shop.errors
     assert "LookupError: tea=[redacted]&cup=small" in told["exc_text"]
+
+
+async def test_the_scope_of_a_request_that_ended_keeps_nothing_of_the_connection() -> None:
+    class Big:
+        """Something that a server or a framework puts into the connection."""
+
+    works: list[Scope | None] = []
+
+    async def app(connection: Any, receive: Any, send: Any) -> None:
+        connection["route"] = "/orders/{number}"
+        connection["big"] = Big()
+        bigs.append(weakref.ref(connection["big"]))
+        works.append(current_scope())
+
+    bigs: list[weakref.ref[Big]] = []
+    await ErrorScope(app)(request_scope("/orders/4711", "GET", b"", []), None, None)  # type: ignore[arg-type]  # unused
+    gc.collect()
+
+    [work] = works
+    assert work is not None
+    assert (work.route, work.hidden()) == ("/orders/{number}", {"/orders/4711", "4711"})
+    assert bigs[0]() is None
