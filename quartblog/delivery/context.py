@@ -100,7 +100,10 @@ class Scope:
         return self._logged is error
 
     def end(self) -> None:
-        """Release exceptions and frames. A task that outlives this work may still log; the listener releases those."""
+        """Release exceptions and frames.
+
+        The listener releases those whose text may take long, and those that a task logs which outlives this work.
+        """
         self._logged = None
         while self._failures:
             drop_frames(self._failures.pop(), at_any_cost=False)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery import Delivery, FileOptions, current_scope, scope
+from quartblog.delivery import Delivery, FileOptions, current_scope, new_error_id, scope
+from quartblog.delivery.context import ALPHABET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -144,3 +145,16 @@ def test_work_knows_which_failure_it_has_logged(delivery: Delivery) -> None:
         assert (work.has_logged(first), work.has_logged(second)) == (True, False)
 
     assert not work.has_logged(first)
+
+
+def test_an_error_id_is_twelve_characters_that_can_be_read_out() -> None:
+    characters = "".join(new_error_id() for _ in range(2_000))
+
+    assert len(characters) == 2_000 * 12
+    assert set(characters) == set(ALPHABET)
+    assert not set("ilou") & set(ALPHABET)
+    assert ALPHABET.lower() == ALPHABET
+
+
+def test_two_error_ids_differ() -> None:
+    assert len({new_error_id() for _ in range(10_000)}) == 10_000

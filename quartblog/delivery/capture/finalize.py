@@ -1,4 +1,4 @@
-"""Frozen record -> what every sink may see: the traceback as text, breadcrumbs as lines, nothing a visitor sent.
+"""Frozen record -> final record, as every sink sees it: traceback as text, breadcrumbs as lines, redacted.
 
 Runs on the listener's thread, once for each record, before any sink.
 """
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 NAME_LIMIT = 1_000
 """Characters of a logger's name, a path, a user's key and other short texts."""
 AHEAD = 86_400.0
-"""Seconds a record may be ahead of the clock: what is dated later would be the newest of its group for ever."""
+"""Seconds a record may be ahead of the clock: a later one would stay the newest of its group for ever."""
 
 UNKNOWN = "?"
-"""What a text is that every record has, where this one has none."""
+"""The value of a required text that a record lacks."""
 _REQUIRED = ("name", "levelname", "pathname", "filename", "module")
 _EMPTY = ("funcName", "threadName", "processName")
 _OPTIONAL = ("error_id", "method", "route", "taskName")
@@ -44,7 +44,7 @@ _OURS = ("identity", "breadcrumbs", "getMessage")
 
 
 def check(attributes: dict[str, Any]) -> None:
-    """Let every attribute that a sink reads be of its type; never raises for what one may hold."""
+    """Give every attribute that a sink reads its type. Never raises, whatever an attribute holds."""
     for name in _OURS:
         attributes.pop(name, None)
     level = attributes["levelno"] = level_of(attributes.get("levelno"))
@@ -73,13 +73,13 @@ def _check_texts(attributes: dict[str, Any], names: Iterable[str], limit: int, d
 
 
 def _whole(given: object, default: int | None) -> int | None:
-    """An integer that JSON readers and SQLite understand."""
+    """Return an integer that JSON readers and SQLite understand."""
     return given if type(given) is int and -(1 << 63) <= given < 1 << 63 else default
 
 
 def _check_times(attributes: dict[str, Any]) -> None:
     created, now = attributes.get("created"), time.time()
-    # Compared, so that NaN is refused as well.
+    # The comparison refuses NaN as well.
     if not _is_number(created) or not 0 <= created <= now + AHEAD:
         created = attributes["created"] = now
         attributes["msecs"] = None
@@ -99,7 +99,7 @@ def _check_exception(attributes: dict[str, Any]) -> None:
     if given is None:
         return
     sound = valid_exc_info(given)
-    # Not written where it is sound: the end of its piece of work may be taking it away this very moment.
+    # Written only where it is not sound: the end of its scope may be removing it at this moment.
     if sound is not given:
         attributes["exc_info"] = sound
     if sound is None and not attributes["exc_text"] and FAILURE not in attributes and not _is_nothing(given):
@@ -107,18 +107,18 @@ def _check_exception(attributes: dict[str, Any]) -> None:
 
 
 def _is_nothing(given: object) -> bool:
-    """What stands for no exception."""
+    """Return whether it stands for no exception."""
     return given is False or (type(given) is tuple and all(part is None for part in given))
 
 
 SCOPE = "_scope"
-"""The attribute by which a queued record refers to the piece of work it belongs to."""
+"""The attribute of a queued record with its scope."""
 CRUMBS = "_crumbs"
-"""The attribute with that work's earlier records."""
+"""The attribute with the breadcrumbs of that scope."""
 SHARED = 64
-"""Failures that are kept, as they were told, for the next that is equal."""
+"""Finished exceptions that are cached for equal ones."""
 SHARED_WORDS = 1_000
-"""Characters of a failure's own words with which it is kept."""
+"""Characters of an exception's message up to which it is cached."""
 
 
 class Finalizer:
@@ -129,7 +129,7 @@ class Finalizer:
         self._redactor = redactor
         self._identifier = identifier or Identifier()
         self._frames = frames
-        self._told: LruCache[ExceptionSnapshot] = LruCache(SHARED)
+        self._shared_texts: LruCache[ExceptionSnapshot] = LruCache(SHARED)
 
     def finalize(self, record: logging.LogRecord) -> None:
         """Change the record, which belongs to the queue alone, into its final form."""
@@ -138,7 +138,7 @@ class Finalizer:
         scope: Scope | None = attributes.pop(SCOPE, None)
         failure = keep_snapshot(record)
         if record.levelno >= logging.ERROR:
-            # Before anything is hidden: what one visitor sent shall not make a failure look like another one.
+            # Before redaction: what a visitor sent must not make one failure look like another.
             attributes["identity"] = self._identifier.identify(record)
         hide = self._redactor.for_scope(scope) if self._redactor is not None else None
         if hide is not None:
@@ -153,14 +153,14 @@ class Finalizer:
                 record.exc_info = None
 
     def _shared(self, failure: ExceptionSnapshot) -> ExceptionSnapshot:
-        """The failure, or an equal one that was told before: in a storm they are one object with one text."""
+        """Return the exception, or an equal one from before: in a storm all share one object and one text."""
         key = failure.key
         if key is None or len(failure.said) > SHARED_WORDS:
             return failure
         try:
-            if (known := self._told.get(key)) is not None:
+            if (known := self._shared_texts.get(key)) is not None:
                 return known
-            self._told.keep(key, failure, 1)
+            self._shared_texts.keep(key, failure, 1)
         except BaseException as error:  # noqa: BLE001  the exception's class is a part of the key, and has a class too
             reraise_interrupt(error)
         return failure
@@ -172,7 +172,7 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
     if (message := hide(before)) != before:
         attributes["msg"] = attributes["message"] = message
     template = attributes.get("template")
-    # Of an object that was logged instead of a text, the message is what names the failure.
+    # Where an object was logged instead of a text, the message names the failure.
     named = template if isinstance(template, str) else before
     if (shown := hide(named)) != named:
         if named is template:
@@ -181,7 +181,7 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
             attributes["identity"] = attributes["identity"].with_title_of(shown)
     if (failure := attributes.get(FAILURE)) is not None:
         if failure.rewrite(hide):
-            # Whoever formats by himself would tell again what is hidden now.
+            # A sink that formats the exception itself would show what is hidden now.
             record.exc_info = None
     elif record.exc_text:
         record.exc_text = hide(record.exc_text)
@@ -211,7 +211,7 @@ def _line(crumb: Breadcrumb, hide: Callable[[str], str] | None) -> str:
             message = hide(message)
         line = f"{time.strftime('%H:%M:%S', time.localtime(moment))} {level} {logger}: {message}"
         return one_line(shortened(str.__str__(line), CRUMB_LIMIT + 2 * NAME_LIMIT))
-    except BaseException as error:  # noqa: BLE001  an odd record may have left it, and this one is another
+    except BaseException as error:  # noqa: BLE001  an odd record may have left it
         reraise_interrupt(error)
         return f"(a record that could not be shown: {kind(error)})"
 
@@ -220,7 +220,7 @@ _UNKNOWN = (UNKNOWN, 0, UNKNOWN)
 
 
 def own_record(level: int, text: str) -> logging.LogRecord:
-    """A record of the delivery itself that does not travel through the queue, from where this is called."""
+    """Return a record of the delivery itself, from the caller's line, for sinks: it does not go through the queue."""
     here = inspect.currentframe()
     caller = here.f_back if here is not None else None
     path, line, function = (caller.f_code.co_filename, caller.f_lineno, caller.f_code.co_name) if caller else _UNKNOWN
@@ -228,16 +228,16 @@ def own_record(level: int, text: str) -> logging.LogRecord:
 
 
 def instead_of(record: logging.LogRecord, why: str) -> logging.LogRecord:
-    """A line in the place of a record that nobody can show; of its own words it has none."""
+    """Return a record in the place of one that cannot be shown, without anything that one says."""
     given = getattr(record, "__dict__", None)
     known = given if type(given) is dict else {}
-    told: logging.LogRecord = object.__new__(logging.LogRecord)
-    attributes = told.__dict__
+    made: logging.LogRecord = object.__new__(logging.LogRecord)
+    attributes = made.__dict__
     attributes.update({name: known.get(name) for name in _KEPT})
     check(attributes)
     attributes["msg"] = attributes["message"] = f"({why})"
     attributes.update(args=None, exc_info=None, exc_text=None, stack_info=None)
-    return told
+    return made
 
 
 _KEPT = (

@@ -1,1 +1,1 @@
-"""Record -> event -> fingerprint: when two failures are the same one."""
+"""Record -> fingerprint -> event -> tally: which failures are the same one, and how often it happened."""

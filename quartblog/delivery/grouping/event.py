@@ -1,4 +1,4 @@
-"""Records of a storm -> one tally a group: counted at once, made into Events only for the last few."""
+"""Error records -> one tally for each fingerprint: all are counted, and the newest few become events."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 TRACEBACK_LIMIT = 50_000
-"""Characters of one traceback that are kept; the whole is in the log file."""
+"""Characters kept of one traceback; the log file has all of it."""
 MESSAGE_LIMIT = 10_000
-"""Characters of one message that are kept."""
+"""Characters kept of one message."""
 HIGHEST_LEVEL = 1_000_000
-"""Any integer is a level to logging; SQLite's have 64 bits."""
+"""Logging takes any integer for a level, while SQLite's have 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One failure. Its texts may hold anything a stranger typed: whoever shows them escapes them."""
+    """An error record as the outbox keeps it. Its texts may hold anything a stranger typed: escape what you show."""
 
     error_id: str
     """The id on the error page and in the log line."""
@@ -58,7 +58,7 @@ class Event:
 
     @classmethod
     def from_record(cls, record: logging.LogRecord) -> Self:
-        """Never raises for what a record may carry; a record without an error id gets one."""
+        """Make the event of a record; a record without an error id gets one. Never raises for what the record holds."""
         identity = identity_of(record)
         attributes = vars(record)
         user_id, crumbs = attributes.get("user_id"), attributes.get("breadcrumbs")
@@ -82,13 +82,13 @@ class Event:
         )
 
     def to_json(self) -> str:
-        """All but the traceback, which many share. ASCII, so that a lone surrogate can be stored and comes back."""
-        # By hand: asdict copies deeply, which costs as much as the rest.
+        """Return everything but the traceback, which many events share. It is ASCII, so a lone surrogate survives."""
+        # asdict would copy deeply, which costs as much as the rest.
         return _encode({name: getattr(self, name) for name in _FIELDS})
 
     @classmethod
     def from_json(cls, text: str, traceback: str) -> Self:
-        """The event again; fields of a later version are passed over."""
+        """Return the event again; fields of a later version are ignored."""
         values: dict[str, Any] = json.loads(text)
         known = {name: values[name] for name in _FIELDS if name in values}
         for name in ("breadcrumbs", "earlier"):
@@ -115,7 +115,7 @@ def _text(value: object) -> str | None:
 
 @dataclass(slots=True)
 class Tally:
-    """What one batch knows of one group."""
+    """The events of one fingerprint in one batch."""
 
     count: int
     first_seen: float
@@ -126,28 +126,28 @@ class Tally:
 
 
 class Batch:
-    """Counts records by failure; a repeated one costs a few µs. For one thread.
+    """Counts records by fingerprint, a repeated one in a few µs. For one thread.
 
-    It keeps the last few records of each failure as they are, with their frames, until it is recorded.
+    The newest records of each fingerprint stay as they are, with their frames, until `tallies` is called.
     """
 
     def __init__(self, samples: int = SAMPLES) -> None:
-        """`samples` is how many Events of a failure will be made at most."""
+        """Make at most `samples` events of one fingerprint."""
         self._samples = samples
         self._piles: dict[str, _Pile] = {}
         self._length = 0
 
     def __len__(self) -> int:
-        """How many records were added."""
+        """Return the number of records."""
         return self._length
 
     @property
     def groups(self) -> int:
-        """Of how many failures they are."""
+        """The number of fingerprints."""
         return len(self._piles)
 
     def add(self, record: logging.LogRecord) -> None:
-        """Count the record."""
+        """Count a record."""
         key = identity_of(record).fingerprint
         pile = self._piles.get(key)
         if pile is None:
@@ -160,7 +160,7 @@ class Batch:
         self._length += 1
 
     def tallies(self) -> dict[str, Tally]:
-        """By fingerprint."""
+        """Return the tallies by fingerprint."""
         return {
             key: Tally(pile.count, pile.first_seen, pile.last_seen, pile.level, deque(_events(pile.records)))
             for key, pile in self._piles.items()
@@ -168,11 +168,11 @@ class Batch:
 
 
 def _events(records: Iterable[logging.LogRecord]) -> Iterator[Event]:
-    """An event for each record that can be one: of a pile it needs only one to be told."""
+    """Yield an event for each record that can be one: the pile needs only one."""
     for record in records:
         try:
             yield Event.from_record(record)
-        except Exception as error:  # noqa: BLE001  the other piles are not to suffer
+        except Exception as error:  # noqa: BLE001  the other piles must be stored
             report(f"a sample of an error could not be kept: {describe(error)}")
 
 
@@ -187,7 +187,7 @@ class _Pile:
 
 
 def tallies_of(events: Iterable[Event], samples: int) -> dict[str, Tally]:
-    """The same of events that exist already."""
+    """Return the same for events that exist already."""
     found: dict[str, Tally] = {}
     for event in events:
         tally = found.get(event.fingerprint)

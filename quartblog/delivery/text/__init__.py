@@ -1,4 +1,4 @@
-"""A number and the name of one thing -> words."""
+"""Tracebacks, escaping, redaction and formatting of records; and counts as words."""
 
 
 def counted(number: int, thing: str, things: str | None = None) -> str:

@@ -1,20 +1,20 @@
-r"""What a stranger typed -> text that cannot break a line, a terminal, a header or an encoder, or read as another one.
+r"""Text that a stranger typed -> text that breaks no line, terminal, header or encoder, and looks like no other text.
 
-Each character that no reader sees becomes its Python escape, such as `\n`, `\u200b` or `\U000e0041`: it may reorder the
-line, or make two different lines look the same. These are control characters, line and paragraph separators, all of
+Each character that no reader sees becomes its Python escape, such as `\n`, `\u200b` or `\U000e0041`: it could reorder
+the line, or make two different lines look the same. These are control characters, line and paragraph separators, all of
 category Cf (bidirectional marks, zero-width characters, the soft hyphen, tags), the other characters that Unicode calls
 default-ignorable (variation selectors, Hangul fillers), a few blank symbols, and lone surrogates, which UTF-8 refuses.
 Everything else stays as it is, blanks of any width included.
 
-So an emoji that joins several is spelled out. This happens in logs, mails and terminals only, where a line that cannot
-lie is worth more than the picture; the site's pages show what was typed.
+So an emoji that joins several is spelled out. This happens in logs, mails and terminals, where a reliable line is worth
+more than the picture. The site's pages show what was typed.
 """
 
 import json
 import re
 
 LONGEST = 65_536
-"""Characters of one free text that are kept: a message, an exception's words, a note. So a record is bounded."""
+"""Characters kept of one free text (a message, an exception's message, a note), so that a record is bounded."""
 
 _HIDDEN = (
     "\x7f-\x9f\xad\u034f"
@@ -55,22 +55,22 @@ def _escape_in_json(match: re.Match[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text as exactly one line: fit for a log line or a mail header."""
+    """Return the text as exactly one line, for a log line or a mail header."""
     return text if _is_plain(text, _CONTROL) else _IN_A_LINE.sub(_escape, text)
 
 
 def block(text: str) -> str:
-    """The text with its line feeds and tabs kept: fit for a traceback or the body of a mail."""
+    """Return the text with its line feeds and tabs, for a traceback or the body of a mail."""
     return text if _is_plain(text, _CONTROL.translate(None, b"\t\n")) else _IN_A_BLOCK.sub(_escape, text)
 
 
 def json_safe(text: str) -> str:
-    """Finished JSON on one line for every reader, also those that split at U+2028; nothing in it is invisible."""
+    """Return finished JSON on one line, also for readers that split at U+2028, without invisible characters."""
     return text if _is_plain(text, _CONTROL) else _IN_A_LINE.sub(_escape_in_json, text)
 
 
 def _is_plain(text: str, refused: bytes) -> bool:
-    """Whether it is ASCII without these bytes. Most texts are, and the search takes three to six times as long."""
+    """Return whether it is ASCII without these bytes. Most texts are, and a search takes three to six times as long."""
     return text.isascii() and len(text.encode().translate(None, refused)) == len(text)
 
 
@@ -95,6 +95,6 @@ def cut_in(text: str) -> re.Match[str] | None:
     if "characters left out" not in text:
         return None
     middle = len(text) // 2
-    # A narrow window: what a stranger has typed beside the cut must not be taken for it.
+    # A narrow window, so that nothing a stranger typed beside the cut is taken for it.
     found = _LEFT_OUT.search(text, max(0, middle - 26), middle + 26)
     return found if found is not None and found.start() == len(text) - found.end() else None

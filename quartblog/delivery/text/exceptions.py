@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 CHAIN_LIMIT = 10
-"""Causes of one exception that tell it from others."""
+"""Causes of one exception that count for its fingerprint."""
 MEMBERS = 100
-"""Exceptions inside a group, at any depth, that tell it from others."""
+"""Exceptions inside a group, at any depth, that count for its fingerprint."""
 NAME_LIMIT = 1_000
 """Characters of a class's name."""
 TEXT_LIMIT = 16 * LONGEST
@@ -44,7 +44,7 @@ _ADDED_TO = (SyntaxError, ImportError, NameError, AttributeError, BaseExceptionG
 
 
 class Link(NamedTuple):
-    """One exception of a chain, as far as it tells failures apart."""
+    """One exception of a chain, with what a fingerprint counts of it."""
 
     kind: type[BaseException]
     stack: Stack | None

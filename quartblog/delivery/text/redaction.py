@@ -1,15 +1,15 @@
-"""Text of a record -> the same text without what a visitor sent, and without e-mail addresses.
+"""Text of a record -> the same text without the values that a visitor sent, and without e-mail addresses.
 
-An allow-list decides what a record tells of a request (`context.Scope`). What is left are free texts: a message, an
-exception's own words. There every value the visitor sent is replaced where it stands, and every e-mail address that
-is not the operator's own. Source lines in a traceback come from files and stay as they are.
+An allow-list decides which facts of a request a record has (`context.Scope`). Redaction is for the free texts: a
+message, an exception's message, extra values. It replaces every value that the scope hides, and every e-mail address
+except the operator's own. Source lines in a traceback come from files and stay as they are.
 
 A value of four characters and more is hidden anywhere. A shorter one is hidden where it stands alone, between anything
-but ASCII letters, digits and underscores: inside of words it would be in half of any text. So only such short values
-should be named as are secret; of white space alone they are never hidden.
+but ASCII letters, digits and underscores, because most texts contain it inside of words. So a scope should hide a short
+value only where it is secret. White space alone is never hidden.
 
-A text that was shortened may have been cut in the middle of a value. What is beside the cut and may be a part of one,
-or of an address, is left out as well, however short it is.
+A shortened text may have been cut in the middle of a value. Text beside the cut that may be a part of a value or of an
+address is left out as well, however short it is.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 REDACTED = "[redacted]"
 
 ANYWHERE = 4
-"""Characters a value has at least to be hidden inside of words as well."""
+"""Characters from which a value is hidden inside of words as well."""
 MOST = 200
-"""Values of one request that are looked for, the longest ones; a form with more is no form of ours."""
+"""Values of one request that are searched for, the longest ones; no form of a site has more."""
 LONGEST_ADDRESS = 320
-"""Characters of an e-mail address at most: of a word that was cut, so many are left out."""
+"""Characters of an e-mail address at most: this many of a cut word are left out."""
 
 # Possessive, and never begun in the middle of a word: this runs over texts that strangers choose.
 _WORD = r"\w.!#$%&'*+/=?^`{|}~-"
@@ -46,21 +46,22 @@ _WORD_CHARACTERS = frozenset(f"{string.ascii_letters}{string.digits}_")
 
 
 class Redactor:
-    """Hides what a visitor sent. `keep`: e-mail addresses that may be shown, such as the operator's own."""
+    """Hides what a visitor sent."""
 
     def __init__(self, keep: Iterable[str] = ()) -> None:
+        """Show the e-mail addresses in `keep`, such as the operator's own."""
         self._keep = frozenset(address.lower() for address in keep)
         self._failed = False
 
     def for_scope(self, scope: Scope | None) -> Callable[[str], str]:
-        """What hides the values of this piece of work in a text. Cheap where there is nothing to hide."""
+        """Return a function that hides the values of this piece of work in a text; cheap where there is none."""
         try:
             values = _hidden(scope) if scope is not None else []
-        except BaseException as error:  # noqa: BLE001  a record without its words beats one that tells too much
+        except BaseException as error:  # noqa: BLE001  a record without its words is better than one that shows too much
             reraise_interrupt(error)
             if not self._failed:
                 self._failed = True
-                report(f"what a visitor sent cannot be told, so the words of records are left out: {describe(error)}")
+                report(f"a scope could not name the values to hide, so records of it have no words: {describe(error)}")
             return lambda _: REDACTED
         return lambda text: self._without(values, text)
 
@@ -90,7 +91,7 @@ class Redactor:
 
 
 def _hidden(scope: Scope) -> list[str]:
-    """The values, and how repr() writes them."""
+    """Return the values, and how repr() writes them."""
     values = [value for value in scope.hidden() if len(value) >= ANYWHERE or value.strip()]
     found = sorted(values, key=len, reverse=True)[:MOST]
     return found + [written for value in found if (written := repr(value)[1:-1]) != value]
@@ -109,20 +110,20 @@ def _places(value: str, text: str) -> Iterator[Span]:
 
 
 def _widened(cut: re.Match[str], values: Sequence[str]) -> Span:
-    """The cut, with all beside it that may be a part of a value or of an address."""
+    """Return the span of the cut, with everything beside it that may be a part of a value or of an address."""
     before, after = cut.string[: cut.start()], cut.string[cut.end() :]
     backwards = [value[::-1] for value in values]
     return cut.start() - _rest(before[::-1], backwards), cut.end() + _rest(after, values)
 
 
 def _rest(text: str, values: Iterable[str]) -> int:
-    """How many characters at the beginning of the text may be the end of a value, or of an address."""
+    """Return how many characters at the beginning of the text may be the end of a value, or of an address."""
     found = _IN_AN_ADDRESS.match(text, 0, LONGEST_ADDRESS)
     return max(found.end() if found else 0, *(_overlap(value, text) for value in values), 0)
 
 
 def _overlap(value: str, text: str) -> int:
-    """How many characters at the end of the value are the beginning of the text."""
+    """Return how many characters at the end of the value are the beginning of the text."""
     start = max(0, len(value) - len(text))
     while start >= 0 and not text.startswith(value[start:]):
         start = value.find(text[0], start + 1)
@@ -130,7 +131,7 @@ def _overlap(value: str, text: str) -> int:
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:
-    """Those that overlap as one, in their order."""
+    """Return the spans in their order, overlapping ones joined."""
     joined: list[Span] = []
     for start, end in sorted(spans):
         if joined and start < joined[-1][1]:

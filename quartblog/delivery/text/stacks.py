@@ -1,11 +1,11 @@
-"""Traceback -> where its frames were, without the frames: one object for each place, and its text made once.
+"""Traceback -> its stack, without the frames: equal tracebacks share one stack, whose text is made once.
 
-Formatting a stack of 30 frames costs half a millisecond: source lines are read, parsed and underlined. The result
-depends only on where the frames are, so it is kept under their code objects and instructions.
+Formatting a stack of 30 frames costs half a millisecond, because source lines are read, parsed and underlined. The
+result depends only on where the frames are, so a cache keeps it under their code objects and instructions.
 
-A stack shows its source as it was when it was first formatted: a file that is edited while the program runs does not
-change it. The standard Formatter would show the new text beside the old line numbers. Frames that Jinja makes for a
-template are new with every error and always formatted.
+A stack shows its source as it was when it was first formatted. Where a file is edited while the program runs, the
+standard Formatter would show the new text beside the old line numbers. Jinja makes new frames for a template with each
+error, so those are formatted each time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from types import CodeType, TracebackType
 
 FRAMES = 20_000
-"""Frames kept in all known stacks together, about 10 MB; the longest unused stack leaves first."""
+"""Frames of all cached stacks together, about 10 MB."""
 
 
 class Step(NamedTuple):
-    """One frame: no locals, no globals."""
+    """One frame, without its locals and globals."""
 
     code: CodeType
     instruction: int
@@ -39,38 +39,38 @@ class Stack:
     __slots__ = ("_text", "steps")
 
     def __init__(self, steps: tuple[Step, ...]) -> None:
-        """Nothing is formatted yet."""
+        """Format nothing yet."""
         self.steps = steps
         self._text: str | None = None
 
     @property
     def text(self) -> str:
-        """The lines the standard library shows for it, made by the first who asks."""
+        """The lines that the standard library shows for it, made on first use."""
         if self._text is None:
             self._text = _formatted(self.steps)
         return self._text
 
 
 class StackCache:
-    """The stacks of recent exceptions; safe from any thread and signal handler."""
+    """An LRU cache of stacks; safe from any thread and signal handler."""
 
     def __init__(self, frames: int = FRAMES) -> None:
-        """`frames` bounds all stacks together."""
+        """Keep at most `frames` frames in all stacks together."""
         self._stacks: LruCache[Stack] = LruCache(frames)
 
     def __len__(self) -> int:
-        """How many stacks are kept."""
+        """Return the number of stacks."""
         return len(self._stacks)
 
     def of(self, trace: TracebackType) -> Stack:
-        """The stack of the traceback; a known one in a few µs, and none is formatted here."""
+        """Return the stack of the traceback, unformatted; a cached one in a few µs."""
         numbers: list[int] = []
         step: TracebackType | None = trace
         while step is not None:
-            # The ids stay theirs: the stack kept under the key holds the code objects.
+            # The cached stack holds the code objects, so no other object gets their ids.
             instruction = step.tb_lasti
             numbers += (id(step.tb_frame.f_code), instruction)
-            if instruction < 0:  # Made by hand, and the line is all there is.
+            if instruction < 0:  # The traceback was made by hand and has only a line.
                 numbers.append(step.tb_lineno)
             step = step.tb_next
         key = tuple(numbers)
@@ -84,7 +84,7 @@ class StackCache:
 def _steps(trace: TracebackType | None) -> Iterator[Step]:
     while trace is not None:
         frame = trace.tb_frame
-        # Source may come from a module's loader, which only its globals know.
+        # The source may come from a loader, which only the globals of the frame name.
         linecache.lazycache(frame.f_code.co_filename, frame.f_globals)
         yield Step(frame.f_code, trace.tb_lasti, trace.tb_lineno)
         trace = trace.tb_next
