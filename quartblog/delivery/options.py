@@ -28,7 +28,7 @@ class QueueOptions:
     reserve: float = 0.2
     """Share of the size, 0 to below 1, that is kept free for ERROR and CRITICAL."""
     whole: int = 500
-    """Records that wait with all their frames and locals; behind so many, exceptions wait as what is told of them."""
+    """Records that wait with all their frames and locals; past this backlog, records keep a summary of the exception."""
     breadcrumbs: int = 20
     """Earlier records of the same piece of work that ride along with its error; 0 for none."""
     redact: bool = True
@@ -108,7 +108,10 @@ class MailOptions:
     allow_plain_login: bool = False
     """Whether the password may travel to another host without TLS. Only for a network you trust as a whole."""
     command: str = ""
-    """The program whose `errors show` and `errors resolve` a digest tells of; empty where there is none."""
+    """The command to which digests add `errors show` and `errors resolve`; empty where operators have none.
+
+    The folder's own is `python -m delivery --outbox PATH`, typed in the directory of the program.
+    """
 
     @property
     def problem(self) -> str | None:
