@@ -28,7 +28,7 @@ class QueueOptions:
     reserve: float = 0.2
     """Share of the size, 0 to below 1, that is kept free for ERROR and CRITICAL."""
     whole: int = 500
-    """Records that wait with all their frames and locals; past this backlog, records keep a summary of the exception."""
+    """Records that wait with all frames and locals; past this backlog, records keep a summary of the exception."""
     breadcrumbs: int = 20
     """Earlier records of the same piece of work that ride along with its error; 0 for none."""
     redact: bool = True
