@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
-from quartblog.cli.output import count, iso, span, table
+from quartblog.cli.output import count, iso, moment, span, table
 from quartblog.cli.site_outbox import ALIVE
 from quartblog.delivery import cap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from quartblog.delivery import Cap, MailingOptions, Outbox, Totals, Worker
@@ -50,7 +50,11 @@ def as_data(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "time": iso(snapshot.at),
         "outbox": {"path": str(snapshot.path), "usable": snapshot.usable},
-        "totals": snapshot.totals._asdict() | {"next_try": iso(snapshot.totals.next_try)},
+        "totals": snapshot.totals._asdict()
+        | {
+            "next_try": iso(snapshot.totals.next_try),
+            "last_loss": iso(snapshot.totals.last_loss),
+        },
         "cap": _cap(snapshot),
         "workers": [
             {
@@ -77,7 +81,21 @@ def _head(snapshot: Snapshot) -> list[tuple[str, str]]:
         ("errors", f"{groups}, {count(totals.errors, 'error')}, {totals.to_mail:,} not mailed yet"),
         ("mails", f"{waiting}, {totals.dead:,} dead"),
         ("cap", _capped(snapshot.cap)),
+        *_lost(totals),
     ]
+
+
+def _lost(totals: Totals) -> Iterator[tuple[str, str]]:
+    """Give a line where something was lost."""
+    kinds = (
+        (totals.old_errors, "too old"),
+        (totals.crowded_errors, "without room"),
+    )
+    parts = [f"{count(number, 'error')} {why}" for number, why in kinds if number]
+    if totals.crowded_mails:
+        parts.append(f"{count(totals.crowded_mails, 'mail')} without room")
+    if parts:
+        yield "lost", f"{', '.join(parts)} (the last at {moment(totals.last_loss or 0.0)}); no mail reported them"
 
 
 def _cap(snapshot: Snapshot) -> dict[str, Any]:

@@ -191,11 +191,28 @@ def test_the_status_as_json_has_the_figures_as_they_were_given(quartblog: Comman
         "waiting": 0,
         "dead": 0,
         "next_try": None,
+        "old_errors": 0,
+        "crowded_errors": 0,
+        "crowded_mails": 0,
+        "last_loss": None,
     }
     [worker] = status["workers"]
     assert (worker["worker"], worker["leader"]) == ("host:11", True)
     assert 0 <= worker["heartbeat_age"] < 10
     assert FIGURES.items() <= worker.items()
+
+
+def test_what_was_lost_has_a_line_only_where_something_was(quartblog: Command, outbox: Outbox) -> None:
+    assert "lost" not in quartblog("delivery", "status").stdout
+
+    with closing(sqlite3.connect(outbox.path or "")) as file, file:
+        rows = [("old_errors", 1), ("crowded_errors", 1200), ("crowded_mails", 2)]
+        file.executemany("INSERT INTO losses VALUES (?, ?, 1700000000)", rows)
+
+    [line] = [line for line in quartblog("delivery", "status").stdout.splitlines() if line.startswith("lost")]
+    assert line.startswith(
+        "lost    1 error too old, 1,200 errors without room, 2 mails without room (the last at 2023-11-1"
+    )
 
 
 def test_watching_draws_every_second_until_it_is_interrupted(

@@ -314,7 +314,7 @@ def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_totals_count_what_is_open_waits_or_was_given_up(outbox: Outbox, clock: FakeClock) -> None:
-    assert outbox.totals() == (0, 0, 0, 0, 0, None)
+    assert outbox.totals() == (0, 0, 0, 0, 0, None, 0, 0, 0, None)
     outbox.record([*[event(A)] * 5, *[event(B)] * 3, event(C)])
     assert outbox.resolve(C)
     outbox.failed(outbox.begin_mail(mail("later"), {A: 4}), "away", 30)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from quartblog.delivery.options import LEAST_BYTES, MOST_SAMPLES, OutboxOptions
-from quartblog.delivery.store.outbox import Outbox
-from quartblog.delivery.store.retention import used_bytes
+from quartblog.delivery.store.outbox import MEMORY_BYTES, Outbox
 from tests.support.clocks import START, FakeClock
 
-from .outboxes import event, long, mail
+from .outboxes import event, long, mail, message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +35,19 @@ def outbox(tmp_path: Path, clock: FakeClock) -> Iterator[Outbox]:
     outbox.close()
 
 
+def rows(outbox: Outbox, query: str) -> list[tuple[Any, ...]]:
+    """Ask the file, from outside."""
+    assert outbox.path is not None
+    with closing(sqlite3.connect(outbox.path)) as file:
+        return file.execute(query).fetchall()
+
+
 def used(outbox: Outbox) -> int:
-    return outbox._storage.read(used_bytes)
+    """Bytes of the file that hold something."""
+    [(size,)], [(pages,)], [(free,)] = (
+        rows(outbox, f"PRAGMA {name}") for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(size * (pages - free))
 
 
 def key(number: int) -> str:
@@ -70,7 +82,7 @@ def test_as_many_samples_are_kept_as_may_be_asked_for(tmp_path: Path) -> None:
 
 
 def tracebacks(outbox: Outbox) -> list[bytes]:
-    return outbox._storage.read(lambda database: [text for [text] in database.execute("SELECT text FROM tracebacks")])
+    return [text for [text] in rows(outbox, "SELECT text FROM tracebacks")]
 
 
 def test_a_traceback_is_kept_once_and_as_long_as_a_sample_shows_it(outbox: Outbox, clock: FakeClock) -> None:
@@ -192,4 +204,107 @@ def test_what_is_forgotten_before_anybody_was_mailed_is_told(
     for _ in range(2):
         outbox.housekeeping()
 
-    assert caplog.messages == ["Errors forgotten after 30 days, of which no mail has told: 6"]
+    assert caplog.messages == [
+        "Errors were forgotten for their age before a mail reported them: 6 since this process started"
+    ]
+    assert outbox.totals().old_errors == 6
+
+
+def crowd(outbox: Outbox, count: int, first: int = 1) -> None:
+    """Errors of many kinds, which no mail reports."""
+    for number in range(first, first + count):
+        outbox.record([event(key(number), place="p" * 2_500, function=key(number))])
+
+
+def test_waiting_mail_leaves_half_of_the_room_to_errors(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    crowd(outbox, 5)
+    for number in range(8):
+        outbox.begin_mail(mail(f"digest {number}", data=os.urandom(200_000)), {})
+    outbox.post(message(), ["ada@example.org"])
+    crowd(outbox, 5, first=6)
+
+    assert used(outbox) <= BOUND
+    assert len(outbox.groups()) == 10
+    waiting, dead = outbox.mails("waiting"), outbox.mails("dead")
+    assert {mail.subject for mail in waiting} == {"密码", *(f"digest {number}" for number in range(len(dead), 8))}
+    assert {(mail.data, mail.last_error) for mail in dead} == {(b"", "the outbox was full")}
+    totals = outbox.totals()
+    assert (totals.crowded_mails, totals.crowded_errors, totals.last_loss) == (len(dead), 0, START)
+    assert (totals.waiting, totals.dead) == (len(waiting), len(dead))
+    assert outbox.retry() == len(waiting), "what has no text is not sent"
+    assert caplog.messages[0].startswith("The outbox is full: mails that nobody received lost their text: ")
+    assert "The outbox is full" in capfd.readouterr().err
+
+
+def test_errors_that_had_to_make_room_are_counted_and_the_log_repeats_it_as_they_grow(
+    outbox: Outbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox.begin_mail(mail("waits", data=os.urandom(BOUND // 2 - 20_000)), {})
+    crowd(outbox, 600)
+
+    kept = sum(group.count for group in outbox.groups(limit=1_000))
+    assert used(outbox) <= BOUND
+    assert 0 < kept < 600
+    assert outbox.totals().crowded_errors == 600 - kept
+    assert outbox.group(key(600)) is not None, "the newest stay"
+    assert len(outbox.mails("waiting")) == 1
+    assert 1 < len(caplog.messages) < 12
+    outbox.close()
+    with closing(Outbox(OutboxOptions(tmp_path / "outbox.sqlite3"))) as again:
+        assert again.totals().crowded_errors == 600 - kept
+
+
+def test_reported_groups_and_resolved_ones_make_room_without_a_loss(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    crowd(outbox, 150)
+    outbox.begin_mail(mail(), {key(number): 1 for number in range(1, 101)})
+    for number in range(101, 151):
+        outbox.resolve(key(number))
+    crowd(outbox, 200, first=151)
+
+    assert outbox.group(key(1)) is None
+    assert len(outbox.unreported(samples=0)) == 200
+
+    totals = outbox.totals()
+    assert (totals.crowded_errors, totals.crowded_mails) == (0, 0)
+    assert caplog.messages == []
+
+
+def test_a_dead_letter_whose_text_made_room_is_counted(outbox: Outbox) -> None:
+    outbox.dead(outbox.begin_mail(mail("dead", data=os.urandom(500_000)), {}), "554 no")
+
+    crowd(outbox, 300)
+
+    assert outbox.totals().crowded_mails == 1
+    assert outbox.retry() == 0
+
+
+def test_memory_has_the_same_rules(clock: FakeClock) -> None:
+    outbox = Outbox(clock=clock)
+    for number in range(60):
+        outbox.begin_mail(mail(f"digest {number}", data=os.urandom(200_000)), {})
+    outbox.record([event()])
+
+    totals = outbox.totals()
+    assert totals.open_groups == 1
+    assert totals.waiting + totals.crowded_mails == 60
+    assert sum(len(mail.data) for mail in outbox.mails()) <= MEMORY_BYTES
+    outbox.close()
+
+
+def test_losses_of_an_outage_are_counted_with_those_of_the_file(tmp_path: Path, clock: FakeClock) -> None:
+    path = tmp_path / "data" / "outbox.sqlite3"
+    path.parent.touch()
+    outbox = Outbox(OutboxOptions(path), clock=clock)
+    for number in range(60):
+        outbox.begin_mail(mail(f"digest {number}", data=os.urandom(200_000)), {})
+    lost = outbox.totals().crowded_mails
+    path.parent.unlink()
+    clock.advance(3)
+
+    assert outbox.totals().crowded_mails == lost > 0
+    assert outbox.healthy
+    outbox.close()

@@ -116,7 +116,7 @@ _THIRD = (
         token INTEGER NOT NULL,
         at REAL
     )""",
-    "CREATE TABLE losses (reason TEXT PRIMARY KEY, count INTEGER NOT NULL)",
+    "CREATE TABLE losses (reason TEXT PRIMARY KEY, count INTEGER NOT NULL, at REAL NOT NULL)",
     "ALTER TABLE groups ADD COLUMN touched REAL NOT NULL DEFAULT 0",
     "ALTER TABLE groups ADD COLUMN muted_until REAL",
     "UPDATE groups SET touched = min(last_seen, :now), last_reported = min(last_reported, :now)",

@@ -258,11 +258,16 @@ _MAIL = """
     VALUES (:message_id, :kind, :subject, :data, :recipients, :tries, :created, :since, :next_try, :last_error,
         :state, :finished, :token, :claimed)"""
 
+_LOSS = """
+    INSERT INTO losses (reason, count, at) VALUES (:reason, :count, :at)
+    ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count, at = max(at, excluded.at)"""
+
 _TIMES = {
     "groups": ("last_reported", "touched", "muted_until"),
     "samples": ("touched",),
     "mails": ("created", "since", "next_try", "finished", "claimed"),
     "digests": ("left",),
+    "losses": ("at",),
 }
 
 
@@ -290,6 +295,7 @@ def _merge(memory: Database, disk: Database) -> None:
     # The token of a mail in flight is negative: another process waits for as long as a mail may take.
     disk.executemany(_MAIL, map(dict, memory.execute("SELECT * FROM mails ORDER BY id DESC")))
     disk.executemany("INSERT INTO digests VALUES (?)", memory.execute("SELECT left FROM digests").fetchall())
+    disk.executemany(_LOSS, map(dict, memory.execute("SELECT * FROM losses")))
 
 
 def _contents(memory: Database) -> str:

@@ -43,7 +43,7 @@ class StoredMail:
     kind: Kind
     subject: str
     data: bytes
-    """Empty for a sent mail whose text had to make room."""
+    """Empty for a finished mail whose text had to make room; such a dead letter cannot be sent any more."""
     recipients: tuple[str, ...]
     """Still to be served; once sent or dead, whom that concerns."""
     tries: int
@@ -173,7 +173,7 @@ def retry(database: Database, mail: int | None, now: float) -> int:
             since = CASE state WHEN 'dead' THEN :now ELSE since END,
             tries = CASE state WHEN 'dead' THEN 0 ELSE tries END,
             state = 'waiting'
-        WHERE state != 'sent' AND (:mail IS NULL OR id = :mail)""",
+        WHERE state != 'sent' AND data != x'' AND (:mail IS NULL OR id = :mail)""",
         {"now": now, "mail": mail},
     ).rowcount
 

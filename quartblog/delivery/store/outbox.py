@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import email.utils
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..grouping.event import Batch, tallies_of
@@ -47,6 +48,12 @@ logger = own_logger("outbox")
 MEMORY_BYTES = 8 * 1024 * 1024
 """Bytes that events and mails take at most while they are only in memory."""
 
+_LOST = {
+    retention.OLD_ERRORS: "Errors were forgotten for their age before a mail reported them",
+    retention.CROWDED_ERRORS: "The outbox is full: errors were forgotten before a mail reported them",
+    retention.CROWDED_MAILS: "The outbox is full: mails that nobody received lost their text",
+}
+
 
 class Outbox:
     """The store of one host, safe from any thread and process.
@@ -60,6 +67,8 @@ class Outbox:
         self.path: Path | None = options.path if options else None
         self.reconfigure(options)
         self._storage = Storage(self.path, clock)
+        self._lost: Counter[str] = Counter()
+        self._reported: Counter[str] = Counter()
 
     def reconfigure(self, options: OutboxOptions | None) -> None:
         """Use these bounds from now on; the path stays."""
@@ -172,7 +181,7 @@ class Outbox:
             recipients=tuple(map(bare_address, recipients)),
             kind="post",
         )
-        return self._write(lambda database, at: mail_rows.add(database, mail, at.now))
+        return self._store([mail], lambda *_: None)
 
     def begin_mail(
         self, mail: NewMail, reported: Mapping[str, int], also: Sequence[NewMail] = (), *, lease: Lease | None = None
@@ -184,18 +193,14 @@ class Outbox:
         the current one; nothing is stored then. Raise UnicodeEncodeError for data that is no bytes.
         """
 
-        def begin(database: Database, at: Moment) -> int:
+        def begin(database: Database, at: Moment) -> None:
             if lease is not None:
                 worker_rows.check_lease(database, lease)
             for fingerprint, more in reported.items():
                 group_rows.mark_reported(database, fingerprint, more, at.now)
             database.execute("INSERT INTO digests VALUES (?)", (at.now,))
-            number = mail_rows.add(database, mail, at.now)
-            for other in also:
-                mail_rows.add(database, other, at.now)
-            return number
 
-        return self._write(begin)
+        return self._store([mail, *also], begin)
 
     def has_due_mail(self) -> bool:
         """Return whether the time of a waiting mail has come, whichever process is to send it."""
@@ -301,19 +306,17 @@ class Outbox:
     def housekeeping(self) -> None:
         """Forget what is too old and give the room back; about once a minute, by one process."""
 
-        def clean(database: Database, at: Moment) -> int:
-            unreported = retention.by_age(database, at.now, self._max_age)
-            retention.to_size(database, self._bound(database))
+        def clean(database: Database, at: Moment) -> Counter[str]:
+            lost = retention.by_age(database, at.now, self._max_age)
+            lost += retention.to_size(database, self._bound(database), at.now)
             retention.give_back(database)
-            return unreported
+            return lost
 
-        if unreported := self._write(clean, durable=False):
-            days = self._max_age / retention.DAY
-            logger.warning("Errors forgotten after %g days, of which no mail has told: %d", days, unreported)
+        self._report_lost(self._write(clean, durable=False))
 
     def _record(self, tallies: Mapping[str, Tally]) -> int:
         try:
-            self._write(lambda database, at: self._add(database, tallies, at), durable=False)
+            self._report_lost(self._write(lambda database, at: self._add(database, tallies, at), durable=False))
         except Exception:
             if len(tallies) == 1:
                 raise
@@ -327,10 +330,32 @@ class Outbox:
             return stored
         return sum(tally.count for tally in tallies.values())
 
-    def _add(self, database: Database, tallies: Mapping[str, Tally], at: Moment) -> None:
+    def _add(self, database: Database, tallies: Mapping[str, Tally], at: Moment) -> Counter[str]:
         for key, tally in tallies.items():
             group_rows.add(database, key, tally, self._samples, at)
-        retention.to_size(database, self._bound(database))
+        return retention.to_size(database, self._bound(database), at.now)
+
+    def _store(self, mails: Sequence[NewMail], first: Callable[[Database, Moment], None]) -> int:
+        """Store mails in one transaction, after what belongs to them; return the id of the first."""
+
+        def store(database: Database, at: Moment) -> tuple[int, Counter[str]]:
+            first(database, at)
+            numbers = [mail_rows.add(database, mail, at.now) for mail in mails]
+            return numbers[0], retention.to_size(database, self._bound(database), at.now)
+
+        number, lost = self._write(store)
+        self._report_lost(lost)
+        return number
+
+    def _report_lost(self, lost: Counter[str]) -> None:
+        """Log a loss the first time, and again when what was lost since has doubled."""
+        for reason, count in lost.items():
+            self._lost[reason] += count
+            if count and self._lost[reason] >= 2 * self._reported[reason]:
+                self._reported[reason] = self._lost[reason]
+                text = f"{_LOST[reason]}: {self._lost[reason]} since this process started"
+                report(text)
+                logger.warning("%s", text)
 
     def _bound(self, database: Database) -> int:
         return min(self._max_bytes, MEMORY_BYTES) if database.in_memory else self._max_bytes

@@ -1,8 +1,13 @@
-"""A full or old outbox -> rows that leave it: counts stay longest, and waiting mail leaves last of all."""
+"""A full or old outbox -> rows that leave it, and a count of every error and mail that is lost with them.
+
+Counts stay longest. Mail that waits counts within the bound, and half of that is its own: it leaves only above the
+half, and leaves the other half to errors that no mail has reported.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from .database import Database
@@ -10,24 +15,67 @@ if TYPE_CHECKING:
 DAY = 86_400.0
 """Seconds after which a silent worker and the time of a digest are forgotten."""
 
+OLD_ERRORS: Final = "old_errors"
+"""Errors that no mail had reported when their group grew too old."""
+CROWDED_ERRORS: Final = "crowded_errors"
+"""Errors that no mail had reported when their group had to make room."""
+CROWDED_MAILS: Final = "crowded_mails"
+"""Mails that nobody received, whose text had to make room; they cannot be sent any more."""
+
 _CHUNK = 64
 """Rows that leave at most before the size is looked at again; the first time it is one, rows may be large."""
 _PAGES = 2_000
 """Pages that are given back at a time, in about 20 ms."""
 
+
+class _Step(NamedTuple):
+    """Rows that may leave, the first ones first. The statement returns how much of `reason` is lost with each."""
+
+    statement: str
+    reason: str | None = None
+    while_mail_has_half: bool = False
+
+
+def _without_text(condition: str, order: str) -> str:
+    return f"""UPDATE mails SET data = x'', finished = coalesce(finished, :now),
+            last_error = CASE state WHEN 'waiting' THEN 'the outbox was full' ELSE last_error END,
+            state = CASE state WHEN 'waiting' THEN 'dead' ELSE state END
+        WHERE id IN (SELECT id FROM mails WHERE data != x'' AND {condition} ORDER BY {order} LIMIT :limit)
+        RETURNING 1"""  # noqa: S608  conditions of our own
+
+
+_WAITING = _without_text("state = 'waiting'", "kind = 'post', created, abs(id)")
+
+_DELETED = """DELETE FROM mails WHERE id IN
+        (SELECT id FROM mails WHERE state = '{}' ORDER BY created LIMIT :limit)
+    RETURNING 1"""
+
 _STEPS = (
-    """UPDATE mails SET data = x'' WHERE id IN
-        (SELECT id FROM mails WHERE state = 'sent' AND data != x'' ORDER BY created LIMIT ?)""",
+    _Step(_without_text("state = 'sent'", "created")),
     # All but the newest of each group, the oldest first.
-    """DELETE FROM samples WHERE id IN
-        (SELECT id FROM samples AS one WHERE EXISTS
-            (SELECT 1 FROM samples WHERE group_id = one.group_id AND id > one.id)
-        ORDER BY id LIMIT ?)""",
-    "DELETE FROM samples WHERE id IN (SELECT id FROM samples ORDER BY id LIMIT ?)",
-    """DELETE FROM mails WHERE id IN
-        (SELECT id FROM mails WHERE state != 'waiting' ORDER BY state DESC, created LIMIT ?)""",
-    """DELETE FROM groups WHERE id IN
-        (SELECT id FROM groups ORDER BY resolved DESC, count > reported, touched LIMIT ?)""",
+    _Step(
+        """DELETE FROM samples WHERE id IN
+            (SELECT id FROM samples AS one WHERE EXISTS
+                (SELECT 1 FROM samples WHERE group_id = one.group_id AND id > one.id)
+            ORDER BY id LIMIT :limit)
+        RETURNING 1"""
+    ),
+    _Step("DELETE FROM samples WHERE id IN (SELECT id FROM samples ORDER BY id LIMIT :limit) RETURNING 1"),
+    _Step(_without_text("state = 'dead'", "created"), CROWDED_MAILS),
+    _Step(_DELETED.format("sent")),
+    _Step(
+        """DELETE FROM groups WHERE id IN
+            (SELECT id FROM groups WHERE resolved OR count <= reported ORDER BY resolved DESC, touched LIMIT :limit)
+        RETURNING 1"""
+    ),
+    _Step(_WAITING, CROWDED_MAILS, while_mail_has_half=True),
+    _Step(_DELETED.format("dead")),
+    _Step(
+        """DELETE FROM groups WHERE id IN (SELECT id FROM groups ORDER BY touched LIMIT :limit)
+        RETURNING count - reported""",
+        CROWDED_ERRORS,
+    ),
+    _Step(_WAITING, CROWDED_MAILS),
 )
 
 
@@ -40,19 +88,29 @@ def used_bytes(database: Database) -> int:
     return int(used)
 
 
-def to_size(database: Database, max_bytes: int) -> None:
-    """Make room when more than `max_bytes` are used: down to nine tenths, so that it is not needed soon again."""
+def to_size(database: Database, max_bytes: int, now: float) -> Counter[str]:
+    """Make room when more than `max_bytes` are used, down to nine tenths. Return what was lost, by reason."""
+    lost: Counter[str] = Counter()
     if used_bytes(database) <= max_bytes:
-        return
+        return lost
     target = max_bytes * 9 // 10
-    for statement in _STEPS:
+    for step in _STEPS:
         chunk = 1
-        while used_bytes(database) > target and database.execute(statement, (chunk,)).rowcount:
-            chunk = min(2 * chunk, _CHUNK)
+        while used_bytes(database) > target:
+            if step.while_mail_has_half and _waiting_bytes(database) <= max_bytes // 2:
+                break
+            gone = database.execute(step.statement, {"limit": chunk, "now": now}).fetchall()
+            if not gone:
+                break
+            if step.reason is not None:
+                lost[step.reason] += sum(amount for [amount] in gone)
+            chunk = 1 if step.while_mail_has_half else min(2 * chunk, _CHUNK)
+    _note(database, lost, now)
+    return lost
 
 
-def by_age(database: Database, now: float, max_age: float) -> int:
-    """Forget what ended more than `max_age` seconds ago; returns how many errors of it nobody was mailed."""
+def by_age(database: Database, now: float, max_age: float) -> Counter[str]:
+    """Forget what ended more than `max_age` seconds ago. Return what was lost, by reason."""
     oldest = {"oldest": now - max_age}
     [unreported] = database.execute(
         "SELECT coalesce(sum(count - reported), 0) FROM groups WHERE touched < :oldest AND NOT resolved", oldest
@@ -63,7 +121,9 @@ def by_age(database: Database, now: float, max_age: float) -> int:
     database.execute("DELETE FROM mails WHERE finished < :oldest", oldest)
     database.execute("DELETE FROM digests WHERE left < ?", (now - DAY,))
     database.execute("DELETE FROM workers WHERE at < ?", (now - DAY,))
-    return int(unreported)
+    lost = Counter({OLD_ERRORS: int(unreported)})
+    _note(database, lost, now)
+    return lost
 
 
 def give_back(database: Database) -> None:
@@ -72,3 +132,18 @@ def give_back(database: Database) -> None:
     for _ in range(min(free, _PAGES)):
         # Each call frees one page: the sqlite3 module steps a statement without rows only once.
         database.execute("PRAGMA incremental_vacuum")
+
+
+def _waiting_bytes(database: Database) -> int:
+    query = "SELECT coalesce(sum(length(data)), 0) FROM mails WHERE state = 'waiting'"
+    return int(database.execute(query).fetchone()[0])
+
+
+def _note(database: Database, lost: Counter[str], now: float) -> None:
+    for reason, count in lost.items():
+        if count:
+            database.execute(
+                """INSERT INTO losses (reason, count, at) VALUES (?, ?, ?)
+                ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count, at = excluded.at""",
+                (reason, count, now),
+            )

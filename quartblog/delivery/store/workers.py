@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .retention import CROWDED_ERRORS, CROWDED_MAILS, OLD_ERRORS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -68,6 +70,14 @@ class Totals(NamedTuple):
     """Mails that were given up."""
     next_try: float | None
     """Epoch second at which the next waiting mail is due, as the wall clock has it now."""
+    old_errors: int = 0
+    """Errors that were forgotten for their age before a mail reported them, since the file was made."""
+    crowded_errors: int = 0
+    """Errors that had to make room before a mail reported them, since the file was made."""
+    crowded_mails: int = 0
+    """Mails that nobody received and whose text had to make room, since the file was made."""
+    last_loss: float | None = None
+    """Epoch second at which one of these three last grew, as the wall clock has it now."""
 
 
 def beat(database: Database, worker: str, figures: Mapping[str, Any], now: float, *, leader: bool) -> None:
@@ -126,14 +136,27 @@ def check_lease(database: Database, lease: Lease) -> None:
 
 def totals(database: Database, at: Moment) -> Totals:
     """Count what is open, waits or was given up."""
-    groups = database.execute(
+    open_groups, errors, to_mail = database.execute(
         "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(count - reported), 0) FROM groups WHERE NOT resolved"
     ).fetchone()
     # By the index alone: a mail has its whole text in its row.
-    mails = database.execute(
+    waiting, dead, next_try = database.execute(
         """SELECT count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'dead'),
             min(next_try) FILTER (WHERE state = 'waiting') + ?
         FROM mails WHERE state IN ('waiting', 'dead')""",
         (at.ahead,),
     ).fetchone()
-    return Totals(*groups, *mails)
+    lost: dict[str, int] = dict(database.execute("SELECT reason, count FROM losses").fetchall())
+    [last] = database.execute("SELECT max(at) + ? FROM losses", (at.ahead,)).fetchone()
+    return Totals(
+        open_groups,
+        errors,
+        to_mail,
+        waiting,
+        dead,
+        next_try,
+        old_errors=lost.get(OLD_ERRORS, 0),
+        crowded_errors=lost.get(CROWDED_ERRORS, 0),
+        crowded_mails=lost.get(CROWDED_MAILS, 0),
+        last_loss=last,
+    )

@@ -1,0 +1,317 @@
+"""Nothing the outbox compares depends on the wall clock: it may jump either way, by years, also between two boots."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quartblog.delivery import Outbox, OutboxOptions
+from tests.support.clocks import START, FakeClock
+
+from .outboxes import event, mail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+A, B = "00000000000000aa", "00000000000000bb"
+HOUR, DAY, YEAR = 3_600.0, 86_400.0, 366 * 86_400.0
+JUMPS = pytest.mark.parametrize("jump", [-20 * YEAR, -DAY, -HOUR, HOUR, DAY, 20 * YEAR])
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "outbox.sqlite3"
+
+
+@pytest.fixture
+def opened(path: Path, clock: FakeClock) -> Iterator[Callable[[], Outbox]]:
+    """Open the outbox, in a new process as it were."""
+    boxes: list[Outbox] = []
+
+    def again() -> Outbox:
+        boxes.append(Outbox(OutboxOptions(path, max_age=30 * DAY), clock=clock))
+        return boxes[-1]
+
+    yield again
+    for box in boxes:
+        box.close()
+
+
+def moved(clock: FakeClock, jump: float, *, reboot: bool) -> None:
+    """Let the wall clock jump, within a boot or between two."""
+    if reboot:
+        clock.reboot()
+    clock.jump(jump)
+
+
+@JUMPS
+@pytest.mark.parametrize("reboot", [False, True])
+def test_a_mail_is_tried_when_its_pause_is_over(
+    opened: Callable[[], Outbox], clock: FakeClock, jump: float, *, reboot: bool
+) -> None:
+    before = opened()
+    number = before.begin_mail(mail(), {})
+    assert before.failed(number, "451", 300)
+    before.beat("host:1", leader=True, figures={})
+    moved(clock, jump, reboot=reboot)
+    outbox = opened()
+
+    [waiting] = outbox.mails("waiting")
+    assert waiting.tried_for <= DAY
+    if not (reboot and jump > 0):  # Else the machine may have been off for longer than the pause.
+        assert not outbox.has_due_mail()
+        assert waiting.next_try == pytest.approx(clock.wall() + 300, abs=1)
+    clock.advance(300)
+    assert outbox.has_due_mail()
+
+
+@JUMPS
+@pytest.mark.parametrize("reboot", [False, True])
+def test_the_cap_counts_the_digests_of_an_hour(
+    opened: Callable[[], Outbox], clock: FakeClock, jump: float, *, reboot: bool
+) -> None:
+    before = opened()
+    before.begin_mail(mail(), {})
+    before.beat("host:1", leader=True, figures={})
+    moved(clock, jump, reboot=reboot)
+    outbox = opened()
+
+    if not (reboot and jump > 0):
+        assert outbox.digests_within(HOUR) == 1
+        assert outbox.latest_digests(1) == [pytest.approx(0, abs=1.1)]
+    clock.advance(HOUR)
+    assert outbox.digests_within(HOUR) == 0, "a digest of the future would count until then"
+
+
+@JUMPS
+@pytest.mark.parametrize("reboot", [False, True])
+def test_a_window_ends_and_a_mute_ends(
+    opened: Callable[[], Outbox], clock: FakeClock, jump: float, *, reboot: bool
+) -> None:
+    before = opened()
+    before.record([event(A), *[event(B)] * 5])
+    before.begin_mail(mail(), {B: 4})
+    assert before.mute(A, 900)
+    before.beat("host:1", leader=True, figures={})
+    moved(clock, jump, reboot=reboot)
+    outbox = opened()
+
+    if not (reboot and jump > 0):
+        assert outbox.due(900) == []
+        muted = outbox.group(A)
+        assert muted is not None
+        assert muted.muted_until == pytest.approx(clock.wall() + 900, abs=1)
+    clock.advance(900)
+    assert outbox.due(900) == [A, B]
+
+
+@JUMPS
+@pytest.mark.parametrize("reboot", [False, True])
+def test_nothing_ages_by_a_jump_and_everything_ages_in_the_end(
+    opened: Callable[[], Outbox], clock: FakeClock, jump: float, *, reboot: bool
+) -> None:
+    before = opened()
+    before.record([event(A, created=clock.wall())])
+    before.dead(before.begin_mail(mail(), {}), "554")
+    before.beat("host:1", leader=True, figures={})
+    moved(clock, jump, reboot=reboot)
+    outbox = opened()
+    outbox.record([event(B, created=clock.wall())])
+    outbox.housekeeping()
+
+    assert {group.fingerprint: len(group.samples) for group in outbox.groups()} == {A: 1, B: 1}
+    assert len(outbox.mails("dead")) == 1
+    clock.advance(30 * DAY + 1)
+    outbox.housekeeping()
+    assert (outbox.groups(), outbox.mails()) == ([], [])
+
+
+@JUMPS
+def test_the_newest_samples_stay_whatever_their_records_say(
+    opened: Callable[[], Outbox], clock: FakeClock, jump: float
+) -> None:
+    outbox = opened()
+    for number in range(10):
+        outbox.record([event(A, error_id=f"before{number}", created=clock.wall())])
+        clock.advance(1)
+    clock.jump(jump)
+
+    for number in range(4):
+        outbox.record([event(A, error_id=f"after{number}", created=clock.wall())])
+        clock.advance(1)
+
+    group = outbox.group(A)
+    assert group is not None
+    assert [sample.error_id for sample in group.samples][:4] == ["after3", "after2", "after1", "after0"]
+    assert len(group.samples) == 10
+
+
+@JUMPS
+def test_a_worker_is_seen_as_long_as_it_beats(opened: Callable[[], Outbox], clock: FakeClock, jump: float) -> None:
+    outbox = opened()
+    outbox.beat("host:1", leader=True, figures={})
+    clock.jump(jump)
+    clock.advance(4)
+
+    [worker] = outbox.workers(10)
+    assert worker.silent == 4
+    assert worker.at == pytest.approx(clock.wall() - 4, abs=0.1)
+    clock.advance(7)
+    assert outbox.workers(10) == []
+
+
+def test_processes_of_one_boot_share_their_time(opened: Callable[[], Outbox], clock: FakeClock) -> None:
+    first = opened()
+    first.open()
+    clock.jump(YEAR)
+    second = opened()
+    second.open()
+
+    assert first.now() == second.now() == START
+
+
+def test_a_machine_that_was_off_goes_on_with_the_wall_clocks_time(
+    opened: Callable[[], Outbox], clock: FakeClock
+) -> None:
+    opened().beat("host:1", leader=True, figures={})
+    clock.reboot(off=8 * HOUR)
+    outbox = opened()
+    outbox.open()
+
+    assert outbox.now() == outbox.wall() == START + 8 * HOUR
+
+
+def test_what_memory_took_before_the_file_was_there_has_the_files_time_afterwards(
+    opened: Callable[[], Outbox], path: Path, clock: FakeClock
+) -> None:
+    opened().begin_mail(mail("earlier"), {})
+    clock.jump(YEAR)
+    aside = path.with_name("aside")
+    path.rename(aside)
+    path.mkdir()
+    outbox = opened()
+    assert outbox.failed(outbox.begin_mail(mail("in memory"), {}), "451", 300)
+    path.rmdir()
+    aside.rename(path)
+    clock.advance(3)
+
+    assert {mail.subject for mail in outbox.mails("waiting")} == {"earlier", "in memory"}
+    assert outbox.healthy
+    assert outbox.digests_within(10) == 2
+    [later] = [mail for mail in outbox.mails() if mail.subject == "in memory"]
+    assert later.next_try == pytest.approx(clock.wall() + 297, abs=0.1)
+
+
+FIRST = """
+CREATE TABLE groups (id INTEGER PRIMARY KEY AUTOINCREMENT, fingerprint TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
+    level INTEGER NOT NULL, logger TEXT NOT NULL, place TEXT NOT NULL, function TEXT NOT NULL, route TEXT,
+    count INTEGER NOT NULL, reported INTEGER NOT NULL DEFAULT 0, first_seen REAL NOT NULL, last_seen REAL NOT NULL,
+    last_reported REAL, resolved INTEGER NOT NULL DEFAULT 0, reopened INTEGER NOT NULL DEFAULT 0, resolved_at REAL);
+CREATE INDEX groups_by_time ON groups (last_seen);
+CREATE INDEX groups_unreported ON groups (last_seen) WHERE count > reported AND NOT resolved;
+CREATE TABLE samples (id INTEGER PRIMARY KEY, group_id INTEGER NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
+    error_id TEXT NOT NULL, created REAL NOT NULL, data TEXT NOT NULL);
+CREATE INDEX samples_by_group ON samples (group_id);
+CREATE INDEX samples_by_error_id ON samples (error_id);
+CREATE TABLE mails (id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT NOT NULL, kind TEXT NOT NULL,
+    subject TEXT NOT NULL, data BLOB NOT NULL, recipients TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL, since REAL NOT NULL, next_try REAL NOT NULL, last_error TEXT NOT NULL DEFAULT '',
+    state TEXT NOT NULL DEFAULT 'waiting', finished REAL);
+CREATE INDEX mails_by_state ON mails (state, next_try);
+CREATE TABLE digests (left REAL NOT NULL);
+CREATE TABLE workers (name TEXT PRIMARY KEY, leader INTEGER NOT NULL, at REAL NOT NULL, figures TEXT NOT NULL);
+PRAGMA application_id = 1363300184;
+PRAGMA user_version = 1;
+"""
+SECOND = """
+CREATE TABLE tracebacks (digest INTEGER PRIMARY KEY, text BLOB NOT NULL);
+ALTER TABLE samples ADD COLUMN traceback INTEGER;
+CREATE INDEX samples_by_traceback ON samples (traceback);
+CREATE TRIGGER tracebacks_without_sample AFTER DELETE ON samples
+    WHEN NOT EXISTS (SELECT 1 FROM samples WHERE traceback = OLD.traceback)
+    BEGIN DELETE FROM tracebacks WHERE digest = OLD.traceback; END;
+PRAGMA user_version = 2;
+"""
+GROUP = """INSERT INTO groups (fingerprint, title, level, logger, place, function, count, reported, first_seen,
+    last_seen, last_reported) VALUES (?, 'ValueError', 40, 'app', 'a.py:1', 'show', 5, 4, ?, ?, ?)"""
+MAIL = """INSERT INTO mails (message_id, kind, subject, data, recipients, created, since, next_try, state, finished)
+    VALUES ('<1@x>', 'digest', ?, x'00', '["ada@example.org"]', ?, ?, ?, ?, ?)"""
+
+
+def written(path: Path, version: int, at: float) -> None:
+    """A file as an earlier version left it, with times of the wall clock."""
+    with closing(sqlite3.connect(path)) as file, file:
+        file.executescript(FIRST + (SECOND if version == 2 else ""))
+        file.execute(GROUP, (A, at, at, at))
+        data = json.dumps({**asdict(event(A)), "traceback": "as it was"})
+        file.execute("INSERT INTO samples (group_id, error_id, created, data) VALUES (1, 'one', ?, ?)", (at, data))
+        file.execute(MAIL, ("waiting", at, at, at + 60, "waiting", None))
+        file.execute(MAIL, ("dead", at, at, at, "dead", at))
+        file.execute("INSERT INTO digests VALUES (?)", (at,))
+        file.execute("INSERT INTO workers VALUES ('host:1', 1, ?, '{}')", (at,))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_earlier_version_goes_on_as_it_was(
+    opened: Callable[[], Outbox], path: Path, clock: FakeClock, version: int
+) -> None:
+    written(path, version, START - 60)
+    outbox = opened()
+
+    [group] = outbox.groups(samples=5)
+    assert (group.count, group.reported, group.last_seen, group.last_reported) == (5, 4, START - 60, START - 60)
+    assert [sample.traceback for sample in group.samples] == ["as it was"]
+    assert outbox.digests_within(61) == 1
+    assert [worker.silent for worker in outbox.workers()] == [60]
+    assert outbox.has_due_mail()
+    assert {mail.subject: mail.created for mail in outbox.mails()} == {"waiting": START - 60, "dead": START - 60}
+    assert outbox.healthy
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_times_of_the_future_in_an_earlier_file_hold_nothing_back_and_live_no_longer(
+    opened: Callable[[], Outbox], path: Path, clock: FakeClock, version: int
+) -> None:
+    written(path, version, START + 20 * YEAR)
+    outbox = opened()
+
+    assert outbox.has_due_mail()
+    assert outbox.digests_within(HOUR) == 1
+    assert outbox.due(900) == []
+    clock.advance(HOUR)
+    assert outbox.digests_within(HOUR) == 0
+    assert outbox.due(900) == [A]
+    clock.advance(30 * DAY)
+    outbox.housekeeping()
+    assert (outbox.groups(), outbox.mails("dead"), outbox.workers()) == ([], [], [])
+    assert len(outbox.mails("waiting")) == 1
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    opened: Callable[[], Outbox], path: Path, clock: FakeClock
+) -> None:
+    written(path, 2, START)
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("CREATE TABLE losses (of_somebody_else)")
+    outbox = opened()
+    outbox.record([event(B)])
+
+    assert not outbox.healthy
+    with closing(sqlite3.connect(path)) as file, file:
+        assert file.execute("PRAGMA user_version").fetchone() == (2,)
+        assert [row[1] for row in file.execute("PRAGMA table_info(groups)")][-1] == "resolved_at"
+        file.execute("DROP TABLE losses")
+    clock.advance(3)
+    assert {group.fingerprint for group in outbox.groups()} == {A, B}
+    assert outbox.healthy
