@@ -1,8 +1,9 @@
-"""`quartblog errors`: outbox -> groups of equal errors, their samples, and `resolve`."""
+"""`quartblog errors`: outbox -> groups of equal errors and their samples; resolve, mute and reopen them."""
 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +15,31 @@ from quartblog.cli.site_outbox import opened
 from quartblog.delivery import OutboxOptions, block, headline, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from quartblog.cli.invocation import Invocation
-    from quartblog.delivery import Event, Group
+    from quartblog.delivery import Event, Group, Outbox
 
 SAMPLES = OutboxOptions().samples
 WHAT = 60
 """Terminal cells of the column `what`."""
+UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
+LONGEST = 3_650 * 86_400
+"""Seconds that a group may be muted."""
+
+
+def _seconds(_context: click.Context, _option: click.Parameter, span: str) -> float:
+    """Read a time span such as 90s, 30min, 2h or 7d."""
+    written = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?(s|min|h|d)", span.strip(), re.ASCII)
+    seconds = float(written[1]) * UNITS[written[2]] if written else 0.0
+    if not 0 < seconds <= LONGEST:
+        raise click.BadParameter(f"{span!r} is not a number with s, min, h or d, as in 30min or 2h.")
+    return seconds
 
 
 @click.group("errors")
 def group() -> None:
-    """Show and resolve groups of equal errors.
+    """Show, resolve and mute groups of equal errors.
 
     \b
     Example:
@@ -43,7 +56,7 @@ def group() -> None:
 def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: bool) -> None:
     """List groups of equal errors, the latest first.
 
-    `show` and `resolve` take the number in the column "id". The column "to mail" counts the errors that no mail has
+    The other commands take the number in the column "id". The column "to mail" counts the errors that no mail has
     reported yet. The state "again" means that an error came after the group was resolved.
 
     Exits 1 if the outbox does not exist yet; an empty list exits 0.
@@ -67,14 +80,15 @@ def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: boo
 
 
 @group.command()
-@click.argument("key", metavar="ID_OR_ERROR_ID")
+@click.argument("words", metavar="ID", nargs=-1, required=True)
 @click.option("--json", "as_data", is_flag=True, help="Print JSON instead of text.")
 @click.pass_obj
-def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
+def show(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> None:
     """Show one group with its latest error.
 
-    ID_OR_ERROR_ID is the number of a group or an error id. `quartblog errors list` and mails have the number. The error
-    page, the header X-Error-Id and the log file have the error id, which selects that error instead of the latest.
+    ID is the number of a group or an error id. `quartblog errors list` and mails have the number. The error page, the
+    header X-Error-Id and the log file have the error id, which selects that error instead of the latest. You may type
+    an error id in upper case, or copy it from the log file with the [id ...] around it.
 
     Exits 1 if no group matches. The outbox keeps the latest 10 error ids of each group; search the log files for older
     ones.
@@ -83,7 +97,11 @@ def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
     Example:
       quartblog errors show 12
       quartblog errors show k7c2mfq9wx3a
+      quartblog errors show [id k7c2mfq9wx3a]
     """
+    if len(keys := _keys(words)) != 1:
+        raise click.UsageError("give the number of one group, or one error id")
+    [key] = keys
     with opened(invocation) as outbox:
         found = outbox.group(key)
     if found is None:
@@ -96,18 +114,18 @@ def show(invocation: Invocation, key: str, *, as_data: bool) -> None:
     else:
         # Show the error with the given id, else the latest.
         latest = found.samples[0] if found.samples else None
-        event = next((event for event in found.samples if event.error_id == key), latest)
+        event = next((event for event in found.samples if event.error_id.lower() in key.lower()), latest)
         click.echo("\n".join(_told(found, event)))
 
 
 @group.command()
-@click.argument("keys", metavar="ID...", nargs=-1, required=True)
+@click.argument("words", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
-def resolve(invocation: Invocation, keys: tuple[str, ...]) -> None:
+def resolve(invocation: Invocation, words: tuple[str, ...]) -> None:
     """Mark groups as resolved.
 
-    Each ID is the number of a group, from `quartblog errors list` or a mail, or an error id. The next error of a
-    resolved group opens it again and is mailed at once.
+    Each ID is the number of a group or an error id, as in `quartblog errors show`. The next error of a resolved group
+    opens it again and is mailed at once.
 
     Exits 1 if an ID is unknown, after resolving the other groups.
 
@@ -115,16 +133,79 @@ def resolve(invocation: Invocation, keys: tuple[str, ...]) -> None:
     Example:
       quartblog errors resolve 12 14
     """
+    _change(
+        invocation,
+        words,
+        lambda outbox, found: outbox.resolve(found.id),
+        lambda found: "was already resolved" if found.resolved else "is resolved",
+    )
+
+
+@group.command()
+@click.argument("words", metavar="ID...", nargs=-1, required=True)
+@click.option(
+    "--for", "seconds", metavar="SPAN", callback=_seconds, required=True, help="A number with s, min, h or d, as in 2h."
+)
+@click.pass_obj
+def mute(invocation: Invocation, words: tuple[str, ...], seconds: float) -> None:
+    """Let no mail report groups for some time.
+
+    Each ID is the number of a group or an error id, as in `quartblog errors show`. The errors of a muted group are
+    still logged and counted. After that time, the next digest reports them. `quartblog errors reopen` ends it early.
+
+    Exits 1 if an ID is unknown, after muting the other groups.
+
+    \b
+    Example:
+      quartblog errors mute 12 --for 2h
+      quartblog errors mute 12 14 --for 30min
+    """
+    until = moment(time.time() + seconds)
+    _change(
+        invocation,
+        words,
+        lambda outbox, found: outbox.mute(found.id, seconds),
+        lambda _found: f"is muted until {until}",
+    )
+
+
+@group.command()
+@click.argument("words", metavar="ID...", nargs=-1, required=True)
+@click.pass_obj
+def reopen(invocation: Invocation, words: tuple[str, ...]) -> None:
+    """Open groups again that were resolved or muted.
+
+    Each ID is the number of a group or an error id, as in `quartblog errors show`.
+
+    Exits 1 if an ID is unknown, after reopening the other groups.
+
+    \b
+    Example:
+      quartblog errors reopen 12
+    """
+    _change(invocation, words, lambda outbox, found: outbox.reopen(found.id), lambda _found: "is open")
+
+
+def _keys(words: Iterable[str]) -> list[str]:
+    """Return the keys of groups. A shell splits the `[id …]` of a log line into two words."""
+    return [word for word in words if word.lower() not in {"[id", "id"}]
+
+
+def _change(
+    invocation: Invocation,
+    words: Iterable[str],
+    change: Callable[[Outbox, Group], bool],
+    fate: Callable[[Group], str],
+) -> None:
+    """Change each group, and print its `fate`, given the group before the change. Raise ClickException at the end."""
     unknown = []
     with opened(invocation) as outbox:
-        for key in keys:
+        for key in _keys(words):
             found = outbox.group(key)
-            if found is None or not outbox.resolve(found.id):
+            if found is None or not change(outbox, found):
                 unknown.append(one_line(key))
-            elif found.resolved:
-                click.echo(f"{found.id} was already resolved: {headline(found)}")
             else:
-                click.echo(f"{found.id} is resolved: {headline(found)}")
+                click.echo(f"{found.id} {fate(found)}: {headline(found)}")
     if unknown:
         raise click.ClickException(f"no group has this number or error id: {', '.join(unknown)}")
 
@@ -152,13 +233,18 @@ def _listed(groups: list[Group]) -> str:
 def _state(found: Group) -> str:
     if found.resolved:
         return "resolved"
+    if found.muted_until is not None and found.muted_until > time.time():
+        return "muted"
     return "again" if found.resolved_at is not None else "open"
 
 
 def _told(found: Group, event: Event | None) -> Iterator[str]:
     now = time.time()
+    state = _state(found)
+    if state == "muted":
+        state += f" until {moment(found.muted_until or 0.0)}"
     facts = [
-        ("state", _state(found)),
+        ("state", state),
         ("count", f"{found.count:,}, {found.count - found.reported:,} of them not mailed yet"),
         ("first", f"{moment(found.first_seen)} ({span(now - found.first_seen)} ago)"),
         ("last", f"{moment(found.last_seen)} ({span(now - found.last_seen)} ago)"),
@@ -186,6 +272,7 @@ def _told(found: Group, event: Event | None) -> Iterator[str]:
 
 
 def _summary(found: Group) -> dict[str, Any]:
+    state = _state(found)
     return {
         "id": found.id,
         "fingerprint": found.fingerprint,
@@ -195,13 +282,14 @@ def _summary(found: Group) -> dict[str, Any]:
         "place": found.place,
         "function": found.function,
         "route": found.route,
-        "state": _state(found),
+        "state": state,
         "count": found.count,
         "reported": found.reported,
         "first_seen": iso(found.first_seen),
         "last_seen": iso(found.last_seen),
         "last_reported": iso(found.last_reported),
         "resolved_at": iso(found.resolved_at),
+        "muted_until": iso(found.muted_until) if state == "muted" else None,
         "latest_error_id": found.samples[0].error_id if found.samples else None,
     }
 

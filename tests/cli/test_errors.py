@@ -1,10 +1,12 @@
 """`quartblog errors`, on an outbox as workers leave it."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -83,7 +85,7 @@ def test_a_list_that_is_cut_short_says_so(quartblog: Command, outbox: Outbox) ->
     assert quartblog("errors", "list", "--limit", "3").stderr == ""
 
 
-@pytest.mark.parametrize("key", ["1", "012345000001", FAILURE.fingerprint])
+@pytest.mark.parametrize("key", ["1", "012345000001", FAILURE.fingerprint, FAILURE.fingerprint.upper(), " 1 "])
 def test_a_group_is_shown_by_its_number_an_error_id_or_its_fingerprint(
     quartblog: Command, outbox: Outbox, key: str
 ) -> None:
@@ -105,6 +107,27 @@ def test_the_failure_a_visitor_saw_is_shown_rather_than_the_latest(quartblog: Co
 
     assert "\nError 012345000001, " in quartblog("errors", "show", "012345000001").stdout
     assert "\nError 012345000002, " in quartblog("errors", "show", "1").stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("K7C2MFQ9WX3A",), ("[id k7c2mfq9wx3a]",), ("[id", "K7c2mfq9wx3a]"), ("id", "k7c2mfq9wx3a"), (" k7c2mfq9wx3a ",)],
+    ids=" ".join,
+)
+def test_an_error_id_may_be_typed_in_upper_case_or_copied_from_a_log_line(
+    quartblog: Command, outbox: Outbox, words: tuple[str, ...]
+) -> None:
+    outbox.record([replace(FAILURE, error_id="k7c2mfq9wx3a"), *failures(2)])
+
+    assert "\nError k7c2mfq9wx3a, " in quartblog("errors", "show", *words).stdout
+    assert quartblog("errors", "resolve", *words).stdout.startswith("1 is resolved")
+
+
+def test_two_ids_are_one_too_many_to_show(quartblog: Command, outbox: Outbox) -> None:
+    result = quartblog("errors", "show", "1", "2")
+
+    assert result.exit_code == 2
+    assert result.stderr.endswith("Error: give the number of one group, or one error id\n")
 
 
 def test_a_group_as_json_has_its_samples(quartblog: Command, outbox: Outbox) -> None:
@@ -202,7 +225,47 @@ def test_an_unknown_group_does_not_keep_the_others_from_being_resolved(quartblog
     assert outbox.groups() == []
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("show", "1"), ("resolve", "1")], ids=" ".join)
+def test_a_muted_group_is_marked_and_is_not_due(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(1))
+    outbox.record(failures(1, fingerprint="fedcba9876543210"))
+
+    result = quartblog("errors", "mute", "1", "--for", "2h")
+
+    assert result.exit_code == 0
+    assert re.match(r"1 is muted until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d: ValueError: ", result.stdout)
+    assert [group.id for group in outbox.unreported()] == [2]
+    by_id = {group["id"]: group for group in json.loads(quartblog("errors", "list", "--json").stdout)}
+    assert (by_id[1]["state"], by_id[2]["state"]) == ("muted", "open")
+    assert datetime.fromisoformat(by_id[1]["muted_until"]) > datetime.now(UTC) + timedelta(minutes=119)
+    assert by_id[2]["muted_until"] is None
+    assert "state  muted until 2" in quartblog("errors", "show", "1").stdout
+
+
+def test_a_group_is_reopened_whether_it_was_muted_or_resolved(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(failures(1))
+    quartblog("errors", "mute", "1", "--for", "30min")
+    quartblog("errors", "resolve", "1")
+
+    result = quartblog("errors", "reopen", "1")
+
+    assert (result.exit_code, result.stdout.split(":")[0]) == (0, "1 is open")
+    [group] = json.loads(quartblog("errors", "list", "--json").stdout)
+    assert (group["state"], group["muted_until"]) == ("again", None)
+
+
+@pytest.mark.parametrize("span", ["2", "h", "0h", "-1h", "2 weeks", "nan", "1e9d", "99999d", ""])
+def test_a_span_that_is_none_is_a_wrong_argument(quartblog: Command, outbox: Outbox, span: str) -> None:
+    result = quartblog("errors", "mute", "1", "--for", span)
+
+    assert result.exit_code == 2
+    assert "is not a number with s, min, h or d, as in 30min or 2h." in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("list",), ("show", "1"), ("resolve", "1"), ("mute", "1", "--for", "2h"), ("reopen", "1")],
+    ids=" ".join,
+)
 def test_without_an_outbox_every_command_says_how_it_comes_to_be(
     quartblog: Command, folder: Path, arguments: tuple[str, ...]
 ) -> None:

@@ -169,14 +169,22 @@ def due(database: Database, window: float, at: Moment) -> list[str]:
     return [fingerprint for [fingerprint] in database.execute(query, {"now": at.now, "window": window})]
 
 
+_BY_TEXT = ("SELECT group_id FROM samples WHERE error_id = ?", "SELECT id FROM groups WHERE fingerprint = ?")
+
+
 def find(database: Database, key: int | str) -> int | None:
-    """The id of the group with this id, this error id among its samples, or this fingerprint."""
+    """The id of the group with this id, this error id among its samples, or this fingerprint.
+
+    People type an error id in upper case, and copy the `[id …]` of a log line with it.
+    """
     if isinstance(key, str):
-        for query in ("SELECT group_id FROM samples WHERE error_id = ?", "SELECT id FROM groups WHERE fingerprint = ?"):
-            if (row := database.execute(query, (one_line(key),)).fetchone()) is not None:
-                return int(row[0])
+        tidy = key.strip().strip("[]").strip().lower().removeprefix("id ").strip()
+        for text in (one_line(key), one_line(tidy)):
+            for query in _BY_TEXT:
+                if (row := database.execute(query, (text,)).fetchone()) is not None:
+                    return int(row[0])
         try:
-            key = int(key)
+            key = int(tidy)
         except ValueError:
             return None
     if abs(key) >= 1 << 63:
