@@ -68,7 +68,8 @@ class ErrorScope:
         self.app = app
         self._hide = hide or sent_values
 
-    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+    # Any: Starlette's scopes are mappings, Quart's are typed dictionaries.
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] not in ("http", "websocket") or STATE in scope.get("state", ()):
             await self.app(scope, receive, send)

@@ -92,7 +92,7 @@ def in_fastapi() -> fastapi.FastAPI:
     return app
 
 
-def in_quart() -> App:
+def in_quart() -> quart.Quart:
     app = quart.Quart(__name__)
 
     @app.before_request
@@ -108,7 +108,7 @@ def in_quart() -> App:
     async def failed(error: Exception) -> tuple[str, int]:
         return page(), 500
 
-    return app.asgi_app
+    return app
 
 
 FRAMEWORKS: dict[str, Callable[[], App]] = {"Starlette": in_starlette, "FastAPI": in_fastapi, "Quart": in_quart}
@@ -162,6 +162,15 @@ async def test_no_record_shows_what_the_visitor_wrote(framework: str, shop: Shop
     assert "no order [redacted] of those that are open" in texts
     assert " orders [(b'host'" in texts
     assert "a browser" in texts
+
+
+async def test_a_quart_application_stays_one_with_the_scope_inside(shop: Shop) -> None:
+    app = in_quart()
+    app.asgi_app = ErrorScope(app.asgi_app)  # type: ignore[method-assign]  # as Quart's documentation has it
+
+    answer = await ask(app, "/orders/4711")
+
+    assert {told["error_id"] for told in shop.records} == {answer.headers["X-Error-Id"]}
 
 
 async def test_a_handler_that_logs_the_failure_itself_leaves_one_record(shop: Shop) -> None:
