@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ examples:
   {NAME} --outbox logs/outbox.sqlite3 errors show k7c2mfq9wx3a
 """
 HEADER = b"SQLite format 3\0"
+UNITS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
 ALIVE = 10.0
 """Seconds after its last heartbeat during which a process counts as running."""
 
@@ -103,7 +105,7 @@ def _show(outbox: Outbox, options: argparse.Namespace) -> None:
         _print_json(_data(group) | {"samples": [asdict(event) for event in group.samples]})
         return
     # First the error that was asked for, where it is not the latest.
-    samples = sorted(group.samples, key=lambda event: event.error_id != options.key)
+    samples = sorted(group.samples, key=lambda event: event.error_id not in options.key.lower())
     print(in_full(replace(group, samples=tuple(samples))))
     print()
     _print(f"Kept errors: {' '.join(event.error_id for event in samples)}")
@@ -114,8 +116,8 @@ def _resolve(outbox: Outbox, options: argparse.Namespace) -> None:
 
 
 def _mute(outbox: Outbox, options: argparse.Namespace) -> None:
-    hours = options.hours
-    _change(outbox, options.keys, lambda group: outbox.mute(group, hours * 3_600), f"muted for {hours} h")
+    seconds = options.seconds
+    _change(outbox, options.keys, lambda group: outbox.mute(group, seconds), "muted")
 
 
 def _reopen(outbox: Outbox, options: argparse.Namespace) -> None:
@@ -193,7 +195,14 @@ def _parser() -> argparse.ArgumentParser:
     showing.add_argument("key", metavar="ID", help="the group's number, or the error id that a visitor saw")
     resolving = _command(verbs, "resolve", _resolve, "note that faults are mended; the next error reopens the group")
     muting = _command(verbs, "mute", _mute, "let no mail report groups for a while; their errors still count")
-    muting.add_argument("--hours", type=_positive, default=24, metavar="N", help="for how long (default: 24)")
+    muting.add_argument(
+        "--for",
+        dest="seconds",
+        type=_seconds,
+        required=True,
+        metavar="SPAN",
+        help="how long, as in 90s, 30min, 2h or 7d",
+    )
     reopening = _command(verbs, "reopen", _reopen, "take back that groups were resolved or muted")
     for command in (resolving, muting, reopening):
         command.add_argument("keys", metavar="ID", nargs="+", help="a group's number, or an error id")
@@ -216,10 +225,17 @@ def _command(
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if not 1 <= number < 2**63:
-        raise ValueError(text)
-    return number
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) < 2**63):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
+
+
+def _seconds(text: str) -> int:
+    """The seconds of a span such as 30min; above 0."""
+    written = re.fullmatch(r"0*([1-9][0-9]{0,5})(s|min|h|d)", text)
+    if written is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number with s, min, h or d, as in 2h")
+    return int(written[1]) * UNITS[written[2]]
 
 
 def _data(group: Group) -> dict[str, Any]:
@@ -235,7 +251,7 @@ def _mail_data(mail: StoredMail) -> dict[str, Any]:
 
 
 def _span(seconds: float) -> str:
-    size, unit = next((pair for pair in ((86_400, "d"), (3_600, "h"), (60, "min")) if seconds >= pair[0]), (1, "s"))
+    unit, size = next(((unit, size) for unit, size in UNITS.items() if seconds >= size), ("s", 1))
     return f"{max(0, round(seconds)) // size} {unit}"
 
 

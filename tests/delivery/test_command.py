@@ -70,7 +70,7 @@ def test_groups_are_listed_until_they_are_resolved(shell: Shell) -> None:
 
 
 def test_a_muted_group_is_marked_until_it_is_reopened(shell: Shell) -> None:
-    assert shell("errors mute 1 --hours 36") == (0, "1 is muted for 36 h: ERROR: picture 2 is\\x1b[2J gone\n", "")
+    assert shell("errors mute 1 --for 90min") == (0, "1 is muted: ERROR: picture 2 is\\x1b[2J gone\n", "")
     assert "(muted, 2 times, last " in shell("errors list")[1]
     assert shell("errors reopen 1") == (0, "1 is open again: ERROR: picture 2 is\\x1b[2J gone\n", "")
     assert "(2 times, last " in shell("errors list")[1]
@@ -102,7 +102,7 @@ def test_only_programs_that_run_are_listed(shell: Shell, tmp_path: Path, clock: 
 def test_a_group_is_shown_with_the_error_that_was_asked_for(shell: Shell) -> None:
     latest, first = (event["error_id"] for event in shell.json("errors show 1")["samples"])
 
-    for key, message in ((latest, "picture 2 is\\x1b[2J gone"), (first, "picture 1 is\\x1b[2J gone")):
+    for key, message in ((latest, "picture 2 is\\x1b[2J gone"), (first.upper(), "picture 1 is\\x1b[2J gone")):
         code, shown, _ = shell(f"errors show {key}")
         assert code == 0
         assert message in shown
@@ -153,7 +153,9 @@ def test_what_is_no_outbox_stays_as_it_is(shell: Shell, tmp_path: Path, name: st
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("line", ["errors list --limit 0", "errors show", "errors", "retry all", ""])
+@pytest.mark.parametrize(
+    "line", ["errors list --limit 0", "errors mute 1 --for 0h", "errors show", "errors", "retry all", ""]
+)
 def test_a_usage_error_exits_with_2(shell: Shell, line: str) -> None:
     code, _, complained = shell(line)
 
