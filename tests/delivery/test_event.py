@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -148,3 +149,8 @@ def test_every_field_but_the_traceback_is_in_the_json() -> None:
     event = Event.from_record(record())
 
     assert json.loads(event.to_json()).keys() == {field.name for field in fields(Event)} - {"traceback"}
+
+
+@pytest.mark.parametrize("level", [10**30, -(10**30)])
+def test_a_level_of_any_size_can_be_stored(level: int) -> None:
+    assert -(2**63) < Event.from_record(record(levelno=level)).level < 2**63

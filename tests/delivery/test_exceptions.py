@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.text.exceptions import ExceptionSnapshot
+from quartblog.delivery import QueueOptions, scope
+from quartblog.delivery.capture.handler import BoundedQueueHandler
+from quartblog.delivery.text.exceptions import ExceptionSnapshot, snapshot_of
 from quartblog.delivery.text.stacks import StackCache
 
 if TYPE_CHECKING:
@@ -373,3 +375,91 @@ def test_a_repeated_failure_is_formatted_once() -> None:
         ExceptionSnapshot(info(caught(lambda: int("x"))), cache)
 
     assert len(cache) == 1
+
+
+class Spoken(Exception):
+    def __str__(self) -> str:
+        return "by itself"
+
+
+class Plain(ValueError):
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Described:
+    def __get__(self, *_: object) -> Any:
+        raise AssertionError("nobody may ask for it")
+
+
+class Descriptive(Exception):
+    __str__ = Described()
+
+
+def noted(error: BaseException, note: Any) -> BaseException:
+    error.__notes__ = [note]
+    return error
+
+
+def logged(error: BaseException) -> logging.LogRecord:
+    """The record of the exception once its scope has ended and nobody has read the queue."""
+    handler = BoundedQueueHandler(QueueOptions())
+    with scope():
+        handler.handle(logging.LogRecord("app", logging.ERROR, "a.py", 1, "failed", None, info(error)))
+    record: logging.LogRecord = handler.records.get_nowait()
+    return record
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("why"),
+        KeyError(1),
+        Plain(7),
+        FileNotFoundError(2, "missing", "file"),
+        noted(ValueError(), "a note"),
+        raise_from(ValueError(), KeyError()),
+        ExceptionGroup("several", [ValueError(), Plain(7)]),
+    ],
+)
+def test_what_is_cheap_to_describe_is_let_go_when_its_scope_ends(error: BaseException) -> None:
+    record = logged(error)
+
+    assert record.exc_info is None
+    failure = snapshot_of(record)
+    assert failure
+    assert failure.text == STANDARD.formatException(info(error))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Spoken(),
+        Descriptive(),
+        ValueError(Point()),
+        ValueError("x" * 1_000_000),
+        FileNotFoundError(2, "missing", Point()),
+        noted(ValueError(), Point()),
+        raise_from(ValueError(), Spoken()),
+        ExceptionGroup("several", [ValueError(), Spoken()]),
+        ExceptionGroup("many", [ValueError()] * 1_000),
+        caught(misspelt_attribute),
+    ],
+)
+def test_what_may_take_long_to_describe_is_left_to_the_listener(error: BaseException) -> None:
+    record = logged(error)
+
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+def test_everything_is_described_at_once_while_too_many_records_wait() -> None:
+    handler = BoundedQueueHandler(QueueOptions(whole=0))
+    handler.handle(logging.LogRecord("app", logging.ERROR, "a.py", 1, "failed", None, info(Spoken())))
+
+    record = handler.records.get_nowait()
+    failure = snapshot_of(record)
+    assert record.exc_info is None
+    assert failure
+    assert failure.said == "by itself"

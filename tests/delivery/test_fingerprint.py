@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions, QueueOptions
 from quartblog.delivery.grouping.fingerprint import VERSION, Identifier, Identity, identity_of, message_pattern
 from tests.support import programs
 
@@ -393,6 +394,20 @@ def test_what_the_options_name_is_own_code() -> None:
 
     assert found.fingerprint != fingerprint(record)
     assert found.place == "somelib/core.py:3"
+
+
+def test_errors_are_placed_in_the_packages_that_the_options_name(tmp_path: Path) -> None:
+    queue, file = QueueOptions(own_packages=("somelib",)), FileOptions(path=tmp_path / "site.log")
+    found = failed(function(LIBRARY, "other()", other=function(LIBRARY.replace("somelib", "other"), "1 / 0")))
+    options = OutboxOptions(tmp_path / "outbox.sqlite3")
+    with Delivery(queue=queue, file=file, outbox=options) as delivery:
+        logging.getLogger("app").error("failed", exc_info=found.exc_info)
+        assert delivery.drain(30)
+    outbox = Outbox(options)
+    [group] = outbox.groups()
+    outbox.close()
+
+    assert group.place == "somelib/core.py:2"
 
 
 def test_two_lambdas_of_one_line_are_two_failures(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType
 
 _INSTALLED = ("site-packages", "dist-packages")
@@ -93,16 +94,18 @@ def _number(name: str, around: list[str], lines: list[str], first: int, column: 
     """Count what has this name up to the code, which begins at this line and, in bytes, at this column."""
     above = lines[:first]
     if around:
-        begins = re.compile(_definition(around[-1])).match
-        start = next((number for number in range(len(above) - 1, -1, -1) if begins(above[number])), 0)
+        begins = _definition(around[-1])
+        start = next((at for at in range(first - 1, -1, -1) if around[-1] in above[at] and begins(above[at])), 0)
         above = above[start:]
     if name.isidentifier():
-        return 1 + len(re.findall(_definition(name), "".join(above), re.MULTILINE))
+        is_one = _definition(name)
+        return 1 + sum(1 for line in above if name in line and is_one(line))
     before = lines[first].encode()[:column].decode(errors="replace") if first < len(lines) else ""
-    text = "".join(above) + before
+    keyword = "lambda" if name == _LAMBDA else "for"
+    number = sum(len(re.findall(rf"\b{keyword}\b", line)) for line in (*above, before) if keyword in line)
     # The code of a lambda stands behind its keyword, that of a comprehension before.
-    return len(re.findall(r"\blambda\b", text)) if name == _LAMBDA else 1 + len(re.findall(r"\bfor\b", text))
+    return number if name == _LAMBDA else number + 1
 
 
-def _definition(name: str) -> str:
-    return rf"^\s*(?:async\s+)?(?:def|class)\s+{name}\b"
+def _definition(name: str) -> Callable[[str], object]:
+    return re.compile(rf"\s*(?:async\s+)?(?:def|class)\s+{name}\b").match

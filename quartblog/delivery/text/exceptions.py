@@ -330,7 +330,9 @@ def _costs_nothing(info: Any) -> bool:
         return True
     todo: list[BaseException] = [sound[1]]
     for error in todo:
-        if not _is_plain(type(error)) or not all(map(_is_small, error.args)):
+        inside = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        # The arguments of a group are its message and its members.
+        if not _is_plain(type(error)) or not all(map(_is_small, error.args[:1] if inside else error.args)):
             return False
         if (notes := getattr(error, "__notes__", None)) and not (type(notes) is list and all(map(_is_small, notes))):
             return False
@@ -340,8 +342,7 @@ def _costs_nothing(info: Any) -> bool:
             todo.append(cause)
         if (cause := error.__context__) is not None:
             todo.append(cause)
-        if isinstance(error, BaseExceptionGroup):
-            todo += error.exceptions
+        todo += inside
         if len(todo) > CHAIN_LIMIT:
             return False
     return True
