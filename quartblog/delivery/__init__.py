@@ -98,20 +98,23 @@ from .mail.schedule import Cap, cap
 from .mail.smtp import MailFailed, Receipt, send
 from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route
 from .statistics import Statistics
+from .store.async_outbox import AsyncOutbox
 from .store.groups import Group
 from .store.mails import State, StoredMail
-from .store.outbox import Outbox
-from .store.workers import Totals, Worker
+from .store.outbox import Outbox, open_outbox
+from .store.workers import Leader, Totals, Worker
 from .text.escaping import block, json_safe, one_line
 from .text.wordless import wordless
 
 __all__ = [
+    "AsyncOutbox",
     "Cap",
     "Delivery",
     "ErrorScope",
     "Event",
     "FileOptions",
     "Group",
+    "Leader",
     "MailFailed",
     "MailOptions",
     "MailingOptions",
@@ -136,6 +139,7 @@ __all__ = [
     "new_error_id",
     "new_message",
     "one_line",
+    "open_outbox",
     "reraise_interrupt",
     "scope",
     "send",

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quartblog.delivery import AsyncOutbox, Group, Outbox, OutboxOptions, open_outbox
 from quartblog.delivery.grouping.event import Batch
-from quartblog.delivery.options import OutboxOptions
-from quartblog.delivery.store.groups import Group
-from quartblog.delivery.store.outbox import Outbox
 from tests.support.clocks import START, FakeClock
 
-from .outboxes import event, mail
+from .outboxes import event, mail, message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,6 +190,64 @@ def test_resolving_twice_or_what_is_not_there_changes_nothing(outbox: Outbox, cl
     assert not outbox.resolve("nobody")
 
 
+def test_a_muted_group_counts_on_and_is_not_mailed_until_the_time_is_over(outbox: Outbox, clock: FakeClock) -> None:
+    outbox.record([event(A), event(B)])
+
+    assert outbox.mute(A, 600)
+
+    outbox.record([event(A)])
+    assert outbox.due(0) == [B]
+    assert [group.fingerprint for group in outbox.unreported()] == [B]
+    assert {group.fingerprint: (group.count, group.muted_until) for group in outbox.groups()} == {
+        A: (2, START + 600),
+        B: (1, None),
+    }
+    clock.advance(600)
+    assert outbox.due(0) == [A, B]
+    assert not outbox.mute("nobody", 600)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
+def test_a_group_is_muted_for_a_time_that_ends(outbox: Outbox, seconds: float) -> None:
+    outbox.record([event(A)])
+
+    with pytest.raises(ValueError, match="more than 0 seconds"):
+        outbox.mute(A, seconds)
+
+
+def test_a_group_is_opened_again_on_request(outbox: Outbox) -> None:
+    outbox.record([event(A), event(B)])
+    outbox.resolve(A)
+    outbox.mute(B, 600)
+
+    assert outbox.reopen(A)
+    assert outbox.reopen(B)
+
+    assert outbox.due(0) == [A, B]
+    assert {group.resolved or group.reopened or group.muted_until is not None for group in outbox.groups()} == {False}
+    assert not outbox.reopen("nobody")
+
+
+@pytest.mark.parametrize(
+    ("reported", "count", "due"),
+    [
+        *((0, 1, True), (1, 1, False), (1, 2, True), (2, 3, False), (3, 4, True), (4, 7, False), (7, 8, True)),
+        *((500, 511, False), (511, 512, True), (512, 1_023, False), (512, 1_024, True), (5, 1_000, True)),
+    ],
+)
+def test_a_group_is_due_when_its_count_passes_a_power_of_two(
+    outbox: Outbox, clock: FakeClock, *, reported: int, count: int, due: bool
+) -> None:
+    outbox.record([event(A)] * count)
+    if reported:
+        outbox.begin_mail(mail(), {A: reported})
+    clock.advance(899)
+
+    assert outbox.due(900) == ([A] if due else [])
+    clock.advance(1)
+    assert outbox.due(900) == ([A] if count > reported else [])
+
+
 def test_a_batch_counts_all_and_makes_events_of_the_last_alone(
     outbox: Outbox, failure: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,3 +383,50 @@ def test_the_totals_count_what_is_open_waits_or_was_given_up(outbox: Outbox, clo
 
     assert (totals.open_groups, totals.errors, totals.to_mail) == (2, 8, 4)
     assert (totals.waiting, totals.dead, totals.next_try) == (2, 1, clock.wall())
+
+
+async def test_an_event_loop_uses_the_same_methods(outbox: Outbox) -> None:
+    shared = AsyncOutbox(outbox)
+    outbox.record([event(A, error_id="abcdefghjkmn"), event(B)])
+    outbox.beat("host:1", leader=True, figures={})
+    outbox.lead("host:1")
+    number = await shared.post(message(), ["ada@example.org"])
+
+    assert [group.fingerprint for group in await shared.groups()] == [B, A]
+    assert await shared.group("abcdefghjkmn") == outbox.group(A)
+    assert await shared.resolve(A)
+    assert await shared.reopen(A)
+    assert await shared.mute(A, 60)
+    assert [mail.id for mail in await shared.mails("waiting")] == [number]
+    assert await shared.retry(number) == 1
+    assert await shared.purge(dead=True, sent=True) == 0
+    assert [worker.name for worker in await shared.workers()] == ["host:1"]
+    assert await shared.leader() == ("host:1", 0)
+    assert await shared.totals() == outbox.totals()
+    assert shared.healthy
+    with pytest.raises(ValueError, match="more than 0 seconds"):
+        await shared.mute(A, 0)
+
+
+def test_a_tool_opens_the_outbox_of_a_running_program(outbox: Outbox, tmp_path: Path) -> None:
+    outbox.record([event(A)])
+
+    with closing(open_outbox(tmp_path / "outbox.sqlite3")) as tool:
+        assert tool.resolve(A)
+
+    assert outbox.groups() == []
+
+
+def test_a_tool_that_cannot_open_it_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "outbox.sqlite3").mkdir()
+
+    with pytest.raises(OSError, match="unable to open database file"):
+        open_outbox(tmp_path / "outbox.sqlite3")
+
+
+def test_a_tool_that_met_damage_says_so_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "outbox.sqlite3").write_bytes(b"garbage" * 999)
+
+    open_outbox(tmp_path / "outbox.sqlite3").close()
+
+    assert "was damaged: it is now" in caplog.text

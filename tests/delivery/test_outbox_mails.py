@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import email
 import email.policy
-from typing import TYPE_CHECKING
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -113,17 +115,23 @@ def test_a_posted_mail_keeps_the_ids_it_has(outbox: Outbox) -> None:
     assert due(outbox).data.count(b"Message-ID:") == due(outbox).data.count(b"Date:") == 1
 
 
-def test_a_posted_mail_survives_a_power_cut(outbox: Outbox) -> None:
+def test_a_posted_mail_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Synchronous FULL while it is written, NORMAL for the many events."""
-    outbox.record([event()])
     seen: list[str] = []
-    database = outbox._storage._file.connection()
-    database.set_trace_callback(seen.append)
+    connect = sqlite3.connect
 
-    outbox.post(message(), [ADA])
-    posted, seen[:] = list(seen), []
-    outbox.record([event()])
-    database.set_trace_callback(None)
+    def traced(*place: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*place, **options)
+        connection.set_trace_callback(seen.append)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    with closing(Outbox(OutboxOptions(tmp_path / "other.sqlite3"))) as outbox:
+        outbox.record([event()])
+        seen.clear()
+        outbox.post(message(), [ADA])
+        posted, seen[:] = list(seen), []
+        outbox.record([event()])
 
     begin, commit = posted.index("BEGIN IMMEDIATE"), posted.index("COMMIT")
     assert posted[:begin].count("PRAGMA synchronous = FULL") == 1

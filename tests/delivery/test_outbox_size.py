@@ -301,6 +301,7 @@ def test_losses_of_an_outage_are_counted_with_those_of_the_file(tmp_path: Path, 
     outbox = Outbox(OutboxOptions(path), clock=clock)
     for number in range(60):
         outbox.begin_mail(mail(f"digest {number}", data=os.urandom(200_000)), {})
+    outbox.record([event()])
     lost = outbox.totals().crowded_mails
     path.parent.unlink()
     clock.advance(3)

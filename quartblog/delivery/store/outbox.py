@@ -14,6 +14,7 @@ from __future__ import annotations
 import email.utils
 import math
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..grouping.event import Batch, tallies_of
@@ -32,7 +33,6 @@ from .mails import NewMail
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from email.message import EmailMessage
-    from pathlib import Path
 
     from ..grouping.event import Event, Tally
     from .clock import Clock, Moment
@@ -181,7 +181,7 @@ class Outbox:
             recipients=tuple(map(bare_address, recipients)),
             kind="post",
         )
-        return self._store([mail], lambda *_: None)
+        return self._write(lambda database, at: mail_rows.add(database, mail, at.now))
 
     def begin_mail(
         self, mail: NewMail, reported: Mapping[str, int], also: Sequence[NewMail] = (), *, lease: Lease | None = None
@@ -193,14 +193,18 @@ class Outbox:
         the current one; nothing is stored then. Raise UnicodeEncodeError for data that is no bytes.
         """
 
-        def begin(database: Database, at: Moment) -> None:
+        def begin(database: Database, at: Moment) -> int:
             if lease is not None:
                 worker_rows.check_lease(database, lease)
             for fingerprint, more in reported.items():
                 group_rows.mark_reported(database, fingerprint, more, at.now)
             database.execute("INSERT INTO digests VALUES (?)", (at.now,))
+            number = mail_rows.add(database, mail, at.now)
+            for other in also:
+                mail_rows.add(database, other, at.now)
+            return number
 
-        return self._store([mail, *also], begin)
+        return self._write(begin)
 
     def has_due_mail(self) -> bool:
         """Return whether the time of a waiting mail has come, whichever process is to send it."""
@@ -335,18 +339,6 @@ class Outbox:
             group_rows.add(database, key, tally, self._samples, at)
         return retention.to_size(database, self._bound(database), at.now)
 
-    def _store(self, mails: Sequence[NewMail], first: Callable[[Database, Moment], None]) -> int:
-        """Store mails in one transaction, after what belongs to them; return the id of the first."""
-
-        def store(database: Database, at: Moment) -> tuple[int, Counter[str]]:
-            first(database, at)
-            numbers = [mail_rows.add(database, mail, at.now) for mail in mails]
-            return numbers[0], retention.to_size(database, self._bound(database), at.now)
-
-        number, lost = self._write(store)
-        self._report_lost(lost)
-        return number
-
     def _report_lost(self, lost: Counter[str]) -> None:
         """Log a loss the first time, and again when what was lost since has doubled."""
         for reason, count in lost.items():
@@ -375,6 +367,23 @@ class Outbox:
     def _write(self, work: Callable[[Database, Moment], T], *, durable: bool = True) -> T:
         # The moment inside of the transaction: opening the file may change the steady time.
         return self._storage.write(lambda database: work(database, self._storage.clock.moment()), durable=durable)
+
+
+def open_outbox(path: Path | str) -> Outbox:
+    """Open an outbox beside the program that writes it, to read or change it; close it afterwards.
+
+    Raise OSError where the file cannot be used. A missing file is made, a damaged one is moved aside, which the log
+    says. It needs no bounds: they are the writing program's, and hold with its next record.
+    """
+    outbox = Outbox(OutboxOptions(path=Path(path)))
+    try:
+        aside = outbox.open()
+    except OSError:
+        outbox.close()
+        raise
+    if aside is not None:
+        logger.warning("%s was damaged: it is now %s, a fresh one is begun", path, aside)
+    return outbox
 
 
 def _report_loss(count: int, error: Exception) -> None:

@@ -1,0 +1,76 @@
+"""Calls from an event loop -> the same calls of an Outbox, each in a thread: the disk may take its time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from email.message import EmailMessage
+
+    from .groups import Group
+    from .mails import State, StoredMail
+    from .outbox import Outbox
+    from .workers import Leader, Totals, Worker
+
+
+class AsyncOutbox:
+    """What pages and jobs read and change. Each method is the one of Outbox with its name, and raises the same."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        """The outbox stays the caller's to close."""
+        self._outbox = outbox
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the file, if there is one, could be used the last time."""
+        return self._outbox.healthy
+
+    async def groups(self, *, resolved: bool | None = False, limit: int = 100, samples: int = 1) -> list[Group]:
+        """Return the groups that failed last, with their newest samples; `resolved=None` gives both kinds."""
+        return await asyncio.to_thread(self._outbox.groups, resolved=resolved, limit=limit, samples=samples)
+
+    async def group(self, key: int | str) -> Group | None:
+        """Return the group with this id, with this error id among its samples, or with this fingerprint."""
+        return await asyncio.to_thread(self._outbox.group, key)
+
+    async def resolve(self, key: int | str) -> bool:
+        """Close the group; its next event opens it again. False for an unknown one."""
+        return await asyncio.to_thread(self._outbox.resolve, key)
+
+    async def mute(self, key: int | str, seconds: float) -> bool:
+        """Let no mail report the group for so many seconds. False for an unknown one; raise ValueError."""
+        return await asyncio.to_thread(self._outbox.mute, key, seconds)
+
+    async def reopen(self, key: int | str) -> bool:
+        """Take back that the group was resolved or muted. False for an unknown one."""
+        return await asyncio.to_thread(self._outbox.reopen, key)
+
+    async def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
+        """Return the newest mails; `totals` counts all of them."""
+        return await asyncio.to_thread(self._outbox.mails, state, limit)
+
+    async def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
+        """Store a mail of the program's own; return its id when it is safe on disk."""
+        return await asyncio.to_thread(self._outbox.post, message, recipients)
+
+    async def retry(self, mail: int | None = None) -> int:
+        """Make one, or every, dead or waiting mail due now; return how many."""
+        return await asyncio.to_thread(self._outbox.retry, mail)
+
+    async def purge(self, *, older_than: float = 0.0, dead: bool = False, sent: bool = False) -> int:
+        """Remove dead or sent mails that ended at least so many seconds ago; return how many."""
+        return await asyncio.to_thread(self._outbox.purge, older_than=older_than, dead=dead, sent=sent)
+
+    async def workers(self, within: float = float("inf")) -> list[Worker]:
+        """Return the workers that have beaten within so many seconds, by name."""
+        return await asyncio.to_thread(self._outbox.workers, within)
+
+    async def leader(self) -> Leader | None:
+        """Return who leads, however long it has been silent; None where nobody does."""
+        return await asyncio.to_thread(self._outbox.leader)
+
+    async def totals(self) -> Totals:
+        """Return how much is open, waits, was given up or lost."""
+        return await asyncio.to_thread(self._outbox.totals)
