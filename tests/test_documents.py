@@ -8,6 +8,7 @@ import click
 import pytest
 
 from quartblog.cli import main
+from quartblog.delivery.__main__ import main as delivery_command
 from quartblog.settings.sources import known_keys
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +54,15 @@ def test_every_command_that_is_typed_exists(document: Path) -> None:
     words = [re.sub(r" --config \S+", "", line).split() for line in typed]
 
     assert [line for line in words if not {f"quartblog {' '.join(line[:n])}" for n in (1, 2)} & known] == []
+
+
+def test_every_command_of_the_folder_is_spelt_right(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "delivery.md").read_text("utf-8")
+    lines = re.findall(r"^python -m delivery --outbox \S+ (.+)$", text, re.MULTILINE)
+
+    # 1 says that the outbox is missing; a usage error would exit with 2.
+    assert {delivery_command(["--outbox", str(tmp_path / "none"), *line.split()]) for line in lines} == {1}
+    assert len(lines) == len(capsys.readouterr().err.splitlines())
 
 
 def test_every_command_is_in_the_operators_table() -> None:
