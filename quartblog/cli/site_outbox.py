@@ -10,7 +10,7 @@ import click
 from quartblog.cli import ownership
 from quartblog.cli.invocation import explanation
 from quartblog.cli.output import say
-from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery import SILENT, Outbox, OutboxOptions
 from quartblog.errors.exceptions import SettingsError
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from quartblog.cli.invocation import Invocation
 
-ALIVE = 10.0
-"""Seconds after the last heartbeat during which a worker counts as running."""
 GOES_ON = "A running site keeps its previous settings."
 
 
@@ -51,7 +49,7 @@ def exists(path: Path) -> bool:
 
 def anybody_mails(outbox: Outbox) -> bool:
     """Return whether a running worker sends the mails that are due."""
-    return any(worker.leader for worker in outbox.workers(ALIVE))
+    return any(worker.leader for worker in outbox.workers(SILENT))
 
 
 def _place(invocation: Invocation) -> Path:

@@ -6,8 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from quartblog.cli.output import count, iso, moment, span, table
-from quartblog.cli.site_outbox import ALIVE
-from quartblog.delivery import cap
+from quartblog.delivery import SILENT, cap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,8 +35,9 @@ class Snapshot(NamedTuple):
 def look(outbox: Outbox, mailing: MailingOptions | None, clock: Callable[[], float] = time.time) -> Snapshot:
     """Read the state. `mailing` is None if the settings are invalid; `clock` returns epoch seconds."""
     now = clock()
+    workers = [worker for worker in outbox.workers() if worker.silent <= SILENT or worker.hangs]
     totals, digests = outbox.totals(), cap(outbox, mailing)
-    return Snapshot(now, outbox.path, not outbox.in_memory, totals, digests, outbox.workers(ALIVE))
+    return Snapshot(now, outbox.path, not outbox.in_memory, totals, digests, workers)
 
 
 def as_text(snapshot: Snapshot) -> str:
@@ -114,7 +114,7 @@ def _capped(cap: Cap) -> str:
 
 def _workers(snapshot: Snapshot) -> str:
     if not snapshot.workers:
-        return f"No worker is running (no heartbeat within {ALIVE:g} s)"
+        return f"No worker is running (no heartbeat within {SILENT:g} s)"
     times = dict.fromkeys(
         key for worker in snapshot.workers for key in worker.figures if _are_percentiles(worker.figures[key])
     )
@@ -125,7 +125,7 @@ def _workers(snapshot: Snapshot) -> str:
         (
             worker.name,
             "leader" if worker.leader else "",
-            f"{span(worker.silent)} ago",
+            f"silent for {span(worker.silent)}" if worker.hangs else f"{span(worker.silent)} ago",
             *(column.cell(worker.figures) or "-" for column in columns),
         )
         for worker in snapshot.workers

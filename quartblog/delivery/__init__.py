@@ -102,11 +102,12 @@ from .store.async_outbox import AsyncOutbox
 from .store.groups import Group
 from .store.mails import State, StoredMail
 from .store.outbox import Outbox, open_outbox
-from .store.workers import Leader, Totals, Worker
+from .store.workers import SILENT, Leader, Totals, Worker
 from .text.escaping import block, json_safe, one_line
 from .text.wordless import wordless
 
 __all__ = [
+    "SILENT",
     "AsyncOutbox",
     "Cap",
     "Delivery",

@@ -16,7 +16,7 @@ from .filesystem import check_owner
 from .mail.digest import headline, in_full
 from .options import OutboxOptions
 from .store.outbox import Outbox
-from .store.workers import LEASE
+from .store.workers import LEASE, SILENT
 from .text import counted
 from .text.escaping import one_line
 
@@ -34,8 +34,6 @@ examples:
 """
 HEADER = b"SQLite format 3\0"
 UNITS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
-ALIVE = 10.0
-"""Seconds after its last heartbeat during which a process counts as running."""
 
 
 class Failed(Exception):
@@ -136,7 +134,7 @@ def _change(outbox: Outbox, keys: Iterable[str], change: Callable[[int], bool], 
 
 
 def _status(outbox: Outbox, options: argparse.Namespace) -> None:
-    totals, workers = outbox.totals(), outbox.workers(ALIVE)
+    totals, workers = outbox.totals(), outbox.workers(SILENT)
     if options.json:
         _print_json({"totals": totals._asdict(), "workers": [asdict(worker) for worker in workers]})
         return

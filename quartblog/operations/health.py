@@ -1,10 +1,13 @@
 """Health probe -> /healthz says that the process runs; /readyz says whether it can serve pages, and what is degraded.
 
 A load balancer removes a site that answers 503, so only an unavailable database causes one. An unwritable log file, an
-outbox in memory and an ended thread appear in the body of a 200, without paths. Probes do not check the mail server.
+outbox in memory, an ended thread and a worker that stands still appear in the body of a 200, without paths. Probes do
+not check the mail server.
 """
 
+import asyncio
 import logging
+from collections.abc import Iterator
 
 from quart import Blueprint, current_app, jsonify
 from quart.typing import ResponseReturnValue
@@ -31,7 +34,8 @@ async def alive() -> ResponseReturnValue:
 @blueprint.get(READY)
 async def ready() -> ResponseReturnValue:
     """Answer 200 if the database answers, else 503; the body has the state of each part."""
-    delivery = _state(current_app.extensions[DELIVERY])
+    # In a thread: it reads the outbox.
+    delivery = await asyncio.to_thread(_state, current_app.extensions[DELIVERY])
     if not await _database_answers():
         scope = current_scope()
         error_id = scope.error_id if scope else None
@@ -42,7 +46,14 @@ async def ready() -> ResponseReturnValue:
 def _state(delivery: Delivery) -> str:
     """Return the reasons without paths, which outsiders must not see."""
     memory = "outbox in memory" if delivery.degraded else None
-    return "; ".join(filter(None, (delivery.problem, memory))) or OK
+    return "; ".join(filter(None, (delivery.problem, memory, *_silence(delivery)))) or OK
+
+
+def _silence(delivery: Delivery) -> Iterator[str]:
+    """Yield a reason for each worker of this host that lives and gives no heartbeat, as one that stands still."""
+    for worker in delivery.outbox.workers() if delivery.outbox else ():
+        if worker.hangs:
+            yield f"a worker has been silent for {worker.silent:.0f} s"
 
 
 async def _database_answers() -> bool:

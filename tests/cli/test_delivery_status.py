@@ -2,8 +2,12 @@
 
 import datetime as dt
 import json
+import os
 import re
+import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -200,6 +204,23 @@ def test_the_status_as_json_has_the_figures_as_they_were_given(quartblog: Comman
     assert (worker["worker"], worker["leader"]) == ("host:11", True)
     assert 0 <= worker["heartbeat_age"] < 10
     assert FIGURES.items() <= worker.items()
+
+
+def test_a_worker_that_stands_still_is_named_and_one_that_ended_is_not(quartblog: Command, place: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = socket.gethostname()
+    with closing(Outbox(OutboxOptions(place), clock=FakeClock(time.time() - 60))) as earlier:
+        for name in (f"{host}:{os.getpid()}", f"{host}:{ended.pid}", "another-host:1"):
+            earlier.beat(name, leader=False, figures={})
+
+    shown = quartblog("delivery", "status").stdout
+    workers = json.loads(quartblog("delivery", "status", "--json").stdout)["workers"]
+
+    [line] = [line for line in shown.splitlines() if f"{host}:" in line]
+    assert re.search(rf"^{re.escape(host)}:{os.getpid()} .*silent for 1 min", line)
+    assert [worker["worker"] for worker in workers] == [f"{host}:{os.getpid()}"]
+    assert workers[0]["heartbeat_age"] >= 60
 
 
 def test_what_was_lost_has_a_line_only_where_something_was(quartblog: Command, outbox: Outbox) -> None:

@@ -3,16 +3,23 @@
 import asyncio
 import json
 import logging
+import os
+import re
 import shutil
+import socket
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from quart import Quart
 
 from quartblog.database import Database
-from quartblog.delivery import Delivery
+from quartblog.delivery import Delivery, Outbox, OutboxOptions
 from quartblog.operations.health import DELIVERY
+from quartblog.settings import Settings
 from tests.support.browsing import Visitor
+from tests.support.clocks import FakeClock
 from tests.support.log_file import LogFile
 
 CANNOT = "log file cannot be written"
@@ -54,6 +61,19 @@ async def test_without_its_database_it_is_alive_but_not_ready(
     assert log.failures == []
     assert f"[id {error_id}]" in log.text
     assert (await visitor.get("/healthz")).status == 200
+
+
+async def test_a_worker_that_stands_still_is_named(visitor: Visitor, settings: Settings) -> None:
+    # A process that lives and gives no heartbeat: that of the tests' own parent.
+    with closing(Outbox(OutboxOptions(settings.delivery.outbox), clock=FakeClock(time.time() - 60))) as earlier:
+        earlier.beat(f"{socket.gethostname()}:{os.getppid()}", leader=True, figures={})
+
+    page = await visitor.get("/readyz")
+
+    assert page.status == 200
+    found = json.loads(page.text)
+    assert found["status"] == "degraded"
+    assert re.fullmatch(r"a worker has been silent for 6\d s", found["delivery"])
 
 
 async def test_without_its_delivery_it_serves_and_says_so(app: Quart, visitor: Visitor) -> None:

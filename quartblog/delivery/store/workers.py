@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from .clock import Moment
     from .database import Database
 
+SILENT = 10.0
+"""Seconds after the last heartbeat during which a worker counts as running."""
 LEASE = 5.0
 """Seconds after which another worker may take the lead from a leader that has not renewed it."""
 
@@ -29,6 +33,21 @@ class Worker:
     silent: float
     """Seconds since then."""
     figures: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has been silent for longer than SILENT, though this host still has its process."""
+        host, _, process = self.name.rpartition(":")
+        # On Windows, os.kill ends the process, whatever the signal.
+        if self.silent <= SILENT or host != socket.gethostname() or os.name != "posix":
+            return False
+        try:
+            os.kill(int(process), 0)
+        except PermissionError:
+            return True
+        except (OSError, ValueError, OverflowError):
+            return False
+        return True
 
 
 class Leader(NamedTuple):
