@@ -127,7 +127,7 @@ class Finalizer:
     def __init__(self, redactor: Redactor | None, *, frames: bool = True, identifier: Identifier | None = None) -> None:
         """Without a redactor nothing is hidden. Without `frames`, a record keeps no exception and so no locals."""
         self._redactor = redactor
-        self._identifier = identifier or Identifier()
+        self._identifier = Identifier() if identifier is None else identifier
         self._frames = frames
         self._shared_texts: LruCache[ExceptionSnapshot] = LruCache(SHARED)
 
