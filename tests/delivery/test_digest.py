@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.mail.digest import DETAILED, LISTED, Digest
+from quartblog.delivery.mail.digest import DETAILED, LISTED, Digest, held_note
 from quartblog.delivery.mail.message import wire_form
 from quartblog.delivery.options import MailOptions
 
@@ -183,7 +183,7 @@ def test_a_group_that_came_back_says_since_when() -> None:
 
 
 def test_a_digest_after_the_cap_says_that_mails_were_held_back_and_since_when() -> None:
-    text = text_of(read(a_group(), cap=30, held_since=NOON))
+    text = text_of(read(a_group(), notes=[held_note(NOON, 30)]))
 
     assert re.search(r"^The cap held this back since 2.*: 30 digests had left within the hour", text, re.MULTILINE)
     assert "The cap" not in text_of(read(a_group()))
@@ -192,7 +192,7 @@ def test_a_digest_after_the_cap_says_that_mails_were_held_back_and_since_when() 
 def test_one_thing_is_not_many() -> None:
     groups = [a_group(id=number + 1) for number in range(DETAILED + LISTED + 1)]
 
-    assert ": 1 digest had left within the hour" in text_of(read(a_group(), cap=1, held_since=NOON))
+    assert ": 1 digest had left within the hour" in text_of(read(a_group(), notes=[held_note(NOON, 1)]))
     assert text_of(read(*groups)).rstrip().endswith("\nand 1 more kind")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.options import MailingOptions, Route
 from tests.support.clocks import FakeClock
 
-from .conftest import ADMINS
+from .conftest import ADMINS, Accepting, Peer, speaking
 from .post_office import NOON, an_event
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from .conftest import Moody, Peer
+    from .conftest import Moody
 
 HOUR = 3_600
 ONE, TWO = "00000000000000aa", "00000000000000bb"
@@ -328,17 +329,228 @@ async def test_an_hour_without_a_mail_server_loses_nothing(office: Office) -> No
         office.clock.advance(1)
     assert office.server.mails == []
     assert len(office.server.tries) < HOUR / 30
-    assert len(office.outbox.mails("waiting")) == 20
+    assert len(office.outbox.mails("waiting")) == 1
 
     office.server.mood = "well"
     for _ in range(300):
         office.clock.advance(1)
         await man.work()
 
-    assert office.outbox.mails("waiting") == []
-    assert counts(office.server) == [3] * 20
-    assert sum(counts(office.server)) == failures
-    assert len({mail["Message-ID"] for mail in office.server.mails}) == 20
+    assert office.outbox.mails() == office.outbox.mails("sent")
+    assert counts(office.server) == [failures]
+
+
+async def test_after_ten_hours_without_a_mail_server_each_reader_gets_one_digest_that_reports_all(
+    office: Office,
+) -> None:
+    routes = (Route(("eve@example.org",), logger="shop"),)
+    man = office.postman(mails_per_hour=3, batch_seconds=5.0, routes=routes)
+    office.server.mood = "away"
+    failures = shop = 0
+    for minute in range(10 * 60):
+        office.fail(1, f"0000000000000{minute % 40:03}", title=f"Error{minute % 40}", traceback="")
+        office.fail(2, TWO, logger="shop")
+        failures, shop = failures + 3, shop + 2
+        await man.work()
+        office.clock.advance(60)
+    office.server.mood = "well"
+    office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ["bob@example.org"])
+    office.clock.advance(300)
+    await man.work()
+
+    assert [readers[0] for readers in office.server.recipients] == ["bob@example.org", ADMINS[0], "eve@example.org"]
+    assert counts(office.server) == [0, failures, shop]
+    assert office.outbox.unreported() == []
+
+
+async def test_the_cap_holds_after_an_outage(office: Office) -> None:
+    man = office.postman(mails_per_hour=2, batch_seconds=5.0)
+    office.server.mood = "away"
+    office.fail()
+    await man.work()
+    office.clock.advance(3 * HOUR)
+    office.server.mood = "well"
+    for number in range(40):
+        office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
+        await man.work()
+        office.clock.advance(60)
+
+    assert len(office.server.mails) == 2
+
+
+async def test_a_reader_whose_mailbox_is_full_keeps_no_report_from_the_others_and_gets_one_digest(
+    office: Office,
+) -> None:
+    man = office.postman(batch_seconds=0.0)
+    office.server.refusing = {"grace@example.org": "452 4.2.2 mailbox full"}
+    for number in range(10):
+        office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
+        await man.work()
+        office.clock.advance(60)
+    assert office.server.recipients == [["ada@example.org", "linus@example.org"]] * 10
+    assert counts(office.server) == [1] * 10
+    assert [mail.recipients for mail in office.outbox.mails("waiting")] == [("grace@example.org",)]
+
+    office.server.refusing = {}
+    office.clock.advance(HOUR)
+    await man.work()
+
+    assert office.server.recipients[10:] == [["grace@example.org"]]
+    assert counts(office.server)[10:] == [10]
+
+
+async def test_a_digest_that_took_nothing_in_keeps_its_message_id(office: Office) -> None:
+    man = office.postman()
+    office.server.mood = "away"
+    office.fail()
+    await man.work()
+    [before] = office.outbox.mails("waiting")
+    office.clock.advance(HOUR)
+    office.server.mood = "well"
+    await man.work()
+
+    assert [mail["Message-ID"] for mail in office.server.mails] == [before.message_id]
+
+
+async def test_errors_of_a_refused_digest_are_in_the_next_one_that_leaves(office: Office) -> None:
+    man = office.postman(batch_seconds=5.0, window_seconds=900.0)
+    office.fail(3)
+    office.server.mood = "554 5.7.1 not with us"
+    await man.work()
+    [dead] = office.outbox.mails("dead")
+    [group] = office.outbox.unreported()
+    assert (group.count, group.reported) == (3, 0)
+
+    office.server.mood = "well"
+    office.clock.advance(60)
+    await man.work()
+    assert office.server.mails == []
+    office.fail(2, TWO, title="Second", traceback="")
+    await man.work()
+    office.clock.advance(HOUR)
+    await man.work()
+
+    assert counts(office.server) == [5]
+    body = office.server.mails[0].get_body(["plain"])
+    assert body is not None
+    assert re.search(
+        r"^3 errors of these groups were in a mail that was refused: .*554 5\.7\.1 not with us",
+        body.get_content(),
+        re.MULTILINE,
+    )
+    assert office.outbox.mails("dead") == [dead]
+    assert office.outbox.unreported() == []
+
+
+async def test_errors_of_a_refused_digest_are_reported_when_their_window_ends(office: Office) -> None:
+    man = office.postman(window_seconds=900.0)
+    office.fail(3)
+    office.server.mood = "554 not with us"
+    await man.work()
+    office.server.mood = "well"
+    office.clock.advance(900)
+    await man.work()
+
+    assert counts(office.server) == [3]
+
+
+async def test_a_refused_digest_that_an_operator_sends_again_is_not_reported_twice(office: Office) -> None:
+    man = office.postman()
+    office.fail(3)
+    office.server.mood = "554 not with us"
+    await man.work()
+    office.server.mood = "well"
+    assert office.outbox.retry() == 1
+    await man.work()
+    office.clock.advance(HOUR)
+    office.fail(1, TWO)
+    await man.work()
+
+    assert counts(office.server) == [3, 1]
+    assert "refused" not in office.server.mails[1].as_string()
+
+
+async def test_the_next_digest_names_whom_the_one_before_did_not_reach(office: Office) -> None:
+    man = office.postman()
+    office.server.refusing = {"grace@example.org": "550 5.1.1 nobody of this name"}
+    office.fail(3)
+    await man.work()
+    office.clock.advance(60)
+    office.fail(1, TWO)
+    await man.work()
+
+    assert counts(office.server) == [3, 1]
+    body = office.server.mails[1].get_body(["plain"])
+    assert body is not None
+    assert "did not reach grace@example.org: grace@example.org: 550 5.1.1 nobody of this name" in body.get_content()
+
+
+class Narrow(Accepting):
+    """Refuses what is longer than so many bytes, once it has it."""
+
+    def __init__(self, peer: Peer, most: int) -> None:
+        super().__init__(peer)
+        self.most = most
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        if len(envelope.content) > self.most:
+            return "552 5.3.4 Message size exceeds fixed limit"
+        return await super().handle_DATA(server, session, envelope)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_digest_that_is_too_long_is_sent_shortened(
+    announced: bool,  # noqa: FBT001
+    office: Office,
+    mail_to: Callable[..., MailOptions],
+) -> None:
+    serving = speaking(Accepting, data_size_limit=9_000) if announced else speaking(lambda peer: Narrow(peer, 9_000))
+    office.fail(2, traceback="x" * 100_000)
+    with Peer(serving) as server:
+        man = Sender(office.outbox, mail_to(server), MailingOptions())
+        for _ in range(8):
+            await man.work()
+
+    assert counts(server) == [2]
+    body = server.mails[0].get_body(["plain"])
+    assert body is not None
+    assert "this one is shortened" in body.get_content()
+    assert office.outbox.mails("dead") == []
+
+
+async def test_a_posted_mail_that_is_too_long_is_a_dead_letter(
+    office: Office, mail_to: Callable[..., MailOptions]
+) -> None:
+    with Peer(speaking(Accepting, data_size_limit=9_000)) as server:
+        office.outbox.post(new_message(mail_to(server), "news", "text " * 10_000), ADMINS)
+        await Sender(office.outbox, mail_to(server), MailingOptions()).work()
+
+    [dead] = office.outbox.mails("dead")
+    assert "takes 9000 bytes at most" in dead.last_error
+
+
+async def test_a_leader_that_lost_its_lease_on_the_way_to_the_server_sends_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = 0
+
+    def look_up(*arguments: Any, **more: Any) -> Any:
+        nonlocal slept
+        if not slept:
+            slept += 1
+            office.clock.advance(60)
+            assert office.outbox.lead("another")
+        return real(*arguments, **more)
+
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    office.fail()
+    man = office.postman()
+
+    assert not await man.work()
+    assert slept == 1
+    assert office.server.mails == []
+    assert man.lease is None
 
 
 async def test_after_retry_for_a_mail_is_a_dead_letter_that_can_be_asked_for_again(
@@ -365,7 +577,7 @@ async def test_after_retry_for_a_mail_is_a_dead_letter_that_can_be_asked_for_aga
 
 async def test_a_refusal_for_good_is_a_dead_letter_at_once(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     man = office.postman()
-    office.fail()
+    office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ADMINS)
     office.server.mood = "554 not with us"
     for _ in range(5):
         await man.work()
@@ -488,7 +700,7 @@ async def test_the_log_tells_nothing_of_who_gets_product_mail(
 async def test_a_bug_while_sending_is_one_more_reason_to_try_again(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: object) -> None:
+    async def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug of ours")
 
     man = office.postman()

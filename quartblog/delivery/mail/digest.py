@@ -1,4 +1,4 @@
-"""Groups that are due -> one mail: a subject that tells the worst, and for each group what an operator needs.
+"""Groups that are due -> one mail: a subject that names the worst, and for each group what an operator needs.
 
 Whatever a stranger typed is escaped: it cannot add a header, leave its line or become markup.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..text import counted
 from ..text.escaping import block, one_line, shortened
-from .message import new_message
+from .message import new_message, wire_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,48 +24,81 @@ if TYPE_CHECKING:
     from ..store.groups import Group
 
 DETAILED = 20
-"""Groups that are told in full; of the others the digest has one line each."""
+"""Groups with all details; the digest has one line for each other one."""
 LISTED = 200
-"""Groups that get a line; how many more there are is told."""
+"""Groups that get a line; the digest says how many more there are."""
 HEADLINE_LIMIT = 120
 """Characters of the line that names a group."""
 TRACES_LIMIT = 200_000
-"""Characters of all tracebacks together, shared out among the groups that are told in full."""
+"""Characters of all tracebacks together, shared out among the groups with details."""
 MESSAGE_LIMIT = 2_000
 """Characters of one message; the whole is in the log file."""
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """How much of its groups a digest shows."""
+
+    detailed: int = DETAILED
+    listed: int = LISTED
+    traces: int = TRACES_LIMIT
+    message: int = MESSAGE_LIMIT
+    html: bool = True
+
+
+SIZES = (
+    Size(),
+    Size(traces=TRACES_LIMIT // 5),
+    Size(traces=TRACES_LIMIT // 25),
+    Size(traces=0),
+    Size(detailed=5, listed=20, traces=0, message=200),
+    Size(detailed=1, listed=5, traces=0, message=200, html=False),
+)
+"""From the whole digest to the shortest: tracebacks are shortened first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Digest:
-    """The groups one mail tells of, with the facts that belong to none of them."""
+    """The groups that one mail reports, with the facts that belong to none of them."""
 
     groups: Sequence[Group]
     host: str
     """Where it happened: counts and ids are this host's."""
-    cap: int = 0
-    """Mails an hour, for the sentence about what was held back."""
-    held_since: float | None = None
-    """Epoch second since which the cap held mails back, None where it did not."""
+    notes: Sequence[str] = ()
+    """Sentences that stand before the groups."""
 
     @property
     def errors(self) -> int:
-        """Failures that no mail to the admins has told of yet."""
+        """Errors that no mail to the admins has reported yet."""
         return sum(group.count - group.reported for group in self.groups)
 
-    def message(self, options: MailOptions, to: Sequence[str] | None = None) -> EmailMessage:
-        """The mail, complete with Date and Message-ID: to the admins, or to others with their own To."""
+    def message(
+        self, options: MailOptions, to: Sequence[str] | None = None, *, most: int | None = None
+    ) -> EmailMessage:
+        """The mail, complete with Date and Message-ID: to the admins, or to others with their own To.
+
+        Where the mail server takes `most` bytes, it is shortened to them as far as possible.
+        """
+        for size in SIZES:
+            message = self._message(options, to, size)
+            if most is None or len(wire_form(message)) <= most:
+                break
+        return message
+
+    def _message(self, options: MailOptions, to: Sequence[str] | None, size: Size) -> EmailMessage:
         groups = sorted(self.groups, key=lambda group: (group.level, group.count - group.reported), reverse=True)
-        told = [_Told(group, TRACES_LIMIT // min(len(groups), DETAILED)) for group in groups[:DETAILED]]
-        head = list(self._head(options))
-        rest = list(_rest(groups[DETAILED:]))
+        first = groups[: size.detailed]
+        detailed = [_Detailed(group, size, size.traces // len(first)) for group in first]
+        head = list(self._head(options, shortened=size != SIZES[0]))
+        rest = list(_rest(groups[size.detailed :], size.listed))
         return new_message(
             options,
             self._subject(groups, options),
-            "\n\n".join(_paragraphs(head, [part.text(options.command) for part in told], rest)),
-            html=_document([part.html(options.command) for part in told], head, rest),
+            "\n\n".join(_paragraphs(head, [part.text(options.command) for part in detailed], rest)),
+            html=_document([part.html(options.command) for part in detailed], head, rest) if size.html else None,
             to=to,
             # The last one is the parent of the mail, where a mail program shows a tree.
-            conversations=[self._conversation(group, options) for group in reversed(groups[:DETAILED])],
+            conversations=[self._conversation(group, options) for group in reversed(first)],
         )
 
     def _subject(self, groups: Sequence[Group], options: MailOptions) -> str:
@@ -79,28 +112,34 @@ class Digest:
         place = hashlib.sha256(f"{options.site}\0{self.host}".encode(errors="replace")).hexdigest()[:12]
         return f"{hashlib.sha256(group.fingerprint.encode(errors='replace')).hexdigest()[:16]}.{place}"
 
-    def _head(self, options: MailOptions) -> Iterator[str]:
+    def _head(self, options: MailOptions, *, shortened: bool) -> Iterator[str]:
         count = len(self.groups)
         kinds = "one kind" if count == 1 else f"{count} kinds"
         yield one_line(f"{options.site} on {self.host}: {counted(self.errors, 'error')} of {kinds}")
-        if self.held_since is not None:
-            yield (
-                f"The cap held this back since {_moment(self.held_since)}:"
-                f" {counted(self.cap, 'digest')} had left within the hour."
-                " The counts below hold what happened meanwhile."
-            )
+        yield from map(one_line, self.notes)
+        if shortened:
+            yield "The mail server refused a longer mail, so this one is shortened. The log file has all of it."
 
 
-class _Told:
-    """One group told in full: the same facts as text and as HTML."""
+def held_note(since: float, cap: int) -> str:
+    """The sentence about the cap that held a digest back since an epoch second."""
+    return (
+        f"The cap held this back since {_moment(since)}: {counted(cap, 'digest')} had left within the hour."
+        " The counts below hold what happened meanwhile."
+    )
 
-    def __init__(self, group: Group, trace_limit: int) -> None:
+
+class _Detailed:
+    """One group with all details: the same facts as text and as HTML."""
+
+    def __init__(self, group: Group, size: Size, trace: int) -> None:
         self._group = group
         sample = group.samples[0] if group.samples else None
         self._headline = headline(group)
-        self._message = one_line(shortened(sample.message, MESSAGE_LIMIT)) if sample else ""
-        self._trace = block(shortened(sample.traceback, trace_limit)).rstrip() if sample else ""
-        self._before = [one_line(shortened(crumb, MESSAGE_LIMIT)) for crumb in sample.breadcrumbs] if sample else []
+        self._message = one_line(shortened(sample.message, size.message)) if sample else ""
+        self._trace = block(shortened(sample.traceback, trace)).rstrip() if sample and trace else ""
+        crumbs = sample.breadcrumbs if sample and trace else ()
+        self._before = [one_line(shortened(crumb, size.message)) for crumb in crumbs]
         self._facts = [one_line(fact) for fact in _facts(group)]
 
     def text(self, command: str) -> str:
@@ -112,8 +151,8 @@ class _Told:
 
     def html(self, command: str) -> str:
         facts = "<br>\n".join(map(html.escape, self._facts))
-        told = "<br>\n".join(f"<code>{html.escape(line)}</code>" for line in _commands(self._group, command))
-        parts = [f"<h2>{html.escape(self._headline)}</h2>", f"<p>{facts}</p>", f"<p>{told}</p>" if told else ""]
+        commands = "<br>\n".join(f"<code>{html.escape(line)}</code>" for line in _commands(self._group, command))
+        parts = [f"<h2>{html.escape(self._headline)}</h2>", f"<p>{facts}</p>", f"<p>{commands}</p>" if commands else ""]
         if self._message:
             parts.append(f"<p>{html.escape(self._message)}</p>")
         if self._trace:
@@ -125,7 +164,7 @@ class _Told:
 
 def in_full(group: Group) -> str:
     """One group as plain text, as a digest has it."""
-    return _Told(group, TRACES_LIMIT).text("")
+    return _Detailed(group, Size(), TRACES_LIMIT).text("")
 
 
 def headline(group: Group) -> str:
@@ -177,29 +216,29 @@ def _commands(group: Group, command: str) -> list[str]:
     return [f"{command} errors {verb} {key}" for verb in ("show", "resolve")] if command else []
 
 
-def _rest(groups: Sequence[Group]) -> Iterator[str]:
-    """One line for each group that is not told in full."""
-    for group in groups[:LISTED]:
+def _rest(groups: Sequence[Group], listed: int) -> Iterator[str]:
+    """One line for each group without details."""
+    for group in groups[:listed]:
         yield f"{group.count - group.reported} new, {group.count} altogether: {headline(group)}"
-    if len(groups) > LISTED:
-        yield f"and {counted(len(groups) - LISTED, 'more kind')}"
+    if len(groups) > listed:
+        yield f"and {counted(len(groups) - listed, 'more kind')}"
 
 
-def _paragraphs(head: list[str], told: list[str], rest: list[str]) -> Iterator[str]:
+def _paragraphs(head: list[str], detailed: list[str], rest: list[str]) -> Iterator[str]:
     yield from head
-    yield from told
+    yield from detailed
     if rest:
         yield f"{'=' * 72}\nAlso:\n" + "\n".join(rest)
 
 
-def _document(told: list[str], head: list[str], rest: list[str]) -> str:
+def _document(detailed: list[str], head: list[str], rest: list[str]) -> str:
     also = "".join(f"<li>{html.escape(line)}</li>\n" for line in rest)
     return "\n".join((
         "<!DOCTYPE html>",
         '<html><head><meta charset="utf-8"></head>',
         '<body style="font-family: sans-serif">',
         *(f"<p>{html.escape(line)}</p>" for line in head),
-        *told,
+        *detailed,
         f"<h2>Also</h2>\n<ul>\n{also}</ul>" if also else "",
         "</body></html>",
     ))  # fmt: skip

@@ -1,7 +1,9 @@
 """What the leader does: due groups -> digests in the outbox -> the mail server, one mail at a time.
 
-A mail is in the outbox before the first byte of it leaves, and stays there until the server took it
-or refused it for good. Every try sends the same bytes, so the same Message-ID.
+A mail is in the outbox before the first byte of it leaves, and stays there until the server took it or refused it for
+good. Every try sends the same bytes, so the same Message-ID, except for a digest that has taken in more errors while it
+waited, or is shortened: that is written anew. So at most one digest waits for each reader, however long the mail server
+is away, and reports everything once it leaves.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from ..options import bare_address
 from ..own_log import describe, own_logger, report
 from ..statistics import MailCounters
 from ..store.mails import NewMail
+from ..store.reports import TakenIn
 from ..store.workers import LeaseLost
 from ..text import counted
-from .digest import Digest
+from .digest import Digest, held_note
 from .message import wire_form
 from .recipients import readers
 from .schedule import cap, held_since, pause
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..options import MailingOptions, MailOptions
+    from ..store.groups import Group
     from ..store.mails import Kind, StoredMail
     from ..store.outbox import Outbox
+    from ..store.reports import Late, Report, Undelivered
     from ..store.workers import Lease
 
 logger = own_logger("mailer")
@@ -58,7 +63,8 @@ class Sender:
         chance: Callable[[], float] = random.random,
     ) -> None:
         """Without `mail` it does nothing. `chance` gives a number from 0 to 1."""
-        self.worker = f"{socket.gethostname()}:{os.getpid()}"
+        self._host = socket.gethostname()
+        self.worker = f"{self._host}:{os.getpid()}"
         self.lease: Lease | None = None
         self.counters = MailCounters()
         self._outbox = outbox
@@ -111,12 +117,12 @@ class Sender:
             while (options := self.mail) is not None:
                 if not self.lead() or self.lease is None:
                     return self.idle
-                self._write_digests(options, self.lease, last=last)
+                self._write_digests(options, self.lease, self._due(last=last))
                 mail = self._next(self.lease, options)
                 if mail is None or mail.id in tried:
                     return True
                 tried.add(mail.id)
-                await self._deliver(mail, options)
+                await self._deliver(self._complete(mail, options, self.lease), options, self.lease)
         except LeaseLost:
             self.lease = None
             return False
@@ -128,31 +134,75 @@ class Sender:
             return []
         return self._outbox.due(0.0 if last else self._options.window_seconds)
 
-    def _write_digests(self, mail: MailOptions, lease: Lease, *, last: bool) -> None:
+    def _write_digests(self, mail: MailOptions, lease: Lease, due: Sequence[str]) -> None:
+        """Report the groups: in a new digest to whom none waits for, else in the one that waits."""
         options = self._options
-        due = self._due(last=last)
         if not due:
             return
         if cap(self._outbox, options).spent:
             self._hold()
             return
-        groups = [group for key in due if (group := self._outbox.group(key)) is not None]
-        # From the outbox, not from memory: the leader of then may be another process.
-        ages, now = self._outbox.latest_digests(options.mails_per_hour), self._outbox.wall()
-        since = held_since(groups, [now - age for age in ages], options)
-        digest = Digest(groups, socket.gethostname(), options.mails_per_hour, since)
-        self._outbox.begin_mail(
-            _finished(digest, "digest", mail, mail.admins),
-            {group.fingerprint: group.count - group.reported for group in groups},
-            [
-                _finished(replace(digest, groups=some), "route", mail, to)
-                for to, some in readers(options.routes, groups, besides=mail.admins)
-            ],
-            lease=lease,
-        )
+        undelivered = self._outbox.undelivered()
+        keys = dict.fromkeys((*due, *(key for each in undelivered for key in each.counts)))
+        found = [group for key in keys if (group := self._outbox.group(key)) is not None]
+        groups = [group for group in found if group.count > group.reported]
+        notes = [*self._held_note(groups), *map(_undelivered_note, undelivered)]
+        late = self._outbox.late_digests(lease)
+        new: list[NewMail] = []
+        taken_in: dict[int, TakenIn] = {}
+        shares = [(mail.admins, groups), *readers(options.routes, groups, besides=mail.admins)]
+        for number, (to, share) in enumerate(shares):
+            kind: Kind = "route" if number else "digest"
+            more = TakenIn(
+                {group.fingerprint: group.count - group.reported for group in share}, [] if number else notes
+            )
+            waiting, others = _split_late(late, kind, to)
+            taken_in |= dict.fromkeys(waiting, more)
+            if others:
+                new.append(_finished(Digest(share, self._host, more.notes), kind, mail, others, more))
+        reported = {group.fingerprint: group.count - group.reported for group in groups}
+        announced = [each.id for each in undelivered]
+        if new:
+            first, *also = new
+            self._outbox.begin_mail(first, reported, also, taken_in=taken_in, announced=announced, lease=lease)
+        else:
+            self._outbox.take_in(taken_in, reported, announced=announced, lease=lease)
         if self._holding:
             self._holding = False
             logger.info("Digests leave again: fewer than %d left within the hour", options.mails_per_hour)
+
+    def _held_note(self, groups: Sequence[Group]) -> list[str]:
+        # From the outbox, not from memory: the leader of then may be another process.
+        per_hour = self._options.mails_per_hour
+        ages, now = self._outbox.latest_digests(per_hour), self._outbox.wall()
+        since = held_since(groups, [now - age for age in ages], self._options)
+        return [] if since is None else [held_note(since, per_hour)]
+
+    def _complete(self, mail: StoredMail, options: MailOptions, lease: Lease) -> StoredMail:
+        """The mail as it is to leave: a digest that has waited reports everything that happened meanwhile."""
+        if mail.kind == "post":
+            return mail
+        if mail.tries and set(mail.recipients) == set(map(bare_address, options.admins)):
+            self._write_digests(options, lease, self._due(last=True))
+        report = self._outbox.report(mail.id)
+        if report is None or not report.stale:
+            return mail
+        return self._rewritten(mail, report, options, report.most) or mail
+
+    def _rewritten(self, mail: StoredMail, report: Report, options: MailOptions, most: int | None) -> StoredMail | None:
+        """The digest anew, of what it reports; None where nothing of that is kept."""
+        groups = [
+            replace(group, reported=max(0, group.count - count))
+            for key, count in report.counts.items()
+            if (group := self._outbox.group(key)) is not None
+        ]
+        if not groups:
+            return None
+        names = {bare_address(address): address for address in options.admins}
+        to = [names.get(address, address) for address in mail.recipients]
+        new = _finished(Digest(groups, self._host, report.notes), mail.kind, options, to, most=most)
+        self._outbox.rewrite(mail.id, new, most=most)
+        return replace(mail, message_id=new.message_id, subject=new.subject, data=new.data)
 
     def _hold(self) -> None:
         if not self._holding:
@@ -165,14 +215,18 @@ class Sender:
             return None
         return self._outbox.claim(lease, grace=options.timeout + MARGIN)
 
-    async def _deliver(self, mail: StoredMail, options: MailOptions) -> None:
+    async def _deliver(self, mail: StoredMail, options: MailOptions, lease: Lease) -> None:
         began = self._outbox.now()
         if (receipt := self._accepted.get(mail.id)) is None:
             self.counters.retried += mail.tries > 0
             try:
-                receipt = await send(mail.data, options, mail.recipients)
+                # Checked again: this process may have been stopped for a while on the way to here.
+                receipt = await send(mail.data, options, mail.recipients, check=lambda: self._outbox.check(lease))
+            except LeaseLost:
+                raise
             except MailFailed as error:
-                self._put_back(mail, error)
+                if not (error.too_big and self._shortened(mail, error, options)):
+                    self._put_back(mail, error)
                 return
             except BaseException as error:  # noqa: BLE001  one mail must not hold up all others for ever
                 reraise_cancellation(error)
@@ -216,6 +270,18 @@ class Sender:
         if self._failures == 1 if error.unavailable else mail.tries == 0:
             _tell(_named(mail, f"was not sent: {error}; it is tried again"))
 
+    def _shortened(self, mail: StoredMail, error: MailFailed, options: MailOptions) -> bool:
+        """Whether a digest that is too big is shorter now, and due at once. A posted mail is not ours to change."""
+        report = None if mail.kind == "post" else self._outbox.report(mail.id)
+        if report is None:
+            return False
+        new = self._rewritten(mail, report, options, error.most or len(mail.data) // 2)
+        if new is None or len(new.data) >= len(mail.data):
+            return False
+        self._outbox.failed(mail.id, str(error), 0.0)
+        _tell(_named(mail, f"was not sent: {error}; it is sent shortened"))
+        return True
+
     def _give_up(self, mail: StoredMail, error: MailFailed) -> None:
         self._outbox.dead(mail.id, str(error))
         self.counters.dead += 1
@@ -237,9 +303,40 @@ class Sender:
         return pause(failures, self._options, self._chance())
 
 
-def _finished(digest: Digest, kind: Kind, options: MailOptions, to: Sequence[str]) -> NewMail:
-    message = digest.message(options, to)
-    return NewMail(message["Message-ID"], message["Subject"], wire_form(message), tuple(map(bare_address, to)), kind)
+def _finished(  # noqa: PLR0913  each is one part of the mail
+    digest: Digest,
+    kind: Kind,
+    options: MailOptions,
+    to: Sequence[str],
+    report: TakenIn | None = None,
+    *,
+    most: int | None = None,
+) -> NewMail:
+    message = digest.message(options, to, most=most)
+    recipients = tuple(map(bare_address, to))
+    more = report or TakenIn({})
+    return NewMail(
+        message["Message-ID"], message["Subject"], wire_form(message), recipients, kind, more.counts, tuple(more.notes)
+    )
+
+
+def _split_late(late: Sequence[Late], kind: Kind, to: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+    """The digests that wait for some of these readers, and the readers that none waits for."""
+    left = {bare_address(address): address for address in to}
+    waiting = []
+    for digest in late:
+        if digest.kind == kind and set(digest.recipients) <= left.keys():
+            waiting.append(digest.id)
+            for address in digest.recipients:
+                del left[address]
+    return waiting, tuple(left.values())
+
+
+def _undelivered_note(mail: Undelivered) -> str:
+    if mail.counts:
+        errors = counted(sum(mail.counts.values()), "error")
+        return f"{errors} of these groups were in a mail that was refused: {mail.reason}"
+    return f"The mail {mail.subject!r} did not reach {', '.join(mail.recipients)}: {mail.reason}"
 
 
 def _sentence(refused: Mapping[str, str]) -> str:

@@ -21,7 +21,7 @@ from .message import wire_form
 from .refusals import is_final, is_too_big
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ..options import MailOptions
@@ -35,13 +35,14 @@ CLOSING, SIGN_IN_FIRST = 421, 530
 class MailFailed(Exception):
     """The message was accepted for nobody. The text is one sentence for the operator."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  keywords, each is one fact
         self,
         reason: str,
         *,
         permanent: bool = False,
         unavailable: bool = False,
         too_big: bool = False,
+        most: int | None = None,
         refused: Mapping[str, str] | None = None,
     ) -> None:
         """`permanent`: sending again will not help, as long as nobody changes something."""
@@ -49,6 +50,8 @@ class MailFailed(Exception):
         self.permanent = permanent
         self.too_big = too_big
         """The server would take a shorter mail."""
+        self.most = most
+        """Bytes it takes at most, where it has announced that."""
         self.unavailable = unavailable
         """The server takes no mail at all now, whatever it holds: away, out of order, or not for us."""
         self.refused = refused or {}
@@ -70,11 +73,18 @@ def refused_for_good(refused: Mapping[str, str]) -> dict[str, str]:
     return {address: said for address, said in refused.items() if is_final(said)}
 
 
-async def send(message: EmailMessage | bytes, options: MailOptions, recipients: Sequence[str] | None = None) -> Receipt:
+async def send(
+    message: EmailMessage | bytes,
+    options: MailOptions,
+    recipients: Sequence[str] | None = None,
+    *,
+    check: Callable[[], object] | None = None,
+) -> Receipt:
     """Send the message in a session of its own, within `options.timeout` seconds altogether.
 
     It goes to the recipients, or to all admins; bytes go as they are. Raise MailFailed when no
-    recipient was accepted, whatever the cause.
+    recipient was accepted, whatever the cause. `check` is called right before the mail is handed over; what it raises
+    ends the session without the mail.
     """
     if options.problem is not None:
         raise MailFailed(options.problem, permanent=True, unavailable=True)
@@ -83,6 +93,8 @@ async def send(message: EmailMessage | bytes, options: MailOptions, recipients: 
     try:
         async with asyncio.timeout(options.timeout):
             await session.open()
+            if check is not None:
+                check()
             refused, answer = await session.hand_over(message, recipients or options.admins)
     except (OSError, aiosmtplib.SMTPException, ValueError, _TooBig) as error:
         session.break_off()
@@ -91,9 +103,10 @@ async def send(message: EmailMessage | bytes, options: MailOptions, recipients: 
             permanent=_is_permanent(error),
             unavailable=not session.ready or _is_about_the_server(error),
             too_big=_is_too_big(error),
+            most=error.most if isinstance(error, _TooBig) else None,
             refused=_refusals(error, options),
         ) from error
-    except asyncio.CancelledError:
+    except BaseException:
         session.break_off()
         raise
     await session.say_goodbye()
@@ -105,6 +118,10 @@ async def send(message: EmailMessage | bytes, options: MailOptions, recipients: 
 
 class _TooBig(Exception):
     """The mail is longer than the server has announced to take."""
+
+    def __init__(self, most: int, size: int) -> None:
+        super().__init__(f"takes {most} bytes at most, and the mail has {size}")
+        self.most = most
 
 
 class _Session:
@@ -158,7 +175,7 @@ class _Session:
             await client.ehlo()
         bound = client.esmtp_extensions.get("size", "").strip()
         if bound.isdecimal() and 0 < int(bound) < len(data):
-            raise _TooBig(f"takes {int(bound)} bytes at most, and the mail has {len(data)}")
+            raise _TooBig(int(bound), len(data))
         plain = data.isascii() and sender.isascii() and all(address.isascii() for address in envelope)
         return await client.sendmail(sender, envelope, data, mail_options=[] if plain else ["SMTPUTF8"])
 

@@ -132,7 +132,34 @@ _THIRD = (
     "UPDATE workers SET at = min(at, :now)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
+# Which errors each digest reports, so that one that waits can take in more, and one that died gives them back.
+_IN_MAIL = "(SELECT m.count FROM mail_groups AS m WHERE m.mail_id = NEW.id AND m.fingerprint = groups.fingerprint)"
+_FOURTH = (
+    """CREATE TABLE mail_groups (
+        mail_id INTEGER NOT NULL REFERENCES mails (id) ON DELETE CASCADE,
+        fingerprint TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (mail_id, fingerprint)
+    ) WITHOUT ROWID""",
+    "ALTER TABLE mails ADD COLUMN notes TEXT NOT NULL DEFAULT '[]'",
+    "ALTER TABLE mails ADD COLUMN stale INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE mails ADD COLUMN most INTEGER",
+    "ALTER TABLE mails ADD COLUMN reached INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE mails ADD COLUMN announced INTEGER NOT NULL DEFAULT 0",
+    "UPDATE mails SET announced = 1 WHERE state = 'dead'",
+    "ALTER TABLE groups ADD COLUMN died INTEGER NOT NULL DEFAULT 0",
+    # However it came to be given up: the errors of a digest that reached nobody count as not reported.
+    f"""CREATE TRIGGER digest_died AFTER UPDATE OF state ON mails
+        WHEN OLD.state = 'waiting' AND NEW.state = 'dead' AND NEW.kind = 'digest' AND NOT NEW.reached
+        BEGIN UPDATE groups SET reported = max(0, reported - {_IN_MAIL}), died = died + {_IN_MAIL}
+            WHERE fingerprint IN (SELECT fingerprint FROM mail_groups WHERE mail_id = NEW.id); END""",
+    f"""CREATE TRIGGER digest_lives AFTER UPDATE OF state ON mails
+        WHEN OLD.state = 'dead' AND NEW.state = 'waiting' AND NEW.kind = 'digest' AND NOT OLD.reached
+        BEGIN UPDATE groups SET reported = min(count, reported + {_IN_MAIL}), died = max(0, died - {_IN_MAIL})
+            WHERE fingerprint IN (SELECT fingerprint FROM mail_groups WHERE mail_id = NEW.id); END""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 """Step N leads from version N to N + 1. A published step is never changed; a new one is added."""
 
 

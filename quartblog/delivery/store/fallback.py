@@ -18,6 +18,7 @@ from ..grouping.event import Event
 from ..own_log import describe, own_logger, report
 from ..text import counted
 from . import groups as group_rows
+from . import reports
 from .clock import SteadyClock
 from .database import Database, DatabaseFile, Unusable, check_version, is_damage, is_outage, open_memory, transaction
 
@@ -229,9 +230,9 @@ def _transact(database: Database, work: Callable[[Database], T], begin: str, *, 
 
 _GROUP = """
     INSERT INTO groups (fingerprint, title, level, logger, place, function, route, count, reported, first_seen,
-        last_seen, last_reported, resolved, reopened, resolved_at, touched, muted_until)
+        last_seen, last_reported, resolved, reopened, resolved_at, touched, muted_until, died)
     VALUES (:fingerprint, :title, :level, :logger, :place, :function, :route, :count, :reported, :first_seen,
-        :last_seen, :last_reported, :resolved, :reopened, :resolved_at, :touched, :muted_until)
+        :last_seen, :last_reported, :resolved, :reopened, :resolved_at, :touched, :muted_until, :died)
     ON CONFLICT (fingerprint) DO UPDATE SET
         level = max(level, excluded.level),
         route = coalesce(excluded.route, route),
@@ -245,7 +246,8 @@ _GROUP = """
         resolved = excluded.resolved,
         resolved_at = coalesce(excluded.resolved_at, resolved_at),
         touched = max(touched, excluded.touched),
-        muted_until = coalesce(excluded.muted_until, muted_until)
+        muted_until = coalesce(excluded.muted_until, muted_until),
+        died = died + excluded.died
     RETURNING id"""
 
 _TRACEBACK = "INSERT OR IGNORE INTO tracebacks (digest, text) VALUES (?, ?)"
@@ -254,9 +256,10 @@ _SAMPLE = "INSERT INTO samples (group_id, error_id, created, touched, data, trac
 
 _MAIL = """
     INSERT INTO mails (message_id, kind, subject, data, recipients, tries, created, since, next_try, last_error,
-        state, finished, token, claimed)
+        state, finished, token, claimed, notes, stale, most, reached, announced)
     VALUES (:message_id, :kind, :subject, :data, :recipients, :tries, :created, :since, :next_try, :last_error,
-        :state, :finished, :token, :claimed)"""
+        :state, :finished, :token, :claimed, :notes, :stale, :most, :reached, :announced)
+    RETURNING id"""
 
 _LOSS = """
     INSERT INTO losses (reason, count, at) VALUES (:reason, :count, :at)
@@ -293,7 +296,10 @@ def _merge(memory: Database, disk: Database) -> None:
     for group, *rest in memory.execute(samples):
         disk.execute(_SAMPLE, (groups[group], *rest))
     # The token of a mail in flight is negative: another process waits for as long as a mail may take.
-    disk.executemany(_MAIL, map(dict, memory.execute("SELECT * FROM mails ORDER BY id DESC")))
+    for mail in memory.execute("SELECT * FROM mails ORDER BY id DESC").fetchall():
+        [number] = disk.execute(_MAIL, dict(mail)).fetchone()
+        counts = "SELECT fingerprint, count FROM mail_groups WHERE mail_id = ?"
+        reports.keep(disk, number, dict(memory.execute(counts, (mail["id"],)).fetchall()))
     disk.executemany("INSERT INTO digests VALUES (?)", memory.execute("SELECT left FROM digests").fetchall())
     disk.executemany(_LOSS, map(dict, memory.execute("SELECT * FROM losses")))
 

@@ -47,6 +47,8 @@ class Group:
     """When it was last resolved; stays when it is opened again."""
     muted_until: float | None = None
     """No mail reports it before; None for a group that is not muted."""
+    died: int = 0
+    """Those not reported that were in a mail which was given up. They wait for the next digest, and cause none."""
 
 
 _INSERT = """
@@ -129,7 +131,12 @@ def rename_earlier(database: Database, event: Event) -> bool:
         WHERE fingerprint = :earlier AND NOT EXISTS (SELECT 1 FROM groups WHERE fingerprint = :fingerprint)
         RETURNING id"""
     names = {"fingerprint": one_line(event.fingerprint), "title": one_line(event.title)}
-    return any(database.execute(renamed, names | {"earlier": one_line(each)}).fetchone() for each in event.earlier)
+    for earlier in map(one_line, event.earlier):
+        if database.execute(renamed, names | {"earlier": earlier}).fetchone():
+            changed = "UPDATE OR REPLACE mail_groups SET fingerprint = ? WHERE fingerprint = ?"
+            database.execute(changed, (names["fingerprint"], earlier))
+            return True
+    return False
 
 
 def trim_samples(database: Database, group: int, samples: int) -> None:
@@ -154,7 +161,7 @@ def listed(database: Database, *, resolved: bool | None, limit: int, samples: in
 # The last condition says that the count has passed a power of two since: its highest bit is another one.
 _UNREPORTED = "count > reported AND NOT resolved AND (muted_until IS NULL OR muted_until <= :now)"
 _DUE = f"""{_UNREPORTED} AND (last_reported IS NULL OR reopened OR last_reported <= :now - :window
-    OR count | reported > 2 * (count & reported))"""
+    OR count | (reported + died) > 2 * (count & (reported + died)))"""
 
 
 def unreported(database: Database, samples: int, at: Moment) -> list[Group]:
@@ -220,7 +227,7 @@ def reopen(database: Database, group: int) -> None:
 def mark_reported(database: Database, fingerprint: str, more: int, at: float) -> None:
     """Note that so many more of the group's events were mailed."""
     database.execute(
-        """UPDATE groups SET reported = min(count, reported + ?), last_reported = ?, reopened = 0
+        """UPDATE groups SET reported = min(count, reported + ?), last_reported = ?, reopened = 0, died = 0
         WHERE fingerprint = ?""",
         (more, at, one_line(fingerprint)),
     )

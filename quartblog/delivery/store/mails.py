@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..text.escaping import one_line
+from . import reports
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,6 +32,10 @@ class NewMail:
     """Envelope addresses."""
     kind: Kind = "digest"
     """`digest` for the admins, `route` for the additional recipients of the same one, `post` for product mail."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """How many errors of each fingerprint a digest reports."""
+    notes: tuple[str, ...] = ()
+    """Sentences of a digest that stand before the errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,8 @@ class StoredMail:
 def add(database: Database, mail: NewMail, at: float) -> int:
     """Store a mail that is due at once, and return its id."""
     cursor = database.execute(
-        """INSERT INTO mails (id, message_id, kind, subject, data, recipients, created, since, next_try)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
+        """INSERT INTO mails (id, message_id, kind, subject, data, recipients, created, since, next_try, notes)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
         (
             database.next_id(),
             mail.message_id,
@@ -77,9 +82,21 @@ def add(database: Database, mail: NewMail, at: float) -> int:
             at,
             at,
             at,
+            json.dumps(mail.notes),
         ),
     )
-    return int(cursor.fetchone()[0])
+    number = int(cursor.fetchone()[0])
+    reports.keep(database, number, mail.counts)
+    return number
+
+
+def rewrite(database: Database, mail: int, new: NewMail, most: int | None) -> None:
+    """Give a waiting digest another text, which says all that it reports."""
+    database.execute(
+        """UPDATE mails SET message_id = ?, subject = ?, data = ?, most = ?, stale = 0
+        WHERE id = ? AND state = 'waiting'""",
+        (new.message_id, one_line(new.subject), new.data, most, mail),
+    )
 
 
 def is_due(database: Database, now: float) -> bool:
@@ -116,6 +133,7 @@ def listed(database: Database, state: State | None, limit: int, at: Moment) -> l
 
 def sent(database: Database, mail: int, answer: str, now: float) -> bool:
     """All waiting recipients were served."""
+    _left(database, mail, now)
     statement = "UPDATE mails SET state = 'sent', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?"
     return database.execute(statement, (one_line(answer), now, mail)).rowcount > 0
 
@@ -154,6 +172,9 @@ def partly(database: Database, mail: int, outcome: Outcome, now: float) -> bool:
             FROM mails WHERE id = ?""",
             (database.next_id(), json.dumps(list(outcome.refused)), one_line(reason), now, mail),
         )
+    if outcome.served:
+        _left(database, mail, now)
+        database.execute("UPDATE mails SET reached = 1 WHERE id = ?", (mail,))
     if outcome.waiting:
         change = ("UPDATE mails SET recipients = ? WHERE id = ? AND state = 'waiting'", outcome.waiting)
     elif outcome.served:
@@ -168,7 +189,7 @@ def partly(database: Database, mail: int, outcome: Outcome, now: float) -> bool:
 def retry(database: Database, mail: int | None, now: float) -> int:
     """Make dead and waiting mails due now, one or all; returns how many."""
     return database.execute(
-        """UPDATE mails SET next_try = :now, finished = NULL,
+        """UPDATE mails SET next_try = :now, finished = NULL, announced = 0,
             token = CASE state WHEN 'dead' THEN NULL ELSE token END,
             since = CASE state WHEN 'dead' THEN :now ELSE since END,
             tries = CASE state WHEN 'dead' THEN 0 ELSE tries END,
@@ -200,9 +221,18 @@ def latest_digests(database: Database, limit: int, now: float) -> list[float]:
     return [max(0.0, now - left) for [left] in rows]
 
 
+def _left(database: Database, mail: int, now: float) -> None:
+    """A digest that waited counts against the cap from when it leaves."""
+    database.execute(
+        "UPDATE digests SET left = ? WHERE left = (SELECT created FROM mails WHERE id = ? AND kind = 'digest')",
+        (now, mail),
+    )
+
+
 def _mail(row: sqlite3.Row, at: Moment) -> StoredMail:
     values = dict(row)
-    del values["token"], values["claimed"]
+    for internal in ("token", "claimed", "notes", "stale", "most", "reached", "announced"):
+        del values[internal]
     values["recipients"] = tuple(json.loads(values["recipients"]))
     values["age"] = max(0.0, at.now - values["created"])
     values["tried_for"] = max(0.0, at.now - values["since"])

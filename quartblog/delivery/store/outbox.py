@@ -24,6 +24,7 @@ from ..own_log import describe, own_logger, report
 from ..text import counted
 from . import groups as group_rows
 from . import mails as mail_rows
+from . import reports as report_rows
 from . import retention
 from . import workers as worker_rows
 from .clock import SYSTEM
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .database import Database
     from .groups import Group
     from .mails import State, StoredMail
+    from .reports import Late, Report, TakenIn, Undelivered
     from .workers import Leader, Lease, Totals, Worker
 
 T = TypeVar("T")
@@ -183,28 +185,58 @@ class Outbox:
         )
         return self._write(lambda database, at: mail_rows.add(database, mail, at.now))
 
-    def begin_mail(
-        self, mail: NewMail, reported: Mapping[str, int], also: Sequence[NewMail] = (), *, lease: Lease | None = None
+    def begin_mail(  # noqa: PLR0913  keywords, each one part of the transaction
+        self,
+        mail: NewMail,
+        reported: Mapping[str, int],
+        also: Sequence[NewMail] = (),
+        *,
+        taken_in: Mapping[int, TakenIn] | None = None,
+        announced: Sequence[int] = (),
+        lease: Lease | None = None,
     ) -> int:
         """Store a digest and what it reports, together; return its id.
 
-        `reported` gives for each fingerprint how many more of the group's events this mail reports. `also` are the
-        mails to additional recipients that belong to it. With a lease, raise LeaseLost where that is no longer
-        the current one; nothing is stored then. Raise UnicodeEncodeError for data that is no bytes.
+        `reported` gives for each fingerprint how many more of the group's events are reported now. `also` are the
+        mails to additional recipients that belong to it. The rest is as in `take_in`. With a lease, raise LeaseLost
+        where that is no longer the current one; nothing is stored then. Raise UnicodeEncodeError for data that is no
+        bytes.
         """
+        return self._report_in([mail, *also], reported, taken_in or {}, announced, lease)
 
-        def begin(database: Database, at: Moment) -> int:
-            if lease is not None:
-                worker_rows.check_lease(database, lease)
-            for fingerprint, more in reported.items():
-                group_rows.mark_reported(database, fingerprint, more, at.now)
-            database.execute("INSERT INTO digests VALUES (?)", (at.now,))
-            number = mail_rows.add(database, mail, at.now)
-            for other in also:
-                mail_rows.add(database, other, at.now)
-            return number
+    def take_in(
+        self,
+        taken_in: Mapping[int, TakenIn],
+        reported: Mapping[str, int],
+        *,
+        announced: Sequence[int] = (),
+        lease: Lease | None = None,
+    ) -> None:
+        """Let digests that wait report more errors, with more notes; no new mail is stored.
 
-        return self._write(begin)
+        `announced` are mails given up that these digests name. `reported` and the lease are as in `begin_mail`.
+        """
+        self._report_in([], reported, taken_in, announced, lease)
+
+    def late_digests(self, lease: Lease) -> list[Late]:
+        """Return the digests that wait, but for those that an earlier leader may be sending; the oldest first."""
+        return self._read(lambda database, _: report_rows.late(database, lease.token))
+
+    def report(self, mail: int) -> Report | None:
+        """Return what a digest reports; None for a mail that is not there."""
+        return self._read(lambda database, _: report_rows.get(database, mail))
+
+    def rewrite(self, mail: int, new: NewMail, *, most: int | None = None) -> None:
+        """Give a waiting digest another text, of `most` bytes where the mail server has a bound."""
+        self._write(lambda database, _: mail_rows.rewrite(database, mail, new, most))
+
+    def undelivered(self) -> list[Undelivered]:
+        """Return the digests that were given up and that no later one has named, the oldest first."""
+        return self._read(lambda database, _: report_rows.undelivered(database))
+
+    def check(self, lease: Lease) -> None:
+        """Raise LeaseLost where the lease is no longer the current one."""
+        self._read(lambda database, _: worker_rows.check_lease(database, lease))
 
     def has_due_mail(self) -> bool:
         """Return whether the time of a waiting mail has come, whichever process is to send it."""
@@ -338,6 +370,29 @@ class Outbox:
         for key, tally in tallies.items():
             group_rows.add(database, key, tally, self._samples, at)
         return retention.to_size(database, self._bound(database), at.now)
+
+    def _report_in(
+        self,
+        mails: Sequence[NewMail],
+        reported: Mapping[str, int],
+        taken_in: Mapping[int, TakenIn],
+        announced: Sequence[int],
+        lease: Lease | None,
+    ) -> int:
+        def note(database: Database, at: Moment) -> int:
+            if lease is not None:
+                worker_rows.check_lease(database, lease)
+            for fingerprint, more in reported.items():
+                group_rows.mark_reported(database, fingerprint, more, at.now)
+            for waiting, taken in taken_in.items():
+                report_rows.take_in(database, waiting, taken)
+            report_rows.announce(database, announced)
+            if mails:
+                database.execute("INSERT INTO digests VALUES (?)", (at.now,))
+            numbers = [mail_rows.add(database, mail, at.now) for mail in mails]
+            return next(iter(numbers), 0)
+
+        return self._write(note)
 
     def _report_lost(self, lost: Counter[str]) -> None:
         """Log a loss the first time, and again when what was lost since has doubled."""

@@ -1,0 +1,116 @@
+"""Digests -> which errors each of them reports: what waits takes in more, and what died gives its errors back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..text.escaping import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .database import Database
+    from .mails import Kind
+
+
+class Report(NamedTuple):
+    """What a waiting digest is to say, and whether its text says it already."""
+
+    counts: Mapping[str, int]
+    """How many errors of each fingerprint."""
+    notes: tuple[str, ...]
+    """Sentences that stand before them."""
+    stale: bool
+    """Whether it has taken in errors that are not in its text."""
+    most: int | None
+    """Bytes that the mail server takes at most, as far as is known."""
+
+
+class TakenIn(NamedTuple):
+    """What a waiting digest is to say besides."""
+
+    counts: Mapping[str, int]
+    """How many errors of each fingerprint."""
+    notes: Sequence[str] = ()
+    """Sentences that stand before them."""
+
+
+class Late(NamedTuple):
+    """A digest that waits."""
+
+    id: int
+    kind: Kind
+    recipients: tuple[str, ...]
+
+
+class Undelivered(NamedTuple):
+    """A digest that died, or the part of one, which no later digest has named."""
+
+    id: int
+    subject: str
+    recipients: tuple[str, ...]
+    reason: str
+    counts: Mapping[str, int]
+    """The errors that it gave back; empty where it reached somebody, or went to additional readers."""
+
+
+def keep(database: Database, mail: int, counts: Mapping[str, int]) -> None:
+    """Note that the mail reports so many more errors of each fingerprint."""
+    database.executemany(
+        """INSERT INTO mail_groups (mail_id, fingerprint, count) VALUES (?, ?, ?)
+        ON CONFLICT DO UPDATE SET count = count + excluded.count""",
+        [(mail, one_line(fingerprint), count) for fingerprint, count in counts.items()],
+    )
+
+
+def take_in(database: Database, mail: int, more: TakenIn) -> None:
+    """Let a waiting digest report more; its text is then out of date."""
+    row = database.execute("SELECT notes FROM mails WHERE id = ?", (mail,)).fetchone()
+    if row is not None:
+        keep(database, mail, more.counts)
+        notes = json.dumps([*json.loads(row["notes"]), *more.notes])
+        database.execute("UPDATE mails SET stale = 1, notes = ? WHERE id = ?", (notes, mail))
+
+
+def get(database: Database, mail: int) -> Report | None:
+    """What the mail reports; None for one that is not there."""
+    row = database.execute("SELECT notes, stale, most FROM mails WHERE id = ?", (mail,)).fetchone()
+    if row is None:
+        return None
+    return Report(_counts(database, mail), tuple(json.loads(row["notes"])), bool(row["stale"]), row["most"])
+
+
+def late(database: Database, token: int) -> list[Late]:
+    """The digests that wait, but for those that an earlier leader may be sending; the oldest first."""
+    rows = database.execute(
+        """SELECT id, kind, recipients FROM mails WHERE state = 'waiting' AND kind != 'post'
+            AND (token IS NULL OR token = ?) AND EXISTS (SELECT 1 FROM mail_groups WHERE mail_id = mails.id)
+        ORDER BY created, abs(id)""",
+        (token,),
+    )
+    return [Late(row["id"], row["kind"], tuple(json.loads(row["recipients"]))) for row in rows]
+
+
+def undelivered(database: Database) -> list[Undelivered]:
+    """The digests that died and that no later one has named, the oldest first."""
+    rows = database.execute(
+        """SELECT id, subject, recipients, last_error FROM mails
+        WHERE state = 'dead' AND kind != 'post' AND NOT announced ORDER BY finished, abs(id)"""
+    ).fetchall()
+    return [
+        Undelivered(number, subject, tuple(json.loads(recipients)), reason, _counts(database, number))
+        for number, subject, recipients, reason in rows
+    ]
+
+
+def announce(database: Database, mails: Iterable[int]) -> None:
+    """Note that a digest names these, and reports what they gave back."""
+    for mail in mails:
+        database.execute("UPDATE mails SET announced = 1 WHERE id = ?", (mail,))
+        database.execute("DELETE FROM mail_groups WHERE mail_id = ?", (mail,))
+
+
+def _counts(database: Database, mail: int) -> dict[str, int]:
+    query = "SELECT fingerprint, count FROM mail_groups WHERE mail_id = ?"
+    return dict(database.execute(query, (mail,)).fetchall())
