@@ -52,8 +52,8 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
     """Show all workers, and the outbox they share.
 
     \b
-    beat      the last heartbeat; "silent for" marks a process that exists
-              but gave none for 10 seconds, as one that stands still
+    beat      the last heartbeat; "silent for" marks a process that runs
+              but has sent none for 10 seconds, such as a suspended one
     queue     records that wait, and the capacity
     peak      the most records that waited
     refused   records that the full queue refused, by level

@@ -148,7 +148,7 @@ def resolve(invocation: Invocation, words: tuple[str, ...]) -> None:
 )
 @click.pass_obj
 def mute(invocation: Invocation, words: tuple[str, ...], seconds: float) -> None:
-    """Let no mail report groups for some time.
+    """Mute groups: no mail reports them for some time.
 
     Each ID is the number of a group or an error id, as in `quartblog errors show`. The errors of a muted group are
     still logged and counted. After that time, the next digest reports them. `quartblog errors reopen` ends it early.
@@ -173,7 +173,7 @@ def mute(invocation: Invocation, words: tuple[str, ...], seconds: float) -> None
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def reopen(invocation: Invocation, words: tuple[str, ...]) -> None:
-    """Open groups again that were resolved or muted.
+    """Reopen resolved or muted groups.
 
     Each ID is the number of a group or an error id, as in `quartblog errors show`.
 

@@ -86,7 +86,7 @@ def _head(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 
 def _lost(totals: Totals) -> Iterator[tuple[str, str]]:
-    """Give a line where something was lost."""
+    """Yield a line if the outbox lost errors or mails."""
     kinds = (
         (totals.old_errors, "too old"),
         (totals.crowded_errors, "without room"),

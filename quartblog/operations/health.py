@@ -50,7 +50,7 @@ def _state(delivery: Delivery) -> str:
 
 
 def _silence(delivery: Delivery) -> Iterator[str]:
-    """Yield a reason for each worker of this host that lives and gives no heartbeat, as one that stands still."""
+    """Yield a reason for each worker of this host that runs but sends no heartbeat, such as a suspended one."""
     for worker in delivery.outbox.workers() if delivery.outbox else ():
         if worker.hangs:
             yield f"a worker has been silent for {worker.silent:.0f} s"
