@@ -463,3 +463,22 @@ def test_everything_is_described_at_once_while_too_many_records_wait() -> None:
     assert record.exc_info is None
     assert failure
     assert failure.said == "by itself"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["__class__", "__cause__", "__context__", "__notes__", "__traceback__", "__str__", "__suppress_context__", "args"],
+)
+def test_the_end_of_a_scope_runs_no_code_of_an_exceptions_class(name: str) -> None:
+    asked: list[str] = []
+
+    def refuse(*_: object) -> Any:
+        asked.append(name)
+        raise SystemExit
+
+    odd: BaseException = type("Odd", (ValueError,), {name: property(refuse)})("why")
+    handler = BoundedQueueHandler(QueueOptions())
+    with scope():
+        handler.handle(logging.LogRecord("app", logging.ERROR, "a.py", 1, "failed", None, (type(odd), odd, None)))
+
+    assert not asked

@@ -330,20 +330,19 @@ def _costs_nothing(info: Any) -> bool:
         return True
     todo: list[BaseException] = [sound[1]]
     for error in todo:
+        # First of all: afterwards nothing that is asked of the exception runs code of its class.
+        if not _is_plain(type(error)):
+            return False
         inside = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
         # The arguments of a group are its message and its members.
-        if not _is_plain(type(error)) or not all(map(_is_small, error.args[:1] if inside else error.args)):
-            return False
-        if (notes := getattr(error, "__notes__", None)) and not (type(notes) is list and all(map(_is_small, notes))):
-            return False
-        if isinstance(error, OSError) and not (_is_small(error.filename) and _is_small(error.filename2)):
-            return False
-        if (cause := error.__cause__) is not None:
-            todo.append(cause)
-        if (cause := error.__context__) is not None:
-            todo.append(cause)
+        values: list[object] = [*(error.args[:1] if inside else error.args)]
+        notes = getattr(error, "__notes__", None)
+        values += notes if type(notes) is list else [notes]
+        if isinstance(error, OSError):
+            values += (error.filename, error.filename2)
+        todo += [cause for cause in (error.__cause__, error.__context__) if cause is not None]
         todo += inside
-        if len(todo) > CHAIN_LIMIT:
+        if len(todo) > CHAIN_LIMIT or not all(map(_is_small, values)):
             return False
     return True
 
