@@ -1,4 +1,4 @@
-"""Numbers in what is told."""
+"""Counts in messages."""
 
 from quartblog.delivery.text import counted
 

@@ -29,20 +29,20 @@ SECRET = "hunter-2000"
 
 
 class Desk:
-    """A logger whose records are settled as the listener does it."""
+    """A logger whose records are finalized as the listener does it."""
 
     def __init__(self, redactor: Redactor | None, *, frames: bool = True) -> None:
         self.handler = BoundedQueueHandler(QueueOptions(), frames=frames)
-        self.logger = logging.Logger("tests.delivery.settling")  # noqa: LOG001  nobody else shall have it
+        self.logger = logging.Logger("tests.delivery.finalize")  # noqa: LOG001  nobody else shall have it
         self.logger.addHandler(self.handler)
-        self._settler = Finalizer(redactor)
+        self._finalizer = Finalizer(redactor)
 
-    def settled(self) -> logging.LogRecord:
-        """The newest record."""
+    def finalized(self) -> logging.LogRecord:
+        """Return the newest record, final."""
         record: logging.LogRecord
         while self.handler.records.qsize():
             record = self.handler.records.get_nowait()
-        self._settler.finalize(record)
+        self._finalizer.finalize(record)
         return record
 
 
@@ -63,7 +63,7 @@ def hiding(desk: Desk, log: Callable[[], Any], *values: str) -> logging.LogRecor
     with scope() as work:
         work.hide(lambda: values)
         log()
-    return desk.settled()
+    return desk.finalized()
 
 
 def test_a_value_is_hidden_in_message_and_template(desk: Desk) -> None:
@@ -82,7 +82,7 @@ def test_what_one_visitor_sent_does_not_make_a_failure_look_like_another(desk: D
     assert Event.from_record(one).fingerprint == Event.from_record(other).fingerprint
 
 
-def test_who_formats_by_himself_gets_no_exception_that_tells_a_hidden_value(desk: Desk) -> None:
+def test_a_sink_that_formats_itself_gets_no_exception_with_a_hidden_value(desk: Desk) -> None:
     record = hiding(desk, lambda: desk.logger.error("failed", exc_info=failing(ValueError(SECRET))), SECRET)
 
     assert record.exc_info is None
@@ -126,7 +126,7 @@ def test_breadcrumbs_are_lines_without_hidden_values(desk: Desk) -> None:
 
     [line] = vars(hiding(desk, log, SECRET))["breadcrumbs"]
 
-    assert line[8:] == rf" INFO tests.delivery.settling: asked\nfor {REDACTED}"
+    assert line[8:] == rf" INFO tests.delivery.finalize: asked\nfor {REDACTED}"
     assert time.strptime(line[:8], "%H:%M:%S")
 
 
@@ -196,10 +196,10 @@ def test_no_part_of_a_value_is_left_where_a_text_was_cut(
             text = filling[1 : limit // 2 - inside + 1] + canary + filling
         else:
             text = filling + canary + filling[: limit // 2 - inside]
-        told = arrives(hiding(desk, partial(log, desk, text), *values))
+        shown = arrives(hiding(desk, partial(log, desk, text), *values))
 
-        assert "characters left out" in told
-        rest = re.sub(r"\(\d+ characters left out\)|\[redacted\]|^\S+ INFO \S+:|^\w+Error: ", "", told)
+        assert "characters left out" in shown
+        rest = re.sub(r"\(\d+ characters left out\)|\[redacted\]|^\S+ INFO \S+:|^\w+Error: ", "", shown)
         assert set(rest) <= set(" -…'\""), inside
 
 
@@ -213,7 +213,9 @@ def test_what_was_left_out_beside_a_cut_is_counted(desk: Desk) -> None:
     assert len(shown) - len(f" … {left_out[0]} … ") + int(left_out[1]) == len(text)
 
 
-def test_values_that_cannot_be_told_leave_no_word_of_the_record(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scope_that_cannot_name_its_values_leaves_no_word_of_the_record(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
     def broken() -> list[str]:
         raise LookupError("gone")
 
@@ -221,14 +223,14 @@ def test_values_that_cannot_be_told_leave_no_word_of_the_record(desk: Desk, caps
         with scope() as work:
             work.hide(broken)
             desk.logger.error("no %s", SECRET, exc_info=failing(ValueError(SECRET)))
-        record = desk.settled()
+        record = desk.finalized()
 
         assert record.getMessage() == REDACTED
         assert str(record.exc_text).endswith(f"ValueError: {REDACTED}")
     assert capsys.readouterr().err.count("LookupError: gone") == 1
 
 
-def test_without_redaction_everything_is_told() -> None:
+def test_without_redaction_everything_is_shown() -> None:
     desk = Desk(None)
     record = hiding(
         desk, lambda: desk.logger.error("for ada@example.com", exc_info=failing(ValueError(SECRET))), SECRET
@@ -262,7 +264,7 @@ def test_equal_failures_are_one_object_with_one_text(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("other", [("another",), ("one", TypeError), ("one", ValueError, KeyError("before it"))])
-def test_failures_of_one_place_that_differ_are_told_as_they_are(desk: Desk, other: tuple[Any, ...]) -> None:
+def test_failures_of_one_place_that_differ_are_shown_as_they_are(desk: Desk, other: tuple[Any, ...]) -> None:
     apart = Desk(None)
     for arguments in (("one",), other, ("one",), other):
         # What nobody shares with anybody.
@@ -305,7 +307,7 @@ class LetGoMeanwhile(logging.LogRecord):
         return super().__getattribute__(name)
 
 
-def test_a_failure_that_is_let_go_the_moment_it_is_looked_at_is_told() -> None:
+def test_a_failure_that_is_let_go_the_moment_it_is_looked_at_is_shown() -> None:
     error = failing(ValueError("twelve"))
     record = LetGoMeanwhile("app", logging.ERROR, "a.py", 1, "failed", None, (type(error), error, error.__traceback__))
 
@@ -315,33 +317,33 @@ def test_a_failure_that_is_let_go_the_moment_it_is_looked_at_is_told() -> None:
     assert failure.said == "twelve"
 
 
-def test_a_failure_that_is_let_go_while_it_is_settled_is_told_once_and_without_what_was_sent(
+def test_a_failure_that_is_let_go_while_it_is_finalized_is_shown_once_and_without_what_was_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desk = Desk(Redactor(), frames=False)
-    looked, settled = threading.Barrier(2), threading.Event()
+    looked, finalized = threading.Barrier(2), threading.Event()
     look = ExceptionSnapshot.__init__
 
     def look_together(*arguments: Any) -> None:
         looked.wait(10)
         look(*arguments)
         if threading.current_thread() is threading.main_thread():
-            settled.wait(10)
+            finalized.wait(10)
 
     monkeypatch.setattr(ExceptionSnapshot, "__init__", look_together)
     records: list[logging.LogRecord] = []
 
-    def settle() -> None:
-        records.append(desk.settled())
-        settled.set()
+    def finalize() -> None:
+        records.append(desk.finalized())
+        finalized.set()
 
     with scope() as work:
         work.hide(lambda: [SECRET])
         desk.logger.error("failed", exc_info=failing(ValueError(f"no {SECRET}")))
-        settling = threading.Thread(target=settle)
-        settling.start()
-    settling.join(10)
+        finalizing = threading.Thread(target=finalize)
+        finalizing.start()
+    finalizing.join(10)
 
-    told = json.loads(JsonFormatter().format(records[0]))["exception"]
-    assert told["message"] == f"no {REDACTED}"
-    assert told["traceback"].endswith(f"\nValueError: no {REDACTED}")
+    shown = json.loads(JsonFormatter().format(records[0]))["exception"]
+    assert shown["message"] == f"no {REDACTED}"
+    assert shown["traceback"].endswith(f"\nValueError: no {REDACTED}")

@@ -119,7 +119,7 @@ def test_how_the_program_came_to_its_own_code_does_not_count() -> None:
     assert digits(own) == digits(function(LIBRARY, "own()", own=own))
 
 
-def test_a_failure_in_libraries_alone_is_told_by_their_functions() -> None:
+def test_a_failure_in_libraries_alone_is_identified_by_their_functions() -> None:
     one = partial(function, LIBRARY, "raise ValueError")
 
     assert digits(one(above=3)) == digits(one(above=9))
@@ -317,7 +317,7 @@ def test_the_end_of_a_very_long_message_does_not_count() -> None:
     assert fingerprint(said(one)) == fingerprint(said(other))
 
 
-def test_a_template_tells_more_than_the_finished_message() -> None:
+def test_a_template_counts_instead_of_the_finished_message() -> None:
     one = said("ada is away", template="%s is away")
     other = said("grace is away", template="%s is away")
 
@@ -345,7 +345,7 @@ def test_a_message_made_to_be_slow_is_not() -> None:
         message_pattern(part * 100_000)  # A search that goes back and forth would not come back.
 
 
-def test_an_exception_without_frames_is_told_by_who_logged_it() -> None:
+def test_an_exception_without_frames_is_identified_by_the_logging_call() -> None:
     def logged_by(logger: str, name: str) -> str:
         info = (ValueError, ValueError(), None)
         return fingerprint(logging.LogRecord(logger, logging.ERROR, OWN, 3, "failed", None, info, name))

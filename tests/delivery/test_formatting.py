@@ -77,13 +77,13 @@ def test_the_traceback_follows_as_the_standard_writes_it(failure: BaseException)
     assert trace == TextFormatter().formatException(of(failure))
 
 
-def test_each_record_tells_its_own_traceback_beside_one_that_is_repeated() -> None:
+def test_each_record_shows_its_own_traceback_beside_one_that_is_repeated() -> None:
     formatter = TextFormatter()
     errors = [ValueError("one"), ValueError("one"), KeyError("two"), ValueError("one")]
 
-    told = [formatter.format(record(exc_info=of(error))).rpartition("\n")[2] for error in errors]
+    shown = [formatter.format(record(exc_info=of(error))).rpartition("\n")[2] for error in errors]
 
-    assert told == ["ValueError: one", "ValueError: one", "KeyError: 'two'", "ValueError: one"]
+    assert shown == ["ValueError: one", "ValueError: one", "KeyError: 'two'", "ValueError: one"]
 
 
 def test_formatting_leaves_nothing_on_the_record(failure: BaseException) -> None:

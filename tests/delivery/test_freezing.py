@@ -131,14 +131,14 @@ def test_several_huge_arguments_are_cut_once() -> None:
 
 def test_a_later_change_of_an_argument_or_an_extra_value_changes_nothing(lines: Any) -> None:
     def log() -> None:
-        told = ["first"]
-        logger.error("failed: %s", told, extra={"told": told})
-        told.append("second")
+        steps = ["first"]
+        logger.error("failed: %s", steps, extra={"steps": steps})
+        steps.append("second")
 
     [line] = lines(log)
 
     assert line["message"] == "failed: ['first']"
-    assert line["extra"] == {"told": ["first"]}
+    assert line["extra"] == {"steps": ["first"]}
 
 
 def test_the_thread_that_logs_writes_arguments_and_extra_values(lines: Any) -> None:
@@ -308,11 +308,11 @@ def test_other_sinks_see_no_extra_value_that_is_not_redacted(tmp_path: Path) -> 
 
     with Delivery(file=FileOptions(path=tmp_path / "site.log"), extra_sinks=[Keeping()]) as delivery, scope() as work:
         work.hide(lambda: [SECRET])
-        logger.error("failed", extra={"told": f"no {SECRET}", "order": 12})
+        logger.error("failed", extra={"steps": f"no {SECRET}", "order": 12})
         assert delivery.drain(30)
 
     [found] = [each for each in seen if each.name == logger.name]
-    assert vars(found)["told"] == "no [redacted]"
+    assert vars(found)["steps"] == "no [redacted]"
     assert vars(found)["order"] == 12
     assert SECRET not in str(vars(found))
 

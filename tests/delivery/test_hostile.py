@@ -78,7 +78,7 @@ class Lying(str):
         raise RuntimeError
 
 
-class Untellable(Exception):
+class Speechless(Exception):
     def __str__(self) -> str:
         raise RuntimeError("nor will I")
 
@@ -103,10 +103,10 @@ ENCODED = [text for text in TEXTS if "=?" in text]
 ERRORS: list[Callable[[Any], BaseException]] = [
     ValueError,
     KeyError,
-    lambda _: Untellable(),
+    lambda _: Speechless(),
     lambda _: Deceiving(),
     lambda _: Anonymous(),
-    lambda what: ExceptionGroup("several\n", [ValueError(what), Untellable()]),
+    lambda what: ExceptionGroup("several\n", [ValueError(what), Speechless()]),
     lambda what: SyntaxError(what, ("x.py\n", 3, 1, f"{FORGED}\n")),
 ]
 

@@ -123,7 +123,7 @@ def odd_exceptions() -> Iterator[BaseException]:
         def refuse(*_: Any, kind: type[BaseException] = kind) -> Any:
             raise kind
 
-        yield type("Untellable", (Exception,), {"__str__": refuse})()
+        yield type("Speechless", (Exception,), {"__str__": refuse})()
         yield type("Noted", (Exception,), {"__notes__": property(refuse)})()
         yield type("Caused", (Exception,), {"__cause__": property(refuse), "__traceback__": property(refuse)})()
         yield type("Disguised", (Exception,), {"__class__": property(refuse)})()
@@ -389,7 +389,7 @@ def test_a_handler_of_somebody_else_can_pickle_the_record_that_was_queued() -> N
     assert pickle.loads(pickle.dumps(record.__dict__))["msg"] == "text"
 
 
-def test_the_mails_tell_of_all_good_errors_among_the_odd_ones(
+def test_the_mails_report_all_good_errors_among_the_odd_ones(
     tmp_path: Path, accepting_server: Peer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = {"mail": mail_to(accepting_server), "mailing": MailingOptions(batch_seconds=0.0, mails_per_hour=10_000)}

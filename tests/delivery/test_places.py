@@ -85,7 +85,7 @@ def test_an_option_names_the_installed_packages_that_are_own(path: str, packages
         "é = '微博', lambda: 1 / 0, lambda: 1 / 0\n",
     ],
 )
-def test_two_of_one_name_are_told_apart(tmp_path: Path, source: str) -> None:
+def test_two_of_one_name_get_two_names(tmp_path: Path, source: str) -> None:
     found = names(tmp_path / "one.py", source)
 
     assert len(set(found)) == len(found)
@@ -111,7 +111,7 @@ def show():
     assert not any("#" in name or "@" in name for name in names(tmp_path / "one.py", source)[:-1])
 
 
-def test_what_is_nested_is_told_apart_without_source_too() -> None:
+def test_nested_functions_get_two_names_without_source_too() -> None:
     source = (
         "def f(x):\n    if x:\n        def g(): return lambda: 1 / 0, lambda: 1 / 0\n    else:\n        def g(): 1\n"
     )

@@ -297,7 +297,11 @@ def drop_frames(record: logging.LogRecord, *, at_any_cost: bool = True) -> None:
     Without `at_any_cost` the exception stays where its text may take long: where another `__str__` than that of the
     builtin exceptions would run, where the standard library looks for a name to suggest, or where the text is large.
     """
-    if not at_any_cost and not _costs_nothing(record.__dict__.get("exc_info")):
+    try:
+        if not at_any_cost and not _costs_nothing(record.__dict__.get("exc_info")):
+            return
+    except BaseException as error:  # noqa: BLE001  the stack may be full, and this is called from the program's code
+        reraise_interrupt(error)
         return
     if keep_snapshot(record) is not None:
         record.exc_info = None
