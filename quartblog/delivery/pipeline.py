@@ -17,7 +17,7 @@ from .filesystem import make_folder
 from .grouping.fingerprint import Identifier
 from .hooks import Hooks
 from .mail.sender import Sender
-from .mail.thread import Mailer
+from .mail.thread import MailThread
 from .own_log import own_logger, report
 from .statistics import Statistics
 from .store.outbox import Outbox
@@ -69,7 +69,7 @@ class Pipeline:
         )
         self._handler.hurry = self._listener.hurry
         self._sender = Sender(self.outbox, options.usable_mail, options.mailing)
-        self._mailer = Mailer(self.outbox, self._sender, figures=self._beat)
+        self._mail_thread = MailThread(self.outbox, self._sender, figures=self._beat)
         self._hooks = Hooks()
         self._attachment = Attachment(self._handler, options.level, adopted)
         self._zone = ""
@@ -89,7 +89,7 @@ class Pipeline:
             if self.outbox.path is not None:
                 with contextlib.suppress(OSError):
                     make_folder(self.outbox.path.parent)
-            self._mailer.start()
+            self._mail_thread.start()
 
     def attach(self) -> None:
         """Take every record from now on."""
@@ -109,7 +109,7 @@ class Pipeline:
         """As Delivery.post."""
         self.start()
         number = self.outbox.post(message, recipients)
-        self._mailer.wake()
+        self._mail_thread.wake()
         return number
 
     def reconfigure(self, options: DeliveryOptions) -> None:
@@ -120,7 +120,7 @@ class Pipeline:
         if options.outbox is not None:
             self.outbox.reconfigure(options.outbox)
         self._store.samples = options.samples
-        self._mailer.reconfigure(options.usable_mail, options.mailing)
+        self._mail_thread.reconfigure(options.usable_mail, options.mailing)
         self._handler.reconfigure(options.queue)
         # Earlier records get the earlier rules and format.
         self._listener.drain(CHANGE)
@@ -142,7 +142,7 @@ class Pipeline:
         deadline = time.monotonic() + timeout
         done = self._drain_sinks(deadline)
         if mail:
-            done = self._mailer.drain(_left(deadline)) and done
+            done = self._mail_thread.drain(_left(deadline)) and done
             # A failed mail has logged a line by now.
             done = self._drain_sinks(deadline) and done
         return done
@@ -151,7 +151,7 @@ class Pipeline:
         """As Delivery.stop; without `mail` it never waits for the mail server."""
         deadline = time.monotonic() + timeout
         self._ended = True
-        # The mailer ends first: it logs what it could not send, and records are still accepted.
+        # The mail thread ends first: it logs what it could not send, and records are still accepted.
         done = self._drain_sinks(deadline)
         self._stop_mail(deadline, wait=mail)
         self._hooks.remove()
@@ -190,7 +190,7 @@ class Pipeline:
     @property
     def problem(self) -> str | None:
         """As Delivery.problem."""
-        if not self._listener.alive or self._mailer.died:
+        if not self._listener.alive or self._mail_thread.died:
             return "a thread has ended"
         if not self._file.healthy:
             return "log file cannot be written"
@@ -222,8 +222,8 @@ class Pipeline:
 
     def _stop_mail(self, deadline: float, *, wait: bool) -> None:
         if wait and self.outbox.in_memory:
-            self._mailer.finish(min(MAIL_AT_STOP, _left(deadline)))
-        self._mailer.stop(max(MOMENT, _left(deadline)))
+            self._mail_thread.finish(min(MAIL_AT_STOP, _left(deadline)))
+        self._mail_thread.stop(max(MOMENT, _left(deadline)))
         if self.outbox.path is None and (waiting := self.outbox.totals().waiting):
             text = f"Mails that were not sent before the stop: {waiting}. The log file has their errors"
             report(text)

@@ -10,7 +10,7 @@ from click.testing import Result
 
 from quartblog.delivery import MailingOptions, MailOptions, Outbox, OutboxOptions
 from quartblog.delivery.mail.sender import Sender
-from quartblog.delivery.mail.thread import Mailer
+from quartblog.delivery.mail.thread import MailThread
 from tests.cli.failures import new_mail
 from tests.support.smtp import MailServer, dead_server
 
@@ -97,7 +97,7 @@ def test_where_a_worker_mails_the_command_waits_for_it(
     monkeypatch.setattr("quartblog.cli.mail.LOOK", 0.01)
     with MailServer() as server:
         options = MailOptions("127.0.0.1", "worker@example.org", ("ada@example.org",), port=server.port)
-        mailer = Mailer(outbox, Sender(outbox, options, MailingOptions()))
+        mailer = MailThread(outbox, Sender(outbox, options, MailingOptions()))
         mailer.start()
         assert mailer.drain(10)
         assert mailer.leading

@@ -40,7 +40,7 @@ class Office:
         """Let it fail so many times, now."""
         self.outbox.record([an_event(self.clock.wall(), fingerprint=fingerprint, **changes)] * times)
 
-    def postman(self, *, chance: float = 1.0, timeout: float = 10.0, **options: Any) -> Sender:
+    def sender(self, *, chance: float = 1.0, timeout: float = 10.0, **options: Any) -> Sender:
         """One with these mailing options; chance always draws the same, by default the longest pause."""
         mail = self.mail_to(self.server, timeout=timeout)
         return Sender(self.outbox, mail, MailingOptions(**options), chance=lambda: chance)
@@ -78,9 +78,9 @@ def waiting(outbox: Outbox) -> list[tuple[int, str]]:
 
 async def test_the_first_of_a_group_is_mailed_at_once(office: Office) -> None:
     office.fail()
-    man = office.postman()
-    await man.work()
-    await man.work()
+    sender = office.sender()
+    await sender.work()
+    await sender.work()
 
     [mail] = office.server.mails
     assert mail["Subject"].startswith("ValueError: twelve (微博 on ")
@@ -89,20 +89,20 @@ async def test_the_first_of_a_group_is_mailed_at_once(office: Office) -> None:
     assert kept.message_id == mail["Message-ID"]
     assert kept.last_error == "kept as number one"
     assert office.outbox.unreported() == []
-    assert (man.counters.mailed, man.counters.retried, man.counters.dead) == (1, 0, 0)
-    assert man.counters.latency.percentiles() == (0.0, 0.0)
+    assert (sender.counters.mailed, sender.counters.retried, sender.counters.dead) == (1, 0, 0)
+    assert sender.counters.latency.percentiles() == (0.0, 0.0)
 
 
 async def test_a_thousand_equal_failures_in_a_minute_are_few_mails_whose_counts_add_up(office: Office) -> None:
-    man = office.postman(batch_seconds=0.0, window_seconds=900.0)
+    sender = office.sender(batch_seconds=0.0, window_seconds=900.0)
     for _ in range(1_000):
         office.fail()
-        await man.work()
+        await sender.work()
         office.clock.advance(0.06)
     assert counts(office.server) == [1, 1, 2, 4, 8, 16, 32, 64, 128, 256]
 
     office.clock.advance(900)
-    await man.work()
+    await sender.work()
 
     assert counts(office.server)[-1] == 1_000 - 512
     assert sum(counts(office.server)) == 1_000
@@ -110,17 +110,17 @@ async def test_a_thousand_equal_failures_in_a_minute_are_few_mails_whose_counts_
 
 
 async def test_what_is_due_within_batch_seconds_shares_one_digest(office: Office) -> None:
-    man = office.postman(batch_seconds=5.0)
+    sender = office.sender(batch_seconds=5.0)
     office.fail()
-    await man.work()
+    await sender.work()
     for number in range(3):
         office.clock.advance(1.5)
         office.fail(fingerprint=f"00000000000000b{number}", title=f"Error{number}", traceback="")
-        await man.work()
+        await sender.work()
     assert len(office.server.mails) == 1
 
     office.clock.advance(0.5)
-    await man.work()
+    await sender.work()
 
     assert len(office.server.mails) == 2
     assert "3 errors" in office.server.mails[1]["Subject"]
@@ -128,28 +128,28 @@ async def test_what_is_due_within_batch_seconds_shares_one_digest(office: Office
 
 
 async def test_a_failure_that_goes_on_is_told_again_when_its_window_ends(office: Office) -> None:
-    man = office.postman(window_seconds=900.0)
+    sender = office.sender(window_seconds=900.0)
     office.fail(4)
-    await man.work()
+    await sender.work()
     office.fail()
     office.clock.advance(899)
-    await man.work()
+    await sender.work()
     assert counts(office.server) == [4]
 
     office.clock.advance(1)
-    await man.work()
+    await sender.work()
 
     assert counts(office.server) == [4, 1]
 
 
 async def test_a_resolved_group_that_fails_again_is_told_at_once(office: Office) -> None:
-    man = office.postman()
+    sender = office.sender()
     office.fail(100)
-    await man.work()
+    await sender.work()
     assert office.outbox.resolve(ONE)
     office.clock.advance(60)
     office.fail()
-    await man.work()
+    await sender.work()
 
     assert counts(office.server) == [100, 1]
     body = office.server.mails[1].get_body(["plain"])
@@ -160,30 +160,30 @@ async def test_a_resolved_group_that_fails_again_is_told_at_once(office: Office)
 async def test_the_cap_holds_digests_back_and_the_next_one_says_so(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
-    man = office.postman(mails_per_hour=3, batch_seconds=5.0)
+    sender = office.sender(mails_per_hour=3, batch_seconds=5.0)
     for number in range(20):
         office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
-        await man.work()
+        await sender.work()
         office.clock.advance(60)
     assert len(office.server.mails) == 3
     assert caplog.text.count("The cap of 3 digests an hour is reached") == 1
 
     office.clock.advance(HOUR - 20 * 60)
-    await man.work()
+    await sender.work()
 
     assert counts(office.server) == [1, 1, 1, 17]
     assert held(office.server) == [False, False, False, True]
 
 
 async def test_a_new_leader_knows_that_the_cap_held_a_digest(office: Office) -> None:
-    man = office.postman(mails_per_hour=2, batch_seconds=0.0)
+    sender = office.sender(mails_per_hour=2, batch_seconds=0.0)
     for number in range(4):
         office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
-        await man.work()
+        await sender.work()
         office.clock.advance(60)
     office.clock.advance(HOUR)
 
-    await office.postman(mails_per_hour=2).work()
+    await office.sender(mails_per_hour=2).work()
 
     assert counts(office.server) == [1, 1, 2]
     assert held(office.server) == [False, False, True]
@@ -191,35 +191,35 @@ async def test_a_new_leader_knows_that_the_cap_held_a_digest(office: Office) -> 
 
 @pytest.mark.parametrize("later", [10, HOUR - 60, 3 * HOUR])
 async def test_a_digest_that_waited_for_nothing_does_not_speak_of_the_cap(office: Office, later: float) -> None:
-    man = office.postman(mails_per_hour=2, batch_seconds=0.0)
+    sender = office.sender(mails_per_hour=2, batch_seconds=0.0)
     for fingerprint in (ONE, TWO):
         office.fail(fingerprint=fingerprint)
-        await man.work()
+        await sender.work()
         office.clock.advance(60)
     office.clock.advance(HOUR - 60 + later)
 
     office.fail(fingerprint="00000000000000cc")
-    await man.work()
+    await sender.work()
 
     assert held(office.server) == [False, False, False]
 
 
 async def test_product_mail_is_not_capped(office: Office) -> None:
-    man = office.postman(mails_per_hour=1)
+    sender = office.sender(mails_per_hour=1)
     for number in range(5):
         message = new_message(office.mail_to(office.server), f"reset {number}", "link", to=["eve@example.org"])
         office.outbox.post(message, ["eve@example.org"])
-    await man.work()
+    await sender.work()
 
     assert [mail["Subject"] for mail in office.server.mails] == [f"reset {number}" for number in range(5)]
     assert office.server.recipients == [["eve@example.org"]] * 5
 
 
 async def test_a_route_gets_a_digest_with_only_its_groups(office: Office) -> None:
-    man = office.postman(mails_per_hour=1, routes=(Route(("Eve <eve@example.org>", ADMINS[0]), logger="shop"),))
+    sender = office.sender(mails_per_hour=1, routes=(Route(("Eve <eve@example.org>", ADMINS[0]), logger="shop"),))
     office.fail(2)
     office.fail(5, TWO, logger="shop.cart")
-    await man.work()
+    await sender.work()
 
     assert dict(zip(map(tuple, office.server.recipients), counts(office.server), strict=True)) == {
         ADMINS: 7,
@@ -230,35 +230,35 @@ async def test_a_route_gets_a_digest_with_only_its_groups(office: Office) -> Non
 
 @pytest.mark.parametrize("mood", ["away", "silent", "cutting", "451 come back later", "421 closing"])
 async def test_a_mail_is_tried_again_ever_later_with_the_same_message_id(office: Office, mood: str) -> None:
-    man = office.postman(retry_min=5.0, retry_max=60.0, timeout=0.2)
+    sender = office.sender(retry_min=5.0, retry_max=60.0, timeout=0.2)
     office.fail()
     office.server.mood = mood
-    await man.work()
+    await sender.work()
     [mail] = office.outbox.mails("waiting")
     pauses = []
     for _ in range(6):
         [now] = office.outbox.mails("waiting")
         pauses.append(now.next_try - office.clock.wall())
         office.clock.advance(pauses[-1] - 0.1)
-        await man.work()
+        await sender.work()
         assert office.outbox.mails("waiting") == [now]
         office.clock.advance(0.1)
-        await man.work()
+        await sender.work()
     assert pauses == pytest.approx([5, 10, 20, 40, 60, 60])
 
     office.server.mood = "well"
     office.clock.advance(60)
-    await man.work()
+    await sender.work()
 
     assert [sent["Message-ID"] for sent in office.server.mails] == [mail.message_id]
     assert len(office.server.tries) == 8
-    assert (man.counters.mailed, man.counters.retried) == (1, 7)
+    assert (sender.counters.mailed, sender.counters.retried) == (1, 7)
 
 
 async def test_mails_that_failed_together_do_not_come_back_together(office: Office) -> None:
     office.fail()
     office.server.mood = "451 later"
-    await office.postman(retry_min=8.0, chance=0.25).work()
+    await office.sender(retry_min=8.0, chance=0.25).work()
 
     assert office.outbox.mails("waiting")[0].next_try == office.clock.wall() + 2.0
 
@@ -266,66 +266,66 @@ async def test_mails_that_failed_together_do_not_come_back_together(office: Offi
 async def test_a_pause_of_no_length_is_no_loop(office: Office) -> None:
     office.fail()
     office.server.mood = "451 later"
-    await office.postman(chance=0.0).work()
+    await office.sender(chance=0.0).work()
 
     assert len(office.server.tries) == 1
 
 
 async def test_a_posted_mail_does_not_wait_for_the_end_of_a_long_outage_pause(office: Office) -> None:
-    man = office.postman(retry_min=300.0, retry_max=300.0)
+    sender = office.sender(retry_min=300.0, retry_max=300.0)
     office.fail()
     office.server.mood = "away"
-    await man.work()
+    await sender.work()
     office.server.mood = "well"
     office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ADMINS)
     office.clock.advance(30)
-    await man.work()
+    await sender.work()
 
     assert [mail["Subject"] for mail in office.server.mails] == ["reset"]
 
 
 async def test_a_server_that_is_away_gets_one_try_and_not_one_for_each_mail(office: Office) -> None:
-    man = office.postman(retry_min=5.0)
+    sender = office.sender(retry_min=5.0)
     for number in range(20):
         office.outbox.post(new_message(office.mail_to(office.server), f"mail {number}", "text"), ADMINS)
     office.server.mood = "away"
-    await man.work()
+    await sender.work()
     office.clock.advance(1)
-    await man.work()
+    await sender.work()
     assert office.server.tries == ["away"]
 
     office.server.mood = "well"
     office.clock.advance(4)
-    await man.work()
+    await sender.work()
 
     assert len(office.server.mails) == 20
 
 
 async def test_a_mail_that_breaks_every_session_does_not_stand_before_the_others(office: Office) -> None:
-    man = office.postman(retry_min=5.0)
+    sender = office.sender(retry_min=5.0)
     poison = office.outbox.post(new_message(office.mail_to(office.server), "poison", "text"), ADMINS)
     office.server.mood = "cutting"
-    await man.work()
+    await sender.work()
     office.clock.advance(1)
     office.outbox.post(new_message(office.mail_to(office.server), "healthy", "text"), ADMINS)
     office.server.mood = "well"
     office.clock.advance(4)
     assert {mail.id for mail in office.outbox.mails("waiting") if mail.next_try <= office.clock.wall()} > {poison}
 
-    await man.work()
+    await sender.work()
 
     assert [mail["Subject"] for mail in office.server.mails] == ["healthy", "poison"]
 
 
 async def test_an_hour_without_a_mail_server_loses_nothing(office: Office) -> None:
-    man = office.postman(batch_seconds=5.0, mails_per_hour=30, retry_max=300.0)
+    sender = office.sender(batch_seconds=5.0, mails_per_hour=30, retry_max=300.0)
     office.server.mood = "away"
     failures = 0
     for number in range(HOUR):
         if number % 180 == 0:
             office.fail(3, f"0000000000000{number // 180:03}", title=f"Error{number}", traceback="")
             failures += 3
-        await man.work()
+        await sender.work()
         office.clock.advance(1)
     assert office.server.mails == []
     assert len(office.server.tries) < HOUR / 30
@@ -334,7 +334,7 @@ async def test_an_hour_without_a_mail_server_loses_nothing(office: Office) -> No
     office.server.mood = "well"
     for _ in range(300):
         office.clock.advance(1)
-        await man.work()
+        await sender.work()
 
     assert office.outbox.mails() == office.outbox.mails("sent")
     assert counts(office.server) == [failures]
@@ -344,19 +344,19 @@ async def test_after_ten_hours_without_a_mail_server_each_reader_gets_one_digest
     office: Office,
 ) -> None:
     routes = (Route(("eve@example.org",), logger="shop"),)
-    man = office.postman(mails_per_hour=3, batch_seconds=5.0, routes=routes)
+    sender = office.sender(mails_per_hour=3, batch_seconds=5.0, routes=routes)
     office.server.mood = "away"
     failures = shop = 0
     for minute in range(10 * 60):
         office.fail(1, f"0000000000000{minute % 40:03}", title=f"Error{minute % 40}", traceback="")
         office.fail(2, TWO, logger="shop")
         failures, shop = failures + 3, shop + 2
-        await man.work()
+        await sender.work()
         office.clock.advance(60)
     office.server.mood = "well"
     office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ["bob@example.org"])
     office.clock.advance(300)
-    await man.work()
+    await sender.work()
 
     assert [readers[0] for readers in office.server.recipients] == ["bob@example.org", ADMINS[0], "eve@example.org"]
     assert counts(office.server) == [0, failures, shop]
@@ -364,15 +364,15 @@ async def test_after_ten_hours_without_a_mail_server_each_reader_gets_one_digest
 
 
 async def test_the_cap_holds_after_an_outage(office: Office) -> None:
-    man = office.postman(mails_per_hour=2, batch_seconds=5.0)
+    sender = office.sender(mails_per_hour=2, batch_seconds=5.0)
     office.server.mood = "away"
     office.fail()
-    await man.work()
+    await sender.work()
     office.clock.advance(3 * HOUR)
     office.server.mood = "well"
     for number in range(40):
         office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
-        await man.work()
+        await sender.work()
         office.clock.advance(60)
 
     assert len(office.server.mails) == 2
@@ -381,11 +381,11 @@ async def test_the_cap_holds_after_an_outage(office: Office) -> None:
 async def test_a_reader_whose_mailbox_is_full_keeps_no_report_from_the_others_and_gets_one_digest(
     office: Office,
 ) -> None:
-    man = office.postman(batch_seconds=0.0)
+    sender = office.sender(batch_seconds=0.0)
     office.server.refusing = {"grace@example.org": "452 4.2.2 mailbox full"}
     for number in range(10):
         office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
-        await man.work()
+        await sender.work()
         office.clock.advance(60)
     assert office.server.recipients == [["ada@example.org", "linus@example.org"]] * 10
     assert counts(office.server) == [1] * 10
@@ -393,42 +393,89 @@ async def test_a_reader_whose_mailbox_is_full_keeps_no_report_from_the_others_an
 
     office.server.refusing = {}
     office.clock.advance(HOUR)
-    await man.work()
+    await sender.work()
 
     assert office.server.recipients[10:] == [["grace@example.org"]]
     assert counts(office.server)[10:] == [10]
 
 
+DAY = 86_400
+
+
+@pytest.mark.parametrize("jump", [-DAY, DAY, -400 * DAY, 400 * DAY])
+async def test_no_change_of_the_wall_clock_moves_the_cap(office: Office, jump: float) -> None:
+    sender = office.sender(mails_per_hour=2, batch_seconds=5.0)
+    for number in range(4):
+        office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
+        await sender.work()
+        office.clock.advance(60)
+    office.clock.jump(jump)
+    office.clock.advance(HOUR - 5 * 60)
+    await sender.work()
+    assert len(office.server.mails) == 2
+
+    office.clock.advance(5 * 60)
+    await sender.work()
+
+    assert counts(office.server) == [1, 1, 2]
+
+
+@pytest.mark.parametrize("jump", [-DAY, DAY])
+async def test_no_change_of_the_wall_clock_moves_the_next_try_or_the_window(office: Office, jump: float) -> None:
+    sender = office.sender(retry_min=100.0, window_seconds=900.0)
+    office.fail(4)
+    office.server.mood = "451 later"
+    await sender.work()
+    office.server.mood = "well"
+    office.clock.jump(jump)
+    office.clock.advance(99)
+    await sender.work()
+    assert office.server.mails == []
+    office.clock.advance(1)
+    await sender.work()
+    assert counts(office.server) == [4]
+
+    office.fail()
+    office.clock.jump(jump)
+    office.clock.advance(799)
+    await sender.work()
+    assert counts(office.server) == [4]
+    office.clock.advance(1)
+    await sender.work()
+
+    assert counts(office.server) == [4, 1]
+
+
 async def test_a_digest_that_took_nothing_in_keeps_its_message_id(office: Office) -> None:
-    man = office.postman()
+    sender = office.sender()
     office.server.mood = "away"
     office.fail()
-    await man.work()
+    await sender.work()
     [before] = office.outbox.mails("waiting")
     office.clock.advance(HOUR)
     office.server.mood = "well"
-    await man.work()
+    await sender.work()
 
     assert [mail["Message-ID"] for mail in office.server.mails] == [before.message_id]
 
 
 async def test_errors_of_a_refused_digest_are_in_the_next_one_that_leaves(office: Office) -> None:
-    man = office.postman(batch_seconds=5.0, window_seconds=900.0)
+    sender = office.sender(batch_seconds=5.0, window_seconds=900.0)
     office.fail(3)
     office.server.mood = "554 5.7.1 not with us"
-    await man.work()
+    await sender.work()
     [dead] = office.outbox.mails("dead")
     [group] = office.outbox.unreported()
     assert (group.count, group.reported) == (3, 0)
 
     office.server.mood = "well"
     office.clock.advance(60)
-    await man.work()
+    await sender.work()
     assert office.server.mails == []
     office.fail(2, TWO, title="Second", traceback="")
-    await man.work()
+    await sender.work()
     office.clock.advance(HOUR)
-    await man.work()
+    await sender.work()
 
     assert counts(office.server) == [5]
     body = office.server.mails[0].get_body(["plain"])
@@ -443,41 +490,41 @@ async def test_errors_of_a_refused_digest_are_in_the_next_one_that_leaves(office
 
 
 async def test_errors_of_a_refused_digest_are_reported_when_their_window_ends(office: Office) -> None:
-    man = office.postman(window_seconds=900.0)
+    sender = office.sender(window_seconds=900.0)
     office.fail(3)
     office.server.mood = "554 not with us"
-    await man.work()
+    await sender.work()
     office.server.mood = "well"
     office.clock.advance(900)
-    await man.work()
+    await sender.work()
 
     assert counts(office.server) == [3]
 
 
 async def test_a_refused_digest_that_an_operator_sends_again_is_not_reported_twice(office: Office) -> None:
-    man = office.postman()
+    sender = office.sender()
     office.fail(3)
     office.server.mood = "554 not with us"
-    await man.work()
+    await sender.work()
     office.server.mood = "well"
     assert office.outbox.retry() == 1
-    await man.work()
+    await sender.work()
     office.clock.advance(HOUR)
     office.fail(1, TWO)
-    await man.work()
+    await sender.work()
 
     assert counts(office.server) == [3, 1]
     assert "refused" not in office.server.mails[1].as_string()
 
 
 async def test_the_next_digest_names_whom_the_one_before_did_not_reach(office: Office) -> None:
-    man = office.postman()
+    sender = office.sender()
     office.server.refusing = {"grace@example.org": "550 5.1.1 nobody of this name"}
     office.fail(3)
-    await man.work()
+    await sender.work()
     office.clock.advance(60)
     office.fail(1, TWO)
-    await man.work()
+    await sender.work()
 
     assert counts(office.server) == [3, 1]
     body = office.server.mails[1].get_body(["plain"])
@@ -507,9 +554,9 @@ async def test_a_digest_that_is_too_long_is_sent_shortened(
     serving = speaking(Accepting, data_size_limit=9_000) if announced else speaking(lambda peer: Narrow(peer, 9_000))
     office.fail(2, traceback="x" * 100_000)
     with Peer(serving) as server:
-        man = Sender(office.outbox, mail_to(server), MailingOptions())
+        sender = Sender(office.outbox, mail_to(server), MailingOptions())
         for _ in range(8):
-            await man.work()
+            await sender.work()
 
     assert counts(server) == [2]
     body = server.mails[0].get_body(["plain"])
@@ -545,22 +592,22 @@ async def test_a_leader_that_lost_its_lease_on_the_way_to_the_server_sends_nothi
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     office.fail()
-    man = office.postman()
+    sender = office.sender()
 
-    assert not await man.work()
+    assert not await sender.work()
     assert slept == 1
     assert office.server.mails == []
-    assert man.lease is None
+    assert sender.lease is None
 
 
 async def test_after_retry_for_a_mail_is_a_dead_letter_that_can_be_asked_for_again(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
-    man = office.postman(retry_min=50.0, retry_for=100.0)
+    sender = office.sender(retry_min=50.0, retry_for=100.0)
     office.fail()
     office.server.mood = "451 later"
     for _ in range(101):
-        await man.work()
+        await sender.work()
         office.clock.advance(1)
     [dead] = office.outbox.mails("dead")
     assert "451 later" in dead.last_error
@@ -569,18 +616,18 @@ async def test_after_retry_for_a_mail_is_a_dead_letter_that_can_be_asked_for_aga
 
     office.server.mood = "well"
     assert office.outbox.retry(dead.id) == 1
-    await man.work()
+    await sender.work()
 
     assert [mail["Message-ID"] for mail in office.server.mails] == [dead.message_id]
-    assert man.counters.dead == 1
+    assert sender.counters.dead == 1
 
 
 async def test_a_refusal_for_good_is_a_dead_letter_at_once(office: Office, caplog: pytest.LogCaptureFixture) -> None:
-    man = office.postman()
+    sender = office.sender()
     office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ADMINS)
     office.server.mood = "554 not with us"
     for _ in range(5):
-        await man.work()
+        await sender.work()
         office.clock.advance(HOUR)
 
     [dead] = office.outbox.mails("dead")
@@ -593,14 +640,14 @@ async def test_a_password_that_is_refused_kills_no_mail(office: Office, server_w
     wrong, right = (
         office.mail_to(server_with_password, username="ada", password=word) for word in ("byron", "lovelace")
     )
-    man = Sender(office.outbox, wrong, MailingOptions())
+    sender = Sender(office.outbox, wrong, MailingOptions())
     office.fail()
-    await man.work()
+    await sender.work()
     assert [mail.state for mail in office.outbox.mails()] == ["waiting"]
 
-    man.reconfigure(right, MailingOptions())
+    sender.reconfigure(right, MailingOptions())
     office.clock.advance(HOUR)
-    await man.work()
+    await sender.work()
 
     assert len(server_with_password.mails) == 1
 
@@ -608,10 +655,10 @@ async def test_a_password_that_is_refused_kills_no_mail(office: Office, server_w
 async def test_one_refused_recipient_of_three_costs_the_others_nothing(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
-    man = office.postman()
+    sender = office.sender()
     office.fail()
     office.server.refusing = {"grace@example.org": "550 nobody of this name"}
-    await man.work()
+    await sender.work()
 
     assert office.server.recipients == [["ada@example.org", "linus@example.org"]]
     assert [mail.recipients for mail in office.outbox.mails("sent")] == [("ada@example.org", "linus@example.org")]
@@ -621,15 +668,15 @@ async def test_one_refused_recipient_of_three_costs_the_others_nothing(
 
 
 async def test_a_recipient_that_is_put_off_gets_the_same_mail_later_and_alone(office: Office) -> None:
-    man = office.postman(retry_min=5.0)
+    sender = office.sender(retry_min=5.0)
     office.fail()
     office.server.refusing = {"grace@example.org": "450 mailbox busy"}
-    await man.work()
+    await sender.work()
     assert waiting(office.outbox) == [(1, "grace@example.org: 450 mailbox busy")]
 
     office.server.refusing = {}
     office.clock.advance(5)
-    await man.work()
+    await sender.work()
 
     assert office.server.recipients == [["ada@example.org", "linus@example.org"], ["grace@example.org"]]
     assert len({mail["Message-ID"] for mail in office.server.mails}) == 1
@@ -640,7 +687,7 @@ async def test_a_posted_mails_readers_may_have_names(office: Office) -> None:
     readers = ["Eve <eve@example.org>", "Bob <bob@example.org>"]
     office.outbox.post(new_message(office.mail_to(office.server), "news", "text", to=readers), readers)
     office.server.refusing = {"eve@example.org": "550 nobody of this name"}
-    await office.postman().work()
+    await office.sender().work()
 
     assert office.server.recipients == [["bob@example.org"]]
     assert [mail.recipients for mail in office.outbox.mails("sent")] == [("bob@example.org",)]
@@ -648,16 +695,16 @@ async def test_a_posted_mails_readers_may_have_names(office: Office) -> None:
 
 
 async def test_where_all_are_refused_each_goes_its_own_way(office: Office) -> None:
-    man = office.postman(retry_min=5.0)
+    sender = office.sender(retry_min=5.0)
     office.fail()
     office.server.refusing = dict(zip(ADMINS, ("450 busy", "550 nobody", "451 busy"), strict=True))
-    await man.work()
+    await sender.work()
     assert [mail.recipients for mail in office.outbox.mails("dead")] == [("grace@example.org",)]
     assert [mail.recipients for mail in office.outbox.mails("waiting")] == [("ada@example.org", "linus@example.org")]
 
     office.server.refusing = {}
     office.clock.advance(5)
-    await man.work()
+    await sender.work()
 
     assert office.server.recipients == [["ada@example.org", "linus@example.org"]]
 
@@ -665,15 +712,15 @@ async def test_where_all_are_refused_each_goes_its_own_way(office: Office) -> No
 async def test_an_outage_is_two_lines_in_the_log_however_long_it_lasts(
     office: Office, told: Callable[[], list[logging.LogRecord]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    man = office.postman()
+    sender = office.sender()
     office.server.mood = "away"
     for number in range(30):
         office.fail(fingerprint=f"0000000000000{number:03}")
-        await man.work()
+        await sender.work()
         office.clock.advance(100)
     office.server.mood = "well"
     office.clock.advance(HOUR)
-    await man.work()
+    await sender.work()
 
     first, last = told()
     assert "was not sent: 127.0.0.1" in first.getMessage()
@@ -685,12 +732,12 @@ async def test_an_outage_is_two_lines_in_the_log_however_long_it_lasts(
 async def test_the_log_tells_nothing_of_who_gets_product_mail(
     office: Office, told: Callable[[], list[logging.LogRecord]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    man = office.postman()
+    sender = office.sender()
     office.server.refusing = {"mallory@example.org": "550 mallory@example.org is not here"}
     office.outbox.post(
         new_message(office.mail_to(office.server), "Mallory, your password", "link"), ["mallory@example.org"]
     )
-    await man.work()
+    await sender.work()
 
     [line] = told()
     assert "given up" in line.getMessage()
@@ -703,15 +750,15 @@ async def test_a_bug_while_sending_is_one_more_reason_to_try_again(
     async def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug of ours")
 
-    man = office.postman()
+    sender = office.sender()
     office.fail()
     with monkeypatch.context() as patch:
         patch.setattr("quartblog.delivery.mail.sender.send", broken)
-        await man.work()
+        await sender.work()
     assert waiting(office.outbox) == [(1, "ZeroDivisionError: a bug of ours")]
 
     office.clock.advance(5)
-    await man.work()
+    await sender.work()
 
     assert len(office.server.mails) == 1
 
@@ -719,14 +766,14 @@ async def test_a_bug_while_sending_is_one_more_reason_to_try_again(
 async def test_a_mail_whose_delivery_could_not_be_noted_does_not_leave_twice(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    man = office.postman()
+    sender = office.sender()
     office.fail()
     with monkeypatch.context() as patch:
         patch.setattr(office.outbox, "sent", lambda *_: 1 / 0)
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
-                await man.work()
-    await man.work()
+                await sender.work()
+    await sender.work()
 
     assert len(office.server.mails) == 1
     assert [mail.state for mail in office.outbox.mails()] == ["sent"]
@@ -735,41 +782,41 @@ async def test_a_mail_whose_delivery_could_not_be_noted_does_not_leave_twice(
 async def test_a_new_leader_sends_what_the_last_one_left_with_the_same_message_id(office: Office) -> None:
     office.server.mood = "cutting"
     office.fail()
-    await office.postman().work()
+    await office.sender().work()
     [left] = office.outbox.mails("waiting")
     office.outbox.close()
     office.clock.advance(5)
     office.server.mood = "well"
 
-    await office.postman().work()
+    await office.sender().work()
 
     assert [mail["Message-ID"] for mail in office.server.mails] == [left.message_id]
 
 
 async def test_at_the_end_all_that_was_not_told_is_due(office: Office) -> None:
-    man = office.postman()
+    sender = office.sender()
     office.fail(2)
-    await man.work()
+    await sender.work()
     office.fail()
     office.fail(3, TWO)
-    await man.work()
+    await sender.work()
     assert counts(office.server) == [2]
 
-    await man.work(last=True)
+    await sender.work(last=True)
 
     assert counts(office.server) == [2, 4]
 
 
 async def test_without_a_mail_server_everything_waits(office: Office) -> None:
-    man = Sender(office.outbox, None, MailingOptions())
+    sender = Sender(office.outbox, None, MailingOptions())
     office.fail()
-    await man.work()
-    assert man.idle
+    await sender.work()
+    assert sender.idle
     assert len(office.outbox.unreported()) == 1
 
-    man.reconfigure(office.mail_to(office.server), MailingOptions())
-    assert not man.idle
-    await man.work()
+    sender.reconfigure(office.mail_to(office.server), MailingOptions())
+    assert not sender.idle
+    await sender.work()
 
     assert counts(office.server) == [1]
-    assert man.idle
+    assert sender.idle

@@ -17,8 +17,9 @@ import pytest
 
 from quartblog.delivery import MailOptions, Outbox, OutboxOptions, new_message
 from quartblog.delivery.mail.sender import Sender
-from quartblog.delivery.mail.thread import Mailer
+from quartblog.delivery.mail.thread import MailThread
 from quartblog.delivery.options import MailingOptions
+from quartblog.delivery.store.workers import LEASE
 from tests.support import programs
 from tests.support.clocks import FakeClock
 
@@ -30,19 +31,19 @@ if TYPE_CHECKING:
 
     from .conftest import Moody, Peer
 
-    Start = Callable[..., Mailer]
+    Start = Callable[..., MailThread]
 
 WORKER = """
 import sys
 from pathlib import Path
-from quartblog.delivery.mail.thread import Mailer
+from quartblog.delivery.mail.thread import MailThread
 from quartblog.delivery.options import MailingOptions, MailOptions
 from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.mail.sender import Sender
 outbox = Outbox(OutboxOptions(Path(sys.argv[1])))
 admins = ("ada@example.org",)
 mail = MailOptions("127.0.0.1", port=int(sys.argv[2]), sender="blog@example.org", admins=admins, timeout=1.0)
-mailer = Mailer(outbox, Sender(outbox, mail, MailingOptions(batch_seconds=0.0, retry_min=0.1, retry_max=0.1)))
+mailer = MailThread(outbox, Sender(outbox, mail, MailingOptions(batch_seconds=0.0, retry_min=0.1, retry_max=0.1)))
 mailer.start()
 mailer.drain(5)
 print(mailer.leading, flush=True)
@@ -60,11 +61,11 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 @pytest.fixture
 def start(outbox: Outbox) -> Iterator[Start]:
     """Start a mailer; it is stopped at the end."""
-    started: list[Mailer] = []
+    started: list[MailThread] = []
 
-    def begin(mail: MailOptions | None, *, using: Outbox = outbox, **figures: Any) -> Mailer:
-        postman = Sender(using, mail, MailingOptions(), chance=lambda: 1.0)
-        mailer = Mailer(using, postman, **figures)
+    def begin(mail: MailOptions | None, *, using: Outbox = outbox, **figures: Any) -> MailThread:
+        sender = Sender(using, mail, MailingOptions(), chance=lambda: 1.0)
+        mailer = MailThread(using, sender, **figures)
         mailer.start()
         started.append(mailer)
         return mailer
@@ -288,7 +289,7 @@ def test_nothing_that_is_raised_ends_the_thread(
 
 
 def test_a_thread_that_ended_for_good_is_noticed(outbox: Outbox, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not Mailer(outbox, Sender(outbox, None, MailingOptions())).died  # It is still to be started.
+    assert not MailThread(outbox, Sender(outbox, None, MailingOptions())).died  # It is still to be started.
     assert not start(None).died
 
     mailer = start(None)
@@ -414,6 +415,37 @@ def test_who_ends_at_once_was_no_worker(outbox: Outbox, start: Start) -> None:
     assert start(None).stop(5)
 
     assert outbox.workers() == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a process that can be stopped")
+def test_a_leader_that_stands_still_is_replaced_and_sends_nothing_when_it_goes_on(
+    accepting_server: Peer,
+    mail_to: Callable[..., MailOptions],
+    outbox: Outbox,
+    start: Start,
+    *,
+    worker: Callable[[Peer], subprocess.Popen[str]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    leader = worker(accepting_server)
+    assert leads(leader)
+    leader.send_signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    outbox.record([an_event(time.time())])
+    follower = start(mail_to(accepting_server))
+
+    assert eventually(lambda: accepting_server.mails, within=30)
+    assert time.monotonic() - stopped > LEASE - 2
+    assert follower.leading
+    assert eventually(lambda: "has mailed for this host, and was silent for" in capsys.readouterr().err, within=1)
+
+    leader.send_signal(signal.SIGCONT)
+    for number in range(3):
+        outbox.post(new_message(mail_to(accepting_server), f"number {number}", "text"), ADMINS)
+        assert follower.drain(10)
+    assert follower.leading
+    assert len(accepting_server.mails) == 4
+    assert len({mail["Message-ID"] for mail in accepting_server.mails}) == 4
 
 
 def test_a_killed_leader_is_followed_within_seconds(

@@ -1,4 +1,4 @@
-"""When is a group due, and when is a mail tried again: arithmetic on times that are given, nothing else."""
+"""Times and counts -> when a group is due, what the cap leaves, and when a mail is tried again."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def cap(outbox: Outbox, options: MailingOptions | None) -> Cap:
 
 
 def is_due(group: Group, now: float, options: MailingOptions) -> bool:
-    """Whether the group shall be told of: the first time, again after it was resolved, doubled, or its window ended."""
+    """Whether a digest is to report the group: the first time, when it came back, doubled, or its window ended."""
     if group.count <= group.reported:
         return False
     if group.reported == 0 or group.last_reported is None or group.reopened:
@@ -71,7 +71,7 @@ def held_since(groups: Iterable[Group], left: Sequence[float], options: MailingO
 
 
 def _first_new(group: Group) -> float:
-    """When the first failure happened that no mail has told of; of those that are kept, where others were told."""
+    """When the first error happened that no mail has reported; of the samples kept, where some were reported."""
     if group.reported == 0:
         return group.first_seen
     new = group.samples[: group.count - group.reported]

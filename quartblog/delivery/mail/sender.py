@@ -43,8 +43,6 @@ logger = own_logger("mailer")
 
 AWAY = 30.0
 """Seconds a server that is away is left alone at most: a password reset must not wait for the end of a long pause."""
-
-
 RENEW = 1.0
 """Seconds between two times a leader renews its lease."""
 MARGIN = 5.0
@@ -94,7 +92,7 @@ class Sender:
             return True
         self.lease, self._renewed = self._outbox.lead(self.worker, before), now
         if self.lease is not None and self.lease.taken_from is not None:
-            _tell(
+            _warn(
                 f"{self.lease.taken_from} has mailed for this host, and was silent for {self.lease.silent:.0f} s:"
                 f" {self.worker} mails now"
             )
@@ -208,7 +206,7 @@ class Sender:
         if not self._holding:
             self._holding = True
             most = counted(self._options.mails_per_hour, "digest")
-            _tell(f"The cap of {most} an hour is reached: groups go on counting")
+            _warn(f"The cap of {most} an hour is reached: groups go on counting")
 
     def _next(self, lease: Lease, options: MailOptions) -> StoredMail | None:
         if self._outbox.now() < self._away_until:
@@ -268,7 +266,7 @@ class Sender:
         else:
             self._outbox.failed(mail.id, str(error), wait)
         if self._failures == 1 if error.unavailable else mail.tries == 0:
-            _tell(_named(mail, f"was not sent: {error}; it is tried again"))
+            _warn(_named(mail, f"was not sent: {error}; it is tried again"))
 
     def _shortened(self, mail: StoredMail, error: MailFailed, options: MailOptions) -> bool:
         """Whether a digest that is too big is shorter now, and due at once. A posted mail is not ours to change."""
@@ -279,13 +277,13 @@ class Sender:
         if new is None or len(new.data) >= len(mail.data):
             return False
         self._outbox.failed(mail.id, str(error), 0.0)
-        _tell(_named(mail, f"was not sent: {error}; it is sent shortened"))
+        _warn(_named(mail, f"was not sent: {error}; it is sent shortened"))
         return True
 
     def _give_up(self, mail: StoredMail, error: MailFailed) -> None:
         self._outbox.dead(mail.id, str(error))
         self.counters.dead += 1
-        _tell(_named(mail, f"was not sent and is given up: {error}; it is kept as a dead letter"))
+        _warn(_named(mail, f"was not sent and is given up: {error}; it is kept as a dead letter"))
 
     def _split(self, mail: StoredMail, served: Sequence[str], refused: Mapping[str, str], wait: float) -> bool:
         """Each recipient goes a way of its own: served, given up, or waiting for the next try."""
@@ -296,7 +294,7 @@ class Sender:
             self._outbox.failed(mail.id, _sentence(refused), wait)
         if for_good:
             self.counters.dead += 1
-            _tell(_named(mail, f"was refused for {_sentence(for_good)}; that part is kept as a dead letter"))
+            _warn(_named(mail, f"was refused for {_sentence(for_good)}; that part is kept as a dead letter"))
         return noted
 
     def _pause(self, failures: int) -> float:
@@ -344,7 +342,7 @@ def _sentence(refused: Mapping[str, str]) -> str:
 
 
 def _named(mail: StoredMail, what: str) -> str:
-    """A sentence about the mail; of product mail neither subject nor reader is told, they are a visitor's."""
+    """A sentence about the mail. Subject and readers of a posted mail are left out: they are a visitor's."""
     if mail.kind != "post":
         return f"The mail {mail.subject!r} {what}"
     for address in mail.recipients:
@@ -352,6 +350,6 @@ def _named(mail: StoredMail, what: str) -> str:
     return f"The posted mail {mail.id} {what}"
 
 
-def _tell(text: str) -> None:
+def _warn(text: str) -> None:
     report(text)
     logger.warning("%s", text)

@@ -1,7 +1,8 @@
 """Outbox -> a thread with its own event loop -> the mail server, however slow that is.
 
-Every process that logs has a mailer; one of those that have a mail server, the leader, mails for all.
-The others of them ask for the lead every second, so a leader that died is replaced at once.
+Every process that logs has this thread. One of those that have a mail server, the leader, mails for all; the others ask
+for the lead every second. A leader that was killed or stands still loses the lead within LEASE seconds, five, and a
+second later another worker mails.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ AT_ONCE = 0.02
 """Seconds between two looks while somebody waits for this thread."""
 
 
-class Mailer:
-    """One thread a process; only `drain` and `finish` wait for the mail server."""
+class MailThread:
+    """The loop around a Sender, one thread a process. Only `drain` and `finish` wait for the mail server."""
 
-    def __init__(self, outbox: Outbox, postman: Sender, *, figures: Callable[[], Mapping[str, Any]] = dict) -> None:
+    def __init__(self, outbox: Outbox, sender: Sender, *, figures: Callable[[], Mapping[str, Any]] = dict) -> None:
         """`figures` returns the statistics of this process, which each heartbeat stores."""
         self._outbox = outbox
-        self._postman = postman
+        self._sender = sender
         self._figures = figures
         self._failing: set[str] = set()
         self._last = False
@@ -67,10 +68,10 @@ class Mailer:
     @property
     def leading(self) -> bool:
         """Whether this process mails for the host."""
-        return self._postman.lease is not None
+        return self._sender.lease is not None
 
     def start(self) -> None:
-        """Start the thread; once in a mailer's life."""
+        """Start the thread, once."""
         self._thread.start()
         # So that a stop right behind it finds something to stop.
         self._started.wait(STARTING)
@@ -84,7 +85,7 @@ class Mailer:
 
     def reconfigure(self, mail: MailOptions | None, options: MailingOptions) -> None:
         """Use these from the next mail on; without `mail`, another process may lead."""
-        self._postman.reconfigure(mail, options)
+        self._sender.reconfigure(mail, options)
         self.wake()
 
     def drain(self, timeout: float) -> bool:
@@ -92,15 +93,15 @@ class Mailer:
 
         A process without a mail server does not wait for those that have one.
         """
-        if not self.alive or self._postman.mail is None:
-            return self._postman.idle
+        if not self.alive or self._sender.mail is None:
+            return self._sender.idle
         mark = threading.Event()
         self._marks.append(mark)
         self.wake()
         return mark.wait(timeout)
 
     def finish(self, timeout: float) -> bool:
-        """Drain with all that was counted and not told of yet: for an outbox that ends with this process."""
+        """Drain, with every error that no mail has reported: for an outbox that ends with this process."""
         self._last = True
         return self.drain(timeout)
 
@@ -123,7 +124,7 @@ class Mailer:
                 try:
                     asyncio.run(self._work())
                 except BaseException as error:  # noqa: BLE001  a library's callback may raise what ends a loop
-                    self._tell_of("mail", error)
+                    self._report_once("mail", error)
                 if not self._stopping:
                     time.sleep(AT_ONCE)
         finally:
@@ -161,24 +162,24 @@ class Mailer:
     async def _round(self) -> bool:
         """Do what is due. Whether nothing that is due is left untried."""
         try:
-            if self._postman.mail is None:
-                self._postman.resign()
+            if self._sender.mail is None:
+                self._sender.resign()
             led = self.leading
-            done = await self._postman.work(last=self._last)
+            done = await self._sender.work(last=self._last)
             if self.leading and not led and not self._outbox.in_memory:
                 logger.info("This process mails for the host now")
         except BaseException as error:  # noqa: BLE001  whatever it is, the next round may do better
             reraise_cancellation(error)
-            self._tell_of("mail", error)
+            self._report_once("mail", error)
             return False
         self._failing.discard("mail")
         return done
 
     def _resign(self) -> None:
         try:
-            self._postman.resign()
+            self._sender.resign()
         except Exception as error:  # noqa: BLE001  the lease ends by itself
-            self._tell_of("resignation", error)
+            self._report_once("resignation", error)
 
     async def _live(self) -> None:
         """Give the heartbeat, also while a mail server keeps the other task waiting."""
@@ -188,20 +189,20 @@ class Mailer:
             try:
                 if self.leading:
                     # Also while a mail takes longer than the lease.
-                    self._postman.lead()
-                self._outbox.beat(self._postman.worker, leader=self.leading, figures=self._figures())
-                # Who has no mail server does it too: nobody may have one, and twice does no harm.
-                clears = self.leading or self._postman.mail is None
+                    self._sender.lead()
+                self._outbox.beat(self._sender.worker, leader=self.leading, figures=self._figures())
+                # A worker without a mail server clears it too: none may have one, and twice does no harm.
+                clears = self.leading or self._sender.mail is None
                 if clears and time.monotonic() - self._cleared >= HOUSEKEEPING:
                     self._cleared = time.monotonic()
                     self._outbox.housekeeping()
             except BaseException as error:  # noqa: BLE001  the next beat may do better
                 reraise_cancellation(error)
-                self._tell_of("heartbeat", error)
+                self._report_once("heartbeat", error)
             else:
                 self._failing.discard("heartbeat")
 
-    def _tell_of(self, part: str, error: BaseException) -> None:
+    def _report_once(self, part: str, error: BaseException) -> None:
         if part not in self._failing:
             self._failing.add(part)
             report(f"no {part} for now: {describe(error)}")
