@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quartblog.cli.invocation import Invocation
-    from quartblog.rehearsal.report import Percentiles, Rehearsed, Suggestion
+    from quartblog.delivery import Percentiles
+    from quartblog.rehearsal.report import Rehearsed, Suggestion
     from quartblog.settings import Settings
 
 _NOBODY = MailOptions(server="localhost", sender="rehearsal@localhost", admins=("rehearsal@localhost",))
@@ -160,7 +161,7 @@ def _facts(done: Rehearsed) -> Iterator[tuple[str, str]]:
     tries, errors = count(done.tries, "try", "tries"), count(accepted, "error")
     before = f"{done.in_time:,} before the end"
     yield "mails", f"{done.mails:,} in {tries}, {before}, counting {agrees} {errors}{more}"
-    longest = max(AT_RISK, done.to_file.p99 if done.to_file else 0.0)
+    longest = max(AT_RISK, done.to_file.p99_ms / 1000 if done.to_file else 0.0)
     yield (
         "worst case",
         f"kill -9 loses the records of the last {_time(longest)}: up to {done.at_risk:,} in such a storm",
@@ -168,7 +169,7 @@ def _facts(done: Rehearsed) -> Iterator[tuple[str, str]]:
 
 
 def _shown(found: Percentiles | None) -> str:
-    return "never" if found is None else f"median {_time(found.median)}, p99 {_time(found.p99)}"
+    return "never" if found is None else f"median {_time(found.median_ms / 1000)}, p99 {_time(found.p99_ms / 1000)}"
 
 
 def _time(seconds: float) -> str:
@@ -176,10 +177,14 @@ def _time(seconds: float) -> str:
     return f"{seconds * factor:.3g} {unit}"
 
 
+def _in_seconds(found: Percentiles | None) -> dict[str, float] | None:
+    return None if found is None else {"median": found.median_ms / 1000, "p99": found.p99_ms / 1000}
+
+
 def _data(done: Rehearsed, advice: list[Suggestion]) -> dict[str, Any]:
     """Return every figure for JSON, with times in seconds."""
-    values = asdict(done) | {name: found and found._asdict() for name in _TIMES for found in [getattr(done, name)]}
-    return values | {
+    return asdict(done) | {
+        **{name: _in_seconds(getattr(done, name)) for name in _TIMES},
         "depths": {"slice": done.depths[-1][0] / _SLICES, "peaks": peaks(done.depths, _SLICES)},
         "offered": dict(done.offered),
         "accepted": done.accepted,

@@ -96,8 +96,8 @@ from .mail.message import new_message
 from .mail.once import send_due
 from .mail.schedule import Cap, cap
 from .mail.smtp import MailFailed, Receipt, send
-from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route
-from .statistics import Statistics
+from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route, is_loopback
+from .statistics import Percentiles, Statistics
 from .store.async_outbox import AsyncOutbox
 from .store.groups import Group
 from .store.mails import State, StoredMail
@@ -121,6 +121,7 @@ __all__ = [
     "MailingOptions",
     "Outbox",
     "OutboxOptions",
+    "Percentiles",
     "QueueOptions",
     "Receipt",
     "Route",
@@ -135,6 +136,7 @@ __all__ = [
     "check_owner",
     "current_scope",
     "headline",
+    "is_loopback",
     "json_safe",
     "make_private",
     "new_error_id",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from quartblog.delivery import MailingOptions, MailOptions, QueueOptions
+    from quartblog.delivery import MailingOptions, MailOptions, Percentiles, QueueOptions
 
 AT_RISK = 0.1
 """Seconds until kill -9 no longer loses an accepted record: it is in the file, and an error is in the outbox."""
@@ -40,21 +40,6 @@ class Plan:
     """Seconds the mail server takes to acknowledge a mail."""
     smtp_down: float = 0.0
     """Seconds from the start in which the mail server refuses connections."""
-
-
-class Percentiles(NamedTuple):
-    """Median and 99th percentile of durations, in seconds."""
-
-    median: float
-    p99: float
-
-    @classmethod
-    def of(cls, durations: Sequence[float]) -> Self | None:
-        """Compute both; return None for no durations."""
-        if not durations:
-            return None
-        ordered = sorted(durations)
-        return cls(ordered[len(ordered) // 2], ordered[min(len(ordered) * 99 // 100, len(ordered) - 1)])
 
 
 class Peaks:
@@ -94,11 +79,11 @@ class Rehearsed:
     depths: tuple[tuple[float, int], ...]
     """(seconds, records that waited in the queue)."""
     call: Percentiles | None
-    """Seconds that one call to log an exception takes in the event loop."""
+    """Of one call to log an exception, in the event loop."""
     to_file: Percentiles | None
-    """Seconds from such a call until file and outbox have the record."""
+    """From such a call until file and outbox have the record."""
     to_mail: Percentiles | None
-    """Seconds from the first failure of a kind to the mail that reports it."""
+    """From the first failure of a kind to the mail that reports it."""
     told: int
     """Kinds that a mail reported in time; the others waited for the next digest at the end."""
     grouped: int
@@ -138,7 +123,7 @@ class Rehearsed:
     @property
     def at_risk(self) -> int:
         """Records accepted within AT_RISK seconds, or within the time to the file if that was longer."""
-        seconds = max(AT_RISK, self.to_file.p99 if self.to_file else 0.0)
+        seconds = max(AT_RISK, self.to_file.p99_ms / 1000 if self.to_file else 0.0)
         accepted = sum(self.accepted.values())
         return min(accepted, math.ceil(accepted / self.lasted * seconds)) if self.lasted else 0
 

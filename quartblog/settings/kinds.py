@@ -171,17 +171,6 @@ def _printable(value: str) -> str:
     return value
 
 
-def is_loopback(host: str) -> bool:
-    """Whether traffic to this host stays on this machine."""
-    # The same rule as in the delivery, which does not count localhost.localdomain.
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 Whole = Annotated[int, BeforeValidator(_not_a_boolean)]
 Share = Annotated[
     float,

@@ -20,7 +20,7 @@ COMMAND = "quartblog"
 """The command that digests mention; it has the subcommands `errors show` and `errors resolve`."""
 
 
-class DeliveryOptions(TypedDict):
+class DeliveryArguments(TypedDict):
     """The keyword arguments of Delivery and of Delivery.reconfigure."""
 
     queue: QueueOptions
@@ -30,7 +30,7 @@ class DeliveryOptions(TypedDict):
     mailing: MailingOptions
 
 
-def delivery_options(settings: Settings, *, mail: bool) -> DeliveryOptions:
+def delivery_options(settings: Settings, *, mail: bool) -> DeliveryArguments:
     """Return all arguments of Delivery; `mail=False` turns mail off. Raise SettingsError that names the section."""
     with _named("[logging]"):
         file = file_options(settings)
@@ -44,7 +44,7 @@ def delivery_options(settings: Settings, *, mail: bool) -> DeliveryOptions:
         }
 
 
-def failure_options(settings: Settings) -> DeliveryOptions:
+def failure_options(settings: Settings) -> DeliveryArguments:
     """Return the options of a process that records its own failure and ends: it sends no mail. Raise SettingsError."""
     options = delivery_options(settings, mail=False)
     # At INFO the delivery would log its start, and that it sends no mail, around the one record.

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
+from quartblog.delivery import is_loopback
 from quartblog.errors.exceptions import SettingsError
-from quartblog.settings.kinds import is_loopback
 from quartblog.settings.masking import MASK, plain, shown
 from quartblog.settings.secret import INSTANCE, is_readable_by_others, secret_key
 from quartblog.settings.sections import Settings

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
+from quartblog.delivery import is_loopback
 from quartblog.settings.kinds import (
     Addresses,
     Allowed,
@@ -32,7 +33,6 @@ from quartblog.settings.kinds import (
     Secrets,
     Share,
     Whole,
-    is_loopback,
     items,
 )
 

@@ -9,7 +9,8 @@ import pytest
 from click.testing import Result
 
 from quartblog.cli import rehearse
-from quartblog.rehearsal.report import SHARE, Percentiles, Plan, Rehearsed
+from quartblog.delivery import Percentiles
+from quartblog.rehearsal.report import SHARE, Plan, Rehearsed
 
 Command = Callable[..., Result]
 SHORT = ("--seconds", "0.2", "--smtp-delay", "0")
@@ -114,7 +115,7 @@ def test_one_of_anything_is_told_as_one() -> None:
         depths=((0.0, 1),),
         call=None,
         to_file=None,
-        to_mail=Percentiles(1.0, 1.0),
+        to_mail=Percentiles(1000.0, 1000.0),
         told=1,
         grouped=1,
         in_time=1,
