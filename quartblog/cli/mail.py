@@ -81,9 +81,9 @@ def send_test(invocation: Invocation) -> None:
 
 async def _go(outbox: Outbox, options: MailOptions, mailing: MailingOptions) -> list[StoredMail]:
     """Post the mail and wait for its first attempt. Return one mail for each outcome; none without an attempt."""
-    subject = f"[{options.site}] a test mail"
+    subject = f"A test mail ({options.title} {options.site})"
     text = f"Somebody ran `quartblog mail test` on {platform.node()}. Error mails will reach you like this one."
-    message = new_message(options, subject, text)
+    message = new_message(options, subject, text, conversations=())
     domain = message["Message-ID"].strip("<>").rpartition("@")[2]
     message.replace_header("Message-ID", email.utils.make_msgid(TEST, domain))
     outbox.post(message, options.admins)

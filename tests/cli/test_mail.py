@@ -65,7 +65,8 @@ def test_one_mail_reaches_every_admin_and_the_servers_words_are_printed(quartblo
     assert result.stdout == f"127.0.0.1:{server.port} accepted the mail for ada@example.org, grace@example.org: taken\n"
     assert mail.recipients == ("ada@example.org", "grace@example.org")
     assert mail.message["From"] == "ada@example.org"
-    assert "我的微博" in mail.subject
+    assert mail.subject == "A test mail (博客异常 我的微博)"
+    assert mail.message["List-Id"].startswith("我的微博 <errors.")
     assert "quartblog mail test" in mail.text
     assert list(folder.iterdir()) == [], "before the first start nothing is left behind"
 
@@ -171,7 +172,7 @@ def test_a_test_is_listed_as_one_and_not_as_mail_to_a_visitor(quartblog: Command
     [mail] = json.loads(quartblog("delivery", "outbox", "--json").stdout)
 
     assert (mail["kind"], mail["recipients"]) == ("test", ["ada@example.org"])
-    assert "a test mail" in mail["subject"]
+    assert "A test mail" in mail["subject"]
     assert " test " in quartblog("delivery", "outbox").stdout
 
 

@@ -422,6 +422,7 @@ async def test_the_server_is_greeted_with_a_name_it_can_take(
     [
         ("blog.example.org", "blog.example.org"),
         ("bücher.example", "xn--bcher-kva.example"),
+        ("blog", "blog"),
         ("203.0.113.5", "[203.0.113.5]"),
         ("2001:db8::1", "[IPv6:2001:db8::1]"),
     ],

@@ -1,5 +1,7 @@
 """Mail settings that pass one by one and cannot work together stop the start."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -7,6 +9,10 @@ from quartblog.app import create_app
 from quartblog.errors.exceptions import SettingsError
 from quartblog.settings import Settings
 from quartblog.settings.options import mail_options
+from quartblog.settings.sections import Site
+from tests.support.processes import ROOT
+
+AUTHORITY = ROOT / "tests" / "delivery" / "certificates" / "authority.pem"
 
 
 def settings(**mail: object) -> Settings:
@@ -36,3 +42,49 @@ def test_the_start_names_the_section_should_the_delivery_refuse_more() -> None:
 
 def test_no_server_is_no_mail_and_no_problem() -> None:
     assert mail_options(settings(server="", admins=[])) is None
+
+
+@pytest.mark.parametrize(
+    ("public_url", "name"),
+    [
+        ("https://blog.example.org:8443", "blog.example.org"),
+        ("https://博客.example", "xn--9krq6q.example"),
+        ("http://127.0.0.1:5000", ""),
+        ("https://[2001:db8::1]", ""),
+        ("http://localhost:5000", ""),
+        ("http://blog.", ""),
+    ],
+)
+def test_the_mail_server_is_greeted_with_the_public_name(public_url: str, name: str) -> None:
+    site = Site(public_url=public_url)
+    own, told = (
+        mail_options(one.model_copy(update={"site": site})) for one in (settings(), settings(local_hostname="a"))
+    )
+
+    assert own is not None
+    assert told is not None
+    assert (own.local_hostname, told.local_hostname) == (name, "a")
+
+
+def test_the_title_of_subjects_and_the_authority_are_settings() -> None:
+    options = mail_options(settings(subject="errors", ca_file=AUTHORITY))
+
+    assert options is not None
+    assert (options.title, options.ca_file) == ("errors", AUTHORITY)
+
+
+def test_the_defaults_are_the_title_of_the_original_and_the_authorities_of_the_system() -> None:
+    options = mail_options(settings())
+
+    assert options is not None
+    assert (options.title, options.ca_file) == ("博客异常", None)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_a_file_without_certificates_stops_the_start(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "authority.pem"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(ValidationError, match=r"mail\.ca_file[\s\S]*must be a file of certificates in PEM"):
+        settings(ca_file=file)

@@ -236,13 +236,13 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def _own_name(wanted: str) -> str:
-    """The name in EHLO: as wanted, else this host's without a look-up; a literal where neither is a domain."""
-    for name in (wanted, socket.gethostname()):
+    """The name in EHLO: as wanted, else this host's, without a look-up, where that is a domain; else a literal."""
+    for name, dot in ((wanted, ""), (socket.gethostname(), ".")):
         with contextlib.suppress(ValueError):
             address = ipaddress.ip_address(name.strip("[]").removeprefix("IPv6:"))
             return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
         host = ascii_host(name)
-        if host is not None and "." in host:
+        if host is not None and dot in host:
             return host
     return "[127.0.0.1]"
 
