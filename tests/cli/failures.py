@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from quartblog.delivery.grouping.event import Event
+from quartblog.delivery import Event
 from quartblog.delivery.store.mails import Kind, NewMail
 
 NOON = 1_800_000_000.0

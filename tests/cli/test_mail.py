@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from quartblog.delivery import MailingOptions, MailOptions, Outbox, OutboxOptions
-from quartblog.delivery.mail.sender import Sender
-from quartblog.delivery.mail.thread import MailThread
+from quartblog.delivery import Delivery, FileOptions, MailOptions, Outbox, OutboxOptions
 from tests.cli.failures import new_mail
+from tests.support.processes import eventually
 from tests.support.smtp import MailServer, dead_server
 
 Command = Callable[..., Result]
@@ -93,19 +92,15 @@ def test_whoever_mended_the_reason_is_told_of_mails_that_are_dead(quartblog: Com
 
 
 def test_where_a_worker_mails_the_command_waits_for_it(
-    quartblog: Command, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    quartblog: Command, folder: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quartblog.cli.mail.LOOK", 0.01)
     with MailServer() as server:
         options = MailOptions("127.0.0.1", "worker@example.org", ("ada@example.org",), port=server.port)
-        mailer = MailThread(outbox, Sender(outbox, options, MailingOptions()))
-        mailer.start()
-        assert mailer.drain(10)
-        assert mailer.leading
-        try:
+        file, place = FileOptions(path=folder / "worker.log"), OutboxOptions(folder / "instance/outbox.sqlite3")
+        with Delivery(file=file, mail=options, outbox=place):
+            eventually(lambda: outbox.leader() is not None)
             result = quartblog("mail", "test", **variables(server.port))
-        finally:
-            mailer.stop(10)
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"127.0.0.1:{server.port} accepted the mail for ada@example.org: taken\n"
