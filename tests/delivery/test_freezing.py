@@ -143,9 +143,9 @@ def test_a_later_change_of_an_argument_or_an_extra_value_changes_nothing(lines: 
 
 def test_the_thread_that_logs_writes_arguments_and_extra_values(lines: Any) -> None:
     writing = Writing()
-    lines(lambda: logger.error("failed: %s %r", writing, [writing], extra={"more": writing}))
+    lines(lambda: logger.error("failed: %s %r", writing, [writing], extra={"more": writing, "user_id": writing}))
 
-    assert writing.threads == [threading.current_thread()] * 3
+    assert writing.threads == [threading.current_thread()] * 4
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -17,7 +17,7 @@ from ..interrupts import reraise_interrupt
 from ..own_log import LOGGER_NAME, kind
 from ..text.cache import LruCache
 from ..text.escaping import one_line, shortened
-from ..text.exceptions import FAILURE, TEXT_LIMIT, keep_snapshot, valid_exc_info
+from ..text.exceptions import FAILURE, NAME_LIMIT, TEXT_LIMIT, keep_snapshot, valid_exc_info
 from ..text.freezing import EXTRA, extra_names, rewritten, text_of
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ..text.exceptions import ExceptionSnapshot
     from ..text.redaction import Redactor
 
-NAME_LIMIT = 1_000
-"""Characters of a logger's name, a path, a user's key and other short texts."""
 AHEAD = 86_400.0
 """Seconds a record may be ahead of the clock: a later one would stay the newest of its group for ever."""
 

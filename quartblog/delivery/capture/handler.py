@@ -17,7 +17,7 @@ from ..own_log import describe, report
 from ..statistics import Counter, Latency
 from ..text import counted
 from ..text.exceptions import FAILURE, drop_frames, valid_exc_info
-from ..text.freezing import EXTRA, USUAL, bounded, frozen_extra, frozen_message
+from ..text.freezing import USUAL, bounded, freeze_extra, frozen_message
 from .finalize import CRUMBS, SCOPE, instead_of, own_record
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         attributes[CRUMBS] = crumbs
         attributes.pop(FAILURE, None)
         if len(record.__dict__) > USUAL:
-            attributes[EXTRA] = frozen_extra(record.__dict__)
+            freeze_extra(attributes)
         attributes["template"] = bounded(record.msg) if issubclass(type(record.msg), str) else None
         attributes["msg"] = attributes["message"] = message
         attributes["args"] = None

@@ -31,7 +31,7 @@ CHAIN_LIMIT = 10
 MEMBERS = 100
 """Exceptions inside a group, at any depth, that count for its fingerprint."""
 NAME_LIMIT = 1_000
-"""Characters of a class's name."""
+"""Characters of a class's or logger's name, of a path, a user's key and other short texts."""
 TEXT_LIMIT = 16 * LONGEST
 """Characters of one finished traceback: a chain may have any number of causes."""
 FAILURE = "_failure"

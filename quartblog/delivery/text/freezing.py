@@ -1,10 +1,9 @@
 """Record, on the thread that logs -> its message and its extra values as they are now.
 
-A later change of an argument must not change the log, and no other thread may run the program's code, so the thread
-that logs pays for both: `%` with the `__str__`, `__repr__` and `__format__` of the arguments, and the same of the
-values in `extra`. Nothing bounds the time that such a method takes. What comes from exact builtin types is bounded: a
-longer text, or a container of more items, than a record keeps is shortened before it is formatted. What is nested
-inside of a container is not.
+A later change of an argument must not change the log. So the thread that logs pays for `%` with the `__str__`,
+`__repr__` and `__format__` of the arguments, and for the `__str__` of the values in `extra`. Nothing bounds the time
+that such a method takes. Values of exact builtin types are bounded: a text or a container that is larger than a record
+may hold is shortened before it is formatted. What is nested inside of a container is not.
 """
 
 from __future__ import annotations
@@ -43,11 +42,12 @@ VALUE_LIMIT = 10_000
 _PLAIN = vars(logging.makeLogRecord({}))
 USUAL = len(_PLAIN) + 1
 """Attributes of a record without extra values: those of logging, and the handler's mark."""
+_OWN_PLACE = ("error_id", "method", "route", "user_id")
 _RESERVED = frozenset(
     (
         *_PLAIN,
         *("message", "asctime", "taskName"),  # logging's own, later or in some versions
-        *("error_id", "method", "route", "user_id", "template", "identity", "breadcrumbs"),  # ours
+        *(*_OWN_PLACE, "template", "identity", "breadcrumbs"),  # ours
     )
 )
 
@@ -84,6 +84,15 @@ def text_of(given: object, limit: int) -> str:
             reraise_interrupt(error)
             given = f"(could not be written: {describe(error)})"
     return given if len(given) <= limit else shortened(given, limit)
+
+
+def freeze_extra(attributes: dict[str, Any]) -> None:
+    """Put the frozen extra values on the record, and make texts of those that have an attribute of their own."""
+    attributes[EXTRA] = frozen_extra(attributes)
+    for name in _OWN_PLACE:
+        value = attributes.get(name)
+        if value is not None and type(value) is not str and type(value) is not int:
+            attributes[name] = text_of(value, VALUE_LIMIT)
 
 
 def frozen_extra(attributes: dict[str, Any]) -> dict[str, Any]:
