@@ -11,6 +11,7 @@ from click.testing import Result
 from quartblog.cli import rehearse
 from quartblog.delivery import Percentiles
 from quartblog.rehearsal.report import SHARE, Plan, Rehearsed
+from tests.support.processes import ROOT
 
 Command = Callable[..., Result]
 SHORT = ("--seconds", "0.2", "--smtp-delay", "0")
@@ -75,6 +76,12 @@ def test_the_settings_in_use_are_rehearsed(quartblog: Command) -> None:
 
 def test_the_help_says_how_a_site_follows_from_one_worker_in_the_words_of_the_advice(quartblog: Command) -> None:
     assert SHARE in " ".join(quartblog("delivery", "rehearse", "--help").stdout.split())
+
+
+def test_the_page_about_sizes_has_the_rule_in_the_same_words() -> None:
+    page = (ROOT / "docs" / "delivery.md").read_text("utf-8")
+
+    assert SHARE.partition(":")[0] in " ".join(page.split())
 
 
 def test_another_window_is_rehearsed_without_a_change_of_the_settings(quartblog: Command) -> None:
