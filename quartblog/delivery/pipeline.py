@@ -194,7 +194,7 @@ class Pipeline:
             return "a thread has ended"
         if not self._file.healthy:
             return "log file cannot be written"
-        return None if self._attachment.whole else "logging was configured anew"
+        return None if self._attachment.intact else "logging was configured anew"
 
     @property
     def _threads(self) -> tuple[Flusher | ExtraSink, ...]:
@@ -205,11 +205,11 @@ class Pipeline:
         return Finalizer(redactor, frames=self._frames, identifier=Identifier(options.queue.own_packages))
 
     def _flush(self) -> None:
-        self._file.flusher.ring()
-        self._store.flusher.ring()
+        self._file.flusher.wake()
+        self._store.flusher.wake()
 
     def _beat(self) -> dict[str, Any]:
-        self._attachment.mend()
+        self._attachment.repair()
         self._file.try_again()
         self.log_zone()
         return self.statistics().as_dict()

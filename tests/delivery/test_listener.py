@@ -400,7 +400,7 @@ def test_a_sink_that_raises_in_its_lane_is_named(capsys: pytest.CaptureFixture[s
     lane.handle(record("bad"))
 
     assert lane.stop(5)
-    assert "the sink <Raising> failed, the others go on: ValueError: no" in capsys.readouterr().err
+    assert "the sink <Raising> failed, the other sinks go on: ValueError: no" in capsys.readouterr().err
 
 
 def test_a_lane_follows_the_level_of_its_sink(kept: Kept) -> None:

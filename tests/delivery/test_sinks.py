@@ -110,7 +110,7 @@ def test_a_disk_that_hangs_loses_what_exceeds_the_backlog_and_says_so(
     gate.before(sink.file)
     sink.handle(record("first"))
     sink.flusher.start()
-    sink.flusher.ring()
+    sink.flusher.wake()
     assert gate.entered.wait(5)
     assert eventually(lambda: sink.flusher.hangs)
     for number in range(50):
@@ -223,10 +223,10 @@ def test_rings_during_a_flush_are_one_more_flush(gate: Gate) -> None:
 
     thread = Flusher(flush, "the test")
     thread.start()
-    thread.ring()
+    thread.wake()
     assert gate.entered.wait(5)
     for _ in range(100):
-        thread.ring()
+        thread.wake()
     gate.open.set()
     assert thread.drain(5)
 

@@ -1,1 +1,1 @@
-"""Logging call -> bounded queue -> listener thread -> file and outbox: what happens to a record within milliseconds."""
+"""Logging call -> bounded queue -> listener thread -> log file and outbox, within milliseconds."""

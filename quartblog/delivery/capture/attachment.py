@@ -30,12 +30,12 @@ QUIET = 60.0
 class Attachment:
     """One handler of the root logger, and the settings that let records reach it.
 
-    It leaves the levels of other loggers alone, by which an operator mutes them. It also leaves loggers alone that did
-    not propagate when the delivery started, or that were made later.
+    It does not change the levels of other loggers, because an operator may mute them by these. It does not change
+    loggers that did not propagate when the delivery started, or that were made later.
     """
 
     def __init__(self, handler: logging.Handler, level: int, adopted: Iterable[logging.Handler] = ()) -> None:
-        """Nothing is attached yet. `adopted` handlers leave the root logger until the end."""
+        """`attach` removes the `adopted` handlers from the root logger, `detach` puts them back."""
         self._handler = handler
         self._adopted = tuple(adopted)
         self._level = level
@@ -46,7 +46,7 @@ class Attachment:
         self._silent: set[str] = set()
         # Held during a repair, because the delivery may stop meanwhile.
         self._changing = threading.Lock()
-        self._said: dict[str, float] = {}
+        self._reported_at: dict[str, float] = {}
 
     def attach(self) -> None:
         """Take every record from now on."""
@@ -55,14 +55,14 @@ class Attachment:
         # With placeholders: `a.b` makes one for `a`, where code may later put a logger that does not propagate.
         self._known = set(logging.root.manager.loggerDict)
         self._silent = {one.name for one in _loggers() if not one.propagate}
-        # A new list in one step: another thread may be calling the handlers of the one before.
+        # A new list in one step: another thread may be calling the handlers of the old list.
         logging.root.handlers = [*self._handlers_of_others(), self._handler]
         logging.root.setLevel(self._level)
         # Last, because the heartbeat may already look.
         self._attached = True
 
     def inherit(self, before: Attachment) -> None:
-        """In a forked child: replace the parent's handler by this one."""
+        """In a forked child: replace the handler of the parent's attachment by this one."""
         self._level_before, self._attached = before._level_before, before._attached
         self._disabled, self._known, self._silent = before._disabled, before._known, before._silent
         handlers = logging.root.handlers
@@ -78,31 +78,33 @@ class Attachment:
                 logging.root.setLevel(self._level_before)
 
     def reconfigure(self, level: int) -> None:
-        """Take records of this level. A level that somebody has lowered meanwhile stays."""
+        """Take records of this level. A root level that other code has changed meanwhile stays."""
         with self._changing:
             before, self._level = self._level, level
             if logging.root.level == before:
                 logging.root.setLevel(level)
 
     @property
-    def whole(self) -> bool:
+    def intact(self) -> bool:
         """Whether nothing hides records from the handler; True before the start and after the end."""
         return not self._attached or next(self._faults(), None) is None
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Undo every change that hides records, and log a warning."""
-        if self.whole:
+        if self.intact:
             return
         with self._changing:
             if not self._attached:
                 return
             faults = list(self._faults())
-            self._put_back()
+            self._undo()
         now = time.monotonic()
-        news = [fault for fault in faults if now - self._said.get(fault, -QUIET) >= QUIET]
+        news = [fault for fault in faults if now - self._reported_at.get(fault, -QUIET) >= QUIET]
         if news:
-            self._said.update(dict.fromkeys(news, now))
-            text = f"Logging was configured anew and hid records from this log: {'; '.join(news)}; this was put back"
+            self._reported_at.update(dict.fromkeys(news, now))
+            text = (
+                f"Logging was configured anew and hid records from this log: {'; '.join(news)}; the delivery undid it"
+            )
             report(text)
             logger.warning("%s", text)
 
@@ -117,13 +119,13 @@ class Attachment:
             yield f"logging.disable({logging.getLevelName(logging.root.manager.disable)}) was called"
         if disabled := self._newly_disabled():
             yield _named(disabled, "was disabled", "were disabled")
-        if silent := self._no_longer_passing_on():
+        if silent := self._no_longer_propagating():
             yield _named(silent, "no longer passed its records on", "no longer passed their records on")
 
-    def _put_back(self) -> None:
+    def _undo(self) -> None:
         for one in self._newly_disabled():
             one.disabled = False
-        for one in self._no_longer_passing_on():
+        for one in self._no_longer_propagating():
             one.propagate = True
         if logging.root.manager.disable >= self._level:
             logging.disable(logging.NOTSET)
@@ -141,7 +143,7 @@ class Attachment:
     def _newly_disabled(self) -> list[logging.Logger]:
         return [one for one in _loggers() if one.disabled and one not in self._disabled]
 
-    def _no_longer_passing_on(self) -> list[logging.Logger]:
+    def _no_longer_propagating(self) -> list[logging.Logger]:
         heard = self._known - self._silent
         return [one for one in _loggers() if not one.propagate and one.name in heard]
 

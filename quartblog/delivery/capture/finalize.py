@@ -37,7 +37,7 @@ _EMPTY = ("funcName", "threadName", "processName")
 _OPTIONAL = ("error_id", "method", "route", "taskName")
 _BLOCKS = ("exc_text", "stack_info")
 _NUMBERS = (("lineno", 0), ("process", None), ("thread", None))
-# Ours to set, later; and a method that an attribute of its name would hide.
+# The delivery sets the first two later. An attribute of the third name would hide the method.
 _OURS = ("identity", "breadcrumbs", "getMessage")
 
 
@@ -53,11 +53,11 @@ def check(attributes: dict[str, Any]) -> None:
     _check_texts(attributes, _BLOCKS, TEXT_LIMIT, None)
     _check_texts(attributes, [name for name in _OPTIONAL if name in attributes], NAME_LIMIT, None)
     for name, default in _NUMBERS:
-        attributes[name] = _whole(attributes.get(name), default)
+        attributes[name] = _int64(attributes.get(name), default)
     _check_times(attributes)
     user_id = attributes.get("user_id")
     if user_id is not None:
-        attributes["user_id"] = user_id if _whole(user_id, None) is not None else text_of(user_id, NAME_LIMIT)
+        attributes["user_id"] = user_id if _int64(user_id, None) is not None else text_of(user_id, NAME_LIMIT)
     _check_exception(attributes)
     if level >= logging.ERROR and not attributes.get("error_id"):
         attributes["error_id"] = new_error_id()
@@ -70,7 +70,7 @@ def _check_texts(attributes: dict[str, Any], names: Iterable[str], limit: int, d
             attributes[name] = default if value is None else text_of(value, limit)
 
 
-def _whole(given: object, default: int | None) -> int | None:
+def _int64(given: object, default: int | None) -> int | None:
     """Return an integer that JSON readers and SQLite understand."""
     return given if type(given) is int and -(1 << 63) <= given < 1 << 63 else default
 
@@ -96,31 +96,31 @@ def _check_exception(attributes: dict[str, Any]) -> None:
     given = attributes.get("exc_info")
     if given is None:
         return
-    sound = valid_exc_info(given)
-    # Written only where it is not sound: the end of its scope may be removing it at this moment.
-    if sound is not given:
-        attributes["exc_info"] = sound
-    if sound is None and not attributes["exc_text"] and FAILURE not in attributes and not _is_nothing(given):
-        attributes["exc_text"] = f"(exc_info is no exception: {kind(given)})"
+    valid = valid_exc_info(given)
+    # Replaced only where it is not valid: the end of its scope may be removing it at this moment.
+    if valid is not given:
+        attributes["exc_info"] = valid
+    if valid is None and not attributes["exc_text"] and FAILURE not in attributes and not _is_nothing(given):
+        attributes["exc_text"] = f"(exc_info holds no exception: {kind(given)})"
 
 
 def _is_nothing(given: object) -> bool:
-    """Return whether it stands for no exception."""
+    """Return whether it is one of the values by which logging means no exception."""
     return given is False or (type(given) is tuple and all(part is None for part in given))
 
 
 SCOPE = "_scope"
 """The attribute of a queued record with its scope."""
 CRUMBS = "_crumbs"
-"""The attribute with the breadcrumbs of that scope."""
+"""The attribute of a queued record with the breadcrumbs of that scope."""
 SHARED = 64
-"""Finished exceptions that are cached for equal ones."""
+"""Described exceptions that are cached, so that equal ones share a text."""
 SHARED_WORDS = 1_000
-"""Characters of an exception's message up to which it is cached."""
+"""Characters of an exception's message at most; exceptions with longer ones are not cached."""
 
 
 class Finalizer:
-    """Completes records, and redacts them where there is a redactor."""
+    """Completes records, and redacts them if it has a redactor."""
 
     def __init__(self, redactor: Redactor | None, *, frames: bool = True, identifier: Identifier | None = None) -> None:
         """Without a redactor nothing is hidden. Without `frames`, a record keeps no exception and so no locals."""
@@ -136,7 +136,7 @@ class Finalizer:
         scope: Scope | None = attributes.pop(SCOPE, None)
         failure = keep_snapshot(record)
         if record.levelno >= logging.ERROR:
-            # Before redaction: what a visitor sent must not make one failure look like another.
+            # Before redaction, because that depends on what a visitor sent, and the fingerprint must not.
             attributes["identity"] = self._identifier.identify(record)
         hide = self._redactor.for_scope(scope) if self._redactor is not None else None
         if hide is not None:
@@ -151,7 +151,7 @@ class Finalizer:
                 record.exc_info = None
 
     def _shared(self, failure: ExceptionSnapshot) -> ExceptionSnapshot:
-        """Return the exception, or an equal one from before: in a storm all share one object and one text."""
+        """Return the snapshot, or an equal cached one: in a storm all records share one snapshot and one text."""
         key = failure.key
         if key is None or len(failure.said) > SHARED_WORDS:
             return failure
@@ -159,7 +159,7 @@ class Finalizer:
             if (known := self._shared_texts.get(key)) is not None:
                 return known
             self._shared_texts.keep(key, failure, 1)
-        except BaseException as error:  # noqa: BLE001  the exception's class is a part of the key, and has a class too
+        except BaseException as error:  # noqa: BLE001  the key holds the exception's class, whose metaclass may raise
             reraise_interrupt(error)
         return failure
 
@@ -183,7 +183,7 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
             record.exc_info = None
     elif record.exc_text:
         record.exc_text = hide(record.exc_text)
-    # Names of tasks and threads are the program's to choose, and somebody may put any text into stack_info.
+    # The program chooses the names of tasks and threads, and may put any text into stack_info.
     for name in ("stack_info", "taskName", "threadName"):
         if text := attributes.get(name):
             attributes[name] = hide(text)
@@ -209,7 +209,7 @@ def _line(crumb: Breadcrumb, hide: Callable[[str], str] | None) -> str:
             message = hide(message)
         line = f"{time.strftime('%H:%M:%S', time.localtime(moment))} {level} {logger}: {message}"
         return one_line(shortened(str.__str__(line), CRUMB_LIMIT + 2 * NAME_LIMIT))
-    except BaseException as error:  # noqa: BLE001  an odd record may have left it
+    except BaseException as error:  # noqa: BLE001  a record may have any values
         reraise_interrupt(error)
         return f"(a record that could not be shown: {kind(error)})"
 
@@ -218,7 +218,7 @@ _UNKNOWN = (UNKNOWN, 0, UNKNOWN)
 
 
 def own_record(level: int, text: str) -> logging.LogRecord:
-    """Return a record of the delivery itself, from the caller's line, for sinks: it does not go through the queue."""
+    """Return a record of the delivery itself, with the caller's line. It goes to sinks past the queue."""
     here = inspect.currentframe()
     caller = here.f_back if here is not None else None
     path, line, function = (caller.f_code.co_filename, caller.f_lineno, caller.f_code.co_name) if caller else _UNKNOWN
@@ -226,7 +226,7 @@ def own_record(level: int, text: str) -> logging.LogRecord:
 
 
 def instead_of(record: logging.LogRecord, why: str) -> logging.LogRecord:
-    """Return a record in the place of one that cannot be shown, without anything that one says."""
+    """Return a stand-in for a record that cannot be shown: its own facts, `why` as the message, no other text."""
     given = getattr(record, "__dict__", None)
     known = given if type(given) is dict else {}
     made: logging.LogRecord = object.__new__(logging.LogRecord)

@@ -52,14 +52,14 @@ class Unlocked(logging.Handler):
             reraise_interrupt(error)
             if not self._filter_failed:
                 self._filter_failed = True
-                report(f"a filter of the log failed, its records pass: {describe(error)}")
+                report(f"a filter of the log failed, so its records pass: {describe(error)}")
             return True
         self._filter_failed = False
         return verdict
 
 
 SAMPLED = 16
-"""One in so many calls is measured."""
+"""The handler measures one call in this many."""
 
 _MARK = "_queued_by"
 
@@ -78,14 +78,14 @@ class _Queued(weakref.ref[logging.LogRecord]):
 class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
     """Puts records on a bounded queue, in about 10 µs, from any thread or signal handler.
 
-    The queued record is a copy with its message and its extra values frozen: a later change of an argument changes
-    nothing. This thread pays for it. Here run `%`, and the `__str__`, `__repr__` and `__format__` of the arguments and
-    of what `extra` holds, as long as they take: a `__str__` that needs 10 s blocks an event loop for 10 s. Large texts
-    and containers of builtin types are shortened first (see `text.freezing`).
+    The queued record is a copy with its message and its extra values frozen, so a later change of an argument does not
+    change it. The thread that logs runs `%`, and the `__str__`, `__repr__` and `__format__` of the arguments and of the
+    values in `extra`, without a time limit: a `__str__` that needs 10 s blocks an event loop for 10 s. Large texts and
+    containers of builtin types are shortened first (see `text.freezing`).
 
-    All else runs on the listener's thread: the exception's own `__str__`, the traceback, redaction, grouping, files. An
-    exception that is cheap to describe is described here when its scope ends, so that its frames can be collected; any
-    exception is, whatever its `__str__` takes, while more than `whole` records wait.
+    The listener's thread runs the rest: the exception's own `__str__`, the traceback, redaction, grouping, files. There
+    are two exceptions to this, so that frames can be collected. The end of a scope describes an exception that is cheap
+    to describe. While more than `whole` records wait, the thread that logs describes each exception itself.
     """
 
     def __init__(self, options: QueueOptions, *, frames: bool = False) -> None:
@@ -97,18 +97,18 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         self.reconfigure(options)
         self.accepted = Counter()
         self.high_water = 0
-        """Most records that ever waited."""
+        """The most records that ever waited."""
         self.latency = Latency()
-        """Of the logging calls, on the thread that logs."""
-        self.unheard = 0
-        """Records lost before the queue, for want of memory or stack."""
-        self._unheard_reported = 0
+        """Durations of logging calls, on the thread that logs."""
+        self.unqueued = 0
+        """Records that were lost before the queue, because memory or stack was short."""
+        self._unqueued_reported = 0
         self._refused: dict[int, Counter] = {}
         self._reported: dict[int, int] = {}
         self._unreported = False
-        self._beginnings: list[Callable[[], None]] = []
+        self._before_first: list[Callable[[], None]] = []
         self.hurry: Callable[[], None] = lambda: None
-        """Wakes the thread that empties the queue, because room is short."""
+        """Called when half of the ordinary room is taken: wakes the thread that empties the queue."""
 
     def reconfigure(self, options: QueueOptions) -> None:
         """Use these options from the next record on."""
@@ -117,23 +117,23 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         self._whole = options.whole
         self._breadcrumbs = options.breadcrumbs
 
-    def on_first(self, begin: Callable[[], None]) -> None:
-        """Call this before the next record is queued, once."""
-        self._beginnings.append(begin)
+    def on_first(self, call: Callable[[], None]) -> None:
+        """Call this function once, before the next record is queued."""
+        self._before_first.append(call)
 
-    def emit(self, record: logging.LogRecord) -> None:  # noqa: C901  each call more would be paid for with each record
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: C901  a further call would cost time for each record
         """Queue the record once, however many loggers pass it on, or count its refusal."""
         # The thread that logs pays for every line from here to `put`.
         began = time.perf_counter()
         try:
-            given = record.__dict__
-            mark = given.get(_MARK)
+            attributes = record.__dict__
+            mark = attributes.get(_MARK)
             if type(mark) is _Queued and mark.by is self and mark() is record:
                 return
-            given[_MARK] = mark = _Queued(record)
+            attributes[_MARK] = mark = _Queued(record)
             mark.by = self
-            if self._beginnings:
-                self._begin()
+            if self._before_first:
+                self._run_before_first()
             level = record.levelno
             if type(level) is not int:
                 level = level_of(level)
@@ -160,23 +160,23 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
                 reraise_interrupt(error)
             except RecursionError:
                 pass
-            self.unheard += 1
+            self.unqueued += 1
             self._unreported = True
 
     def _instead_of(self, record: logging.LogRecord, error: BaseException) -> logging.LogRecord:
-        """Return a line for a record that could not be queued, with the scope by which it is redacted."""
+        """Return a stand-in for a record that could not be queued, with the scope that redaction needs."""
         reraise_interrupt(error)
-        told = instead_of(record, f"this record could not be queued: {describe(error)}")
+        stand_in = instead_of(record, f"this record could not be queued: {describe(error)}")
         if (scope := current_scope()) is not None:
-            told.__dict__.update(
+            stand_in.__dict__.update(
                 error_id=scope.error_id, method=scope.method, route=scope.route, user_id=scope.user_id, **{SCOPE: scope}
             )
-        return told
+        return stand_in
 
-    def _begin(self) -> None:
+    def _run_before_first(self) -> None:
         # `pop` is one step, because two threads may log their first records at once.
         with contextlib.suppress(IndexError):
-            self._beginnings.pop()()
+            self._before_first.pop()()
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Put the record on the queue; SimpleQueue never blocks here."""
@@ -184,7 +184,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
 
     def prepare(self, record: logging.LogRecord, depth: int = 0) -> logging.LogRecord:
         """Return a copy with a frozen message and its scope. Other handlers keep the original."""
-        # Never of a foreign class, whose methods would run on our threads.
+        # Never of another class, whose methods would run on the threads of the delivery.
         frozen: logging.LogRecord = object.__new__(logging.LogRecord)
         attributes = frozen.__dict__
         message = frozen_message(record)
@@ -192,7 +192,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         is_error = (level if type(level) is int else level_of(level)) >= logging.ERROR
         crumbs: tuple[Any, ...] = ()
         if (scope := current_scope()) is not None:
-            # Before the record's own, so that an explicit extra wins.
+            # Before the record's own attributes, so that an explicit extra wins.
             attributes["error_id"] = scope.error_id
             attributes["method"] = scope.method
             attributes["route"] = scope.route
@@ -202,7 +202,8 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             elif self._breadcrumbs:
                 scope.leave_crumb(record, message, self._breadcrumbs)
         attributes.update(record.__dict__)
-        # After the record's own, because a caller may choose any name. The finalizer checks the other attributes.
+        # After the record's own attributes, because a caller may choose any name. The finalizer checks the
+        # other attributes.
         attributes[SCOPE] = scope
         attributes[CRUMBS] = crumbs
         attributes.pop(FAILURE, None)
@@ -218,7 +219,7 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         if scope is not None and is_error and (given := valid_exc_info(record.exc_info)) is not None:
             scope.note_logged(given[1])
         if depth >= self._whole:
-            # Frames keep all their locals alive, and too many records wait already.
+            # Frames keep all their locals alive, and many records wait already.
             drop_frames(frozen)
         elif scope is not None and is_error and not self._frames:
             # Last, because from here on another thread may end the scope, which reads the record.
@@ -243,13 +244,13 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
             if news := total - self._reported.get(level, 0):
                 lost[logging.getLevelName(level)] = news
             self._reported[level] = total
-        unheard, self._unheard_reported = self.unheard - self._unheard_reported, self.unheard
-        told = []
+        unqueued, self._unqueued_reported = self.unqueued - self._unqueued_reported, self.unqueued
+        losses = []
         if lost:
-            told.append(
+            losses.append(
                 f"The log queue was full: {counted(sum(lost.values()), 'record was', 'records were')} refused"
                 f" ({', '.join(f'{count} {level}' for level, count in lost.items())})"
             )
-        if unheard:
-            told.append(f"{counted(unheard, 'record was', 'records were')} lost for want of memory or stack")
-        return own_record(logging.WARNING, "; ".join(told)) if told else None
+        if unqueued:
+            losses.append(f"{counted(unqueued, 'record was', 'records were')} lost, because memory or stack was short")
+        return own_record(logging.WARNING, "; ".join(losses)) if losses else None

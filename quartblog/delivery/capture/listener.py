@@ -34,8 +34,9 @@ class Listener:
     succeeds again. `finalize` completes each record before the sinks get it. The thread calls `on_taken` after each
     record, and before a drain or stop returns; it may return one more record to write. The thread calls `on_pause`
     40 ms after the first record since the last call, and before a drain or stop returns, for work that is cheaper for
-    many records at once. It must not raise. Until then the thread sleeps whenever the queue is empty, because waking
-    for every record of a storm would double the cost for the threads that log. Without `on_pause` it does not sleep.
+    many records at once. It must not raise. During these 40 ms the thread sleeps whenever the queue is empty, because
+    waking it for every record of a storm would double the cost for the threads that log. Without `on_pause` it does
+    not sleep.
     """
 
     def __init__(  # noqa: PLR0913  keywords only, each hooks into one moment
@@ -56,7 +57,7 @@ class Listener:
         self._on_taken = on_taken
         self._on_pause = on_pause
         self._failing: set[int] = set()
-        # Held while nobody hurries. A bare lock, because a signal handler may call hurry().
+        # Held, except after hurry(). A bare lock, because a signal handler may call hurry().
         self._awake = threading.Lock()
         self._awake.acquire()
         self._stopping = False
@@ -78,14 +79,14 @@ class Listener:
         self._thread.start()
 
     def hurry(self) -> None:
-        """Read the queue now, because somebody waits or the queue fills up; from any thread or signal handler."""
+        """Read the queue now, because a drain waits or the queue fills up. Any thread or signal handler may call it."""
         with contextlib.suppress(RuntimeError):  # It hurries already.
             self._awake.release()
 
     def drain(self, timeout: float = 5.0) -> bool:
         """Wait until every earlier record has been through every sink.
 
-        False when that took longer than `timeout` seconds, or when a sink itself asks.
+        False after `timeout` seconds, or at once when a sink calls it.
         """
         if not self.alive:
             return self._records.empty()
@@ -97,9 +98,9 @@ class Listener:
         return mark.reached.wait(timeout)
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """Handle the queue, then end the thread; from any thread, any number of times.
+        """Handle the queue, then end the thread. Any thread may call it, any number of times.
 
-        False when a sink held the thread for longer than `timeout` seconds: it is left behind.
+        False when a sink held the thread for longer than `timeout` seconds; the thread then ends by itself later.
         """
         if not self.alive:
             return True
@@ -139,7 +140,7 @@ class Listener:
         return ends
 
     def _next(self, *, stopping: bool, until: float | None) -> logging.LogRecord | _Mark | None:
-        """The next item; None at the given time, or at once while stopping."""
+        """Return the next item; None at the given time, or at once while stopping."""
         if until is not None and not stopping and self._records.empty():
             self._awake.acquire(timeout=max(0.0, until - time.monotonic()))
         try:
@@ -150,21 +151,21 @@ class Listener:
 
     def _take(self, item: logging.LogRecord | _Mark | None) -> bool:
         """Return whether the sinks got a record."""
-        given = isinstance(item, logging.LogRecord)
+        handled = isinstance(item, logging.LogRecord)
         if isinstance(item, logging.LogRecord):
             self._hand_on(item)
         # Also without a record: refusals may become known when the queue is already empty.
-        more = self._on_taken() if self._on_taken is not None else None
-        if more is not None:
-            self._hand_on(more)
-        return given or more is not None
+        refusals = self._on_taken() if self._on_taken is not None else None
+        if refusals is not None:
+            self._hand_on(refusals)
+        return handled or refusals is not None
 
     def _hand_on(self, record: logging.LogRecord) -> None:
         if self.finalize is not None:
             try:
                 self.finalize(record)
             except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
-                # Its class alone, because nothing has redacted the exception's words.
+                # Its class alone, because nothing has redacted the exception's message.
                 record = instead_of(record, f"this record could not be completed: {kind(error)}")
         for sink in self._sinks:
             try:
@@ -174,6 +175,6 @@ class Listener:
                 # By id, because a handler may have any __hash__ and __eq__.
                 if id(sink) not in self._failing:
                     self._failing.add(id(sink))
-                    report(f"the sink {shown(sink)} failed, the others go on: {describe(error)}")
+                    report(f"the sink {shown(sink)} failed, the other sinks go on: {describe(error)}")
             else:
                 self._failing.discard(id(sink))

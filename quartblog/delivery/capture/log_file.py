@@ -41,8 +41,8 @@ CLOSING = 1.0
 class RotatingFile(ConcurrentRotatingFileHandler):
     """ConcurrentRotatingFileHandler that survives a full disk, a read-only folder and a volume without locks.
 
-    While writing fails, stderr is told once and records are lost; the first record that can be
-    written again ends that, and stderr is told how many were lost.
+    While writing fails, records are lost, and stderr reports it once. When a record can be written again, stderr
+    reports how many were lost.
 
     Without locks several processes still append whole records, but two that rotate at once may lose some.
     """
@@ -59,7 +59,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         self._lost = 0
         self._stuck = False
         self._unlocked = False
-        self._before: os.stat_result | None = None
+        self._predecessor: os.stat_result | None = None
         self._writing = threading.Lock()
         self._options = options
         self.reconfigure(options)
@@ -75,10 +75,10 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         return self._lost == 0
 
     def try_again(self) -> None:
-        """After a failed write: write a line of our own, which tells the reader when the outage ended."""
-        told = self.line(own_record(logging.INFO, "The log file is written again"))
+        """After a failed write: write a line that shows when the outage ended."""
+        line = self.line(own_record(logging.INFO, "The log file is written again"))
         with self._writing:
-            self._append([told])
+            self._append([line])
 
     def flush(self) -> None:
         """Do nothing: every write reaches the file."""
@@ -104,16 +104,16 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             return self.format(instead_of(record, f"this record could not be written: {describe(error)}"))
 
     def write(self, texts: Sequence[str]) -> int:
-        """Append lines under one lock, rotate between them as if each came alone, and return how many were written."""
+        """Append lines under one lock, rotate between them where due, and return how many were written."""
         # Not logging's own lock: at exit that would wait for a disk that hangs.
         with self._writing:
             self._use_sizes()
             written, error = self._append(texts)
-            if isinstance(error, FileNotFoundError):  # Somebody has removed the folder; the next try makes it again.
+            if isinstance(error, FileNotFoundError):  # The folder was removed; the next try makes it again.
                 more, error = self._append(texts[written:])
                 written += more
             if error is not None:
-                self._tell_of(error, len(texts) - written)
+                self._report_failure(error, len(texts) - written)
         return written
 
     def abandon(self) -> None:
@@ -141,7 +141,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             self._do_lock()
             try:
                 self._check_stream()
-                for number, end in self._places(texts):
+                for number, end in self._parts(texts):
                     path = self._numbered(number)
                     before = _size(path)
                     if end > written:
@@ -150,17 +150,17 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             finally:
                 self._do_unlock()
         except Exception as error:  # noqa: BLE001  a disk fails in many ways
-            self._let_go()
+            self._drop_open_files()
             if before is not None and end > written:
-                written += _whole_ones(texts[written:end], _size(path) - before)
+                written += _complete_lines(texts[written:end], _size(path) - before)
             return written, error
         return written, None
 
-    def _places(self, texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-        """Yield (file number, end of its lines). Number 0 is the file without a number, which also comes last.
+    def _parts(self, texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Yield (file number, end of its lines), and rotate in between. Number 0, the current file, is first and last.
 
-        It rotates in between: once for all files that the texts fill, and for each where they are compressed. Each
-        of its steps may wait for the interpreter, and all other processes wait for this one.
+        One rotation serves all files that the texts fill, unless files are compressed. Each step of a rotation may
+        wait for the interpreter, while all other processes wait for this one.
         """
         first, *others = self._ends(texts)
         yield 0, first
@@ -188,12 +188,12 @@ class RotatingFile(ConcurrentRotatingFileHandler):
     def _rotate(self, places: int) -> None:
         """Close the file and rename it to number `places`; rename older files only as far as they are in the way.
 
-        As if it were rotated so often, each time with one more file: what would leave at the end leaves. As the base
-        class, which looks at every name four times, but for the numbers above the first free one: where the file
-        cannot be renamed this is tried at every record, and the old ones must not all leave.
+        The result is that of so many rotations by the base class, which looks at every name four times. Files beyond
+        `backupCount` are deleted. Unlike there, files above the first free number stay: where the current file cannot
+        be renamed, each record tries a rotation, and that would delete all old files.
         """
-        # Raises for a user who may not write the file: the new one would be his, and lock the service out.
-        self._before = companion(self._numbered(0)) or self._before
+        # Raises for a user who may not write the file: the service could not write a new one of that user.
+        self._predecessor = companion(self._numbered(0)) or self._predecessor
         if self.use_gzip or self.backupCount < 1:
             super().doRollover()
             return
@@ -207,7 +207,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
                 moves.append((number, free))
         for number, target in reversed(moves):
             if target <= self.backupCount:
-                os.replace(self._numbered(number), self._numbered(target))  # noqa: PTH105  that makes another Path
+                os.replace(self._numbered(number), self._numbered(target))  # noqa: PTH105  Path.replace makes another Path
             else:
                 self._numbered(number).unlink()
 
@@ -215,7 +215,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         if number == 0:
             self.do_write(text)
         elif number <= self.backupCount:  # Rotation would delete files with higher numbers.
-            make(self._numbered(number), LOG_MODE, like=self._before)
+            make(self._numbered(number), LOG_MODE, like=self._predecessor)
             self._numbered(number).write_bytes(f"{text}{self.terminator}".encode("utf-8", self.unicode_error_policy))
 
     def _numbered(self, number: int) -> Path:
@@ -233,7 +233,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
         except Exception as error:
             if not has_no_locks(error):
                 raise
-            self._tell_of_no_lock(error)
+            self._report_no_lock(error)
 
     def _do_unlock(self) -> None:
         try:
@@ -243,38 +243,38 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             if not has_no_locks(error):
                 raise
 
-    def _tell_of_no_lock(self, error: Exception) -> None:
+    def _report_no_lock(self, error: Exception) -> None:
         if not self._unlocked:
             self._unlocked = True
-            text = f"{self.baseFilename} is written without a lock, this volume has none ({describe(error)})"
+            text = f"{self.baseFilename} is written without a lock, because this volume has none ({describe(error)})"
             report(text)
             logger.warning("%s", text)
 
     def do_open(self, mode: str | None = None) -> TextIOWrapper:
         """Open the file. A new one gets the owner of its predecessor."""
-        make(self._numbered(0), LOG_MODE, like=self._before)
+        make(self._numbered(0), LOG_MODE, like=self._predecessor)
         return super().do_open(mode)
 
     def do_gzip(self, input_filename: str) -> None:
         """Compress a rotated file into one of the same owner."""
-        make(Path(f"{input_filename}.gz"), LOG_MODE, like=self._before)
+        make(Path(f"{input_filename}.gz"), LOG_MODE, like=self._predecessor)
         super().do_gzip(input_filename)
 
     def do_write(self, msg: str) -> None:
         """Write lines, and report the end of an outage."""
-        if self._lost and _ends_in_a_line(Path(self.baseFilename)):
+        if self._lost and _ends_within_a_line(Path(self.baseFilename)):
             msg = f"\n{msg}"
         super().do_write(msg)
         if self._lost:
             lost, self._lost = self._lost, 0
             report(f"{self.baseFilename} is written again; {counted(lost, 'record was', 'records were')} lost")
 
-    def _tell_of(self, error: Exception, lost: int) -> None:
+    def _report_failure(self, error: Exception, lost: int) -> None:
         if not self._lost:
             report(f"{self.baseFilename} cannot be written, records are lost until it can: {describe(error)}")
         self._lost += lost
 
-    def _let_go(self) -> None:
+    def _drop_open_files(self) -> None:
         # The buffer holds half a record, which a later flush would put into the middle of the file. The lock file
         # is closed too, because its folder may be gone.
         for file in (self.stream, self.stream_lock):
@@ -298,12 +298,12 @@ def _size(path: Path) -> int:
 
 
 def _length(text: str) -> int:
-    """Bytes of the record in the file."""
-    # ASCII needs no encoding to be measured.
+    """Return the bytes of the record in the file."""
+    # Only a text that is not ASCII must be encoded for that.
     return 1 + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
 
 
-def _whole_ones(texts: Sequence[str], size: int) -> int:
+def _complete_lines(texts: Sequence[str], size: int) -> int:
     """Return how many of the lines are complete within `size` bytes."""
     for number, text in enumerate(texts):
         size -= _length(text)
@@ -312,7 +312,7 @@ def _whole_ones(texts: Sequence[str], size: int) -> int:
     return len(texts)
 
 
-def _ends_in_a_line(path: Path) -> bool:
+def _ends_within_a_line(path: Path) -> bool:
     """Return whether the last line has no end, as after a full disk."""
     try:
         with path.open("rb") as file:

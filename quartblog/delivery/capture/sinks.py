@@ -1,4 +1,4 @@
-"""Listener -> a thread per sink -> log file, outbox and anybody's handlers, so that one that hangs delays no other."""
+"""Listener -> a thread per sink -> log file, outbox, other handlers. A sink that hangs delays no other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LAST = threading.Event()
 
 
 class Flusher:
-    """A thread that calls `flush` whenever somebody rings, once for all rings that came meanwhile."""
+    """A thread that calls `flush` whenever it is woken, once for all calls of `wake` that came meanwhile."""
 
     def __init__(
         self,
@@ -47,15 +47,15 @@ class Flusher:
         *,
         hanging: float = HANGING,
     ) -> None:
-        """`name` is what it writes, for the operator. The thread calls `close` at its end."""
+        """`name` is what it writes, such as "the log file", for reports. The thread calls `close` at its end."""
         self._flush = flush
         self._close = close
         self._name = name
         self._hanging = hanging
         self._done = threading.Event()
         self._orders: SimpleQueue[threading.Event | None] = SimpleQueue()
-        self._rung = False
-        self._since: float | None = None
+        self._woken = False
+        self._working_since: float | None = None
         self._failing = False
         self._hung = False
         self._thread = threading.Thread(target=self._run, name=f"{LOGGER_NAME}-{name}", daemon=True)
@@ -67,8 +67,8 @@ class Flusher:
 
     @property
     def hangs(self) -> bool:
-        """Whether a flush takes so long that nobody should wait for it. Stderr reports the first time."""
-        since = self._since
+        """Whether a flush takes so long that no thread should wait for it. Stderr reports when that begins."""
+        since = self._working_since
         hangs = since is not None and time.monotonic() - since > self._hanging
         if hangs and not self._hung:
             self._hung = True
@@ -76,13 +76,13 @@ class Flusher:
         return hangs
 
     def start(self) -> None:
-        """Start the thread; once in a flusher's life."""
+        """Start the thread. A flusher starts once."""
         self._thread.start()
 
-    def ring(self) -> None:
-        """Ask for a flush; returns at once."""
-        if not self._rung:
-            self._rung = True
+    def wake(self) -> None:
+        """Ask for a flush, and return at once."""
+        if not self._woken:
+            self._woken = True
             self._orders.put(None)
 
     def make_room(self, enough: Callable[[], bool]) -> bool:
@@ -94,7 +94,7 @@ class Flusher:
             if self.hangs or not self.alive:
                 return False
             self._done.clear()
-            self.ring()
+            self.wake()
             # Bounded, because the disk may begin to hang during this wait.
             self._done.wait(0.25)
         return True
@@ -123,7 +123,7 @@ class Flusher:
             orders = [self._orders.get()]
             while not self._orders.empty():
                 orders.append(self._orders.get())
-            self._rung = False
+            self._woken = False
             self._do(self._flush)
             for order in orders:
                 if order is _LAST:
@@ -133,7 +133,7 @@ class Flusher:
         self._do(self._close)
 
     def _do(self, work: Callable[[], None]) -> None:
-        self._since = time.monotonic()
+        self._working_since = time.monotonic()
         try:
             work()
         except BaseException as error:  # noqa: BLE001  also SystemExit would end the thread
@@ -142,7 +142,7 @@ class Flusher:
                 report(f"writing {self._name} failed, it is tried again: {describe(error)}")
         else:
             self._failing = False
-        self._since = None
+        self._working_since = None
         self._done.set()
         if self._hung:
             self._hung = False
@@ -163,7 +163,7 @@ class FileSink(Unlocked):
         self._skipped = 0
         self._failed = 0
         self.latency = Latency()
-        """From the call that logged to the file."""
+        """From the logging call to the file."""
         self._backlog = backlog
         self._texts: list[str] = []
         self._times: list[float] = []
@@ -182,7 +182,7 @@ class FileSink(Unlocked):
         return self.file.writable and not self.flusher.hangs
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Format the record for the next flush, or count it as lost where the disk hangs."""
+        """Format the record for the next flush, or count it as lost while the disk hangs."""
         text = self.file.line(record)
         if self._size > self._backlog and not self.flusher.make_room(lambda: self._size <= self._backlog):
             self._skipped += 1
@@ -207,9 +207,9 @@ class FileSink(Unlocked):
                 self.file.try_again()
 
     def try_again(self) -> None:
-        """Try a file that could not be written. Without new records it would stay unhealthy for ever."""
+        """Try again to write the file after a failure. Without new records it would stay unhealthy."""
         if not self.file.writable:
-            self.flusher.ring()
+            self.flusher.wake()
 
     def abandon(self) -> None:
         """After a fork, in the child: the parent writes the backlog and keeps the file."""
@@ -242,7 +242,7 @@ class StoreSink(Unlocked):
         super().__init__(logging.ERROR)
         self.flusher = Flusher(self.flush, "the outbox", hanging=hanging)
         self.samples = samples
-        """May be replaced at any time."""
+        """Events kept of a group in each further batch."""
         self.grouped = 0
         """Errors in the outbox."""
         # Two counts, because two threads count.
@@ -297,7 +297,7 @@ def is_foreign(record: logging.LogRecord) -> bool:
 
 
 class ExtraSink(logging.Handler):
-    """Hands records to somebody's handler on a thread of its own. A handler that hangs delays nobody else."""
+    """Hands records to any standard handler, on a thread of its own. A handler that hangs delays no other sink."""
 
     def __init__(
         self, handler: logging.Handler, *, backlog: int = EXTRA_BACKLOG, hanging: float = EXTRA_HANGING
@@ -310,7 +310,7 @@ class ExtraSink(logging.Handler):
         self._records: SimpleQueue[Any] = SimpleQueue()
         self._dropped = Counter()
         self._behind = False
-        self._since = 0.0
+        self._handling_since = 0.0
         self._listener = Listener(self._records, (_Timed(self, handler),), name=shown(handler))
 
     @property
@@ -327,17 +327,17 @@ class ExtraSink(logging.Handler):
         return self._listener.drain(timeout)
 
     def stop(self, timeout: float) -> bool:
-        """As Listener.stop. Stderr reports a handler that still hangs and is left behind."""
+        """As Listener.stop. Stderr reports a handler that still hangs."""
         ended = self._listener.stop(timeout)
         if not ended:
             report(f"the sink {shown(self.sink)} did not return in time and was left behind")
         return ended
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Queue the record, unless this very handler has logged it, which would never end."""
+        """Queue the record, unless the handler itself has logged it: that would never end."""
         if record.levelno < self.sink.level or record.thread == self._listener.ident:
             return False
-        hangs = self._since and time.monotonic() - self._since > self._hanging
+        hangs = self._handling_since and time.monotonic() - self._handling_since > self._hanging
         if hangs or self._records.qsize() >= self._backlog:
             self._dropped.add()
             if not self._behind:
@@ -351,7 +351,7 @@ class ExtraSink(logging.Handler):
 
 
 class _Timed(logging.Handler):
-    """Notes when the handler began, so that a hanging one can be recognised."""
+    """Notes when the handler began, so that the sink sees that it hangs."""
 
     def __init__(self, sink: ExtraSink, handler: logging.Handler) -> None:
         super().__init__()
@@ -362,8 +362,8 @@ class _Timed(logging.Handler):
         return shown(self._handler)
 
     def handle(self, record: logging.LogRecord) -> bool:
-        self._sink._since = time.monotonic()  # noqa: SLF001  one object in two halves
+        self._sink._handling_since = time.monotonic()  # noqa: SLF001  one object in two halves
         try:
             return bool(self._handler.handle(record))
         finally:
-            self._sink._since = 0.0  # noqa: SLF001  the same
+            self._sink._handling_since = 0.0  # noqa: SLF001  the same
