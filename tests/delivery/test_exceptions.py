@@ -462,7 +462,7 @@ def test_everything_is_described_at_once_while_too_many_records_wait() -> None:
     failure = snapshot_of(record)
     assert record.exc_info is None
     assert failure
-    assert failure.said == "by itself"
+    assert failure.message == "by itself"
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,7 @@ def test_a_failure_that_is_let_go_the_moment_it_is_looked_at_is_shown() -> None:
     failure = snapshot_of(record)
 
     assert failure is not None
-    assert failure.said == "twelve"
+    assert failure.message == "twelve"
 
 
 def test_a_failure_that_is_let_go_while_it_is_finalized_is_shown_once_and_without_what_was_sent(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from quartblog.delivery.text.stdlib import set_stack, set_words
+from quartblog.delivery.text.stdlib import set_message, set_stack
 
 
 def examined(error: BaseException) -> traceback.TracebackException:
@@ -16,7 +16,7 @@ def examined(error: BaseException) -> traceback.TracebackException:
 
 def test_the_words_of_an_exception_can_be_replaced() -> None:
     part = examined(ValueError("before"))
-    set_words(part, "after")
+    set_message(part, "after")
 
     assert str(part) == "after"
     assert list(part.format())[-1] == "ValueError: after\n"
@@ -26,7 +26,7 @@ def test_the_words_of_each_exception_in_a_group_can_be_replaced() -> None:
     whole = examined(ExceptionGroup("several", [ValueError("before")]))
     assert whole.exceptions is not None
     [member] = whole.exceptions
-    set_words(member, "after")
+    set_message(member, "after")
 
     assert "ValueError: after" in "".join(whole.format())
 

@@ -153,7 +153,7 @@ class Finalizer:
     def _shared(self, failure: ExceptionSnapshot) -> ExceptionSnapshot:
         """Return the snapshot, or an equal cached one: in a storm all records share one snapshot and one text."""
         key = failure.key
-        if key is None or len(failure.said) > SHARED_WORDS:
+        if key is None or len(failure.message) > SHARED_WORDS:
             return failure
         try:
             if (known := self._shared_texts.get(key)) is not None:

@@ -19,7 +19,7 @@ class LruCache(Generic[V]):
     """Each value has a weight; the sum of all weights is bounded."""
 
     def __init__(self, bound: int) -> None:
-        """Keep nothing that weighs more than `bound`."""
+        """`bound` is the largest sum of weights. A heavier value is not kept at all."""
         self._bound = bound
         self._weight = 0
         self._items: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()

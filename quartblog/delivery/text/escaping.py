@@ -1,4 +1,4 @@
-r"""Text that a stranger typed -> text that breaks no line, terminal, header or encoder, and looks like no other text.
+r"""Text from a stranger -> text that breaks no line, terminal, header or encoder, and looks like no other text.
 
 Each character that no reader sees becomes its Python escape, such as `\n`, `\u200b` or `\U000e0041`: it could reorder
 the line, or make two different lines look the same. These are control characters, line and paragraph separators, all of
@@ -21,7 +21,7 @@ _HIDDEN = (
     "\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"  # Arabic and Syriac format characters
     "\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # Hangul fillers, Khmer and Mongolian invisibles
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\u2800\u3164"  # Braille and Hangul that is blank
+    "\u2800\u3164"  # blank characters of Braille and Hangul
     "\ud800-\udfff"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     # From the first to the last of _HIDDEN_ASTRAL: each further range would slow down the search through every text.
@@ -86,7 +86,7 @@ def shortened(text: str, limit: int, *, missing: int = 0) -> str:
 
 
 def left_out(characters: int) -> str:
-    """Return what stands in the place of so many characters."""
+    """Return the note that replaces this many characters."""
     return f" … ({characters} characters left out) … "
 
 
@@ -95,6 +95,6 @@ def cut_in(text: str) -> re.Match[str] | None:
     if "characters left out" not in text:
         return None
     middle = len(text) // 2
-    # A narrow window, so that nothing a stranger typed beside the cut is taken for it.
+    # A narrow window, because a stranger may have typed the same note elsewhere.
     found = _LEFT_OUT.search(text, max(0, middle - 26), middle + 26)
     return found if found is not None and found.start() == len(text) - found.end() else None

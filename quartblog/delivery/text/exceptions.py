@@ -1,9 +1,9 @@
 """Exception of a record -> a snapshot: the same types, causes and stacks as text, without the exception and its frames.
 
-Code that belongs to the program may run here: the `__str__` of exceptions and of their notes, and what the standard
-library asks of an object to suggest a name. The listener's thread does that. The thread that logged does it in two
-cases: an exception whose text costs nothing (see `drop_frames`), and a record that more than `QueueOptions.whole` wait
-before, since frames keep all their locals alive.
+Code of the program may run here: the `__str__` of exceptions and of their notes, and the methods that the standard
+library calls to suggest a name. The listener's thread runs it. The thread that logs runs it in two cases: for an
+exception that is cheap to describe (see `drop_frames`), and while more than `QueueOptions.whole` records wait, because
+frames keep all their locals alive.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..interrupts import reraise_interrupt
 from ..own_log import describe
 from .escaping import LONGEST, shortened
 from .stacks import STACKS, Stack, StackCache
-from .stdlib import set_stack, set_words
+from .stdlib import set_message, set_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,12 +39,12 @@ FAILURE = "_failure"
 
 _HEAD = "Traceback (most recent call last):\n"
 _STANDARD = logging.Formatter()
-# The standard library adds suggestions or a place to what these say.
-_ADDED_TO = (SyntaxError, ImportError, NameError, AttributeError, BaseExceptionGroup)
+# The standard library adds suggestions or a place to the messages of these.
+_EXTENDED = (SyntaxError, ImportError, NameError, AttributeError, BaseExceptionGroup)
 
 
 class Link(NamedTuple):
-    """One exception of a chain, with what a fingerprint counts of it."""
+    """One exception of a chain, as far as it counts for a fingerprint."""
 
     kind: type[BaseException]
     stack: Stack | None
@@ -57,20 +57,20 @@ class Link(NamedTuple):
 class ExceptionSnapshot:
     """One exception with its causes. It holds neither the exception nor its frames, so it may wait for long."""
 
-    __slots__ = ("_parts", "_text", "_whole", "links", "said")
+    __slots__ = ("_parts", "_text", "_whole", "links", "message")
 
     def __init__(self, info: ExcInfo, stacks: StackCache = STACKS) -> None:
         """Format no stack. Never raises, whatever the exception does."""
         _, error, trace = info
         self.links: tuple[Link, ...] = ()
         """The exception and its causes; empty where the record has none."""
-        self.said = ""
+        self.message = ""
         """The exception's own message."""
         self._parts: list[tuple[traceback.TracebackException, Stack | None]] = []
         self._whole: traceback.TracebackException | None = None
         self._text: str | None = None
         if error is None or hasattr(sys, "tracebacklimit"):
-            self._text = _as_the_standard(info)
+            self._text = _standard_text(info)
         if error is not None:
             try:
                 self._examine(error, trace, stacks)
@@ -78,12 +78,12 @@ class ExceptionSnapshot:
                 reraise_interrupt(another)
             if not self.links:
                 self.links = (Link(type(error), _stack(trace, stacks)),)
-                self._text = _as_the_standard(info)
+                self._text = _standard_text(info)
 
     @property
     def key(self) -> tuple[tuple[Link, ...], str] | None:
-        """Equal for snapshots of equal text; None for an exception with causes, notes or a finished text."""
-        return None if self._whole is not None or self._text is not None else (self.links, self.said)
+        """A cache key, equal for equal texts; None for an exception with causes, notes or a finished text."""
+        return None if self._whole is not None or self._text is not None else (self.links, self.message)
 
     @property
     def kind(self) -> type[BaseException] | None:
@@ -102,16 +102,16 @@ class ExceptionSnapshot:
         return self._text
 
     def rewrite(self, change: Callable[[str], str]) -> bool:
-        """Change the messages and notes of all exceptions, before `text` is read. Return whether one is different."""
+        """Change all messages and notes; return whether one differs. Call this before `text` is read."""
         differs = False
 
-        def watched(words: str) -> str:
+        def watched(text: str) -> str:
             nonlocal differs
-            changed = change(words)
-            differs = differs or changed != words
+            changed = change(text)
+            differs = differs or changed != text
             return changed
 
-        self.said = watched(self.said)
+        self.message = watched(self.message)
         for part, _ in self._parts:
             _rewrite_part(part, watched)
         if self._text is not None:
@@ -121,22 +121,22 @@ class ExceptionSnapshot:
     def _examine(self, error: BaseException, trace: TracebackType | None, stacks: StackCache) -> None:
         stack = stacks.of(trace) if trace is not None else None
         if _stands_alone(error):
-            self.said = shortened(str.__str__(str(error)), LONGEST)
+            self.message = shortened(str.__str__(str(error)), LONGEST)
             self.links = (Link(type(error), stack),)
             return
-        # Without frames the standard library composes everything else, which is cheap.
+        # The standard library composes all but the frames, which is cheap.
         whole = traceback.TracebackException(type(error), error, trace, limit=0, compact=True)
         self._parts = list(_parts(whole, error, trace, stacks))
         for part, _ in self._parts:
             _freeze(part)
-        self.said = str(whole)
+        self.message = str(whole)
         self.links = tuple(_links(error, stack, stacks))
         self._whole = whole
 
     def _composed(self) -> str:
         if self._whole is None:
             [(kind, stack, *_)] = self.links
-            return f"{_HEAD}{stack.text}{_last_line(kind, self.said)}" if stack else _last_line(kind, self.said)
+            return f"{_HEAD}{stack.text}{_last_line(kind, self.message)}" if stack else _last_line(kind, self.message)
         for part, stack in self._parts:
             if stack is not None:
                 set_stack(part, stack.text)
@@ -150,7 +150,7 @@ def type_name(kind: type[BaseException] | None) -> str | None:
     try:
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         return shortened(str.__str__(name), NAME_LIMIT)
-    except BaseException as error:  # noqa: BLE001  a class has a class too, which may raise
+    except BaseException as error:  # noqa: BLE001  a metaclass may raise
         reraise_interrupt(error)
         return str(type.__dict__["__name__"].__get__(kind))
 
@@ -158,7 +158,7 @@ def type_name(kind: type[BaseException] | None) -> str | None:
 def _stack(trace: TracebackType | None, stacks: StackCache) -> Stack | None:
     try:
         return stacks.of(trace) if trace is not None else None
-    except BaseException as error:  # noqa: BLE001  a frame's globals name a loader, which is anybody's
+    except BaseException as error:  # noqa: BLE001  a frame's globals name a loader, which may raise
         reraise_interrupt(error)
         return None
 
@@ -167,23 +167,23 @@ def _stands_alone(error: BaseException) -> bool:
     return (
         error.__cause__ is None
         and (error.__context__ is None or error.__suppress_context__)
-        and not isinstance(error, _ADDED_TO)
+        and not isinstance(error, _EXTENDED)
         and getattr(error, "__notes__", None) is None
     )
 
 
-def _last_line(kind: type[BaseException], said: str) -> str:
+def _last_line(kind: type[BaseException], message: str) -> str:
     module: object = kind.__module__
     name = kind.__qualname__
     if module not in ("__main__", "builtins"):
         name = f"{module if isinstance(module, str) else '<unknown>'}.{name}"
-    return f"{name}: {said}\n" if said else f"{name}\n"
+    return f"{name}: {message}\n" if message else f"{name}\n"
 
 
 def _parts(
     whole: traceback.TracebackException, error: BaseException, trace: TracebackType | None, stacks: StackCache
 ) -> Iterable[tuple[Any, Stack | None]]:
-    """Every exception of the tree with the stack it would have had."""
+    """Yield every exception of the tree, with its stack."""
     todo: list[tuple[Any, Any, TracebackType | None]] = [(whole, error, trace)]
     while todo:
         part, source, frames = todo.pop()
@@ -198,7 +198,7 @@ def _parts(
 
 
 def _links(error: BaseException, stack: Stack | None, stacks: StackCache) -> Iterable[Link]:
-    """The error and its causes; not more than the limit, so a circle ends too."""
+    """Yield the error and its causes, up to the limit, so that a circle ends too."""
     for _ in range(CHAIN_LIMIT + 1):
         yield _link(error, stack, stacks, [MEMBERS])
         cause = error.__cause__
@@ -211,7 +211,7 @@ def _links(error: BaseException, stack: Stack | None, stacks: StackCache) -> Ite
 
 
 def _link(error: BaseException, stack: Stack | None, stacks: StackCache, left: list[int]) -> Link:
-    """Return the link of an exception with at most so many members; `left` is changed."""
+    """Return the link of an exception. `left` holds how many members may still count, and is updated."""
     if not isinstance(error, BaseExceptionGroup):
         return Link(type(error), stack)
     members: set[Link] = set()
@@ -235,7 +235,7 @@ def _member_types(group: BaseExceptionGroup[BaseException]) -> str:
 
 
 def _rewrite_part(part: Any, change: Callable[[str], str]) -> None:
-    set_words(part, change(str(part)))
+    set_message(part, change(str(part)))
     # A SyntaxError has these.
     for name in ("text", "msg", "filename"):
         if isinstance(words := getattr(part, name, None), str):
@@ -249,7 +249,7 @@ def _rewrite_part(part: Any, change: Callable[[str], str]) -> None:
 
 def _freeze(part: traceback.TracebackException) -> None:
     """Keep texts where the standard library keeps objects, and no more of them than a record may hold."""
-    set_words(part, shortened(str.__str__(str(part)), LONGEST))
+    set_message(part, shortened(str.__str__(str(part)), LONGEST))
     notes: Any = part.__notes__
     if isinstance(notes, (list, tuple)):
         part.__notes__ = [shortened(_safe(note, str), LONGEST) for note in notes]
@@ -263,7 +263,7 @@ def _safe(note: object, words: Callable[[object], str]) -> str:
         return f"<note {words.__name__}() failed>"
 
 
-def _as_the_standard(info: ExcInfo) -> str:
+def _standard_text(info: ExcInfo) -> str:
     try:
         return shortened(_STANDARD.formatException(info), TEXT_LIMIT)
     except BaseException as error:  # noqa: BLE001  an exception may raise from __bool__, __notes__ …
@@ -273,13 +273,13 @@ def _as_the_standard(info: ExcInfo) -> str:
 
 def snapshot_of(record: logging.LogRecord) -> ExceptionSnapshot | None:
     """Return the snapshot of the record's exception, None for a record without one."""
-    # Looked at before the snapshot: `drop_frames` may replace the one by the other meanwhile.
+    # Read before the snapshot, because `drop_frames` may replace exc_info by the snapshot meanwhile.
     info = record.__dict__.get("exc_info")
     known = record.__dict__.get(FAILURE)
     # Anybody may give a record an attribute of this name.
     if type(known) is ExceptionSnapshot:
         return known
-    return ExceptionSnapshot(sound) if (sound := valid_exc_info(info)) is not None else None
+    return ExceptionSnapshot(valid) if (valid := valid_exc_info(info)) is not None else None
 
 
 def keep_snapshot(record: logging.LogRecord) -> ExceptionSnapshot | None:
@@ -294,11 +294,11 @@ def keep_snapshot(record: logging.LogRecord) -> ExceptionSnapshot | None:
 def drop_frames(record: logging.LogRecord, *, at_any_cost: bool = True) -> None:
     """Replace the record's exception by a snapshot, so that its frames and all their locals can be collected.
 
-    Without `at_any_cost` the exception stays where its text may take long: where another `__str__` than that of the
-    builtin exceptions would run, where the standard library looks for a name to suggest, or where the text is large.
+    Without `at_any_cost` an exception stays if its text may take long: if another `__str__` than that of the builtin
+    exceptions would run, if the standard library would look for a name to suggest, or if the text is large.
     """
     try:
-        if not at_any_cost and not _costs_nothing(record.__dict__.get("exc_info")):
+        if not at_any_cost and not _is_cheap(record.__dict__.get("exc_info")):
             return
     except BaseException as error:  # noqa: BLE001  the stack may be full, and this is called from the program's code
         reraise_interrupt(error)
@@ -309,7 +309,7 @@ def drop_frames(record: logging.LogRecord, *, at_any_cost: bool = True) -> None:
 
 _BUILTIN = frozenset(thing for thing in vars(builtins).values() if isinstance(thing, type))
 _TEXTS: tuple[object, ...] = (BaseException.__str__, KeyError.__str__, OSError.__str__, BaseExceptionGroup.__str__)
-# For these the standard library looks through all names that the program has.
+# For these the standard library searches all names of the program for a similar one.
 _SUGGESTING = (SyntaxError, ImportError, NameError, AttributeError)
 _PLAIN = frozenset(
     kind
@@ -318,8 +318,8 @@ _PLAIN = frozenset(
     and not issubclass(kind, _SUGGESTING)
     and any(kind.__str__ is text for text in _TEXTS)
 )
-# What a class may define to have code of its own run.
-_ASKED = frozenset(
+# A class that defines one of these runs code of its own.
+_OVERRIDES = frozenset(
     (
         *("__bool__", "__cause__", "__class__", "__context__", "__eq__", "__getattr__", "__getattribute__", "__hash__"),
         *("__notes__", "__str__", "__suppress_context__", "__traceback__", "args", "exceptions"),
@@ -327,12 +327,12 @@ _ASKED = frozenset(
 )
 
 
-def _costs_nothing(info: Any) -> bool:
+def _is_cheap(info: Any) -> bool:
     """Return whether a snapshot runs no code but the interpreter's, on texts and numbers of a bounded size."""
-    sound = valid_exc_info(info)
-    if sound is None or sound[1] is None:
+    valid = valid_exc_info(info)
+    if valid is None or valid[1] is None:
         return True
-    todo: list[BaseException] = [sound[1]]
+    todo: list[BaseException] = [valid[1]]
     for error in todo:
         # First of all: afterwards nothing that is asked of the exception runs code of its class.
         if not _is_plain(type(error)):
@@ -357,7 +357,7 @@ def _is_plain(kind: type[BaseException]) -> bool:
     for each in kind.__mro__:
         if each in _BUILTIN:
             return each in _PLAIN
-        if not _ASKED.isdisjoint(vars(each)):
+        if not _OVERRIDES.isdisjoint(vars(each)):
             return False
     return False
 
@@ -365,7 +365,7 @@ def _is_plain(kind: type[BaseException]) -> bool:
 def _is_small(value: object) -> bool:
     kind = type(value)
     if kind is str or kind is bytes:
-        return len(value) <= LONGEST  # type: ignore[arg-type]  # it is one of them
+        return len(value) <= LONGEST  # type: ignore[arg-type]  # it is a str or bytes
     return value is None or kind is int or kind is float or kind is bool
 
 
@@ -373,9 +373,9 @@ _TRACEBACK = BaseException.__dict__["__traceback__"]
 
 
 def valid_exc_info(given: Any) -> ExcInfo | None:
-    """Return the exception that an exc_info holds; None where it holds none, as True does, or a tuple of other things.
+    """Return the exception that an exc_info holds; None if it holds none, such as True or a tuple of other things.
 
-    An exception by itself, and one in a tuple without a traceback, brings its own.
+    An exception without a traceback beside it is returned with its own traceback.
     """
     kind: Any = None
     error, trace = given, None
@@ -384,12 +384,12 @@ def valid_exc_info(given: Any) -> ExcInfo | None:
             kind, error, trace = given
         else:
             error = next((part for part in given[:2] if issubclass(type(part), BaseException)), None)
-    # By its type: an object's __class__ may be a lie, or raise.
+    # By its type, because an object's __class__ may be false, or raise.
     if not issubclass(type(error), BaseException):
         return None
     if type(given) is not tuple or len(given) != 3:
         trace = _TRACEBACK.__get__(error)
     if kind is type(error) and (trace is None or type(trace) is TracebackType):
-        sound: ExcInfo = given
-        return sound
+        valid: ExcInfo = given
+        return valid
     return type(error), error, trace if type(trace) is TracebackType else None

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 LINE = "%(asctime)s %(levelname)s: %(message)s [in %(pathname)s:%(lineno)d]"
 
-# An exception's own text may hold line feeds; behind one, nothing may look like a record of ours.
+# An exception's message may hold line feeds. No line after one may look like the beginning of a record.
 _FORGED = re.compile(r"\n(?=2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d)")
 
 
 def zone(*, utc: bool) -> str:
-    """Return the zone of the times in text lines, as it is now: summer changes it."""
+    """Return the zone of the times in text lines, as of now: daylight saving changes it."""
     if utc:
         return "UTC"
     now = time.localtime()
@@ -32,7 +32,7 @@ def zone(*, utc: bool) -> str:
 
 
 def exception_text(record: logging.LogRecord) -> str:
-    """Return the record's traceback as the standard Formatter writes it, "" where it has none."""
+    """Return the record's traceback as the standard Formatter writes it, "" for a record without one."""
     if record.exc_text:
         return record.exc_text
     failure = snapshot_of(record)
@@ -42,17 +42,16 @@ def exception_text(record: logging.LogRecord) -> str:
 class TextFormatter(logging.Formatter):
     """`time LEVEL: message [in path:line] [id 0123456789ab]`, then the traceback.
 
-    Control characters of message and path are escaped, so one record is one line; those of the
-    traceback are escaped too, except for its line feeds and tabs. Otherwise the traceback is
-    byte-identical to the standard Formatter's.
+    Control characters of message and path are escaped, so that both are one line. Those of the traceback are escaped
+    too, except its line feeds and tabs. Otherwise the traceback is byte-identical to the standard Formatter's.
     """
 
     def __init__(self, *, utc: bool = False) -> None:
         """Write times in UTC, or local ones. The line is a contract, so there is no format string."""
         super().__init__(LINE)
         self._clock = time.gmtime if utc else time.localtime
-        self._second: tuple[int, str] = (-1, "")
-        self._block: tuple[str, str] = ("", "")
+        self._latest_second: tuple[int, str] = (-1, "")
+        self._latest_block: tuple[str, str] = ("", "")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the finished text. Unlike the standard Formatter, change nothing on the record."""
@@ -62,24 +61,24 @@ class TextFormatter(logging.Formatter):
         )
         if error_id := getattr(record, "error_id", None):
             line += f" [id {error_id}]"
-        blocks = [self._shown(raw) for raw in (exception_text(record), record.stack_info) if raw]
+        blocks = [self._escaped(raw) for raw in (exception_text(record), record.stack_info) if raw]
         return "\n".join([one_line(line), *blocks])
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  the same
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  the name is logging's
         """Return the time as the standard Formatter does; the text of a second is made once for all its records."""
         second = int(record.created)
-        known, text = self._second
+        known, text = self._latest_second
         if second != known:
             text = time.strftime("%Y-%m-%d %H:%M:%S", self._clock(second))
-            self._second = second, text
+            self._latest_second = second, text
         return f"{text},{int(record.msecs):03d}"
 
-    def _shown(self, text: str) -> str:
-        """Return the traceback, escaped. In a storm it mostly equals the one before."""
-        known, shown = self._block
+    def _escaped(self, text: str) -> str:
+        """Return the traceback, escaped. The latest is cached, because in a storm most equal it."""
+        known, shown = self._latest_block
         if text != known:
             shown = _FORGED.sub("\n  ", block(text))
-            self._block = text, shown
+            self._latest_block = text, shown
         return shown
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the name is logging's
@@ -137,6 +136,6 @@ class JsonFormatter(logging.Formatter):
         failure = snapshot_of(record)
         return {
             "type": type_name(failure.kind) if failure else None,
-            "message": failure.said if failure else None,
+            "message": failure.message if failure else None,
             "traceback": text,
         }

@@ -1,9 +1,9 @@
-"""Record, on the thread that logs -> its message and its extra values as they are now.
+"""Record, on the thread that logs -> its message and its extra values as they are at the call.
 
-A later change of an argument must not change the log. So the thread that logs pays for `%` with the `__str__`,
-`__repr__` and `__format__` of the arguments, and for the `__str__` of the values in `extra`. Nothing bounds the time
-that such a method takes. Values of exact builtin types are bounded: a text or a container that is larger than a record
-may hold is shortened before it is formatted. What is nested inside of a container is not.
+A later change of an argument must not change the log, and no other thread may run the program's code. So the thread
+that logs runs both: `%` with the `__str__`, `__repr__` and `__format__` of the arguments, and the same of the values in
+`extra`. No time limit stops such a method. Values of exact builtin types are bounded: a text or a container that
+is larger than a record keeps is shortened before it is formatted. Values nested in a container are not.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 END = 2 * LONGEST
 """Characters of a long argument that are formatted, at its beginning and as many at its end.
 
-More than the message keeps: so the message is always shortened again, in the middle, where redaction looks for that.
+More than the message keeps, so the message is always shortened again, in the middle, where redaction looks for a cut.
 """
 ITEMS = LONGEST // 4
-"""Items of a large container that are formatted, at its beginning and as many at its end: for the same reason, at three
-characters an item at least."""
+"""Items of a large container that are formatted, at its beginning and as many at its end.
+
+More than the message keeps as well, because an item takes three characters at least.
+"""
 EXTRA = "_extra"
 """The attribute of a record with its frozen extra values, by name."""
 _LONG, _MANY = 2 * END, 2 * ITEMS
@@ -46,16 +48,16 @@ _OWN_PLACE = ("error_id", "method", "route", "user_id")
 _RESERVED = frozenset(
     (
         *_PLAIN,
-        *("message", "asctime", "taskName"),  # logging's own, later or in some versions
-        *(*_OWN_PLACE, "template", "identity", "breadcrumbs"),  # ours
+        *("message", "asctime", "taskName"),  # set by logging later, or in some versions
+        *(*_OWN_PLACE, "template", "identity", "breadcrumbs"),  # set by the delivery
     )
 )
 
 
 def frozen_message(record: logging.LogRecord) -> str:
-    """Return the final message, shortened; a line that says why where it cannot be built. Never raises."""
+    """Return the final message, shortened, or the reason why it cannot be built. Never raises."""
     try:
-        # Of its class: an attribute of the name may hide it.
+        # The method of the class: an attribute of this name may hide it.
         build = type(record).getMessage
         if build is _STANDARD and record.args and _has_long(record.args):
             return _message_of_long(str(record.msg), record.args)
@@ -67,9 +69,9 @@ def frozen_message(record: logging.LogRecord) -> str:
 
 def bounded(text: str, *, missing: int = 0) -> str:
     """Return the text, exactly a str, no longer than a record may hold."""
-    # What is cut here is redacted later: `Redactor` knows a cut, and what may be a part of a value beside it.
+    # Redaction comes later. `Redactor` recognises this cut, and hides a part of a value beside it.
     if type(text) is not str:
-        # A subclass of str may bring its own formatting, and its own failures, to another thread.
+        # A subclass of str may run its own formatting, which may raise, on another thread.
         text = str.__str__(text)
     return text if len(text) <= LONGEST else shortened(text, LONGEST, missing=missing)
 
@@ -78,7 +80,7 @@ def text_of(given: object, limit: int) -> str:
     """Return the object as a text of about that many characters at most. Never raises."""
     if type(given) is not str:
         try:
-            # A subclass of str may bring its own __str__ and slicing.
+            # A subclass of str may have its own __str__ and slicing.
             given = str.__str__(str(given))
         except BaseException as error:  # noqa: BLE001  any object may raise from its __str__
             reraise_interrupt(error)
@@ -98,18 +100,18 @@ def freeze_extra(attributes: dict[str, Any]) -> None:
 def frozen_extra(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return the record's extra values as JSON can hold them: text, numbers, true, false, null, lists and objects.
 
-    Anything else becomes text. Number, depth and size are bounded, and what was left out is said in its place.
+    Any other value becomes text. Number, depth and size are bounded; a note replaces what was left out.
     """
     freeze = _Freezer()
     found = list(extra_names(attributes))
     frozen = {name: freeze.safely(attributes[name]) for name in found[:ENTRIES]}
     if len(found) > ENTRIES:
-        frozen["…"] = _more(len(found) - ENTRIES)
+        frozen["…"] = _left_out(len(found) - ENTRIES)
     return frozen
 
 
 def extra_names(attributes: dict[str, Any]) -> Iterator[str]:
-    """Yield the names that a caller gave; those with an underscore first are between handlers."""
+    """Yield the names that a caller gave. Names that begin with an underscore belong to handlers."""
     for name in list(attributes):
         if type(name) is str and name not in _RESERVED and not name.startswith("_"):
             yield name
@@ -149,7 +151,7 @@ class _Freezer:
         if (kind is int and -(1 << 63) <= value < 1 << 63) or (kind is float and math.isfinite(value)):
             return value
         if kind is dict or kind is list or kind is tuple or kind is set or kind is frozenset:
-            return self._container(value, depth - 1) if depth else _more(len(value))
+            return self._container(value, depth - 1) if depth else _left_out(len(value))
         return self._text(value)
 
     def _container(self, value: Any, depth: int) -> Any:
@@ -157,13 +159,13 @@ class _Freezer:
         if type(value) is dict:
             first = islice(value.items(), ENTRIES)
             items = {self._text(name): self._frozen(item, depth) for name, item in first}
-            return items if more <= 0 else items | {"…": _more(more)}
+            return items if more <= 0 else items | {"…": _left_out(more)}
         parts = [self._frozen(item, depth) for item in islice(value, ENTRIES)]
-        return parts if more <= 0 else [*parts, _more(more)]
+        return parts if more <= 0 else [*parts, _left_out(more)]
 
     def _text(self, value: object) -> str:
         if issubclass(type(value), BaseException):
-            value = describe(value)  # type: ignore[arg-type]  # it is one
+            value = describe(value)  # type: ignore[arg-type]  # it is an exception
         elif type(value) is bytes:
             value = value[:VALUE_LIMIT]
         text = text_of(value, min(VALUE_LIMIT, self._left))
@@ -171,7 +173,7 @@ class _Freezer:
         return text
 
 
-def _more(items: int) -> str:
+def _left_out(items: int) -> str:
     return f"({items} more left out)"
 
 
@@ -180,7 +182,7 @@ def _message_of_long(template: str, args: Any) -> str:
     if type(args) is dict and "%(" in template:
         before, names = tuple(args.values()), tuple(args)
     else:
-        # Logging takes a single argument that is a dict for a mapping of names.
+        # Logging uses a single argument that is a dict as a mapping of names.
         before, names = args if type(args) is tuple else (args,), ()
     after = tuple([_shortened(each) if _is_long(each) else each for each in before])
     texts = [pair for pair in zip(before, after, strict=True) if type(pair[0]) is str]
@@ -196,7 +198,7 @@ def _has_long(args: Any) -> bool:
 
 def _is_long(value: Any) -> bool:
     kind = type(value)
-    # Not `in`: a class may have a class of its own that says what it equals.
+    # Not `in`, because a metaclass may define __eq__.
     if kind is str or kind is bytes:
         return len(value) > _LONG
     container = kind is list or kind is tuple or kind is dict or kind is set or kind is frozenset

@@ -4,9 +4,9 @@ An allow-list decides which facts of a request a record has (`context.Scope`). R
 message, an exception's message, extra values. It replaces every value that the scope hides, and every e-mail address
 except the operator's own. Source lines in a traceback come from files and stay as they are.
 
-A value of four characters and more is hidden anywhere. A shorter one is hidden where it stands alone, between anything
-but ASCII letters, digits and underscores, because most texts contain it inside of words. So a scope should hide a short
-value only where it is secret. White space alone is never hidden.
+A value of four characters and more is hidden anywhere. A shorter one is hidden where it stands alone, without an ASCII
+letter, digit or underscore beside it, because most texts contain it inside of words. So a scope should hide a short
+value only if it is secret. White space alone is never hidden.
 
 A shortened text may have been cut in the middle of a value. Text beside the cut that may be a part of a value or of an
 address is left out as well, however short it is.
@@ -34,7 +34,7 @@ REDACTED = "[redacted]"
 ANYWHERE = 4
 """Characters from which a value is hidden inside of words as well."""
 MOST = 200
-"""Values of one request that are searched for, the longest ones; no form of a site has more."""
+"""Values of one scope that are hidden at most: the longest ones. No form of a site has more."""
 LONGEST_ADDRESS = 320
 """Characters of an e-mail address at most: this many of a cut word are left out."""
 
@@ -54,14 +54,14 @@ class Redactor:
         self._failed = False
 
     def for_scope(self, scope: Scope | None) -> Callable[[str], str]:
-        """Return a function that hides the values of this piece of work in a text; cheap where there is none."""
+        """Return a function that hides the values of this piece of work in a text. Without such values it is cheap."""
         try:
             values = _hidden(scope) if scope is not None else []
-        except BaseException as error:  # noqa: BLE001  a record without its words is better than one that shows too much
+        except BaseException as error:  # noqa: BLE001  a record without text is better than one that shows too much
             reraise_interrupt(error)
             if not self._failed:
                 self._failed = True
-                report(f"a scope could not name the values to hide, so records of it have no words: {describe(error)}")
+                report(f"a scope could not name the values to hide, so its records show no text: {describe(error)}")
             return lambda _: REDACTED
         return lambda text: self._without(values, text)
 
@@ -91,7 +91,7 @@ class Redactor:
 
 
 def _hidden(scope: Scope) -> list[str]:
-    """Return the values, and how repr() writes them."""
+    """Return the values, as they are and as repr() writes them."""
     values = [value for value in scope.hidden() if len(value) >= ANYWHERE or value.strip()]
     found = sorted(values, key=len, reverse=True)[:MOST]
     return found + [written for value in found if (written := repr(value)[1:-1]) != value]

@@ -3,7 +3,7 @@
 Formatting a stack of 30 frames costs half a millisecond, because source lines are read, parsed and underlined. The
 result depends only on where the frames are, so a cache keeps it under their code objects and instructions.
 
-A stack shows its source as it was when it was first formatted. Where a file is edited while the program runs, the
+A stack shows its source as it was when the stack was first formatted. If a file is edited while the program runs, the
 standard Formatter would show the new text beside the old line numbers. Jinja makes new frames for a template with each
 error, so those are formatted each time.
 """
@@ -39,13 +39,13 @@ class Stack:
     __slots__ = ("_text", "steps")
 
     def __init__(self, steps: tuple[Step, ...]) -> None:
-        """Format nothing yet."""
+        """Keep the frames; `text` formats them."""
         self.steps = steps
         self._text: str | None = None
 
     @property
     def text(self) -> str:
-        """The lines that the standard library shows for it, made on first use."""
+        """The lines of the standard library for this traceback, formatted on first use."""
         if self._text is None:
             self._text = _formatted(self.steps)
         return self._text
@@ -84,7 +84,7 @@ class StackCache:
 def _steps(trace: TracebackType | None) -> Iterator[Step]:
     while trace is not None:
         frame = trace.tb_frame
-        # The source may come from a loader, which only the globals of the frame name.
+        # The source may come from a loader, which only the frame's globals name.
         linecache.lazycache(frame.f_code.co_filename, frame.f_globals)
         yield Step(frame.f_code, trace.tb_lasti, trace.tb_lineno)
         trace = trace.tb_next

@@ -1,6 +1,6 @@
-"""What the delivery uses of the standard library without a public way: all of it is here, with its reason.
+"""Message and stack, as texts -> the standard library's TracebackException, by attributes that are not public.
 
-`tests/delivery/test_stdlib.py` fails where a version of Python changes it.
+Each has its reason below. `tests/delivery/test_stdlib.py` fails when a version of Python changes one of them.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ import traceback
 from typing import Any
 
 
-def set_words(part: traceback.TracebackException, words: str) -> None:
-    """Replace what the exception says. Reading that is public, `str(part)`; only the attribute can be written."""
-    part._str = words  # type: ignore[attr-defined]  # noqa: SLF001  the reason is above
+def set_message(part: traceback.TracebackException, message: str) -> None:
+    """Replace the exception's message. Reading it is public, `str(part)`; writing it is not."""
+    part._str = message  # type: ignore[attr-defined]  # noqa: SLF001  the reason is above
 
 
 def set_stack(part: traceback.TracebackException, text: str) -> None:
-    """Let the exception show a stack that is formatted already.
+    """Replace the exception's stack by a formatted text.
 
     `format` asks `part.stack` for its lines, which is documented for a StackSummary alone.
     """
-    part.stack = _Ready([text])  # type: ignore[list-item]  # the one item is the text
+    part.stack = _FormattedStack([text])  # type: ignore[list-item]  # the text is the only item
 
 
-class _Ready(traceback.StackSummary):
+class _FormattedStack(traceback.StackSummary):
     def format(self, **_: Any) -> list[str]:
-        return list(self)  # type: ignore[arg-type]  # texts, see above
+        return list(self)  # type: ignore[arg-type]  # the items are texts

@@ -1,4 +1,4 @@
-"""Exception -> one of the same type at the same place that says nothing."""
+"""Exception -> an exception of the same type, with the same traceback and without a message."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import os
 from ..interrupts import reraise_interrupt
 
 DEPTH = 10
-"""Causes, and members of one group, that are kept."""
+"""Causes of an exception, and members of a group, that are kept."""
 
 
 def wordless(error: BaseException) -> BaseException:
-    """Return an exception of the same type where that can be made, at the same place, without words. Never raises.
+    """Return an exception of the same type, if it can be made, with the same traceback and no message. Never raises.
 
-    For exceptions that nobody caught, outside of any scope: their text may hold what a visitor sent, and no scope names
-    the values to hide. An OSError keeps the system's own words, without a file's name.
+    For exceptions that no code caught, outside of any scope: their message may hold what a visitor sent, and no scope
+    names the values to hide. An OSError keeps the system's message, without the file's name.
     """
     try:
         return _wordless(error, DEPTH)
-    except BaseException as failure:  # noqa: BLE001  an exception may raise anything from whatever it is asked
+    except BaseException as failure:  # noqa: BLE001  any attribute of an exception may raise anything
         reraise_interrupt(failure)
         return Exception("(an exception that cannot be examined)")
 
@@ -45,9 +45,9 @@ def _bare(error: BaseException, depth: int) -> BaseException:
             return kind(error.errno, os.strerror(error.errno))
         bare = kind.__new__(kind)
         bare.args = ()
-        # Some classes say something without arguments, or fail to.
+        # Without arguments, some classes have a message all the same, and some raise.
         if not str(bare) and bare.with_traceback(None) is bare:
             return bare
-    except BaseException as failure:  # noqa: BLE001  a constructor may want anything
+    except BaseException as failure:  # noqa: BLE001  a constructor may raise anything
         reraise_interrupt(failure)
     return Exception(kind.__qualname__)
