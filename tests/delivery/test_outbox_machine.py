@@ -1,0 +1,258 @@
+"""Whatever happens in whatever order: no error is uncounted, no mail is lost, and the cap and the bound hold."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery.options import LEAST_BYTES
+from quartblog.delivery.store.fallback import RETRY_SECONDS
+from quartblog.delivery.store.workers import LeaseLost
+from tests.support.clocks import FakeClock
+
+from .outboxes import event, long, mail
+
+if TYPE_CHECKING:
+    from quartblog.delivery.store.workers import Lease
+
+HOUR, DAY, YEAR = 3_600.0, 86_400.0, 366 * 86_400.0
+CAP = 2
+WINDOW = 900.0
+GRACE = 25.0
+
+boxes = st.sampled_from([0, 1])
+keys = st.sampled_from(["00000000000000aa", "00000000000000bb", "00000000000000cc"])
+
+
+class Host(RuleBasedStateMachine):
+    """Two processes of one host, which share an outbox; the machine plays their mailers, the disk and the clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = Path(tempfile.mkdtemp(prefix="outbox-machine-"))
+        self._data, self._elsewhere = self._folder / "data", self._folder / "elsewhere"
+        self._clock = FakeClock()
+        self._outboxes: list[Outbox] = []
+        self._leases: list[Lease | None] = [None, None]
+        self._away = False
+        self._number = 0
+        self._recorded = 0
+        self._settled = 0
+        self._stored: set[str] = set()
+        self._delivered: set[str] = set()
+        self._purged: set[str] = set()
+        self._digests: list[float] = []
+
+    @initialize()
+    def start(self) -> None:
+        self._data.mkdir()
+        self._outboxes = [self._open(), self._open()]
+
+    def teardown(self) -> None:
+        if self._away:
+            self.disk_comes_back()
+        for outbox in self._outboxes:
+            outbox.close()
+        shutil.rmtree(self._folder)
+
+    @rule(box=boxes, key=keys, times=st.integers(1, 5), size=st.sampled_from([100, 40_000]))
+    def record(self, box: int, key: str, times: int, size: int) -> None:
+        events = [event(key, traceback=long(size), created=self._clock.wall()) for _ in range(times)]
+        assert self._outboxes[box].record(events) == times
+        self._recorded += times
+        self._within_the_bound(box)
+
+    @rule(box=boxes, kinds=st.integers(50, 200))
+    def record_many_kinds(self, box: int, kinds: int) -> None:
+        events = []
+        for _ in range(kinds):
+            self._number += 1
+            events.append(event(f"{self._number:016x}", place="p" * 3_000, created=self._clock.wall()))
+        assert self._outboxes[box].record(events) == kinds
+        self._recorded += kinds
+        self._within_the_bound(box)
+
+    @rule(box=boxes, size=st.sampled_from([1_000, 300_000]))
+    def store_mail(self, box: int, size: int) -> None:
+        self._outboxes[box].begin_mail(mail(self._name("mail"), data=os.urandom(size)), {})
+        if not self._outboxes[box].in_memory:
+            self._digests.append(self._outboxes[box].now())
+
+    @rule(box=boxes, answer=st.sampled_from(["taken", "later", "never"]))
+    def mail_round(self, box: int, answer: str) -> None:
+        outbox = self._outboxes[box]
+        lease = self._leases[box] = outbox.lead(f"host:{box}", self._leases[box])
+        if lease is None:
+            return
+        try:
+            self._write_digest(outbox, lease)
+            claimed = outbox.claim(lease, grace=GRACE)
+        except LeaseLost:
+            return
+        if claimed is None:
+            return
+        if answer == "taken":
+            self._delivered.add(claimed.subject)
+            outbox.sent(claimed.id, "250")
+        elif answer == "later":
+            outbox.failed(claimed.id, "451", 60)
+        else:
+            outbox.dead(claimed.id, "554")
+
+    @rule(box=boxes, seconds=st.sampled_from([0.3, RETRY_SECONDS, 60.0, HOUR]))
+    def time_goes_by(self, box: int, seconds: float) -> None:
+        before = self._outboxes[box].now()
+        self._clock.advance(seconds)
+        assert self._outboxes[box].now() == pytest.approx(before + seconds, abs=1e-3)
+
+    @rule(box=boxes, seconds=st.sampled_from([-20 * YEAR, -DAY, -HOUR, HOUR, DAY, 20 * YEAR]))
+    def wall_clock_jumps(self, box: int, seconds: float) -> None:
+        before = self._outboxes[box].now()
+        self._clock.jump(seconds)
+        assert self._outboxes[box].now() == pytest.approx(before, abs=1e-3)
+
+    @rule(box=boxes, how=st.sampled_from(["resolve", "mute", "reopen"]), key=keys)
+    def settle(self, box: int, how: str, key: str) -> None:
+        outbox = self._outboxes[box]
+        group = outbox.group(key)
+        if group is None:
+            return
+        if how == "resolve":
+            self._settled += group.count - group.reported
+            assert outbox.resolve(key)
+        elif how == "mute":
+            assert outbox.mute(key, 600)
+        else:
+            assert outbox.reopen(key)
+
+    @rule(box=boxes)
+    def retry(self, box: int) -> None:
+        self._outboxes[box].retry()
+
+    @rule(box=boxes)
+    def purge(self, box: int) -> None:
+        outbox = self._outboxes[box]
+        self._purged |= {mail.subject for mail in outbox.mails("dead", 10_000)}
+        outbox.purge(dead=True, sent=True)
+
+    @rule(box=boxes)
+    def housekeeping(self, box: int) -> None:
+        self._outboxes[box].housekeeping()
+        self._within_the_bound(box)
+
+    @precondition(lambda self: not self._away)
+    @rule()
+    def disk_leaves(self) -> None:
+        self._data.rename(self._elsewhere)
+        self._data.touch()
+        self._away = True
+
+    @precondition(lambda self: self._away)
+    @rule()
+    def disk_comes_back(self) -> None:
+        self._data.unlink()
+        self._elsewhere.rename(self._data)
+        self._away = False
+
+    @precondition(lambda self: not self._away)
+    @rule(box=boxes)
+    def restart(self, box: int) -> None:
+        self._outboxes[box].close()
+        self._outboxes[box] = self._open()
+        self._leases[box] = None
+
+    @precondition(lambda self: not self._away)
+    @rule(off=st.sampled_from([0.0, 60.0, 2 * DAY]), jump=st.sampled_from([-YEAR, 0.0, YEAR]))
+    def reboot(self, off: float, jump: float) -> None:
+        for outbox in self._outboxes:
+            outbox.close()
+        self._outboxes[0].beat("host:0", leader=False, figures={})
+        before = self._outboxes[0].now()
+        self._outboxes[0].close()
+        self._clock.reboot(off)
+        self._clock.jump(jump)
+        self._outboxes, self._leases = [self._open(), self._open()], [None, None]
+        for outbox in self._outboxes:
+            outbox.open()
+            assert before - 1e-3 <= outbox.now() <= before + DAY + 2
+
+    @precondition(lambda self: not self._away)
+    @invariant()
+    def no_error_is_uncounted_and_no_mail_is_lost(self) -> None:
+        errors, names, lost_errors, lost_mails = 0, set[str](), 0, 0
+        with closing(self._open()) as reader:
+            for outbox in (*self._outboxes, reader):
+                groups = outbox.groups(resolved=None, limit=100_000, samples=0)
+                mails, totals = outbox.mails(limit=100_000), outbox.totals()
+                if outbox is reader or outbox.in_memory:
+                    errors += sum(group.count for group in groups)
+                    names |= {mail.subject for mail in mails}
+                    lost_errors += totals.crowded_errors + totals.old_errors
+                    lost_mails += totals.crowded_mails
+        assert 0 <= self._recorded - errors - lost_errors <= self._settled
+        assert len(self._stored - names - self._delivered - self._purged) <= lost_mails
+
+    @precondition(lambda self: not self._away)
+    @invariant()
+    def the_cap_holds(self) -> None:
+        for outbox in self._outboxes:
+            if not outbox.in_memory:
+                now = outbox.now()
+                assert outbox.digests_within(HOUR) >= len([at for at in self._digests if now - at < HOUR - 1])
+
+    def _write_digest(self, outbox: Outbox, lease: Lease) -> None:
+        due = outbox.due(WINDOW)
+        if not due or outbox.digests_within(HOUR) >= CAP:
+            return
+        groups = [group for key in due[:20] if (group := outbox.group(key)) is not None]
+        reported = {group.fingerprint: group.count - group.reported for group in groups}
+        name = self._name("digest")
+        try:
+            outbox.begin_mail(mail(name), reported, lease=lease)
+        except LeaseLost:
+            self._stored.discard(name)
+            raise
+        self._settled += sum(reported.values())
+        if not outbox.in_memory:
+            self._digests.append(outbox.now())
+
+    def _within_the_bound(self, box: int) -> None:
+        outbox = self._outboxes[box]
+        if outbox.in_memory or self._away:
+            return
+        with closing(sqlite3.connect(self._data / "outbox.sqlite3")) as file:
+            [(size,)], [(pages,)], [(free,)] = (
+                file.execute(f"PRAGMA {name}").fetchall() for name in ("page_size", "page_count", "freelist_count")
+            )
+        assert size * (pages - free) <= LEAST_BYTES
+
+    def _name(self, kind: str) -> str:
+        self._number += 1
+        name = f"{kind} {self._number}"
+        self._stored.add(name)
+        return name
+
+    def _open(self) -> Outbox:
+        options = OutboxOptions(self._data / "outbox.sqlite3", max_bytes=LEAST_BYTES, max_age=10 * YEAR)
+        return Outbox(options, clock=self._clock)
+
+
+TestHost = Host.TestCase
+TestHost.settings = settings(
+    max_examples=15,
+    stateful_step_count=30,
+    deadline=None,
+    # A step waits for a disk, which is slow while other tests run.
+    suppress_health_check=[HealthCheck.too_slow],
+)
