@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .options import OutboxOptions
     from .store.outbox import Outbox
+    from .store.workers import Worker
 
 AT_EXIT = 2.0
 """Seconds that the end of a program may take which never stopped its delivery."""
@@ -158,6 +159,11 @@ class Delivery:
     def degraded(self) -> bool:
         """Whether the outbox cannot be used, so that errors and mails are only in memory: a kill would lose them."""
         return (pipeline := self._pipeline) is not None and not pipeline.outbox.healthy
+
+    @property
+    def hanging(self) -> tuple[Worker, ...]:
+        """The workers of this host that hang, as of this process's last heartbeat. This does not wait for the disk."""
+        return self._pipeline.hanging if self._pipeline is not None else ()
 
     def statistics(self) -> Statistics:
         """What this process has counted since the start; all zero while it does not run."""

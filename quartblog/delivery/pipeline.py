@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from .capture.sinks import Flusher
     from .options import DeliveryOptions
+    from .store.workers import Worker
 
 MOMENT = 0.2
 """Seconds that each part gets to end, however late the others were."""
@@ -186,6 +187,11 @@ class Pipeline:
             dead=mail.dead,
             to_mail=mail.latency.percentiles(),
         )
+
+    @property
+    def hanging(self) -> tuple[Worker, ...]:
+        """As Delivery.hanging."""
+        return self._mail_thread.hanging
 
     @property
     def problem(self) -> str | None:

@@ -5,9 +5,7 @@ outbox in memory, an ended thread and a worker that stands still appear in the b
 not check the mail server.
 """
 
-import asyncio
 import logging
-from collections.abc import Iterator
 
 from quart import Blueprint, current_app, jsonify
 from quart.typing import ResponseReturnValue
@@ -34,8 +32,7 @@ async def alive() -> ResponseReturnValue:
 @blueprint.get(READY)
 async def ready() -> ResponseReturnValue:
     """Answer 200 if the database answers, else 503; the body has the state of each part."""
-    # In a thread: it reads the outbox.
-    delivery = await asyncio.to_thread(_state, current_app.extensions[DELIVERY])
+    delivery = _state(current_app.extensions[DELIVERY])
     if not await _database_answers():
         scope = current_scope()
         error_id = scope.error_id if scope else None
@@ -46,14 +43,8 @@ async def ready() -> ResponseReturnValue:
 def _state(delivery: Delivery) -> str:
     """Return the reasons without paths, which outsiders must not see."""
     memory = "outbox in memory" if delivery.degraded else None
-    return "; ".join(filter(None, (delivery.problem, memory, *_silence(delivery)))) or OK
-
-
-def _silence(delivery: Delivery) -> Iterator[str]:
-    """Yield a reason for each worker of this host that runs but sends no heartbeat, such as a suspended one."""
-    for worker in delivery.outbox.workers() if delivery.outbox else ():
-        if worker.hangs:
-            yield f"a worker has been silent for {worker.silent:.0f} s"
+    silence = [f"a worker has been silent for {worker.silent:.0f} s" for worker in delivery.hanging]
+    return "; ".join(filter(None, (delivery.problem, memory, *silence))) or OK
 
 
 async def _database_answers() -> bool:

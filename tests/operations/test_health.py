@@ -21,6 +21,7 @@ from quartblog.settings import Settings
 from tests.support.browsing import Visitor
 from tests.support.clocks import FakeClock
 from tests.support.log_file import LogFile
+from tests.support.processes import eventually
 
 CANNOT = "log file cannot be written"
 
@@ -63,10 +64,12 @@ async def test_without_its_database_it_is_alive_but_not_ready(
     assert (await visitor.get("/healthz")).status == 200
 
 
-async def test_a_worker_that_stands_still_is_named(visitor: Visitor, settings: Settings) -> None:
+async def test_a_worker_that_stands_still_is_named(app: Quart, visitor: Visitor, settings: Settings) -> None:
     # A process that lives and gives no heartbeat: that of the tests' own parent.
     with closing(Outbox(OutboxOptions(settings.delivery.outbox), clock=FakeClock(time.time() - 60))) as earlier:
         earlier.beat(f"{socket.gethostname()}:{os.getppid()}", leader=True, figures={})
+    delivery: Delivery = app.extensions[DELIVERY]
+    await asyncio.to_thread(eventually, lambda: delivery.hanging)
 
     page = await visitor.get("/readyz")
 

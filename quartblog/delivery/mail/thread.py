@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..options import MailingOptions, MailOptions
     from ..store.outbox import Outbox
+    from ..store.workers import Worker
     from .sender import Sender
 
 logger = own_logger("mailer")
@@ -46,6 +47,8 @@ class MailThread:
         self._outbox = outbox
         self._sender = sender
         self._figures = figures
+        self.hanging: tuple[Worker, ...] = ()
+        """The workers that hung when this process gave its last heartbeat."""
         self._failing: set[str] = set()
         self._last = False
         self._stopping = False
@@ -191,6 +194,7 @@ class MailThread:
                     # Also while a mail takes longer than the lease.
                     self._sender.lead()
                 self._outbox.beat(self._sender.worker, leader=self.leading, figures=self._figures())
+                self.hanging = tuple(worker for worker in self._outbox.workers() if worker.hangs)
                 # A worker without a mail server clears it too: none may have one, and twice does no harm.
                 clears = self.leading or self._sender.mail is None
                 if clears and time.monotonic() - self._cleared >= HOUSEKEEPING:
