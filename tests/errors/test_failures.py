@@ -177,7 +177,7 @@ async def test_the_page_asks_neither_database_nor_visitor(
     assert page.headers["X-Error-Id"] in log.failure()
 
 
-async def test_300_visitors_who_leave_cost_no_connection(
+async def test_100_visitors_who_leave_cost_no_connection(
     ada: User, sign_in: SignIn, database: Database, log: LogFile
 ) -> None:
     visitor = await sign_in(ada)
@@ -188,7 +188,7 @@ async def test_300_visitors_who_leave_cost_no_connection(
         (b"content-type", b"application/x-www-form-urlencoded"),
     ]
 
-    for start in range(0, 300, 20):
+    for start in range(0, 100, 20):
         await asyncio.gather(
             *(
                 leave(
