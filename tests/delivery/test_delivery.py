@@ -351,12 +351,12 @@ def test_stop_writes_what_is_queued_even_when_the_queue_is_full(path: Path, app_
 
 
 def test_a_sink_that_hangs_keeps_stop_within_its_time(path: Path, app_logger: logging.Logger) -> None:
-    entered, drop_frames = threading.Event(), threading.Event()
+    entered, release = threading.Event(), threading.Event()
 
     class Hanging(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             entered.set()
-            drop_frames.wait(30)
+            release.wait(30)
 
     delivery = Delivery(file=FileOptions(path=path), extra_sinks=[Hanging()])
     delivery.start()
@@ -366,7 +366,7 @@ def test_a_sink_that_hangs_keeps_stop_within_its_time(path: Path, app_logger: lo
     started = time.monotonic()
     assert not delivery.drain(0.1)
     assert not delivery.stop(0.1)
-    drop_frames.set()
+    release.set()
 
     assert time.monotonic() - started < 5
     assert "second" in path.read_text()

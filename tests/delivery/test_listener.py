@@ -47,7 +47,7 @@ class Hanging(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.entered = threading.Event()
-        self.drop_frames = threading.Event()
+        self.let_go = threading.Event()
         self.count = 0
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ class Hanging(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.entered.set()
-        self.drop_frames.wait(30)
+        self.let_go.wait(30)
         self.count += 1
 
 
@@ -84,7 +84,7 @@ def listen(records: SimpleQueue[Any]) -> Iterator[Callable[..., Listener]]:
 def hanging() -> Iterator[Hanging]:
     sink = Hanging()
     yield sink
-    sink.drop_frames.set()
+    sink.release.set()
 
 
 def test_drain_returns_when_the_sinks_have_everything(
@@ -161,7 +161,7 @@ def test_a_record_behind_the_last_mark_is_still_written(
     assert hanging.entered.wait(5)
     assert not listener.stop(0)
     records.put(record("late"))
-    hanging.drop_frames.set()
+    hanging.let_go.set()
 
     assert listener.stop()
     assert kept.messages == ["first", "late"]
@@ -340,7 +340,7 @@ def lane_to(hanging: Hanging) -> Iterator[ExtraSink]:
     lane = ExtraSink(hanging, backlog=2)
     lane.start()
     yield lane
-    hanging.drop_frames.set()
+    hanging.let_go.set()
     lane.stop(5)
 
 
@@ -363,7 +363,7 @@ def test_a_sink_that_hangs_delays_no_other(
     assert len(kept.records) == 51
     assert lane_to.dropped == 48
     assert capsys.readouterr().err.count("is too slow: records are dropped for it") == 1
-    hanging.drop_frames.set()
+    hanging.let_go.set()
     assert lane_to.drain(5)
     assert hanging.count == 3
 
@@ -378,7 +378,7 @@ def test_a_sink_that_hangs_for_long_is_bypassed_until_it_returns(
     assert eventually(lambda: not sink.handle(record("dropped once it hangs")))
     assert "has not returned" in capsys.readouterr().err
 
-    hanging.drop_frames.set()
+    hanging.let_go.set()
     assert sink.drain(5)
     assert sink.handle(record("served again"))
     assert sink.stop(5)
