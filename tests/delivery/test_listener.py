@@ -84,7 +84,7 @@ def listen(records: SimpleQueue[Any]) -> Iterator[Callable[..., Listener]]:
 def hanging() -> Iterator[Hanging]:
     sink = Hanging()
     yield sink
-    sink.release.set()
+    sink.let_go.set()
 
 
 def test_drain_returns_when_the_sinks_have_everything(
