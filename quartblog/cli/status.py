@@ -59,7 +59,7 @@ def as_data(snapshot: Snapshot) -> dict[str, Any]:
         "workers": [
             {
                 "worker": worker.name,
-                "leader": worker.leader,
+                "leader": _leads(worker),
                 "heartbeat": iso(worker.at),
                 "heartbeat_age": round(worker.silent, 3),
                 **{name: value for name, value in worker.figures.items() if name not in {"worker", "leader"}},
@@ -124,13 +124,18 @@ def _workers(snapshot: Snapshot) -> str:
     rows = [
         (
             worker.name,
-            "leader" if worker.leader else "",
+            "leader" if _leads(worker) else "",
             f"silent for {span(worker.silent)}" if worker.hangs else f"{span(worker.silent)} ago",
             *(column.cell(worker.figures) or "-" for column in columns),
         )
         for worker in snapshot.workers
     ]
     return table([head, *rows], right=frozenset(range(2, len(head))))
+
+
+def _leads(worker: Worker) -> bool:
+    """Return whether it mails: one that hangs has lost the lead, though its last heartbeat does not say so."""
+    return worker.leader and not worker.hangs
 
 
 class _Column(NamedTuple):

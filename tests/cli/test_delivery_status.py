@@ -212,7 +212,7 @@ def test_a_worker_that_stands_still_is_named_and_one_that_ended_is_not(quartblog
     host = socket.gethostname()
     with closing(Outbox(OutboxOptions(place), clock=FakeClock(time.time() - 60))) as earlier:
         for name in (f"{host}:{os.getpid()}", f"{host}:{ended.pid}", "another-host:1"):
-            earlier.beat(name, leader=False, figures={})
+            earlier.beat(name, leader=True, figures={})
 
     shown = quartblog("delivery", "status").stdout
     workers = json.loads(quartblog("delivery", "status", "--json").stdout)["workers"]
@@ -221,6 +221,8 @@ def test_a_worker_that_stands_still_is_named_and_one_that_ended_is_not(quartblog
     assert re.search(rf"^{re.escape(host)}:{os.getpid()} .*silent for 1 min", line)
     assert [worker["worker"] for worker in workers] == [f"{host}:{os.getpid()}"]
     assert workers[0]["heartbeat_age"] >= 60
+    assert not workers[0]["leader"]
+    assert "leader" not in line
 
 
 def test_what_was_lost_has_a_line_only_where_something_was(quartblog: Command, outbox: Outbox) -> None:
