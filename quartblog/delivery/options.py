@@ -165,7 +165,7 @@ class MailingOptions:
     window_seconds: float = 900.0
     """Seconds after which a group that goes on failing is mailed again, though its count did not double."""
     mails_per_hour: int = 30
-    """Digests that leave within 3,600 s at most; the next one tells what was held back. Posted mail is not counted."""
+    """Digests that leave within 3,600 s at most; the next one says what was held back. Posted mail is not counted."""
     retry_min: float = 5.0
     """Seconds before the second try of a mail at most; the bound doubles with every try."""
     retry_max: float = 300.0

@@ -184,6 +184,22 @@ class Closing(SMTP):
         await self.push("421 closing for the night")
 
 
+class OldFashioned(SMTP):
+    """Knows HELO alone."""
+
+    async def smtp_EHLO(self, hostname: str) -> None:  # noqa: N802
+        await self.push("502 what is EHLO?")
+
+
+class Particular(SMTP):
+    """Does not like the name of its client."""
+
+    async def smtp_EHLO(self, hostname: str) -> None:  # noqa: N802
+        await self.push("550 5.7.1 Invalid HELO name")
+
+    smtp_HELO = smtp_EHLO  # noqa: N815
+
+
 class Moody(Peer):
     """A server that behaves as it is told: "well", "away" (hangs up at once), "silent", "cutting" (hangs up in DATA),
     or with the words its `mood` holds as the answer to DATA. Whom it refuses, `refusing` tells."""

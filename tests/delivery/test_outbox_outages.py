@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -440,6 +441,28 @@ def test_a_group_resolved_in_memory_is_resolved_on_disk(outbox: Outbox, disk: Di
 
     assert outbox.unreported() == []
     assert [group.count for group in outbox.groups(resolved=True)] == [2]
+
+
+def test_a_digest_begun_in_memory_reports_the_same_on_disk(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
+    outbox.record([event(A)])
+    disk.leave()
+    outbox.record([event(A), event(B)])
+    outbox.begin_mail(replace(mail(), counts={A: 1, B: 1}), {A: 1, B: 1})
+    disk.come_back()
+    clock.advance(RETRY_SECONDS)
+
+    [waiting] = outbox.mails("waiting")
+    report = outbox.report(waiting.id)
+    assert report is not None
+    assert report.counts == {A: 1, B: 1}
+    assert [group.fingerprint for group in outbox.unreported()] == [A]
+
+    outbox.dead(waiting.id, "550")
+    assert {group.fingerprint: group.count - group.reported for group in outbox.unreported()} == {A: 2, B: 1}
+    assert [mail.counts for mail in outbox.undelivered()] == [{A: 1, B: 1}]
+
+    assert outbox.retry() == 1
+    assert {group.fingerprint: group.count - group.reported for group in outbox.unreported()} == {A: 1}
 
 
 def test_an_outbox_without_a_file_makes_none_for_a_mail_it_does_not_know(

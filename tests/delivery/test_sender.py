@@ -532,6 +532,21 @@ async def test_the_next_digest_names_whom_the_one_before_did_not_reach(office: O
     assert "did not reach grace@example.org: grace@example.org: 550 5.1.1 nobody of this name" in body.get_content()
 
 
+async def test_a_refused_mail_to_additional_readers_is_named_and_reports_nothing_again(office: Office) -> None:
+    sender = office.sender(routes=(Route(("eve@example.org",), logger="shop"),))
+    office.server.refusing = {"eve@example.org": "550 5.1.1 nobody of this name"}
+    office.fail(3, logger="shop")
+    await sender.work()
+    office.clock.advance(60)
+    office.fail(1, TWO)
+    await sender.work()
+
+    assert counts(office.server) == [3, 1]
+    body = office.server.mails[1].get_body(["plain"])
+    assert body is not None
+    assert "did not reach eve@example.org" in body.get_content()
+
+
 class Narrow(Accepting):
     """Refuses what is longer than so many bytes, once it has it."""
 

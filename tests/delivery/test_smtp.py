@@ -18,7 +18,7 @@ from quartblog.delivery.mail.message import wire_form
 from quartblog.delivery.mail.smtp import refused_for_good
 from tests.support import programs
 
-from .conftest import ADMINS, CERTIFICATES, Accepting, Answering, Peer, RefusingAll, speaking
+from .conftest import ADMINS, CERTIFICATES, Accepting, Answering, OldFashioned, Particular, Peer, RefusingAll, speaking
 
 if TYPE_CHECKING:
     import ssl
@@ -434,6 +434,22 @@ async def test_the_name_of_the_options_goes_before_that_of_the_host(
     await send(new_message(options, "subject", "text"), options)
 
     assert accepting_server.greetings == [hello]
+
+
+async def test_a_server_that_knows_no_ehlo_is_greeted_with_helo(mail_to: Callable[..., MailOptions]) -> None:
+    with Peer(lambda peer: OldFashioned(Accepting(peer), loop=peer.loop)) as peer:
+        options = mail_to(peer, local_hostname="blog.example.org")
+        await send(new_message(options, "subject", "text"), options)
+
+    assert peer.greetings == ["blog.example.org"]
+
+
+async def test_a_server_that_refuses_the_name_in_ehlo_refuses_no_mail(mail_to: Callable[..., MailOptions]) -> None:
+    with Peer(lambda peer: Particular(Accepting(peer), loop=peer.loop)) as peer:
+        error = await failed(mail_to(peer))
+
+    assert "550 5.7.1 Invalid HELO name" in str(error)
+    assert error.unavailable
 
 
 async def test_a_domain_that_is_not_ascii_needs_no_smtputf8(

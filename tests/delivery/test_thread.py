@@ -437,7 +437,7 @@ def test_a_leader_that_stands_still_is_replaced_and_sends_nothing_when_it_goes_o
     assert eventually(lambda: accepting_server.mails, within=30)
     assert time.monotonic() - stopped > LEASE - 2
     assert follower.leading
-    assert eventually(lambda: "has mailed for this host, and was silent for" in capsys.readouterr().err, within=1)
+    assert eventually(lambda: "has not renewed its lease for" in capsys.readouterr().err, within=1)
 
     leader.send_signal(signal.SIGCONT)
     for number in range(3):

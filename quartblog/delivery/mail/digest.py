@@ -205,7 +205,7 @@ def _facts(group: Group) -> Iterator[str]:
 
 
 def _return(group: Group) -> float:
-    """When the failure came back after it was resolved, as far as the samples tell."""
+    """When the failure came back after it was resolved, as far as the samples show."""
     resolved = group.resolved_at or 0.0
     return min((sample.created for sample in group.samples if sample.created > resolved), default=group.last_seen)
 

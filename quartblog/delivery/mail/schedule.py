@@ -56,7 +56,7 @@ def is_due(group: Group, now: float, options: MailingOptions) -> bool:
 
 
 def held_since(groups: Iterable[Group], left: Sequence[float], options: MailingOptions) -> float | None:
-    """Since when the cap held these groups back, as far as the outbox can tell; None where it did not.
+    """Since when the cap held these groups back, as far as the outbox shows; None where it did not.
 
     `left` are the times of the newest digests, the last one first, and no more than the cap allows an hour.
     """

@@ -71,6 +71,7 @@ class Sender:
         self._chance = chance
         self._holding = False
         self._renewed = -math.inf
+        self._taken_in = -math.inf
         self._away_until = -math.inf
         self._failures = 0
         self._accepted: dict[int, Receipt] = {}
@@ -93,8 +94,8 @@ class Sender:
         self.lease, self._renewed = self._outbox.lead(self.worker, before), now
         if self.lease is not None and self.lease.taken_from is not None:
             _warn(
-                f"{self.lease.taken_from} has mailed for this host, and was silent for {self.lease.silent:.0f} s:"
-                f" {self.worker} mails now"
+                f"The leader {self.lease.taken_from} has not renewed its lease for {self.lease.silent:.0f} s:"
+                f" {self.worker} mails for this host now"
             )
         return self.lease is not None
 
@@ -128,7 +129,9 @@ class Sender:
 
     def _due(self, *, last: bool = False) -> list[str]:
         """The groups that the next digest reports; none while the one before is too fresh."""
-        if not last and self._outbox.digests_within(self._options.batch_seconds):
+        batch = self._options.batch_seconds
+        fresh = self._outbox.digests_within(batch) or self._outbox.now() - self._taken_in < batch
+        if fresh and not last:
             return []
         return self._outbox.due(0.0 if last else self._options.window_seconds)
 
@@ -165,6 +168,7 @@ class Sender:
             self._outbox.begin_mail(first, reported, also, taken_in=taken_in, announced=announced, lease=lease)
         else:
             self._outbox.take_in(taken_in, reported, announced=announced, lease=lease)
+            self._taken_in = self._outbox.now()
         if self._holding:
             self._holding = False
             logger.info("Digests leave again: fewer than %d left within the hour", options.mails_per_hour)

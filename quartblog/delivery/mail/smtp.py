@@ -162,7 +162,17 @@ class _Session:
             self._transport = client.transport
         if options.username:
             await client.login(options.username, options.password)
+        if client.is_ehlo_or_helo_needed:
+            await self._greet()
         self.ready = True
+
+    async def _greet(self) -> None:
+        try:
+            await self._client.ehlo()
+        except aiosmtplib.SMTPHeloError:
+            if not self._client.is_connected:
+                raise
+            await self._client.helo()  # A server of before 1995.
 
     async def hand_over(
         self, message: EmailMessage | bytes, recipients: Sequence[str]
@@ -171,8 +181,6 @@ class _Session:
         client = self._client
         data = wire_form(message) if isinstance(message, EmailMessage) else message
         sender, envelope = bare_address(self._options.sender), [*map(bare_address, recipients)]
-        if client.is_ehlo_or_helo_needed:
-            await client.ehlo()
         bound = client.esmtp_extensions.get("size", "").strip()
         if bound.isdecimal() and 0 < int(bound) < len(data):
             raise _TooBig(int(bound), len(data))
@@ -196,7 +204,8 @@ class _Session:
             # The caller must learn that the mail is delivered; its task then ends at its next await.
             if (task := asyncio.current_task()) is not None:
                 task.cancel()
-        self._client.close()
+        # Closed alone, TLS would wait for the server's farewell as well, which may outlast the event loop.
+        self.break_off()
 
     def explain(self, error: Exception) -> str:
         """Why the mail was not sent, as a sentence."""

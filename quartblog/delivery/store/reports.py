@@ -95,12 +95,12 @@ def late(database: Database, token: int) -> list[Late]:
 def undelivered(database: Database) -> list[Undelivered]:
     """The digests that died and that no later one has named, the oldest first."""
     rows = database.execute(
-        """SELECT id, subject, recipients, last_error FROM mails
+        """SELECT id, subject, recipients, last_error, kind = 'digest' AND NOT reached FROM mails
         WHERE state = 'dead' AND kind != 'post' AND NOT announced ORDER BY finished, abs(id)"""
     ).fetchall()
     return [
-        Undelivered(number, subject, tuple(json.loads(recipients)), reason, _counts(database, number))
-        for number, subject, recipients, reason in rows
+        Undelivered(number, subject, tuple(json.loads(to)), reason, _counts(database, number) if gave_back else {})
+        for number, subject, to, reason, gave_back in rows
     ]
 
 
