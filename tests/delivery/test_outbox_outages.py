@@ -13,7 +13,7 @@ import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.store.fallback import RETRY_SECONDS
-from quartblog.delivery.store.outbox import MEMORY_BYTES
+from quartblog.delivery.store.retention import MEMORY_BYTES
 from tests.support import programs
 from tests.support.clocks import START, FakeClock
 

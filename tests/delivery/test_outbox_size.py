@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery.options import LEAST_BYTES, MOST_SAMPLES, OutboxOptions
-from quartblog.delivery.store.outbox import MEMORY_BYTES, Outbox
+from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery.store.retention import MEMORY_BYTES
 from tests.support.clocks import START, FakeClock
 
 from .outboxes import event, long, mail, message

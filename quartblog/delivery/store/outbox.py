@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import email.utils
 import math
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +31,7 @@ from .fallback import Storage
 from .mails import NewMail
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Mapping, Sequence
     from email.message import EmailMessage
 
@@ -47,15 +47,6 @@ T = TypeVar("T")
 
 logger = own_logger("outbox")
 
-MEMORY_BYTES = 8 * 1024 * 1024
-"""Bytes that events and mails take at most while they are only in memory."""
-
-_LOST = {
-    retention.OLD_ERRORS: "Errors were forgotten for their age before a mail reported them",
-    retention.CROWDED_ERRORS: "The outbox is full: errors were forgotten before a mail reported them",
-    retention.CROWDED_MAILS: "The outbox is full: mails that nobody received lost their text",
-}
-
 
 class Outbox:
     """The store of one host, safe from any thread and process.
@@ -69,8 +60,7 @@ class Outbox:
         self.path: Path | None = options.path if options else None
         self.reconfigure(options)
         self._storage = Storage(self.path, clock)
-        self._lost: Counter[str] = Counter()
-        self._reported: Counter[str] = Counter()
+        self._losses = retention.LossLog()
 
     def reconfigure(self, options: OutboxOptions | None) -> None:
         """Use these bounds from now on; the path stays."""
@@ -344,15 +334,15 @@ class Outbox:
 
         def clean(database: Database, at: Moment) -> Counter[str]:
             lost = retention.by_age(database, at.now, self._max_age)
-            lost += retention.to_size(database, self._bound(database), at.now)
+            lost += retention.to_size(database, self._max_bytes, at.now)
             retention.give_back(database)
             return lost
 
-        self._report_lost(self._write(clean, durable=False))
+        self._losses.note(self._write(clean, durable=False))
 
     def _record(self, tallies: Mapping[str, Tally]) -> int:
         try:
-            self._report_lost(self._write(lambda database, at: self._add(database, tallies, at), durable=False))
+            self._losses.note(self._write(lambda database, at: self._add(database, tallies, at), durable=False))
         except Exception:
             if len(tallies) == 1:
                 raise
@@ -369,7 +359,7 @@ class Outbox:
     def _add(self, database: Database, tallies: Mapping[str, Tally], at: Moment) -> Counter[str]:
         for key, tally in tallies.items():
             group_rows.add(database, key, tally, self._samples, at)
-        return retention.to_size(database, self._bound(database), at.now)
+        return retention.to_size(database, self._max_bytes, at.now)
 
     def _report_in(
         self,
@@ -393,19 +383,6 @@ class Outbox:
             return next(iter(numbers), 0)
 
         return self._write(note)
-
-    def _report_lost(self, lost: Counter[str]) -> None:
-        """Log a loss the first time, and again when what was lost since has doubled."""
-        for reason, count in lost.items():
-            self._lost[reason] += count
-            if count and self._lost[reason] >= 2 * self._reported[reason]:
-                self._reported[reason] = self._lost[reason]
-                text = f"{_LOST[reason]}: {self._lost[reason]} since this process started"
-                report(text)
-                logger.warning("%s", text)
-
-    def _bound(self, database: Database) -> int:
-        return min(self._max_bytes, MEMORY_BYTES) if database.in_memory else self._max_bytes
 
     def _settle(self, key: int | str, change: Callable[[Database, int, Moment], None]) -> bool:
         def settle(database: Database, at: Moment) -> bool:

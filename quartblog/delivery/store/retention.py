@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ..own_log import own_logger, report
+
 if TYPE_CHECKING:
     from .database import Database
+
+logger = own_logger("outbox")
 
 DAY = 86_400.0
 """Seconds after which a silent worker and the time of a digest are forgotten."""
@@ -22,10 +26,37 @@ CROWDED_ERRORS: Final = "crowded_errors"
 CROWDED_MAILS: Final = "crowded_mails"
 """Mails that nobody received, whose text had to make room; they cannot be sent any more."""
 
+_SENTENCES = {
+    OLD_ERRORS: "Errors were forgotten for their age before a mail reported them",
+    CROWDED_ERRORS: "The outbox is full: errors were forgotten before a mail reported them",
+    CROWDED_MAILS: "The outbox is full: mails that nobody received lost their text",
+}
+
+MEMORY_BYTES = 8 * 1024 * 1024
+"""Bytes that errors and mails take at most while they are only in memory."""
 _CHUNK = 64
 """Rows that leave at most before the size is looked at again; the first time it is one, rows may be large."""
 _PAGES = 2_000
 """Pages that are given back at a time, in about 20 ms."""
+
+
+class LossLog:
+    """Logs what one process loses: the first time, and again when it has doubled since."""
+
+    def __init__(self) -> None:
+        """Nothing was lost yet."""
+        self._lost: Counter[str] = Counter()
+        self._logged: Counter[str] = Counter()
+
+    def note(self, lost: Counter[str]) -> None:
+        """Take in what a committed transaction has lost."""
+        for reason, count in lost.items():
+            self._lost[reason] += count
+            if count and self._lost[reason] >= 2 * self._logged[reason]:
+                self._logged[reason] = self._lost[reason]
+                text = f"{_SENTENCES[reason]}: {self._lost[reason]} since this process started"
+                report(text)
+                logger.warning("%s", text)
 
 
 class _Step(NamedTuple):
@@ -91,6 +122,7 @@ def used_bytes(database: Database) -> int:
 def to_size(database: Database, max_bytes: int, now: float) -> Counter[str]:
     """Make room when more than `max_bytes` are used, down to nine tenths. Return what was lost, by reason."""
     lost: Counter[str] = Counter()
+    max_bytes = min(max_bytes, MEMORY_BYTES) if database.in_memory else max_bytes
     if used_bytes(database) <= max_bytes:
         return lost
     target = max_bytes * 9 // 10
