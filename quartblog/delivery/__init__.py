@@ -98,10 +98,10 @@ from .mail.schedule import Cap, cap
 from .mail.smtp import MailFailed, Receipt, send
 from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route, is_loopback
 from .statistics import Percentiles, Statistics
-from .store.async_outbox import AsyncOutbox
+from .store.access import AsyncOutbox, open_outbox
 from .store.groups import Group
 from .store.mails import State, StoredMail
-from .store.outbox import Outbox, open_outbox
+from .store.outbox import Outbox
 from .store.workers import SILENT, Leader, Totals, Worker
 from .text.escaping import block, json_safe, one_line
 from .text.wordless import wordless

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 RETRY_SECONDS = 3.0
 """Seconds between two tries to use the file again."""
-FORK_SECONDS = 1.0
+FORK_SECONDS = 5.0
 """Seconds that a fork waits at most for the transaction of another thread: milliseconds, unless the disk hangs."""
 
 logger = own_logger("outbox")
@@ -96,7 +96,7 @@ class Storage:
         self._log()
 
     def hold(self) -> None:
-        """Before a fork: wait for the transaction that is under way, a second at most."""
+        """Before a fork: wait for the transaction that is under way, a few seconds at most."""
         self._still = self._lock.acquire(timeout=FORK_SECONDS)
 
     def go_on(self) -> None:

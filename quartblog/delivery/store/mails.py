@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import email.utils
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from ..mail.message import wire_form
+from ..options import bare_address
 from ..text.escaping import one_line
 from . import reports
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
+    from email.message import EmailMessage
 
     from .clock import Moment
     from .database import Database
@@ -65,6 +69,21 @@ class StoredMail:
     """Seconds from `created` until it was read."""
     tried_for: float = field(default=0.0, compare=False)
     """Seconds from `since` until it was read, which no change of the wall clock moves."""
+
+
+def posted(message: EmailMessage, recipients: Sequence[str]) -> NewMail:
+    """Finish a product mail, with Date and Message-ID where they are missing."""
+    if "Date" not in message:
+        message["Date"] = email.utils.localtime()
+    if "Message-ID" not in message:
+        message["Message-ID"] = email.utils.make_msgid(domain="localhost")
+    return NewMail(
+        message_id=str(message["Message-ID"]),
+        subject=str(message.get("Subject", "")),
+        data=wire_form(message),
+        recipients=tuple(map(bare_address, recipients)),
+        kind="post",
+    )
 
 
 def add(database: Database, mail: NewMail, at: float) -> int:

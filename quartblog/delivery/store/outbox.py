@@ -11,14 +11,11 @@ noted may be sent a second time after an outage; it is never lost.
 
 from __future__ import annotations
 
-import email.utils
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..grouping.event import Batch, tallies_of
-from ..mail.message import wire_form
-from ..options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions, bare_address
+from ..options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
 from ..own_log import describe, own_logger, report
 from ..text import counted
 from . import groups as group_rows
@@ -28,18 +25,18 @@ from . import retention
 from . import workers as worker_rows
 from .clock import SYSTEM
 from .fallback import Storage
-from .mails import NewMail
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Mapping, Sequence
     from email.message import EmailMessage
+    from pathlib import Path
 
     from ..grouping.event import Event, Tally
     from .clock import Clock, Moment
     from .database import Database
     from .groups import Group
-    from .mails import State, StoredMail
+    from .mails import NewMail, State, StoredMail
     from .reports import Late, Report, TakenIn, Undelivered
     from .workers import Leader, Lease, Totals, Worker
 
@@ -162,17 +159,7 @@ class Outbox:
         The recipients may have display names: what is stored is the envelope. Raise what
         the standard library raises for a message that cannot be written as bytes.
         """
-        if "Date" not in message:
-            message["Date"] = email.utils.localtime()
-        if "Message-ID" not in message:
-            message["Message-ID"] = email.utils.make_msgid(domain="localhost")
-        mail = NewMail(
-            message_id=str(message["Message-ID"]),
-            subject=str(message.get("Subject", "")),
-            data=wire_form(message),
-            recipients=tuple(map(bare_address, recipients)),
-            kind="post",
-        )
+        mail = mail_rows.posted(message, recipients)
         return self._write(lambda database, at: mail_rows.add(database, mail, at.now))
 
     def begin_mail(  # noqa: PLR0913  keywords, each one part of the transaction
@@ -341,8 +328,13 @@ class Outbox:
         self._losses.note(self._write(clean, durable=False))
 
     def _record(self, tallies: Mapping[str, Tally]) -> int:
+        def add(database: Database, at: Moment) -> Counter[str]:
+            for key, tally in tallies.items():
+                group_rows.add(database, key, tally, self._samples, at)
+            return retention.to_size(database, self._max_bytes, at.now)
+
         try:
-            self._losses.note(self._write(lambda database, at: self._add(database, tallies, at), durable=False))
+            self._losses.note(self._write(add, durable=False))
         except Exception:
             if len(tallies) == 1:
                 raise
@@ -355,11 +347,6 @@ class Outbox:
                     _report_loss(tally.count, error)
             return stored
         return sum(tally.count for tally in tallies.values())
-
-    def _add(self, database: Database, tallies: Mapping[str, Tally], at: Moment) -> Counter[str]:
-        for key, tally in tallies.items():
-            group_rows.add(database, key, tally, self._samples, at)
-        return retention.to_size(database, self._max_bytes, at.now)
 
     def _report_in(
         self,
@@ -399,23 +386,6 @@ class Outbox:
     def _write(self, work: Callable[[Database, Moment], T], *, durable: bool = True) -> T:
         # The moment inside of the transaction: opening the file may change the steady time.
         return self._storage.write(lambda database: work(database, self._storage.clock.moment()), durable=durable)
-
-
-def open_outbox(path: Path | str) -> Outbox:
-    """Open an outbox beside the program that writes it, to read or change it; close it afterwards.
-
-    Raise OSError where the file cannot be used. A missing file is made, a damaged one is moved aside, which the log
-    says. It needs no bounds: they are the writing program's, and hold with its next record.
-    """
-    outbox = Outbox(OutboxOptions(path=Path(path)))
-    try:
-        aside = outbox.open()
-    except OSError:
-        outbox.close()
-        raise
-    if aside is not None:
-        logger.warning("%s was damaged: it is now %s, a fresh one is begun", path, aside)
-    return outbox
 
 
 def _report_loss(count: int, error: Exception) -> None:

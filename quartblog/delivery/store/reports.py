@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..text.escaping import one_line
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .database import Database
-    from .mails import Kind
 
 
 class Report(NamedTuple):
@@ -40,7 +39,7 @@ class Late(NamedTuple):
     """A digest that waits."""
 
     id: int
-    kind: Kind
+    kind: Literal["digest", "route"]
     recipients: tuple[str, ...]
 
 

@@ -1,9 +1,14 @@
-"""Calls from an event loop -> the same calls of an Outbox, each in a thread: the disk may take its time."""
+"""A tool beside the program, or an event loop -> the calls of an Outbox."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..options import OutboxOptions
+from ..own_log import own_logger
+from .outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,12 +16,34 @@ if TYPE_CHECKING:
 
     from .groups import Group
     from .mails import State, StoredMail
-    from .outbox import Outbox
     from .workers import Leader, Totals, Worker
 
 
+logger = own_logger("outbox")
+
+
+def open_outbox(path: Path | str) -> Outbox:
+    """Open an outbox beside the program that writes it, to read or change it; close it afterwards.
+
+    Raise OSError where the file cannot be used. A missing file is made, a damaged one is moved aside, which the log
+    says. It needs no bounds: they are the writing program's, and hold with its next record.
+    """
+    outbox = Outbox(OutboxOptions(path=Path(path)))
+    try:
+        aside = outbox.open()
+    except OSError:
+        outbox.close()
+        raise
+    if aside is not None:
+        logger.warning("%s was damaged: it is now %s, a fresh one is begun", path, aside)
+    return outbox
+
+
 class AsyncOutbox:
-    """What pages and jobs read and change. Each method is the one of Outbox with its name, and raises the same."""
+    """What pages and jobs read and change, each call in a thread: the disk may take its time.
+
+    Each method is the one of Outbox with its name, and raises the same.
+    """
 
     def __init__(self, outbox: Outbox) -> None:
         """The outbox stays the caller's to close."""
