@@ -6,12 +6,14 @@ import email
 import email.policy
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.store.mails import StoredMail
+from quartblog.delivery.store.reports import NotWaiting, TakenIn
 from tests.support.clocks import START, FakeClock
 
 from .outboxes import event, mail, message
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+A, B = "00000000000000aa", "00000000000000bb"
 ADA, GRACE, LINUS = "ada@example.org", "grace@example.org", "linus@example.org"
 
 
@@ -318,3 +321,45 @@ def test_the_newest_mails_are_listed_first(outbox: Outbox, clock: FakeClock) -> 
     assert [mail.subject for mail in outbox.mails()] == ["c", "b", "a"]
     assert [mail.subject for mail in outbox.mails(limit=1)] == ["c"]
     assert outbox.mails("dead") == []
+
+
+def test_a_digest_that_does_not_wait_takes_nothing_in(outbox: Outbox) -> None:
+    outbox.record([event(A), event(A)])
+    number = outbox.begin_mail(replace(mail(), counts={A: 1}), {A: 1})
+    outbox.dead(number, "550")
+
+    with pytest.raises(NotWaiting):
+        outbox.take_in({number: TakenIn({A: 1})}, {A: 1})
+
+    assert [(group.count, group.reported) for group in outbox.unreported()] == [(2, 0)]
+
+
+def test_a_digest_that_takes_in_reports_both(outbox: Outbox) -> None:
+    outbox.record([event(A), event(A), event(B)])
+    number = outbox.begin_mail(replace(mail(), counts={A: 1}, notes=("first",)), {A: 1})
+    outbox.take_in({number: TakenIn({A: 1, B: 1}, ["second"])}, {A: 1, B: 1})
+
+    report = outbox.report(number)
+    assert report is not None
+    assert (report.counts, report.notes, report.stale) == ({A: 2, B: 1}, ("first", "second"), True)
+    assert outbox.unreported() == []
+    assert len(outbox.latest_digests(10)) == 1
+
+    outbox.rewrite(number, mail("anew", data=b"anew"), most=100)
+    [waiting] = outbox.mails("waiting")
+    assert (waiting.subject, waiting.data) == ("anew", b"anew")
+    report = outbox.report(number)
+    assert report is not None
+    assert (report.stale, report.most) == (False, 100)
+
+
+def test_a_named_dead_letter_is_named_once(outbox: Outbox) -> None:
+    outbox.record([event(A)])
+    dead = outbox.begin_mail(replace(mail(), counts={A: 1}), {A: 1})
+    outbox.dead(dead, "550 no")
+    assert [(one.id, one.reason, one.counts) for one in outbox.undelivered()] == [(dead, "550 no", {A: 1})]
+
+    outbox.begin_mail(replace(mail(), counts={A: 1}), {A: 1}, announced=[dead])
+
+    assert outbox.undelivered() == []
+    assert outbox.unreported() == []

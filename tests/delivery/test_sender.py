@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .conftest import Moody
 
-HOUR = 3_600
+HOUR, DAY = 3_600, 86_400
 ONE, TWO = "00000000000000aa", "00000000000000bb"
 
 
@@ -363,6 +363,21 @@ async def test_after_ten_hours_without_a_mail_server_each_reader_gets_one_digest
     assert office.outbox.unreported() == []
 
 
+async def test_an_outage_longer_than_a_mail_is_tried_loses_nothing_and_ends_in_one_digest(office: Office) -> None:
+    sender = office.sender(retry_for=2 * DAY)
+    office.server.mood = "away"
+    for _ in range(5 * 24):
+        office.fail(2)
+        await sender.work()
+        office.clock.advance(HOUR)
+    assert len(office.outbox.mails("waiting")) == 1
+    office.server.mood = "well"
+    await sender.work()
+
+    assert counts(office.server) == [2 * 5 * 24]
+    assert len(office.outbox.mails("dead")) == 2
+
+
 async def test_the_cap_holds_after_an_outage(office: Office) -> None:
     sender = office.sender(mails_per_hour=2, batch_seconds=5.0)
     office.server.mood = "away"
@@ -397,9 +412,6 @@ async def test_a_reader_whose_mailbox_is_full_keeps_no_report_from_the_others_an
 
     assert office.server.recipients[10:] == [["grace@example.org"]]
     assert counts(office.server)[10:] == [10]
-
-
-DAY = 86_400
 
 
 @pytest.mark.parametrize("jump", [-DAY, DAY, -400 * DAY, 400 * DAY])

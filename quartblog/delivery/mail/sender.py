@@ -20,7 +20,7 @@ from ..options import bare_address
 from ..own_log import describe, own_logger, report
 from ..statistics import MailCounters
 from ..store.mails import NewMail
-from ..store.reports import TakenIn
+from ..store.reports import NotWaiting, TakenIn
 from ..store.workers import LeaseLost
 from ..text import counted
 from .digest import Digest, held_note
@@ -124,6 +124,8 @@ class Sender:
                 await self._deliver(self._complete(mail, options, self.lease), options, self.lease)
         except LeaseLost:
             self.lease = None
+            return False
+        except NotWaiting:  # The next look finds it where it is.
             return False
         return True
 

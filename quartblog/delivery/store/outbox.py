@@ -191,6 +191,7 @@ class Outbox:
     ) -> None:
         """Let digests that wait report more errors, with more notes; no new mail is stored.
 
+        Raise NotWaiting for one that does not wait any more; nothing is changed then.
         `announced` are mails given up that these digests name. `reported` and the lease are as in `begin_mail`.
         """
         self._report_in([], reported, taken_in, announced, lease)

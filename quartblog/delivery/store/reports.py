@@ -35,6 +35,10 @@ class TakenIn(NamedTuple):
     """Sentences that stand before them."""
 
 
+class NotWaiting(Exception):
+    """The digest was given up, or moved from memory to the file, since it was looked for: nothing was changed."""
+
+
 class Late(NamedTuple):
     """A digest that waits."""
 
@@ -64,12 +68,13 @@ def keep(database: Database, mail: int, counts: Mapping[str, int]) -> None:
 
 
 def take_in(database: Database, mail: int, more: TakenIn) -> None:
-    """Let a waiting digest report more; its text is then out of date."""
-    row = database.execute("SELECT notes FROM mails WHERE id = ?", (mail,)).fetchone()
-    if row is not None:
-        keep(database, mail, more.counts)
-        notes = json.dumps([*json.loads(row["notes"]), *more.notes])
-        database.execute("UPDATE mails SET stale = 1, notes = ? WHERE id = ?", (notes, mail))
+    """Let a waiting digest report more; its text is then out of date. Raise NotWaiting, which undoes the rest."""
+    row = database.execute("SELECT notes FROM mails WHERE id = ? AND state = 'waiting'", (mail,)).fetchone()
+    if row is None:
+        raise NotWaiting(f"the mail {mail} does not wait any more")
+    keep(database, mail, more.counts)
+    notes = json.dumps([*json.loads(row["notes"]), *more.notes])
+    database.execute("UPDATE mails SET stale = 1, notes = ? WHERE id = ?", (notes, mail))
 
 
 def get(database: Database, mail: int) -> Report | None:
