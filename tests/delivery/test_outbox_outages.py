@@ -380,6 +380,24 @@ def test_a_mail_written_in_memory_waits_in_the_file_afterwards(outbox: Outbox, d
     assert all(mail.id > 0 for mail in outbox.mails())
 
 
+def test_digests_that_left_before_an_outage_count_against_the_cap_in_it(
+    outbox: Outbox, disk: Disk, clock: FakeClock
+) -> None:
+    for _ in range(2):
+        outbox.begin_mail(mail(), {})
+        clock.advance(1)
+    outbox.beat("host:1", leader=True, figures={})
+    disk.leave()
+    assert outbox.digests_within(3_600) == 2
+    outbox.begin_mail(mail(), {})
+    assert outbox.digests_within(3_600) == 3
+    disk.come_back()
+    clock.advance(RETRY_SECONDS)
+
+    assert outbox.digests_within(3_600) == 3
+    assert outbox.healthy
+
+
 def test_a_change_of_a_row_that_is_elsewhere_changes_nothing(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
     on_disk = outbox.begin_mail(mail("on disk"), {})
     disk.leave()

@@ -23,7 +23,7 @@ from .clock import SteadyClock
 from .database import Database, DatabaseFile, Unusable, check_version, is_damage, is_outage, open_memory, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .clock import Clock
 
@@ -51,6 +51,8 @@ class Storage:
         self._still = False
         self._messages: list[str] = []
         self._last_memory_id = 0
+        self.digests: list[float] = []
+        """Steady times of the digests that the file had lately: they count against the cap in memory, too."""
         hold_during_fork(self)
 
     @property
@@ -176,12 +178,13 @@ class Storage:
         database = self._file.connection()
         if self._memory is not None and (shift := self.clock.offset - behind):
             _move_times(self._memory, shift)
+            self.digests = [left + shift for left in self.digests]
         if (aside := self._file.moved_aside) is not None:
             self._file.moved_aside = None
             self._messages.append(f"{self._file.path} was damaged: it is now {aside}, a fresh one is begun")
         if self._memory is not None:
             with transaction(database, "BEGIN IMMEDIATE"):
-                _merge(self._memory, database)
+                _merge(self._memory, database, self.digests)
             self._memory.close()
             self._memory = None
             self._messages.append(f"{self._file.path} is used again; it got what memory held")
@@ -192,6 +195,7 @@ class Storage:
         self._tried = self.clock.elapsed()
         if self._memory is None:
             self._memory = open_memory(self._next_memory_id)
+            self._memory.executemany("INSERT INTO digests VALUES (?)", [(left,) for left in self.digests])
             self._messages.append(
                 f"{self._file.path} cannot be used, errors and mails are kept in memory: {describe(error)}"
             )
@@ -281,8 +285,8 @@ def _move_times(memory: Database, seconds: float) -> None:
         memory.execute(f"UPDATE {table} SET {changes}", {"seconds": seconds})  # noqa: S608  names of our own
 
 
-def _merge(memory: Database, disk: Database) -> None:
-    """Add everything that memory holds to the file."""
+def _merge(memory: Database, disk: Database, known: Sequence[float]) -> None:
+    """Add everything that memory holds to the file, but for the digests of which the file knows."""
     newest = "SELECT data FROM samples WHERE id IN (SELECT max(id) FROM samples GROUP BY group_id)"
     for [data] in memory.execute(newest):
         group_rows.rename_earlier(disk, Event.from_json(data, ""))
@@ -300,7 +304,8 @@ def _merge(memory: Database, disk: Database) -> None:
         [number] = disk.execute(_MAIL, dict(mail)).fetchone()
         counts = "SELECT fingerprint, count FROM mail_groups WHERE mail_id = ?"
         reports.keep(disk, number, dict(memory.execute(counts, (mail["id"],)).fetchall()))
-    disk.executemany("INSERT INTO digests VALUES (?)", memory.execute("SELECT left FROM digests").fetchall())
+    digests = [left for [left] in memory.execute("SELECT left FROM digests") if left not in known]
+    disk.executemany("INSERT INTO digests VALUES (?)", [(left,) for left in digests])
     disk.executemany(_LOSS, map(dict, memory.execute("SELECT * FROM losses")))
 
 

@@ -234,6 +234,11 @@ def digests_within(database: Database, seconds: float, now: float) -> int:
     return int(database.execute("SELECT count(*) FROM digests WHERE left > ?", (now - seconds,)).fetchone()[0])
 
 
+def digests_since(database: Database, since: float) -> list[float]:
+    """Return the steady times of the digests that were begun after another one."""
+    return [left for [left] in database.execute("SELECT left FROM digests WHERE left > ?", (since,))]
+
+
 def latest_digests(database: Database, limit: int, now: float) -> list[float]:
     """Return how many seconds ago the last digests were begun, the latest first."""
     rows = database.execute("SELECT left FROM digests ORDER BY left DESC LIMIT ?", (limit,))

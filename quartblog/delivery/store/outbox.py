@@ -306,6 +306,7 @@ class Outbox:
         def note(database: Database, at: Moment) -> None:
             worker_rows.beat(database, worker, figures, at.now, leader=leader)
             self._storage.clock.note(database)
+            self._storage.digests = mail_rows.digests_since(database, at.now - retention.DAY)
 
         self._write(note, durable=False)
 
