@@ -4,26 +4,28 @@ The call costs the caller about 10 µs: the handler freezes the message and puts
 listener thread formats it, writes the rotating file and counts errors in the outbox. One process of the host, the
 leader, mails digests of them. With `outbox=OutboxOptions(path=...)` errors and mails survive the process.
 
-Where to look, in the order in which a record travels:
+Where to look. On the left is the path of a record, on the right are the parts beside it:
 
-    context     whose record it is: scope(), error ids, breadcrumbs       delivery    start, stop, drain, reconfigure
-    capture/    handler, listener, finalizer, sinks, log file             pipeline    all parts connected
-    text/       tracebacks, formatters, escaping, redaction               options     what an operator can set
-    grouping/   fingerprint: which errors are the same                    statistics  counts and latencies
-    store/      the outbox: groups and mails in a SQLite file             hooks       exceptions that reach no logger
-    mail/       due groups -> digest -> SMTP server                       forks       what a child resets
-    asgi        a scope for each request                                  __main__    the command
+    asgi        a scope for each request                          delivery    start, stop, drain, reconfigure
+    context     scope(): error ids, breadcrumbs                   pipeline    connects all parts
+    hooks       exceptions that reach no logger                   options     settings of each part
+    capture/    handler, listener, finalizer, sinks, log file     statistics  counts and latencies
+    text/       tracebacks, formatters, escaping, redaction       own_log     problems of the delivery itself
+    grouping/   fingerprint: which errors are the same            forks       one reset in each forked child
+    store/      the outbox: groups and mails in a SQLite file     interrupts  exceptions of foreign code
+    mail/       due groups -> digest -> SMTP server               filesystem  owner, mode and lock of each file
+    __main__    the command
 
 Words:
 
-    record       what `logging` made of one call                handler      takes records where they are logged
+    record       what `logging` made of one call                handler      queues records on the thread that logs
     event        a record as the outbox keeps it                listener     the thread that hands records to sinks
-    fingerprint  equal for records of the same fault            finalizer    makes a record safe for every sink
-    group        all events of one fingerprint                  sink         file, outbox, or anybody's handler
+    fingerprint  equal for records of the same failure          finalizer    makes a record safe for every sink
+    group        all events of one fingerprint                  sink         file, outbox, or a standard handler
     sample       an event of a group that is kept whole         formatter    record -> line of text or JSON
-    digest       a mail about groups                            backlog      what waits for a sink
+    digest       a mail about groups                            backlog      records that wait for a sink
     outbox       the SQLite file of a host                      leader       the process that mails for the host
-    dead letter  a mail that is not tried again                 lease        how long the leader leads unrenewed
+    dead letter  a mail that is not tried again                 lease        time a leader leads without a renewal
     retry        a later try of a mail                          scope        one request, job or command
 
 Works in any asyncio program, or in none. It needs the libraries aiosmtplib and concurrent-log-handler. Copy the
@@ -78,11 +80,12 @@ folder beside your program, and import it by its own name. A FastAPI application
 Three limits to know:
 
 - A handler that is on the root logger already, such as that of `logging.basicConfig()`, keeps running on the thread
-  that logs, and it shows what the log file redacts. `Delivery(adopt=True)` redacts for it, on a thread of its own.
-- A logger with `propagate = False` reaches nothing here. In its own configuration uvicorn makes two: start it with
-  `log_config=None`, or set `logging.getLogger(name).propagate = True` for `uvicorn` and `uvicorn.access`.
-- Only e-mail addresses are redacted by themselves. `ErrorScope` adds what a visitor sent, but for bodies;
-  `current_scope().hide(lambda: values)` adds the rest.
+  that logs, and it shows what the log file redacts. `Delivery(adopt=True)` gives it redacted records, on a thread of
+  its own.
+- Records of a logger with `propagate = False` do not arrive. In its own configuration uvicorn has two such loggers:
+  start it with `log_config=None`, or set `logging.getLogger(name).propagate = True` for `uvicorn` and `uvicorn.access`.
+- Without further code only e-mail addresses are redacted. `ErrorScope` adds the values that a visitor sent, except
+  bodies; `current_scope().hide(lambda: values)` adds the rest.
 """
 
 from .asgi import ErrorScope, sent_values, worth_hiding

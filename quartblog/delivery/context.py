@@ -1,7 +1,7 @@
-"""with scope(): one piece of work (a request, a job, a command) -> the facts that each of its records carries.
+"""with scope(): one piece of work (a request, a job, a command) -> the facts that its records have.
 
 The scope travels by ContextVar: tasks started inside it keep it, and so does `asyncio.to_thread`. Code that learns the
-route or the user sets it on the scope. Code that reads what a stranger sent names it to the scope, see `Scope.hide`.
+route or the user sets it on the scope. Code that reads a stranger's values names them to the scope, see `Scope.hide`.
 """
 
 import secrets
@@ -13,7 +13,7 @@ from logging import LogRecord
 from .text.escaping import shortened
 from .text.exceptions import drop_frames
 
-# Crockford's base32 has no i, l, o or u: an id that is read out on the telephone is typed correctly.
+# Crockford's base32 has no i, l, o or u: so an id that is read aloud is typed correctly.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH = 12
 _SHIFTS = range(0, 5 * LENGTH, 5)
@@ -34,26 +34,26 @@ Rule = str | Callable[[], str | None] | None
 CRUMB_LIMIT = 1_000
 """Characters kept of a breadcrumb's message."""
 FAILURES = 4
-"""Failures whose frames a piece of work releases at its end; a long one may log many."""
+"""Exceptions whose frames a scope releases at its end: the latest, because a long scope may log many."""
 
 
 class Scope:
     """The facts that records show of a piece of work: never a body, a query string, a cookie or an address."""
 
-    __slots__ = ("_failures", "_ids", "_logged", "_route", "_sent", "breadcrumbs", "method", "user_id")
+    __slots__ = ("_failures", "_hidden", "_ids", "_logged", "_route", "breadcrumbs", "method", "user_id")
 
     def __init__(self, method: str | None = None, route: Rule = None) -> None:
-        """Nobody is known to have asked for it yet."""
+        """`route` may become known later, and so may the user: set `user_id` then."""
         self.method = method
         """The HTTP method; None outside of requests."""
         self._route = route
         self.user_id: int | str | None = None
         """The key of the user who asked, never a name."""
-        # A list, because an empty deque takes 600 bytes: in a storm a third of the memory of the queue.
+        # A list, because an empty deque takes 600 bytes: in a storm that is a third of the queue's memory.
         self.breadcrumbs: list[Breadcrumb] = []
         """The newest records below ERROR, see `leave_crumb`."""
         self._ids: dict[str, str] = {}
-        self._sent: list[Callable[[], Iterable[str]]] = []
+        self._hidden: list[Callable[[], Iterable[str]]] = []
         self._failures: list[LogRecord] = []
         self._logged: BaseException | None = None
 
@@ -86,23 +86,24 @@ class Scope:
     def drop_frames_at_end(self, record: LogRecord) -> None:
         """Release the frames and locals of a queued record's exception when this piece of work ends.
 
-        The thread that made them collects them then. In a storm they would pile up until the listener reads the record.
+        The thread that made them collects them then. Otherwise they would pile up in a storm, until the listener reads
+        the records.
         """
         self._failures.append(record)
         del self._failures[:-FAILURES]
 
     def note_logged(self, error: BaseException | None) -> None:
-        """Remember that an error record of this piece of work has this exception, until the next one or the end."""
+        """Remember the exception of the latest error record, until the scope ends."""
         self._logged = error
 
     def has_logged(self, error: BaseException) -> bool:
-        """Whether the latest error record with an exception has this very one."""
+        """Return whether the latest error record with an exception has this one."""
         return self._logged is error
 
     def end(self) -> None:
         """Release exceptions and frames.
 
-        The listener releases those whose text may take long, and those that a task logs which outlives this work.
+        The listener releases those whose text may take long, and those that a task logs after this end.
         """
         self._logged = None
         while self._failures:
@@ -110,11 +111,11 @@ class Scope:
 
     def hide(self, values: Callable[[], Iterable[str]]) -> None:
         """Name values that no record may show. The listener's thread calls this function for each record."""
-        self._sent.append(values)
+        self._hidden.append(values)
 
     def hidden(self) -> set[str]:
         """Return every value named so far."""
-        return {value for values in self._sent for value in values()}
+        return {value for values in self._hidden for value in values()}
 
 
 _current: ContextVar[Scope | None] = ContextVar("scope", default=None)
@@ -127,7 +128,7 @@ def current_scope() -> Scope | None:
 
 @contextmanager
 def scope(method: str | None = None, route: Rule = None) -> Iterator[Scope]:
-    """Begin a piece of work. Afterwards the one around it, if any, is current again."""
+    """Begin a piece of work. After the block, the scope around it, if any, is current again."""
     begun = Scope(method, route)
     token = _current.set(begun)
     try:
@@ -138,5 +139,5 @@ def scope(method: str | None = None, route: Rule = None) -> Iterator[Scope]:
 
 
 def resume(work: Scope) -> None:
-    """Make a piece of work current again for the rest of this task: code further out handles its failure."""
+    """Make a scope current again for the rest of this task, because outer code still handles its failure."""
     _current.set(work)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .store.workers import Worker
 
 AT_EXIT = 2.0
-"""Seconds that the end of a program may take which never stopped its delivery."""
+"""Seconds that the stop at the end of a program may take, if the program itself did not stop its delivery."""
 
 logger = own_logger()
 
@@ -34,15 +34,15 @@ logger = own_logger()
 class Delivery:
     """Takes every record that reaches the root logger off the thread that logged it.
 
-    `with scope(...)` says to which request or job a record belongs: log line, JSON and mail have its `error_id`,
-    `method`, `route` and `user_id`, and an error takes the earlier records of its scope along. `extra_sinks` are any
-    standard handlers. Each gets a thread of its own, and its owner closes it.
+    `with scope(...)` marks the records of one request or job: log line, JSON and mail have its `error_id`, `method`,
+    `route` and `user_id`, and an error also has the earlier records of its scope. `extra_sinks` are any standard
+    handlers. Each gets a thread of its own, and its owner closes it.
 
     Errors are grouped and mailed as digests. With `outbox` they and the mails survive the process, and all processes
     that name the same file share groups, cap and one leader that mails. Without it they stay in memory.
 
     While it runs, it also logs exceptions that reach no logger: those of threads and finalizers, and the one that ends
-    the program. It captures no warnings; after `logging.captureWarnings(True)` they arrive like every record.
+    the program. It does not capture warnings; after `logging.captureWarnings(True)` they arrive like every record.
 
     Handlers that are on the root logger already, such as that of `logging.basicConfig()`, keep running on the thread
     that logs, and show what is redacted here. With `adopt` they become extra sinks from the start to the stop: each
@@ -63,7 +63,7 @@ class Delivery:
         extra_sinks: Iterable[logging.Handler] = (),
         adopt: bool = False,
     ) -> None:
-        """Nothing is opened or started yet. Without `mail`, no mail is sent."""
+        """`start` opens the files and starts the threads. Without `mail`, no mail is sent."""
         self._options = DeliveryOptions(
             queue or QueueOptions(), file or FileOptions(), mail, outbox, mailing or MailingOptions()
         )
@@ -94,8 +94,8 @@ class Delivery:
     def stop(self, timeout: float = 5.0) -> bool:
         """Detach, write the queue to the file and the outbox, and end the threads within about `timeout` seconds.
 
-        Unsent mail stays in the outbox. Only where that is in memory, a stop waits for the mail server, 2 seconds at
-        most. False when a sink did not return in time. From any thread; stopping twice changes nothing.
+        Unsent mail stays in the outbox. Only if the outbox is in memory, a stop waits for the mail server, 2 seconds at
+        most. False when a sink did not return in time. Any thread may call it; stopping twice changes nothing.
         """
         return self._stop(timeout, mail=True)
 
@@ -111,8 +111,8 @@ class Delivery:
         """Use these options, all of them, from the next record on; no record is lost or written twice.
 
         Another path of the log file or the outbox takes effect at the next start. Raise ValueError for mail options
-        with which no mail can be sent; then everything stays as it was. This waits up to 2 seconds for earlier
-        records: in an event loop, use `asyncio.to_thread`.
+        with which no mail can be sent; then no option changes. This waits up to 2 seconds for earlier records: in an
+        event loop, use `asyncio.to_thread`.
         """
         new = DeliveryOptions(queue or QueueOptions(), file or FileOptions(), mail, outbox, mailing or MailingOptions())
         with self._changing:
@@ -125,19 +125,19 @@ class Delivery:
     def drain(self, timeout: float = 5.0, *, mail: bool = False) -> bool:
         """Wait until all sinks have handled every earlier record. False after `timeout` seconds.
 
-        A mail counts as handled once it is in the outbox; with `mail=True`, once every mail that is due was tried.
-        This call blocks: in an event loop, use `asyncio.to_thread`.
+        A mail counts as handled once it is in the outbox; with `mail=True`, once the sender has tried every mail that
+        is due. This call blocks: in an event loop, use `asyncio.to_thread`.
         """
         return self._pipeline is None or self._pipeline.drain(timeout, mail=mail)
 
     def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
-        """Send a mail of the program's own, such as a password reset. Returns its id once the outbox has it on disk.
+        """Send a mail of the program's own, such as a password reset. Return its number once the outbox has it on disk.
 
-        The sender tries it like a digest, and never counts it against the cap. This waits for the disk: in an event
+        The sender tries it like a digest, and does not count it against the cap. This waits for the disk: in an event
         loop, use `asyncio.to_thread`. Raise RuntimeError while the delivery does not run.
         """
         if self._pipeline is None:
-            raise RuntimeError("the delivery does not run: nobody would send this mail")
+            raise RuntimeError("the delivery does not run, so it cannot send this mail")
         return self._pipeline.post(message, recipients)
 
     @property
@@ -152,12 +152,12 @@ class Delivery:
 
     @property
     def problem(self) -> str | None:
-        """Why it is not healthy, in words without paths, or None where it is."""
+        """Why it is not healthy, in words without paths, or None if it is healthy."""
         return "stopped" if (pipeline := self._pipeline) is None else pipeline.problem
 
     @property
     def degraded(self) -> bool:
-        """Whether the outbox cannot be used, so that errors and mails are only in memory: a kill would lose them."""
+        """Whether the outbox cannot be used. Then errors and mails are only in memory, and a kill would lose them."""
         return (pipeline := self._pipeline) is not None and not pipeline.outbox.healthy
 
     @property
@@ -166,11 +166,11 @@ class Delivery:
         return self._pipeline.hanging if self._pipeline is not None else ()
 
     def statistics(self) -> Statistics:
-        """What this process has counted since the start; all zero while it does not run."""
+        """Return the counts of this process since the start; all zero while the delivery does not run."""
         return self._pipeline.statistics() if self._pipeline is not None else Statistics()
 
     def reset_in_child(self) -> None:
-        """After a fork: begin anew, without what the parent has queued."""
+        """After a fork: begin anew, without the records that the parent has queued."""
         if (before := self._pipeline) is not None:
             self._changing = threading.RLock()
             self._pipeline = Pipeline(before.options, self._extra_sinks, self._adopted)
@@ -190,20 +190,20 @@ class Delivery:
         """Stop, after logging an exception that leaves the block."""
         try:
             if isinstance(error, Exception):
-                uncaught.critical("The program is left by an exception", exc_info=error)
+                uncaught.critical("An exception leaves the program", exc_info=error)
         finally:
             self.stop()
 
     def _stop(self, timeout: float, *, mail: bool) -> bool:
         deadline = time.monotonic() + timeout
-        # A change that is under way may end first.
-        alone = self._changing.acquire(timeout=timeout / 2)
+        # Let a change that is under way end first.
+        locked = self._changing.acquire(timeout=timeout / 2)
         pipeline, self._pipeline = self._pipeline, None
-        if alone:
+        if locked:
             self._changing.release()
         atexit.unregister(self._at_exit)
         return pipeline is None or pipeline.stop(max(0.0, deadline - time.monotonic()), mail=mail)
 
     def _at_exit(self) -> None:
-        # No thread may look up a host any more: mail waits for the next start.
+        # No thread may look up a host any more, so mail waits for the next start.
         self._stop(AT_EXIT, mail=False)

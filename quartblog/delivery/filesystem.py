@@ -1,9 +1,9 @@
 """Path -> a new file or folder with the right owner and mode, and whether its volume has locks.
 
 A command that root runs beside the service must not lock the service out of its own files. So a file that root makes
-gets the owner of its companion (a lock file that of the locked file, a log file that of its predecessor), or else
-that of its folder. It gets their group too, whoever makes it. Only a file that was made in this very call changes its
-owner: an existing name may be a link that somebody has put there for root to follow.
+gets the owner of its companion, or without one the owner of its folder. The companion of a lock file is the locked
+file, that of a log file is its predecessor. A file of any user gets their group. Only a file that this call has made
+changes its owner: an existing name may be a link that an attacker has made for root to follow.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # asked for below
+    fcntl = None  # type: ignore[assignment]  # `lock_file` checks it
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 LOG_MODE = 0o640
 """The operator's group may read logs."""
 SECRET_MODE = 0o600
-"""Locks, and files that hold error texts, addresses and links that reset a password."""
+"""Only the owner may read locks, and files with error texts, addresses and links that reset a password."""
 
 # NFS without its lock daemon, and volumes whose driver has no locks.
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
 
 def has_no_locks(error: BaseException | None) -> bool:
-    """Whether the error, or the one behind it, says that files cannot be locked here at all."""
+    """Return whether the error, or a cause of it, means that the volume has no locks."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _NO_LOCKS:
             return True
@@ -41,7 +41,7 @@ def has_no_locks(error: BaseException | None) -> bool:
 
 
 def lock_file(file: int) -> bool:
-    """Lock an open file against other processes; False while one of them has it. Raise OSError.
+    """Lock an open file against other processes; return False while one of them has it. Raise OSError.
 
     True as well on a system or volume that has no such locks.
     """
@@ -58,9 +58,9 @@ def lock_file(file: int) -> bool:
 
 
 def make(path: Path, mode: int, *, like: os.stat_result | None = None) -> bool:
-    """Make an empty file, unless there is something of this name; whether it was made. Raise OSError.
+    """Make an empty file, unless the name exists; return whether it was made. Raise OSError.
 
-    `like` is its companion: where a group may write that, it may write this one too.
+    `like` is its companion: if its group may write the companion, it may write this file too.
     """
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
@@ -70,7 +70,7 @@ def make(path: Path, mode: int, *, like: os.stat_result | None = None) -> bool:
         if hasattr(os, "fchown"):
             folder = path.parent.stat()
             _give(file, like or folder)
-            # The folder may be root's with the service as a member of its group: whose user it has, nobody knows.
+            # The folder may be root's with the service in its group. Then the user of the service is not known.
             shared = folder if like is None and os.geteuid() == folder.st_uid == 0 != folder.st_gid else like
             if shared is not None and shared.st_mode & stat.S_IWGRP:
                 os.fchmod(file, mode | (mode & stat.S_IRWXU) >> 3)
@@ -80,9 +80,10 @@ def make(path: Path, mode: int, *, like: os.stat_result | None = None) -> bool:
 
 
 def companion(path: Path) -> os.stat_result | None:
-    """Whose the file is; None where there is none, or it is a link or a device.
+    """Return the status of a file; None if there is no file of this name, or a link or a device.
 
-    Raise PermissionError where it is another user's and not for us to write: he could not use what we make beside it.
+    Raise PermissionError for a file of another user that this process may not write: that user could not write a file
+    made beside it.
     """
     try:
         found = path.lstat()
@@ -96,18 +97,18 @@ def companion(path: Path) -> os.stat_result | None:
 
 
 def check_owner(path: Path) -> None:
-    """Raise PermissionError where the file is another user's and not for us to write."""
+    """Raise PermissionError for a file of another user that this process may not write."""
     companion(path)
 
 
 def make_private(path: Path) -> None:
-    """Make an empty file that only its owner may read, and its folders, where they are missing. Raise OSError."""
+    """Make an empty file that only its owner may read, and its folders, if they are missing. Raise OSError."""
     make_folder(path.parent)
     make(path, SECRET_MODE)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it where they are missing. Raise OSError."""
+    """Make a folder and its parents, if they are missing. Raise OSError."""
     if path.is_dir():
         return
     if path.parent != path:
@@ -127,9 +128,9 @@ def make_folder(path: Path) -> None:
 
 
 def user(number: int) -> str:
-    """The user's name, or the number where it has none."""
+    """Return the user's name, or the number of a user without one."""
     try:
-        import pwd  # noqa: PLC0415  there is none on Windows
+        import pwd  # noqa: PLC0415  Windows has no such module
 
         return pwd.getpwuid(number).pw_name
     except (ImportError, KeyError):
@@ -137,6 +138,6 @@ def user(number: int) -> str:
 
 
 def _give(file: int, like: os.stat_result) -> None:
-    # Who is not root may give a file to a group of his own. Some volumes have no owners at all.
+    # A user other than root may only choose one of the user's own groups. Some volumes have no owners at all.
     with contextlib.suppress(OSError):
         os.fchown(file, like.st_uid if os.geteuid() == 0 else -1, like.st_gid)

@@ -1,4 +1,4 @@
-"""A fork -> one reset in the child, for locks, connections and threads that do not survive it."""
+"""A fork -> one reset in the child, of locks, connections and threads that do not survive it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Resettable(Protocol):
     """An object with locks, connections or threads that a fork leaves unusable in the child."""
 
     def reset_in_child(self) -> None:
-        """Begin anew: no other thread exists, and every lock may be held by one that is gone."""
+        """Begin anew: no other thread exists, and a thread of the parent may hold any lock."""
 
 
 class Holdable(Resettable, Protocol):
-    """A SQLite connection. SQLite keeps its view of all locks in memory, which must not show any in the child.
+    """A SQLite connection. SQLite keeps a list of its locks in memory, which must be empty in the child.
 
     A child that inherits an open connection believes that it holds the parent's locks. It may then meet a transaction
     that never ends, or lose what it writes when the parent closes the file.
@@ -26,7 +26,7 @@ class Holdable(Resettable, Protocol):
         """Before the fork: end the transaction under way and close the connection."""
 
     def go_on(self) -> None:
-        """After it, in the parent."""
+        """After the fork, in the parent: allow the connection to open again."""
 
 
 _RESET: weakref.WeakSet[Resettable] = weakref.WeakSet()
@@ -40,15 +40,15 @@ def reset_after_fork(thing: Resettable) -> None:
 
 
 def hold_during_fork(thing: Holdable) -> None:
-    """As `reset_after_fork`, and hold the object still meanwhile."""
+    """As `reset_after_fork`, and call `hold` before each fork and `go_on` after it."""
     _RESET.add(thing)
     _HOLD.add(thing)
 
 
 def keep_for_ever(thing: object) -> None:
-    """Never finalize the object: flushing it would write what the parent writes.
+    """Never finalize the object, because flushing it would write what the parent writes.
 
-    A reference in a module would not do, because the interpreter clears modules at its end.
+    A reference in a module is not enough, because the interpreter clears modules at its end.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 

@@ -1,7 +1,7 @@
 """Exceptions that reach no logger -> the log.
 
-Exceptions of threads and finalizers belong to no scope, so nothing says which of their words a visitor sent. The log
-has them without their words, and stderr has their type alone.
+Exceptions of threads and finalizers belong to no scope, so no scope names the values that a visitor sent. The log has
+these exceptions without their message, and stderr has only their type.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ logger = logging.getLogger("uncaught")
 
 
 class Hooks:
-    """Puts itself before the hooks that are there. Each is still called, but for the interpreter's own, see `_put`."""
+    """Logs exceptions, then calls the hooks that were there before, except the interpreter's own, see `_put`."""
 
     def __init__(self) -> None:
-        """Nothing is hooked yet."""
+        """`install` puts the hooks in place."""
         self._active = False
         self._before: list[tuple[Any, str, Callable[..., Any], Callable[..., Any]]] = []
 
@@ -39,42 +39,42 @@ class Hooks:
         self._put(threading, "excepthook", self._thread, quiet=True)
 
     def remove(self) -> None:
-        """Leave everything as it was; a hook that somebody has put before ours meanwhile stays, and ours is silent."""
+        """Restore the earlier hooks, and log no more. A hook that other code has installed since stays."""
         self._active = False
-        for module, name, ours, theirs in self._before:
-            if getattr(module, name) is ours:
-                setattr(module, name, theirs)
+        for module, name, hook, earlier in self._before:
+            if getattr(module, name) is hook:
+                setattr(module, name, earlier)
         self._before.clear()
 
     def _put(self, module: Any, name: str, log: Callable[..., None], *, quiet: bool = False) -> None:
-        """With `quiet` the interpreter's own hook is not called: it would print what the exception says."""
-        theirs = getattr(module, name)
+        """With `quiet` the interpreter's own hook is not called, because it would print the exception's message."""
+        earlier = getattr(module, name)
 
         def hook(*what: Any) -> None:
             try:
                 if self._active:
                     log(*what)
-            except BaseException as error:  # noqa: BLE001  a filter, or somebody's handler, may raise anything
+            except BaseException as error:  # noqa: BLE001  a filter or another handler may raise anything
                 reraise_interrupt(error)
-                report(f"an exception that nobody caught could not be logged: {describe(error)}")
-            if quiet and theirs is getattr(module, f"__{name}__"):
-                report(f"{type(what[0].exc_value).__name__} that nobody caught: see the log")
+                report(f"an uncaught exception could not be logged: {describe(error)}")
+            if quiet and earlier is getattr(module, f"__{name}__"):
+                report(f"{type(what[0].exc_value).__name__} was not caught: see the log")
             else:
-                theirs(*what)
+                earlier(*what)
 
-        self._before.append((module, name, hook, theirs))
+        self._before.append((module, name, hook, earlier))
         setattr(module, name, hook)
 
     @staticmethod
     def _program(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, Exception):
-            logger.critical("The program ends by an exception", exc_info=(kind, error, trace))
+            logger.critical("An exception ends the program", exc_info=(kind, error, trace))
 
     @staticmethod
     def _unraisable(what: sys.UnraisableHookArgs) -> None:
         if (error := what.exc_value) is not None:
             words = what.err_msg or "Exception ignored in"
-            # In no context: a finalizer runs inside whatever piece of work the thread does just then.
+            # In an empty context, because a finalizer runs inside of any scope that the thread happens to be in.
             contextvars.Context().run(
                 logger.error, "%s %s", words, type(what.object).__name__, exc_info=wordless(error)
             )
@@ -82,5 +82,5 @@ class Hooks:
     @staticmethod
     def _thread(what: threading.ExceptHookArgs) -> None:
         if (error := what.exc_value) is not None and not issubclass(what.exc_type, SystemExit):
-            name = what.thread.name if what.thread is not None else "a thread that is gone"
-            logger.error("The thread %s ended by an exception", name, exc_info=wordless(error))
+            name = what.thread.name if what.thread is not None else "(gone)"
+            logger.error("An exception ended the thread %s", name, exc_info=wordless(error))

@@ -1,8 +1,8 @@
 """Exception of foreign code -> swallowed by the caller, or raised again where a signal handler raised it.
 
 The `__str__` of an object in a record may raise anything, SystemExit included; so may a filter or handler. The thread
-that logs must not see these exceptions, nor must our own threads end by them. Ctrl-C, and any other exception of a
-signal handler, may arrive in the middle of such a call. The program must see that one.
+that logs must not see these exceptions, and they must not end a thread of the delivery. Ctrl-C, and any other exception
+of a signal handler, may arrive in the middle of such a call. The program must see it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _TRACEBACK = BaseException.__dict__["__traceback__"]
-# What a frame was doing where its own code, or a generator's caller, has raised. A signal arrives between others.
+# The instruction of a frame whose own code, or whose generator's caller, has raised. A signal arrives at other ones.
 _RAISING = {dis.opmap[name] for name in ("RAISE_VARARGS", "RERAISE", "RETURN_GENERATOR", "POP_TOP")}
 
 
@@ -28,7 +28,7 @@ def reraise_interrupt(error: BaseException) -> None:
 
 
 def reraise_cancellation(error: BaseException) -> None:
-    """As `reraise_interrupt`, and for a task that is being cancelled. Anybody may raise a CancelledError on his own."""
+    """As `reraise_interrupt`, and for a task that is being cancelled: any code may raise a CancelledError by itself."""
     reraise_interrupt(error)
     if issubclass(type(error), asyncio.CancelledError):
         task = asyncio.current_task()
@@ -37,7 +37,7 @@ def reraise_cancellation(error: BaseException) -> None:
 
 
 def _came_by_signal(error: BaseException) -> bool:
-    # Not by its name: the exception's class may have a property of that name, which raises in its turn.
+    # Not by its name: the exception's class may have a property of that name, which may raise.
     step: TracebackType | None = _TRACEBACK.__get__(error)
     if step is None:
         return False
@@ -58,7 +58,7 @@ def _came_by_signal(error: BaseException) -> bool:
 
 
 def _code(handler: Any) -> object:
-    """The code of a function, a method, a partial of either, or an object that can be called; None of the system's."""
+    """Return the code of a function, method, partial or callable object; None for a handler of the system."""
     if handler is None or isinstance(handler, signal.Handlers):
         return None
     handler = getattr(handler, "func", handler)

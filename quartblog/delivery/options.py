@@ -1,4 +1,4 @@
-"""Frozen dataclasses with all that an operator can set -> every part of the delivery. Nothing here reads a file."""
+"""Settings of an operator -> frozen dataclasses, checked, for every part of the delivery. No code here reads a file."""
 
 import ipaddress
 import logging
@@ -30,7 +30,7 @@ class QueueOptions:
     whole: int = 500
     """Records that wait with all frames and locals; past this backlog, records keep a summary of the exception."""
     breadcrumbs: int = 20
-    """Earlier records of the same piece of work that ride along with its error; 0 for none."""
+    """Earlier records of the same piece of work that are kept with its error; 0 for none."""
     redact: bool = True
     """Whether e-mail addresses, and values named by `Scope.hide`, are removed from file, mail and every sink.
 
@@ -38,8 +38,8 @@ class QueueOptions:
     """
     own_packages: tuple[str, ...] = _AROUND
     """Packages in site-packages that are the program's own, by import name. Errors are grouped by their frames, and
-    show their lines; of other installed packages only file and function count. By default the package this folder is
-    inside of. Code outside site-packages and the standard library is always own. Errors in packages that are added or
+    show their lines; of other installed packages only file and function count. By default this is the package around
+    this folder. Code outside site-packages and the standard library is always own. Errors in packages that are added or
     removed here make new groups."""
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class FileOptions:
     backup_count: int = 10
     """Rotated files kept, as path.1 to path.N."""
     level: str = "INFO"
-    """Name of the least level kept; the root logger has this level while the delivery runs."""
+    """Name of the lowest level kept; the root logger has this level while the delivery runs."""
     format: Literal["text", "json"] = "text"
     """One line a record plus its traceback, or one JSON object a line."""
     compress: bool = False
@@ -74,7 +74,7 @@ class FileOptions:
     def __post_init__(self) -> None:
         """Raise ValueError for a level that logging does not know."""
         if self.level not in logging.getLevelNamesMapping():
-            raise ValueError(f"{self.level!r} is no logging level")
+            raise ValueError(f"{self.level!r} is not a logging level")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class MailOptions:
     title: str = ""
     """What subjects say before the site's name; empty for nothing."""
     allow_plain_login: bool = False
-    """Whether the password may travel to another host without TLS. Only for a network you trust as a whole."""
+    """Whether the password may travel to another host without TLS. Only for a network that you trust."""
     command: str = ""
     """The command to which digests add `errors show` and `errors resolve`; empty where operators have none.
 
@@ -119,10 +119,10 @@ class MailOptions:
         if not (self.server and self.sender and self.admins):
             return "a mail server, a sender and at least one recipient must be set"
         if not self.server.isprintable() or " " in self.server:
-            return f"{self.server!r} is no host name"
+            return f"{self.server!r} is not a host name"
         for address in (self.sender, *self.admins):
             if split_address(address) is None:
-                return f"{address!r} is no mail address"
+                return f"{address!r} is not a mail address"
         in_the_clear = self.username and self.tls == "none" and not is_loopback(self.server)
         if in_the_clear and not self.allow_plain_login:
             return (
@@ -134,26 +134,26 @@ class MailOptions:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """More readers for some failures: they get digests of those groups that meet every condition given here."""
+    """Further recipients of some errors: they get digests of the groups that meet every condition given here."""
 
     to: tuple[str, ...]
     """Addresses that get these groups besides the admins."""
     level: str | None = None
-    """Name of the least level, such as "CRITICAL"."""
+    """Name of the lowest level, such as "CRITICAL"."""
     logger: str | None = None
-    """A logger's name; those below it are meant too, as in "shop.orders"."""
+    """A logger's name, such as "shop.orders"; loggers below it match too."""
     path: str | None = None
     """The beginning of a route's path, in whole segments: "/user" means "/user/edit" and not "/users"."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a route that leads to nobody, and for a level that logging does not know."""
+        """Raise ValueError for a route without addresses, and for a level that logging does not know."""
         if not self.to:
-            raise ValueError("a route leads to at least one address")
+            raise ValueError("a route needs at least one address")
         for address in self.to:
             if split_address(address) is None:
-                raise ValueError(f"{address!r} is no mail address")
+                raise ValueError(f"{address!r} is not a mail address")
         if self.level is not None and self.level not in logging.getLevelNamesMapping():
-            raise ValueError(f"{self.level!r} is no logging level")
+            raise ValueError(f"{self.level!r} is not a logging level")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +163,17 @@ class MailingOptions:
     batch_seconds: float = 5.0
     """Seconds between two digests at least; every group that is due by then shares the next one."""
     window_seconds: float = 900.0
-    """Seconds after which a group that goes on failing is mailed again, though its count did not double."""
+    """Seconds after which a group that goes on failing is mailed again, even if its count has not doubled."""
     mails_per_hour: int = 30
-    """Digests that leave within 3,600 s at most; the next one says what was held back. Posted mail is not counted."""
+    """Digests that leave within 3,600 s at most; the next one reports the others. Posted mail is not counted."""
     retry_min: float = 5.0
-    """Seconds before the second try of a mail at most; the bound doubles with every try."""
+    """Seconds before the second try of a mail, at most; the bound doubles with every try."""
     retry_max: float = 300.0
     """Seconds between two tries at most."""
     retry_for: float = 259_200.0
     """Seconds after which a mail is no longer tried, and kept as a dead letter."""
     routes: tuple[Route, ...] = ()
-    """Who else reads which failures."""
+    """Further recipients, each for some groups."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for bounds that cannot hold."""
@@ -186,13 +186,13 @@ class MailingOptions:
 
 
 def split_address(address: str) -> tuple[str, str] | None:
-    """Display name, possibly empty, and bare address; None when it is not exactly one address."""
+    """Display name, possibly empty, and bare address; None if it is not exactly one address."""
     match = _ADDRESS.fullmatch(address) if address.isprintable() else None
     return (match["name"] or "", match["inside"] or match["bare"]) if match else None
 
 
 def bare_address(address: str) -> str:
-    """The address as an envelope takes it, its domain in ASCII; a text that is none stays as it is."""
+    """The address as an envelope takes it, its domain in ASCII; any other text stays as it is."""
     parts = split_address(address)
     if parts is None:
         return address
@@ -201,10 +201,10 @@ def bare_address(address: str) -> str:
 
 
 def ascii_host(name: str) -> str | None:
-    """The domain as DNS has it, None for what cannot be one: `bücher.example` is `xn--bcher-kva.example`.
+    """The domain as DNS has it, None for a text that cannot be one: `bücher.example` is `xn--bcher-kva.example`.
 
     As IDNA 2008 has it, with the mapping of UTS 46 as far as people type it: small letters, full-width forms and dots.
-    The standard library's codec is of 2003, to which `straße.example` is another domain, `strasse.example`.
+    The standard library's codec follows IDNA 2003, where `straße.example` becomes another domain, `strasse.example`.
     """
     if not name.isascii():
         name = unicodedata.normalize("NFKC", _DOT.sub(".", name).lower()).lower()
@@ -216,12 +216,12 @@ def _ascii_label(label: str) -> str:
     if label.isascii():
         return label
     if not all(unicodedata.category(character) in _IN_A_LABEL for character in label.replace("-", "")):
-        return label  # Refused as it is not in ASCII.
+        return label  # The caller refuses it, because it is not ASCII.
     return f"xn--{label.encode('punycode').decode('ascii')}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host is this machine by its very name; names are not looked up."""
+    """Whether the name or address means this machine, without a look-up."""
     if host.lower().rstrip(".") == "localhost":
         return True
     try:
@@ -240,24 +240,24 @@ LEAST_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class OutboxOptions:
-    """Where errors and mails are kept, and how many."""
+    """Where errors and mails are kept, how many, and for how long."""
 
     path: Path = Path("logs/outbox.sqlite3")
     """The SQLite file, on a local disk; all processes of one host share it."""
     max_age: float = MAX_AGE
-    """Seconds after which groups that did not happen again, and finished mails, are forgotten."""
+    """Seconds after which groups that did not happen again, and finished mails, are deleted."""
     max_bytes: int = MAX_BYTES
-    """Bytes the file has at most, beside a log of about 4 MB; old samples and the texts of sent mails leave first."""
+    """Bytes the file has at most, beside a log of about 4 MB. Old samples and texts of sent mails are deleted first."""
     samples: int = SAMPLES
-    """Latest events of a group that are kept whole."""
+    """Latest events of each group that are kept as samples."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for values with which nothing could be kept."""
+        """Raise ValueError for values with which no error could be kept."""
         if self.max_age <= 0:
             raise ValueError(f"max_age is more than 0 seconds, not {self.max_age}")
         if self.max_bytes < LEAST_BYTES:
             raise ValueError(f"max_bytes is at least {LEAST_BYTES}, not {self.max_bytes}")
-        # They are written by one statement, and SQLite takes 32,766 values in one.
+        # One statement writes them, and SQLite takes 32,766 values in one.
         if not 1 <= self.samples <= MOST_SAMPLES:
             raise ValueError(f"samples is 1 to {MOST_SAMPLES}, not {self.samples}")
 
@@ -281,7 +281,7 @@ class DeliveryOptions:
 
     @property
     def samples(self) -> int:
-        """Events of a group that are kept whole."""
+        """Events of each group that are kept as samples."""
         return self.outbox.samples if self.outbox else SAMPLES
 
     @property
@@ -297,7 +297,7 @@ class DeliveryOptions:
         return tuple(map(bare_address, (*mail, *readers)))
 
     def with_paths_of(self, other: "DeliveryOptions") -> "DeliveryOptions":
-        """These options with the paths of others, because paths do not change while the delivery runs."""
+        """Return these options with the paths of `other`, because paths do not change while the delivery runs."""
         outbox = other.outbox
         if outbox is not None and self.outbox is not None:
             outbox = replace(self.outbox, path=outbox.path)

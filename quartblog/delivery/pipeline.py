@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from .store.workers import Worker
 
 MOMENT = 0.2
-"""Seconds that each part gets to end, however late the others were."""
+"""Seconds that each part has to end at least, even if other parts have used up the time."""
 MAIL_AT_STOP = 2.0
-"""Seconds that a stop waits for the mail server, and only where the outbox ends with the process."""
+"""Seconds that a stop waits for the mail server, and only if the outbox is in memory."""
 CHILD_ENDS = 5.0
 """Seconds that the end of a multiprocessing child waits for its records."""
 CHANGE = 2.0
-"""Seconds that a change of options waits for earlier records. A disk that hangs must not hold it up."""
+"""Seconds that a change of options waits for earlier records at most, because a disk may hang."""
 
 logger = own_logger()
 
@@ -52,11 +52,11 @@ class Pipeline:
     def __init__(
         self, options: DeliveryOptions, extra_sinks: Iterable[logging.Handler], adopted: Iterable[logging.Handler] = ()
     ) -> None:
-        """Nothing runs yet. `adopted` are handlers of the root logger that are extra sinks until the stop."""
+        """`start` starts the threads. `adopted` are handlers of the root logger that are extra sinks until the stop."""
         self.options = options
         self.outbox = Outbox(options.outbox)
         self._extra = [ExtraSink(handler) for handler in (*extra_sinks, *adopted)]
-        # The sinks of our own need no frames; somebody's handler may.
+        # Log file and outbox need no frames; another handler may.
         self._frames = bool(self._extra)
         self._handler = BoundedQueueHandler(options.queue, frames=self._frames)
         self._file = FileSink(options.file)
@@ -98,8 +98,8 @@ class Pipeline:
         self._hooks.install()
 
     def replace_in_child(self, before: Pipeline) -> None:
-        """After a fork, in the child: take the place of the parent's, and start with the first record."""
-        # The parent writes what it has queued and collected.
+        """After a fork, in the child: replace the parent's pipeline, and start with the first record."""
+        # The parent writes the records that it has queued and collected.
         before._file.abandon()
         before._store.abandon()
         self._hooks = before._hooks
@@ -131,7 +131,7 @@ class Pipeline:
         self.log_zone()
 
     def log_zone(self) -> None:
-        """Log the time zone of the text file's times, when it is new. JSON lines carry it themselves."""
+        """Log the time zone of the text file's times, when it has changed. JSON lines are in UTC."""
         file = self.options.file
         now = zone(utc=file.utc) if file.format == "text" else ""
         if now and now != self._zone:
@@ -159,7 +159,7 @@ class Pipeline:
         self._attachment.detach()
         done = self._listener.stop(_left(deadline)) and done
         for sink in self._threads:
-            # Even where another sink has used up the time: a file that can be written must get its records.
+            # Even if another sink has used up the time: a file that can be written must get its records.
             done = sink.stop(max(MOMENT, _left(deadline))) and done
         for handler in (self._file, self._store, self._handler):
             handler.close()
@@ -243,5 +243,5 @@ class Pipeline:
 
 
 def _left(deadline: float) -> float:
-    """Seconds until then, never below zero."""
+    """Return the seconds until then, never below zero."""
     return max(0.0, deadline - time.monotonic())

@@ -21,7 +21,7 @@ class Percentiles(NamedTuple):
 
     @classmethod
     def of(cls, seconds: Iterable[float]) -> Self | None:
-        """None without any duration."""
+        """Return the percentiles of these durations in seconds, None if there are none."""
         ordered = sorted(seconds)
         return cls(_at(ordered, 0.5), _at(ordered, 0.99)) if ordered else None
 
@@ -40,7 +40,7 @@ class Counter:
         return next(self._steps)
 
     def value(self) -> int:
-        """The count. Reading takes a step as well, which the second counter takes off again."""
+        """Return the count. Reading is a step as well, which the second counter subtracts."""
         with self._reading:
             return next(self._steps) - next(self._reads)
 
@@ -49,7 +49,7 @@ class Latency:
     """The newest durations of one kind. Adding one is a single append, from any thread."""
 
     def __init__(self) -> None:
-        """Nothing was measured yet."""
+        """Begin without a duration."""
         self._seconds: deque[float] = deque(maxlen=SAMPLES)
 
     def note(self, seconds: float) -> None:
@@ -57,7 +57,7 @@ class Latency:
         self._seconds.append(seconds)
 
     def percentiles(self) -> Percentiles | None:
-        """Of the newest durations; None before the first."""
+        """Return the percentiles of the newest durations, None before the first."""
         # A copy, which is made in one step: other threads append meanwhile.
         return Percentiles.of(self._seconds.copy())
 
@@ -112,7 +112,7 @@ class Statistics:
     """From the outbox to the mail server."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: percentiles are objects, or null before the first duration."""
+        """Return the fields for JSON: percentiles are objects, or null before the first duration."""
         values = asdict(self)
         return {name: value._asdict() if isinstance(value, Percentiles) else value for name, value in values.items()}
 

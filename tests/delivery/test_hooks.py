@@ -67,7 +67,7 @@ def test_an_exception_that_ends_a_thread_is_recorded_and_still_printed(
     thread.start()
     thread.join()
 
-    assert failures() == [("ERROR", "The thread importer ended by an exception")]
+    assert failures() == [("ERROR", "An exception ended the thread importer")]
     assert printed == ["excepthook"]
 
 
@@ -132,7 +132,7 @@ def test_what_leaves_the_block_is_recorded_before_the_delivery_stops(tmp_path: P
         fail()
 
     text = (tmp_path / "site.log").read_text()
-    assert " CRITICAL: The program is left by an exception [in " in text
+    assert " CRITICAL: An exception leaves the program [in " in text
     assert "Bug: nobody caught this" in text
 
 
@@ -147,7 +147,7 @@ def test_the_exception_that_ends_a_program_is_in_its_log(tmp_path: Path) -> None
     assert code == 1
     assert "ZeroDivisionError" in complained
     text = (tmp_path / "site.log").read_text()
-    assert " CRITICAL: The program ends by an exception [in " in text
+    assert " CRITICAL: An exception ends the program [in " in text
     assert text.endswith("ZeroDivisionError: division by zero\n")
 
 

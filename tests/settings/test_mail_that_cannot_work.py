@@ -36,7 +36,7 @@ def test_the_start_names_the_section_should_the_delivery_refuse_more() -> None:
     passed = settings()
     broken = passed.model_copy(update={"mail": passed.mail.model_copy(update={"admins": ("nobody",)})})
 
-    with pytest.raises(SettingsError, match=r"^\[mail\]: 'nobody' is no mail address"):
+    with pytest.raises(SettingsError, match=r"^\[mail\]: 'nobody' is not a mail address"):
         create_app(broken)
 
 

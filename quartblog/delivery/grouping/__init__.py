@@ -1,1 +1,1 @@
-"""Record -> fingerprint -> event -> tally: which failures are the same one, and how often it happened."""
+"""Record -> fingerprint -> event -> tally: which records report the same failure, and how many."""

@@ -29,14 +29,14 @@ HIGHEST_LEVEL = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An error record as the outbox keeps it. Its texts may hold anything a stranger typed: escape what you show."""
+    """An error record as the outbox keeps it. Its texts may hold anything that a stranger typed: escape them."""
 
     error_id: str
     """The id on the error page and in the log line."""
     fingerprint: str
     """Equal for events of one failure, see `Identity`."""
     title: str
-    """The exception's type, or the message without what varies, on one line."""
+    """The exception's type, or the message pattern, on one line."""
     level: int
     logger: str
     message: str
@@ -58,7 +58,7 @@ class Event:
 
     @classmethod
     def from_record(cls, record: logging.LogRecord) -> Self:
-        """Make the event of a record; a record without an error id gets one. Never raises for what the record holds."""
+        """Return the event of a record. It gets an error id if the record has none. Never raises."""
         identity = identity_of(record)
         attributes = vars(record)
         user_id, crumbs = attributes.get("user_id"), attributes.get("breadcrumbs")
@@ -82,8 +82,8 @@ class Event:
         )
 
     def to_json(self) -> str:
-        """Return everything but the traceback, which many events share. It is ASCII, so a lone surrogate survives."""
-        # asdict would copy deeply, which costs as much as the rest.
+        """Return all but the traceback, which many events share, as ASCII, so that a lone surrogate survives."""
+        # Not asdict, which copies deeply: that takes as long as the rest.
         return _encode({name: getattr(self, name) for name in _FIELDS})
 
     @classmethod
@@ -93,7 +93,7 @@ class Event:
         known = {name: values[name] for name in _FIELDS if name in values}
         for name in ("breadcrumbs", "earlier"):
             known[name] = tuple(known.get(name, ()))
-        # An earlier version has it among the others.
+        # Earlier versions wrote the traceback into the JSON.
         return cls(**known, traceback=traceback or values.get("traceback", ""))
 
 
@@ -102,9 +102,9 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def level_of(given: object) -> int:
-    """Return the level as an integer that every sink can hold; ERROR for anything else, so that nobody misses it."""
+    """Return the level as an integer that every sink can hold; ERROR for anything else, so that it is reported."""
     if type(given) is not int:
-        # An IntEnum's member, for example: its own number, whatever its class makes of that.
+        # The number of an IntEnum's member, for example, whatever its class defines.
         given = int.__index__(given) if issubclass(type(given), int) else logging.ERROR  # type: ignore[arg-type]
     return max(-HIGHEST_LEVEL, min(given, HIGHEST_LEVEL))
 
@@ -168,11 +168,11 @@ class Batch:
 
 
 def _events(records: Iterable[logging.LogRecord]) -> Iterator[Event]:
-    """Yield an event for each record that can be one: the pile needs only one."""
+    """Yield the events of these records, without records that cannot become one."""
     for record in records:
         try:
             yield Event.from_record(record)
-        except Exception as error:  # noqa: BLE001  the other piles must be stored
+        except Exception as error:  # noqa: BLE001  the other records must be stored
             report(f"a sample of an error could not be kept: {describe(error)}")
 
 
@@ -187,7 +187,7 @@ class _Pile:
 
 
 def tallies_of(events: Iterable[Event], samples: int) -> dict[str, Tally]:
-    """Return the same for events that exist already."""
+    """Return the tallies of events, by fingerprint."""
     found: dict[str, Tally] = {}
     for event in events:
         tally = found.get(event.fingerprint)

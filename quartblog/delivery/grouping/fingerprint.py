@@ -1,21 +1,21 @@
-"""LogRecord -> its fingerprint: equal failures have the same one, on every host.
+"""LogRecord -> its fingerprint, which is the same for equal failures, on every host.
 
-An exception is identified by its type and by where it was raised. Of the program's own code these count: the relative
-file, the function and the line within the function. Of libraries that were called from there only file and function
-count, because their lines move with each release. Of its causes the type and the last own place count; of an exception
-group each distinct exception inside, at any depth and in any order. How the program came to its first own frame does
-not count: a server, a thread or a test may have called it.
+An exception is identified by its type and by its frames. A frame of the program's own code counts with its relative
+file, its function and its line within the function. A frame of a library that own code called counts with file and
+function only, because lines move with each release. A cause counts with its type and its last own place. A group counts
+with each distinct exception inside it, at any depth and in any order. Frames before the first own one do not count,
+because a server, a thread or a test may have called it.
 
-A record without an exception is identified by its logger and its message, without what varies in it.
+A record without an exception is identified by its logger and its message pattern.
 
 A fingerprint begins with the version of these rules. `Identity.earlier` has the fingerprints that earlier versions give
-the same failure: the outbox looks for them when it does not know the current one, and moves that group to it. So an
-upgrade neither mails every group again nor opens what was resolved. What an earlier version took for one failure moves
-with the first of its parts that fails again; the others are new groups. Processes of two versions that share an outbox
-make two groups of a failure. To go back to an earlier version makes new groups as well.
+the same failure. If the outbox does not know the current fingerprint, it looks for these, and moves their group to the
+current one. So an upgrade neither mails every group again nor reopens resolved ones. If this version splits a group,
+the group moves to the first of its failures that happens again, and the others become new groups. Processes of two
+versions that share an outbox make two groups of a failure. A downgrade makes new groups as well.
 
-Version 2 counts what is inside an exception group, where version 1 had only the names of its types, and numbers
-functions of one name (see `places.numbered_name`). Everything else has the digest of version 1.
+Version 2 counts the exceptions inside an exception group, where version 1 counted only the names of their types. It
+also numbers functions of one name (see `places.numbered_name`). All other failures have the digest of version 1.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 VERSION = 2
 
 LIMIT = 1_000
-"""Characters of a message that count."""
+"""Characters of a message that count, from its beginning."""
 TITLE_LIMIT = 200
 """Characters of a title."""
 FRAMES = 20_000
-"""Frames of all remembered exceptions together."""
+"""Frames of all cached exceptions together."""
 
 _VARYING = re.compile(
     r"""
@@ -90,15 +90,15 @@ class Identity(NamedTuple):
 
 
 class Identifier:
-    """Identifies records; an exception that was seen before takes a few µs. Safe from any thread."""
+    """Identifies records. A cached exception takes a few µs. Any thread may call it."""
 
     def __init__(self, own_packages: Iterable[str] = QueueOptions().own_packages, frames: int = FRAMES) -> None:
-        """`own_packages` are the installed packages that belong to the program; `frames` bounds the memory."""
+        """`own_packages` are installed packages that belong to the program; `frames` bounds the cache."""
         self._own = tuple(own_packages)
         self._seen: LruCache[Identity] = LruCache(frames)
 
     def __len__(self) -> int:
-        """Return how many exceptions are remembered."""
+        """Return how many exceptions are cached."""
         return len(self._seen)
 
     def identify(self, record: logging.LogRecord) -> Identity:
@@ -132,7 +132,7 @@ def identity_of(record: logging.LogRecord) -> Identity:
 
 
 class _View(NamedTuple):
-    """One stack as the rules see it."""
+    """One stack, as far as it counts."""
 
     signature: str
     own_place: str
@@ -166,14 +166,14 @@ def _exception_title(link: Link, leaves: list[Link]) -> str:
 
 
 def _texts(links: tuple[Link, ...], views: list[_View]) -> list[str]:
-    """Return what both versions count: the exception's type and frames, and its causes."""
+    """Return the texts that both versions count: the exception's type and frames, and its causes."""
     causes = zip(links[1:], views[1:], strict=True)
     name = _title(one_line(_name(links[0])))
     return [name, views[0].signature, *(f"from {_name(link)} {view.own_place}" for link, view in causes)]
 
 
 def _inside(group: Link, own: tuple[str, ...]) -> dict[str, Link]:
-    """Return the exceptions inside a group, at any depth, by what counts of them; nothing for another exception."""
+    """Return the exceptions inside a group, at any depth, by the text that counts; none for another exception."""
     found: dict[str, Link] = {}
     for member in group.members:
         found |= _inside(member, own) or {f"{_name(member)} {_view(member, own).signature}": member}
@@ -184,7 +184,7 @@ def _view(link: Link, own_packages: tuple[str, ...], version: int = VERSION) -> 
     frames: list[tuple[bool, str]] = []
     own_place = place = function = ""
     for code, _, traced in link.stack.steps if link.stack else ():
-        # An instruction that no line of the source stands for has none.
+        # An instruction that belongs to no source line has none.
         line = traced or code.co_firstlineno
         path, own = relative_path(code.co_filename), is_own(code.co_filename, own_packages)
         text = f"{path} {numbered_name(code) if own and version > 1 else code.co_qualname}"
@@ -194,14 +194,14 @@ def _view(link: Link, own_packages: tuple[str, ...], version: int = VERSION) -> 
             place, function = f"{path}:{line}", code.co_qualname
         frames.append((own, text))
     if issubclass(link.kind, RecursionError):
-        frames = _circle(frames)
+        frames = _repeated(frames)
     first_own = next((number for number, (own, _) in enumerate(frames) if own), 0)
-    # Each frame once: the depth of a recursion does not count.
+    # Each frame once, because the depth of a recursion does not count.
     return _View("\n".join(dict.fromkeys(text for _, text in frames[first_own:])), own_place, place, function)
 
 
-def _circle(frames: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
-    """Return the frames that repeat: chance decides which frame was on top when the stack was full."""
+def _repeated(frames: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
+    """Return the frames that repeat, because chance decides which frame was innermost when the stack was full."""
     times = Counter(frames)
     return [frame for frame in frames if times[frame] > 1] or frames
 
@@ -213,7 +213,7 @@ def _of_message(record: logging.LogRecord) -> Identity:
 
 
 def _identity(texts: list[str], title: str, place: str, function: str, before: list[str] | None = None) -> Identity:
-    """Digest what counts: `texts` for this version, `before` for version 1 where that differs."""
+    """Digest `texts` for this version, and `before`, if it differs, for version 1."""
     digest = _digest(texts)
     first = digest if before is None or before == texts else _digest(before)
     return Identity(f"{VERSION}-{digest}", title, place, function, (first,))
@@ -229,7 +229,7 @@ def _name(link: Link) -> str:
 
 
 def _frames(link: Link) -> int:
-    """Return the frames that remembering the link costs, those of its members included."""
+    """Return how many frames the cache keeps for this link, its members included."""
     own: Stack | None = link.stack
     return 1 + (len(own.steps) if own else 0) + sum(map(_frames, link.members))
 

@@ -56,7 +56,7 @@ def relative_path(path: str) -> str:
             return unified[len(root) :]
     roots: set[str] = set()
     for entry in [*sys.path, "."]:
-        # A program may put anything into its path, and its working directory may be gone.
+        # A program may put any object into sys.path, and its working directory may be gone.
         with contextlib.suppress(OSError, TypeError):
             roots.add(str(Path(entry).absolute()))
     inside = [root for root in roots if path.startswith(root.rstrip(os.sep) + os.sep) and root != os.sep]
@@ -70,16 +70,16 @@ _LAMBDA = "<lambda>"
 
 
 def numbered_name(code: CodeType) -> str:
-    """Return the qualified name of the code, with a number such as `#2` where the source has others of that name above.
+    """Return the qualified name of the code, with a number such as `#2` if the source has others of that name above.
 
     Two lambdas of one function share a qualified name, and so do a property's getter and setter, or functions that a
-    branch defines twice. The number counts from the beginning of the function or class around them, so nothing above
-    that changes it. Comments and strings count as well, which changes the number and harms nothing. Where there is no
-    source, line and column stand in the place of the number for what is nested or has no name.
+    branch defines twice. The number counts from the beginning of the function or class around them, so no change
+    above that changes it. Comments and strings count as well, which does no harm. Without a source, line and column
+    replace the number for nested functions, lambdas and comprehensions.
     """
     *around, name = code.co_qualname.split(".")
     if not name.isidentifier() and name != _LAMBDA and name not in _COMPREHENSIONS:
-        return code.co_qualname  # Such as a module, or the part of a template.
+        return code.co_qualname  # Such as a module, or a part of a template.
     columns = [column for line, _, column, _ in code.co_positions() if line == code.co_firstlineno and column]
     column = min(columns, default=None)
     lines = linecache.getlines(code.co_filename)
@@ -91,7 +91,7 @@ def numbered_name(code: CodeType) -> str:
 
 
 def _number(name: str, around: list[str], lines: list[str], first: int, column: int | None) -> int:
-    """Count what has this name up to the code, which begins at this line and, in bytes, at this column."""
+    """Count the functions of this name up to the code, which begins at this line and, in bytes, at this column."""
     above = lines[:first]
     if around:
         begins = _definition(around[-1])
@@ -103,7 +103,7 @@ def _number(name: str, around: list[str], lines: list[str], first: int, column: 
     before = lines[first].encode()[:column].decode(errors="replace") if first < len(lines) else ""
     keyword = "lambda" if name == _LAMBDA else "for"
     number = sum(len(re.findall(rf"\b{keyword}\b", line)) for line in (*above, before) if keyword in line)
-    # The code of a lambda stands behind its keyword, that of a comprehension before.
+    # The code of a lambda begins after its keyword, that of a comprehension before.
     return number if name == _LAMBDA else number + 1
 
 
