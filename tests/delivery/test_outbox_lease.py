@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,10 +175,9 @@ def test_posted_mail_leaves_before_digests_that_waited_longer(outbox: Outbox, cl
 
 
 def test_without_a_file_everybody_leads(clock: FakeClock) -> None:
-    one, two = Outbox(clock=clock), Outbox(clock=clock)
-
-    assert one.lead("host:1") is not None
-    assert two.lead("host:2") is not None
+    with closing(Outbox(clock=clock)) as one, closing(Outbox(clock=clock)) as two:
+        assert one.lead("host:1") is not None
+        assert two.lead("host:2") is not None
 
 
 def test_while_the_disk_is_away_each_worker_leads_its_own_memory_and_not_the_file_afterwards(

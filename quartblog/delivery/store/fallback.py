@@ -112,6 +112,8 @@ class Storage:
             # Closed at once, while the parent holds its locks: SQLite would share them with this process's next
             # connection, which then had none of its own, and the parent would take itself for the last user.
             self._file.close()
+            if self._memory is not None:
+                self._memory.close()
         else:
             # Another thread was inside SQLite: its mutexes and locks stay with this process for ever.
             keep_for_ever(self._memory)
