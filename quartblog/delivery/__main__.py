@@ -37,11 +37,11 @@ UNITS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
 
 
 class Failed(Exception):
-    """Why the command ends with 1."""
+    """The reason why the command ends with 1."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0, or 1 where something asked for is missing. A usage error exits with 2."""
+    """Run one command. Return 0, or 1 if the command failed. A usage error exits with 2."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.run(outbox, options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. The interpreter would flush into the pipe once more.
+        # The other end, such as `head`, has closed the pipe, into which the interpreter would flush once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Failed as problem:
@@ -64,18 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _opened(path: Path) -> Iterator[Outbox]:
     try:
         if not path.is_file():
-            raise Failed(f"{path}: there is no outbox; a program makes it with OutboxOptions(path=...)")
+            raise Failed(f"{path}: there is no outbox; a program creates it with OutboxOptions(path=...)")
         with path.open("rb") as file:
-            # An outbox moves a damaged file aside. A file that was named by mistake stays where it is.
+            # Opening an outbox moves a damaged file aside. That must not happen to a file named by mistake.
             if file.read(len(HEADER)) != HEADER:
-                raise Failed(f"{path}: this is no outbox")
+                raise Failed(f"{path}: this is not an outbox")
         check_owner(path)
         outbox = Outbox(OutboxOptions(path))
         aside = outbox.open()
     except OSError as error:
         raise Failed(f"{path}: the outbox cannot be used: {error}") from error
     if aside is not None:
-        _print(f"{path} was damaged: it is now {aside}, and a fresh one is begun", sys.stderr)
+        _print(f"{path} was damaged: it was renamed to {aside}, and a new outbox was created", sys.stderr)
     try:
         yield outbox
     finally:
@@ -93,20 +93,20 @@ def _list(outbox: Outbox, options: argparse.Namespace) -> None:
         facts = f"{state}{counted(group.count, 'time')}, last {_span(now - group.last_seen)} ago"
         _print(f"{group.id}: {headline(group)} ({facts})")
     if not groups:
-        _print("Nothing has failed" if options.all else "Nothing is open")
+        _print("There is no group" if options.all else "No group is open")
 
 
 def _show(outbox: Outbox, options: argparse.Namespace) -> None:
     if (group := outbox.group(options.key)) is None:
-        raise Failed(f"{options.key}: no group has this number, and no kept error this id; the log file may have it")
+        raise Failed(f"{options.key}: no group has this number, and no sample this error id; the log file may have it")
     if options.json:
         _print_json(_data(group) | {"samples": [asdict(event) for event in group.samples]})
         return
-    # First the error that was asked for, where it is not the latest.
+    # A requested error comes first, even if it is not the latest.
     samples = sorted(group.samples, key=lambda event: event.error_id not in options.key.lower())
     print(in_full(replace(group, samples=tuple(samples))))
     print()
-    _print(f"Kept errors: {' '.join(event.error_id for event in samples)}")
+    _print(f"Samples: {' '.join(event.error_id for event in samples)}")
 
 
 def _resolve(outbox: Outbox, options: argparse.Namespace) -> None:
@@ -139,7 +139,7 @@ def _status(outbox: Outbox, options: argparse.Namespace) -> None:
         _print_json({"totals": totals._asdict(), "workers": [asdict(worker) for worker in workers]})
         return
     _print(f"errors: {counted(totals.open_groups, 'open group')} of {counted(totals.errors, 'error')},", end=" ")
-    _print(f"{totals.to_mail} in no mail yet")
+    _print(f"{totals.to_mail} not mailed yet")
     _print(f"mails: {totals.waiting} waiting, {totals.dead} dead")
     for worker in workers:
         figures = ", ".join(f"{name} {value}" for name, value in worker.figures.items() if isinstance(value, int))
@@ -168,13 +168,13 @@ def _retry(outbox: Outbox, options: argparse.Namespace) -> None:
     _print(f"{counted(due, 'mail is', 'mails are')} due now")
     leader = outbox.leader()
     if due and (leader is None or leader.silent > LEASE):
-        _print("They leave when a program that mails runs again", sys.stderr)
+        _print("A program that mails must run to send them", sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         NAME,
-        description="Look at the errors and mails that programs keep in an outbox. It is safe while they run.",
+        description="Show and change the errors and mails in an outbox. It is safe while programs use it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -187,12 +187,12 @@ def _parser() -> argparse.ArgumentParser:
     verbs = errors.add_subparsers(required=True, metavar="VERB")
 
     listing = _command(verbs, "list", _list, "list the open groups, the latest first")
-    listing.add_argument("--all", action="store_true", help="also the resolved ones")
-    listing.add_argument("--limit", type=_positive, default=100, metavar="N", help="groups at most (default: 100)")
-    showing = _command(verbs, "show", _show, "show one group with one of its errors")
+    listing.add_argument("--all", action="store_true", help="include resolved groups")
+    listing.add_argument("--limit", type=_positive, default=100, metavar="N", help="at most N groups (default: 100)")
+    showing = _command(verbs, "show", _show, "show one group with one of its samples")
     showing.add_argument("key", metavar="ID", help="the group's number, or the error id that a visitor saw")
-    resolving = _command(verbs, "resolve", _resolve, "note that faults are mended; the next error reopens the group")
-    muting = _command(verbs, "mute", _mute, "let no mail report groups for a while; their errors still count")
+    resolving = _command(verbs, "resolve", _resolve, "mark groups as resolved; the next error reopens a group")
+    muting = _command(verbs, "mute", _mute, "mail no report of groups for a while; their errors still count")
     muting.add_argument(
         "--for",
         dest="seconds",
@@ -201,14 +201,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SPAN",
         help="how long, as in 90s, 30min, 2h or 7d",
     )
-    reopening = _command(verbs, "reopen", _reopen, "take back that groups were resolved or muted")
+    reopening = _command(verbs, "reopen", _reopen, "undo resolve and mute")
     for command in (resolving, muting, reopening):
         command.add_argument("keys", metavar="ID", nargs="+", help="a group's number, or an error id")
 
-    mails = _command(commands, "outbox", _mails, "list the mails that wait or were given up, and why")
-    status = _command(commands, "status", _status, "count errors and mails, and show the programs that run")
+    mails = _command(commands, "outbox", _mails, "list waiting and dead mails, with the last error of each")
+    status = _command(commands, "status", _status, "show the counts of errors and mails, and the running programs")
     retrying = _command(commands, "retry", _retry, "make waiting and dead mails due now")
-    retrying.add_argument("number", metavar="N", nargs="?", type=_positive, help="one mail's number; all without it")
+    retrying.add_argument("number", metavar="N", nargs="?", type=_positive, help="one mail's number (default: all)")
     for command in (listing, showing, mails, status):
         command.add_argument("--json", action="store_true", help="print JSON; times are seconds since 1970")
     return parser
@@ -224,15 +224,15 @@ def _command(
 
 def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) < 2**63):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return int(text)
 
 
 def _seconds(text: str) -> int:
-    """The seconds of a span such as 30min; above 0."""
+    """Return the seconds of a span such as 30min; above 0."""
     written = re.fullmatch(r"0*([1-9][0-9]{0,5})(s|min|h|d)", text)
     if written is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number with s, min, h or d, as in 2h")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number with s, min, h or d, such as 2h")
     return int(written[1]) * UNITS[written[2]]
 
 
@@ -243,7 +243,7 @@ def _data(group: Group) -> dict[str, Any]:
 
 
 def _mail_data(mail: StoredMail) -> dict[str, Any]:
-    # The subject and the reader of a mail of the program's own are nobody else's business.
+    # The subject and the recipients of the program's own mails are private.
     hidden = {"data"} if mail.kind != "post" else {"data", "subject", "recipients", "last_error"}
     return {name: value for name, value in asdict(mail).items() if name not in hidden}
 
@@ -254,12 +254,12 @@ def _span(seconds: float) -> str:
 
 
 def _print(text: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
-    """One line, whatever a stranger has typed into it."""
+    """Print one line, whatever a stranger has typed into it."""
     print(one_line(text), file=stream, end=end)
 
 
 def _print_json(value: dict[str, Any] | Iterable[Any]) -> None:
-    # ASCII: no terminal is steered by it, and none fails to show it.
+    # ASCII, which every terminal can show and none obeys.
     print(json.dumps(value if isinstance(value, dict) else list(value), indent=2))
 
 

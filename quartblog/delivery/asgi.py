@@ -1,7 +1,7 @@
-"""ASGI request -> its own scope, one record of the exception that leaves it, and its error id on the answer.
+"""ASGI request -> a scope, one record of an exception that leaves the application, and the error id on the answer.
 
-`ErrorScope` goes around the whole application, for Starlette and FastAPI run a handler for `Exception` outside of all
-middleware that is added to them: there the scope would have ended, and page and log line would name two ids.
+`ErrorScope` goes around the whole application, because Starlette and FastAPI run a handler for `Exception` outside of
+all middleware that is added to them. There the scope has ended, so page and log line would show two ids.
 
     api = FastAPI()                                     site = Quart(__name__)
     app = ErrorScope(api)                               site.asgi_app = ErrorScope(site.asgi_app)
@@ -34,11 +34,11 @@ STATE = "error_id"
 """The key of the id in the connection's state: Starlette's `request.state.error_id`."""
 
 MOST_FIELDS = 200
-"""Fields of a query that are decoded; of a longer one only the values as sent are hidden."""
+"""Fields of a query that are decoded; of a longer query, only the values as sent are hidden."""
 
 _SECRET = re.compile("pass|pwd|secret|token", re.IGNORECASE)
 _SECRET_HEADER = re.compile(rb"auth|cookie|key|pass|secret|session|signature|token|^referer$", re.IGNORECASE)
-# How a framework or a server says that the client has left. That is nobody's failure.
+# The exceptions by which a framework or a server reports that the client has left. That is not an error.
 _CLIENT_LEFT = frozenset({"ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect"})
 
 logger = logging.getLogger("uncaught")
@@ -50,17 +50,17 @@ class ErrorScope:
     - Each record of the request carries its error id, its method and the rule of its route. The rule comes from
       `scope["route"]`, where Starlette and FastAPI put it; elsewhere a hook sets `current_scope().route`. A view that
       knows the user sets `current_scope().user_id`.
-    - An exception that leaves the application is logged here once, unless its own error handler has logged it, and
-      goes no further: a server would log it again, outside of the scope. Where nothing was answered, the answer is a
-      plain 500 with the id. A cancellation by the server passes.
+    - An exception that leaves the application is logged here, unless the application's error handler has logged it. It
+      does not reach the server, which would log it again, outside of the scope. If no answer has begun, the answer is
+      a plain 500 with the id. A cancellation by the server passes.
     - An answer of 500 and above has the header X-Error-Id. `current_scope().error_id` is the same id, and so is
       `request.state.error_id` in Starlette.
     - No record shows what the visitor wrote into the path, the query, the cookies, and headers such as Authorization,
-      X-Api-Key and Referer. Bodies pass unread: whoever parses a form or JSON hides its values himself, with
+      X-Api-Key and Referer. Bodies pass unread: a view that parses a form or JSON hides its values with
       `current_scope().hide(lambda: form.values())`. Client addresses are not hidden.
 
-    Added to a framework as a middleware, it works as well, but it passes the exception on to the framework's own
-    handler, and the server may log it a second time, with the same id. Other connections (lifespan) pass untouched.
+    It also works as a middleware that is added to a framework. There it passes the exception on to the framework's own
+    handler, and the server may log it a second time, with the same id. Other connections (lifespan) pass unchanged.
     """
 
     def __init__(self, app: App, *, hide: Callable[[bytes, Headers], Iterable[str]] | None = None) -> None:
@@ -68,7 +68,7 @@ class ErrorScope:
         self.app = app
         self._hide = hide or sent_values
 
-    # Any: Starlette's scopes are mappings, Quart's are typed dictionaries.
+    # Any, because Starlette's scopes are mappings and Quart's are typed dictionaries.
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] not in ("http", "websocket") or STATE in scope.get("state", ()):
@@ -88,7 +88,7 @@ class ErrorScope:
             except GeneratorExit:
                 # The coroutine is being discarded.
                 raise
-            except BaseException as error:  # noqa: BLE001  recorded, whatever it is
+            except BaseException as error:  # noqa: BLE001  every exception is recorded
                 reraise_cancellation(error)
                 if kind(error) in _CLIENT_LEFT:
                     return
@@ -97,12 +97,12 @@ class ErrorScope:
                 if inside:
                     passed_on = error
                 else:
-                    await answer.apologize()
+                    await answer.send_failure()
             else:
                 return
             finally:
                 request.end()
-        # The framework's handler, and a server that logs an answer without an end, are in the same task.
+        # The framework's handler runs in the same task, and so does a server that logs an unfinished answer.
         context.resume(work)
         try:
             if passed_on is not None:
@@ -113,17 +113,17 @@ class ErrorScope:
 
 def _log(error: BaseException) -> None:
     _, _, trace = sys.exc_info()
-    # Without the frame of this module: it is no library's, and the fingerprint counts every frame after the first such.
+    # Without the frame of this module: it may count as own code, and the fingerprint counts all frames after that.
     inner = trace.tb_next if trace is not None else None
     logger.error("An exception left the application", exc_info=(type(error), error, inner))
 
 
 class _Request:
-    """What a request brought, and which rule matched it."""
+    """The values that a request sent, and the rule that matched it."""
 
     def __init__(self, scope: Connection, hide: Callable[[bytes, Headers], Iterable[str]]) -> None:
         self._scope: Connection | None = scope
-        # Of these alone: the whole connection would wait in the queue with a record.
+        # Only these values, because a record in the queue would keep the whole connection alive.
         self._path: str = scope["path"]
         self._raw_path: bytes = scope.get("raw_path") or b""
         self._query: bytes = scope["query_string"]
@@ -133,7 +133,7 @@ class _Request:
         self.work: context.Scope | None = None
 
     def route(self) -> str | None:
-        """The rule as the framework names it by now."""
+        """Return the rule, once the framework knows it."""
         if (scope := self._scope) is None:
             return self._route
         route = scope.get("route")
@@ -141,25 +141,25 @@ class _Request:
         return path if isinstance(path, str) else None
 
     def sent(self) -> Iterator[str]:
-        """What the visitor wrote, as values that no record may show."""
+        """Yield the values from the visitor that no record may show."""
         work = self.work
         route = self._route if work is None else work.route
         yield from _in_path(self._path, self._raw_path.partition(b"?")[0].decode("latin-1"), route)
         yield from self._hide(self._query, self._headers)
 
     def end(self) -> None:
-        """Let go of the connection, and of the scope, which refers to this object."""
+        """Drop the references to the connection, and to the scope, which refers back to this object."""
         if (work := self.work) is not None:
             self._route = work.route = work.route
         self._scope = self.work = None
 
 
 class _Answer:
-    """What the client has got so far, and what it gets where the application fails."""
+    """The state of the answer, and the answer when the application fails."""
 
     def __init__(self, scope: Connection, receive: Receive, send: Send) -> None:
         self._is_request = scope["type"] == "http"
-        # A handshake can be refused with a status of its own, where the server knows how.
+        # A server with this extension can refuse a handshake with a status.
         self._can_refuse = "websocket.http.response" in (scope.get("extensions") or ())
         self._receive = receive
         self._send = send
@@ -168,24 +168,24 @@ class _Answer:
         self.left = False
 
     async def receive(self) -> Any:
-        """As the server's, noting that the client has left."""
+        """Receive from the server, and note when the client has left."""
         message = await self._receive()
         if message["type"] in ("http.disconnect", "websocket.disconnect"):
             self.left = True
         return message
 
     async def send(self, message: Any) -> None:
-        """As the server's, with the id on an answer of 500 and above."""
+        """Send through the server, with the id on an answer of 500 and above."""
         kind: str = message["type"]
         if kind.endswith("http.response.start") and message["status"] >= 500:
             message = {**message, "headers": self._with_id(message.get("headers", ()))}
         await self._send(message)
-        # Not before: the server refuses what cannot be sent.
+        # Only now, because the server may have refused the message.
         self._begun = True
         self._ended = self._ended or kind in ("websocket.close", "websocket.http.response.start")
 
-    async def apologize(self) -> None:
-        """Send a plain 500, or close the websocket, where the client still waits for something."""
+    async def send_failure(self) -> None:
+        """Send a plain 500, or close the websocket, if the client still waits."""
         if self.left or self._ended or (self._is_request and self._begun):
             return
         if self._is_request or (self._can_refuse and not self._begun):
@@ -204,7 +204,7 @@ class _Answer:
 
 
 def sent_values(query: bytes, headers: Headers) -> Iterator[str]:
-    """The values of a query string, of cookies and of headers with credentials, as sent and as decoded.
+    """Yield the values of a query string, of cookies and of headers with credentials, as sent and as decoded.
 
     Values of fewer than four characters count only in a header with credentials, or in a field whose name suggests a
     secret, such as `password2`. Redacting page numbers and ticked boxes would remove half the words of a record.
@@ -216,12 +216,12 @@ def sent_values(query: bytes, headers: Headers) -> Iterator[str]:
 
 
 def worth_hiding(name: str, value: str) -> bool:
-    """Whether the value is long enough to redact, or the field's name suggests a secret."""
+    """Return whether the value is long enough to redact, or the field's name suggests a secret."""
     return len(value) >= ANYWHERE or _SECRET.search(name) is not None
 
 
 def _in_path(path: str, raw: str, route: str | None) -> Iterator[str]:
-    """Segments that are not the rule's own, and the whole path where it has one; as sent, decoded and encoded again."""
+    """Yield segments that are not in the rule, and a path that has any; as sent, decoded and encoded again."""
     known = {"", *(route or "").split("/")}
     for text in {path, raw, quote(path)}:
         if written := [part for part in text.split("/") if part not in known]:

@@ -65,7 +65,7 @@ def test_groups_are_listed_until_they_are_resolved(shell: Shell) -> None:
     assert code == 0
     assert listed.startswith("1: ERROR: picture 2 is\\x1b[2J gone (2 times, last ")
     assert shell("errors resolve 1") == (0, "1 is resolved: ERROR: picture 2 is\\x1b[2J gone\n", "")
-    assert shell("errors list") == (0, "Nothing is open\n", "")
+    assert shell("errors list") == (0, "No group is open\n", "")
     assert "(resolved, 2 times, last " in shell("errors list --all")[1]
 
 
@@ -123,13 +123,13 @@ def test_the_status_counts(shell: Shell) -> None:
     code, shown, _ = shell("status")
 
     assert code == 0
-    assert "errors: 1 open group of 2 errors, 2 in no mail yet\nmails: 0 waiting, 0 dead\n" in shown
+    assert "errors: 1 open group of 2 errors, 2 not mailed yet\nmails: 0 waiting, 0 dead\n" in shown
 
 
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("errors show 4711", "4711: no group has this number, and no kept error this id; the log file may have it"),
+        ("errors show 4711", "4711: no group has this number, and no sample this error id; the log file may have it"),
         ("errors resolve 4711 1 zzz", "no group has this number or error id: 4711, zzz"),
         ("retry 4711", "no mail with the number 4711 waits or is dead"),
     ],

@@ -43,7 +43,7 @@ def test_the_commands_of_a_mail_work_as_they_stand(project: Project, failed: str
     assert "Traceback (most recent call last):" in shown
     assert "INFO thumbnails: Shrinking [redacted]" in shown
     assert resolved == "1 is resolved: FileNotFoundError: [Errno 2] No such file or directory: '[redacted]'\n"
-    assert run(project, f"{COMMAND} errors list") == "Nothing is open\n"
+    assert run(project, f"{COMMAND} errors list") == "No group is open\n"
     assert "1: FileNotFoundError" in run(project, f"{COMMAND} errors list --all")
     project.assert_neutral(shown, resolved)
 
@@ -53,8 +53,8 @@ def test_an_error_id_finds_its_group_and_comes_first(project: Project, failed: s
 
     shown = [run(project, f"{COMMAND} errors show {error_id}") for error_id in (first, second)]
 
-    assert shown[0].endswith(f"Kept errors: {first} {second}\n")
-    assert shown[1].endswith(f"Kept errors: {second} {first}\n")
+    assert shown[0].endswith(f"Samples: {first} {second}\n")
+    assert shown[1].endswith(f"Samples: {second} {first}\n")
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure_to_report(project: Project, failed: str) -> None:
@@ -79,4 +79,4 @@ def test_an_outbox_that_nobody_uses_is_read_as_well(project: Project) -> None:
     printed, complained = project.start("-m", "delivery", "--outbox", "logs/outbox.sqlite3", "retry").communicate()
 
     assert re.match(r"1: waiting, digest, made \d+ s ago, 1 try: 127\.0\.0\.1:1 refused", listed)
-    assert (printed, complained) == ("1 mail is due now\n", "They leave when a program that mails runs again\n")
+    assert (printed, complained) == ("1 mail is due now\n", "A program that mails must run to send them\n")

@@ -1,1 +1,1 @@
-"""Groups that are due -> digest -> one leader a host -> the SMTP server."""
+"""Due groups -> digest, by the leader of the host -> SMTP server."""

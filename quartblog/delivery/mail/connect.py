@@ -1,6 +1,6 @@
 """A mail server's name and port -> an open socket.
 
-Names are looked up in daemon threads: `getaddrinfo` cannot be cancelled, and the interpreter's end joins the threads of
+Daemon threads look up names, because `getaddrinfo` cannot be cancelled and the interpreter's end joins the threads of
 an executor. So a resolver that does not answer delays neither a stop nor the end of the program.
 """
 
@@ -24,13 +24,13 @@ T = TypeVar("T")
 HEAD_START = 0.25
 """Seconds an address has to answer before the next one is tried beside it (RFC 8305)."""
 THREAD = "mail-look-up"
-"""The name of the threads that may wait for a resolver or a disk."""
+"""The name of the threads that wait for a resolver or a disk."""
 
 _under_way: dict[tuple[int, str, int], Future[Sequence[Found]]] = {}
 
 
 async def connect(host: str, port: int) -> socket.socket:
-    """The socket of the first address that answers. Raise OSError when none does; the caller sets a timeout."""
+    """Return a socket to the first address that answers. Raise OSError if none does. The caller sets a timeout."""
     found = await asyncio.wrap_future(_look_up(host, port))
     failures: list[OSError] = []
     attempts: set[asyncio.Task[socket.socket]] = set()
@@ -50,18 +50,18 @@ async def connect(host: str, port: int) -> socket.socket:
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Do what may wait for a disk, in a thread that nobody waits for but the caller."""
+    """Run a function that may wait for a disk in a daemon thread, and return its result."""
     return await asyncio.wrap_future(_begin(work))
 
 
 def _begin(work: Callable[[], T]) -> Future[T]:
     outcome: Future[T] = Future()
-    outcome.set_running_or_notify_cancel()  # A caller that stops waiting cancels nothing that others wait for.
+    outcome.set_running_or_notify_cancel()  # A caller that stops waiting must not cancel it for others.
 
     def do() -> None:
         try:
             outcome.set_result(work())
-        except BaseException as error:  # noqa: BLE001  raised where it is waited for
+        except BaseException as error:  # noqa: BLE001  the caller that waits raises it
             outcome.set_exception(error)
 
     threading.Thread(target=do, name=THREAD, daemon=True).start()
@@ -69,7 +69,7 @@ def _begin(work: Callable[[], T]) -> Future[T]:
 
 
 def _look_up(host: str, port: int) -> Future[Sequence[Found]]:
-    """One look-up a name at a time: a resolver that hangs costs one thread, however often a mail is tried."""
+    """Look up a name, once at a time: a resolver that hangs takes one thread, however often a mail is tried."""
     key = (os.getpid(), host, port)  # A forked child has none of its parent's threads.
     if (looking := _under_way.get(key)) is None:
         looking = _under_way[key] = _begin(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
@@ -78,7 +78,7 @@ def _look_up(host: str, port: int) -> Future[Sequence[Found]]:
 
 
 def _in_turn(found: Sequence[Found]) -> Iterator[Found]:
-    """The families by turns, the preferred one first: where one does not work at all, the other is next."""
+    """Yield addresses of both families by turns, so that a family that does not work costs one attempt."""
     preferred = [one for one in found if one[0] == found[0][0]]
     others = [one for one in found if one[0] != found[0][0]]
     return (one for pair in itertools.zip_longest(preferred, others) for one in pair if one is not None)
@@ -97,7 +97,7 @@ async def _open(found: Found) -> socket.socket:
 
 
 def _close(attempt: asyncio.Task[socket.socket]) -> None:
-    """Another address was faster."""
+    """Close the socket of an attempt that was slower than another."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().close()
 
@@ -105,7 +105,7 @@ def _close(attempt: asyncio.Task[socket.socket]) -> None:
 async def _first(
     attempts: set[asyncio.Task[socket.socket]], failures: list[OSError], seconds: float | None
 ) -> socket.socket | None:
-    """The socket of an attempt that succeeded within the seconds; those that failed leave the attempts."""
+    """Return the socket of an attempt that succeeds within the seconds; move failed attempts to `failures`."""
     done, _ = await asyncio.wait(attempts, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for attempt in done:
         if not isinstance(error := attempt.exception(), OSError):

@@ -1,4 +1,4 @@
-"""Subject and text -> a finished message -> the bytes every mail server takes."""
+"""Subject and text -> a finished message -> the bytes that every mail server accepts."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from ..options import MailOptions
 
 LINE = 76
-"""Characters of a line that holds an encoded word (RFC 2047); a longer word has a line of its own."""
+"""Characters of a header line with encoded words at most (RFC 2047)."""
 
 _UTF8 = Charset("utf-8")
 # Words that stay readable in the raw mail. RFC 5322 allows 998 characters a line.
 _WORD = re.compile(r"(?:(?!=\?)[!-~]){1,900}")
 _ATOM = re.compile(r"(?:(?!=\?)[\w!#$%&'*+/=?^`{|}~-]){1,60}", re.ASCII)
-# Group 1 only continues a header.
+# Group 1 is a line break that continues a header, so it stays.
 _LINE_BREAK = re.compile(rb"(\r\n[ \t])|[\r\n]+")
 
 
 class Header(str):
-    """A finished header: EmailPolicy does not parse a value that has a `name`, and asks its `fold` for the lines."""
+    """A finished header: EmailPolicy does not parse a value with a `name`, and calls its `fold` for the lines."""
 
     __slots__ = ("addresses", "name", "words")
 
@@ -42,13 +42,13 @@ class Header(str):
     def __new__(
         cls, text: str, name: str = "", words: tuple[str, ...] = (), addresses: tuple[Address, ...] = ()
     ) -> Self:
-        """`text` is what it reads as; `words` are what is written, with a line break between them where one is due."""
+        """`text` is the value for readers in Python; `words` are its encoded form, which `fold` breaks into lines."""
         header = super().__new__(cls, text)
         header.name, header.words, header.addresses = name, words, addresses
         return header
 
     def fold(self, *, policy: Policy) -> str:
-        """The header as lines."""
+        """Return the header as lines."""
         lines = [f"{self.name}:"]
         for number, word in enumerate(self.words):
             if number and len(lines[-1]) + len(word) >= LINE:
@@ -58,12 +58,12 @@ class Header(str):
 
 
 def text_header(name: str, line: str) -> Header:
-    """A header of free text: ASCII stays readable, unless it could be taken for an encoded word."""
+    """Return a header of free text. ASCII stays readable, unless it looks like an encoded word."""
     return Header(line, name, tuple(_words(line, _WORD, LINE - len(name) - 2)))
 
 
 def address_header(name: str, addresses: Sequence[Address]) -> Header:
-    """A header of addresses whose display names are free text. Domains are written in ASCII."""
+    """Return a header of addresses. Their display names may be any text; their domains are written in ASCII."""
     words: list[str] = []
     for address in addresses:
         shown = list(_words(one_line(address.display_name), _ATOM, LINE - len(name) - 2))
@@ -74,25 +74,25 @@ def address_header(name: str, addresses: Sequence[Address]) -> Header:
 
 
 class WirePolicy(EmailPolicy):
-    """Bytes for SMTP. Headers that others made are written by the same rules, and none of them becomes two."""
+    """Writes bytes for SMTP. Headers of other code follow the same rules, and none becomes two headers."""
 
     def fold_binary(self, name: str, value: str) -> bytes:
-        """The header as lines, whoever made it."""
+        """Return the header as lines, whichever code made it."""
         header = self.header_fetch_parse(name, value)
         if isinstance(header, UnstructuredHeader):
             header = text_header(name, " ".join(str(header).splitlines()))
         elif not isinstance(header, Header) and isinstance(header, AddressHeader) and not str(header).isascii():
             header = self.header_factory(name, [_group_in_ascii(group) for group in header.groups])
         lines = super().fold_binary(name, header).removesuffix(b"\r\n")
-        # Left to `email` are structures, such as a file's name, in which it may have decoded a line break.
+        # `email` writes structured headers, such as a file's name, in which it may have decoded a line break.
         return _LINE_BREAK.sub(lambda found: found[1] or b" ", lines) + b"\r\n"
 
 
 def _words(text: str, plain: re.Pattern[str], room: int) -> Iterator[str]:
-    """The words of the text; from the first to the last that are not plain, they are encoded together."""
+    """Yield the words of the text. All from the first to the last that is not plain are encoded together."""
     words = text.split(" ")
     odd = [place for place, word in enumerate(words) if not plain.fullmatch(word)]
-    if odd and "  " in f" {text} ":  # Where blanks count, a reader of plain words may not keep them.
+    if odd and "  " in f" {text} ":  # A mail program may drop repeated blanks between plain words.
         odd = [0, len(words) - 1]
     first, last = (odd[0], odd[-1] + 1) if odd else (0, 0)
     yield from words[:first]
@@ -101,7 +101,7 @@ def _words(text: str, plain: re.Pattern[str], room: int) -> Iterator[str]:
 
 
 def _encoded(text: str, room: int) -> Iterator[str]:
-    """The text as encoded words of at most `room` characters, each of whole characters."""
+    """Yield the text as encoded words of at most `room` characters, none of which splits a character."""
     while text:
         size = room
         while len(word := _UTF8.header_encode(text[:size])) > room:
@@ -111,17 +111,17 @@ def _encoded(text: str, room: int) -> Iterator[str]:
 
 
 def _bare(address: Address) -> str:
-    """The address as it stands in a header."""
+    """Return the address as a header holds it."""
     address = _in_ascii(address)
     if "=?" not in address.username:
         return address.addr_spec
-    # Some readers decode an encoded word here too: the backslash takes its beginning apart and means nothing.
+    # Some mail programs decode an encoded word here too. The backslash prevents that and changes nothing else.
     quoted = email.utils.quote(address.username).replace("=?", r"=\?")
     return f'"{quoted}"@{address.domain}'
 
 
 def _in_ascii(address: Address) -> Address:
-    """The same address; only its local part may need SMTPUTF8."""
+    """Return the same address; only its local part may need SMTPUTF8."""
     return Address(address.display_name, address.username, ascii_host(address.domain) or address.domain)
 
 
@@ -130,7 +130,7 @@ def _group_in_ascii(group: Group) -> Group:
 
 
 SUBJECT_LIMIT = 200
-"""Characters of the subject: a type's name can be as long as a stranger likes."""
+"""Characters of the subject at most, because an exception type's name may be of any length."""
 
 _WIRE = WirePolicy(linesep="\r\n", cte_type="7bit")
 
@@ -144,10 +144,10 @@ def new_message(  # noqa: PLR0913  keywords, each one part of the message
     to: Sequence[str] | None = None,
     conversations: Sequence[str] | None = None,
 ) -> EmailMessage:
-    """A message from the sender to all admins, or to others. No text can add a header or fail to encode.
+    """Return a message from the sender to the admins, or to `to`. No text can add a header or fail to encode.
 
-    `html` is the same as a document, whose texts the caller has escaped for HTML. `conversations` marks a report of
-    the site's: mail programs can filter such by List-Id, and show those that share one of these names together.
+    `html` is the text as an HTML document; the caller has escaped the texts in it. `conversations` marks an error
+    report: mail programs can filter reports by List-Id, and show those that share one of these names together.
     """
     message = EmailMessage()
     message["Subject"] = text_header("Subject", shortened(one_line(subject), SUBJECT_LIMIT))
@@ -160,14 +160,14 @@ def new_message(  # noqa: PLR0913  keywords, each one part of the message
     number = email.utils.make_msgid(domain=domain)
     message["Message-ID"] = Header(number, "Message-ID", (number,))
     message["Auto-Submitted"] = "auto-generated"
-    # Exchange would answer with out-of-office notes and receipts all the same.
+    # Exchange ignores Auto-Submitted and would answer with out-of-office notes and receipts.
     message["X-Auto-Response-Suppress"] = "All"
     if conversations is not None:
         message["List-Id"] = _list_id(options, domain)
         if conversations:
             numbers = tuple(f"<{name}@{domain}>" for name in conversations)
             message["References"] = Header(" ".join(numbers), "References", numbers)
-    # What is ASCII stays readable in the raw mail, which is what an operator has when all else fails.
+    # ASCII stays readable in the raw mail, for an operator who has only that.
     message.set_content(block(text), charset="utf-8", cte="quoted-printable")
     if html is not None:
         message.add_alternative(block(html), subtype="html", charset="utf-8", cte="quoted-printable")
@@ -175,13 +175,13 @@ def new_message(  # noqa: PLR0913  keywords, each one part of the message
 
 
 def wire_form(message: EmailMessage) -> bytes:
-    """The message as every server takes it: 7 bit, unless an address in its headers needs SMTPUTF8."""
+    """Return the bytes of the message: 7 bit, unless an address in its headers needs SMTPUTF8."""
     addresses = [address for header in message.values() for address in getattr(header, "addresses", ())]
     return message.as_bytes(policy=_WIRE.clone(utf8=not all(_bare(address).isascii() for address in addresses)))
 
 
 def _list_id(options: MailOptions, domain: str) -> Header:
-    """RFC 2919: the site's name, and an identifier that stays when the name changes."""
+    """Return the header of RFC 2919: the site's name, and an identifier that does not depend on the name."""
     host = options.local_hostname if "." in options.local_hostname else domain
     number = f"<errors.{ascii_host(host) or domain}>"
     name = "List-Id"

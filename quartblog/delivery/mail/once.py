@@ -1,4 +1,4 @@
-"""Outbox -> one round of mailing, by a process that is no worker and only where none of them leads."""
+"""Outbox -> one round of mailing, by a command, unless a worker leads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ if TYPE_CHECKING:
 
 
 async def send_due(outbox: Outbox, mail: MailOptions, mailing: MailingOptions, *, everything: bool = False) -> bool:
-    """Write the digests that are due and try every mail that is due, once.
+    """Write the digests that are due, and try every mail that is due once.
 
-    Returns False where a worker leads, and has not done it yet.
-
-    With `everything`, all errors that no mail has reported are due.
+    With `everything`, all errors that no mail has reported are due. Return False if a worker leads and has not sent
+    them yet.
     """
     sender = Sender(outbox, mail, mailing)
     try:

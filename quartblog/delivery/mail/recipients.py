@@ -1,4 +1,4 @@
-"""Groups + `[[delivery.routes]]` -> who reads which of them besides the admins."""
+"""Groups and routes -> the recipients besides the admins, each with some of the groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def matches(route: Route, group: Group) -> bool:
-    """Whether the group meets every condition the route gives; a route without conditions means all groups."""
+    """Return whether the group meets every condition of the route. A route without conditions has all groups."""
     if route.level is not None and group.level < logging.getLevelNamesMapping()[route.level]:
         return False
     if route.logger is not None and not _is_below(group.logger, route.logger, "."):
@@ -26,9 +26,9 @@ def matches(route: Route, group: Group) -> bool:
 def readers(
     routes: Iterable[Route], groups: Sequence[Group], *, besides: Iterable[str]
 ) -> list[tuple[tuple[str, ...], list[Group]]]:
-    """Who else reads what: addresses that read the same groups together, each address once, the groups in their order.
+    """Return pairs of addresses and their groups, in order. Each address is in one pair, with others of equal groups.
 
-    `besides` get all groups anyway and are left out.
+    Addresses in `besides` get all groups anyway and are left out.
     """
     known = {address.lower() for address in besides}
     wanted: dict[str, tuple[str, set[int]]] = {}

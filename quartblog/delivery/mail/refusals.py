@@ -17,9 +17,9 @@ A first digit of 4 means later, and 5 means never. The exceptions, all with a fi
     none                                                                        again where a limit, a rate or
                                                                                 "later"
 
-RFC 3463 itself calls most of these "useful only as a persistent transient error". The code 552 without an enhanced one
-means a full mailbox as the answer to a recipient, and else a mail that is too big. Not among the exceptions is 5.4.1:
-Microsoft gives it to recipients that do not exist.
+RFC 3463 itself calls most of these "useful only as a persistent transient error". The code 552 without an enhanced code
+means a full mailbox as the answer to a recipient, and a mail that is too big otherwise. 5.4.1 is not an exception,
+because Microsoft gives it to recipients that do not exist.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _PASSING_WORDS = re.compile(
 )
 _FULL_WORDS = re.compile(r"\b(quota|mailbox|storage|full)\b", re.IGNORECASE)
 _SIZE_WORDS = re.compile(r"\b(size|too (big|large))\b", re.IGNORECASE)
-# In no address: an IP address has four numbers.
+# Not inside of an IP address, which has four numbers.
 _ENHANCED = re.compile(r"(?<![\w.])([245])\.(\d{1,3}\.\d{1,3})(?![\w.]|\.\d)")
 _REPLY = re.compile(r"(\d{3})[ -]?(.*)", re.DOTALL)
 
 
 def is_final(answer: str, *, to_recipient: bool = True) -> bool:
-    """Whether no later try helps, after an answer such as "550 5.1.1 nobody of this name".
+    """Return whether no later try helps, after an answer such as "550 5.1.1 no such user".
 
-    `to_recipient`: it answers RCPT, which is about one recipient; else it is about the whole mail.
+    With `to_recipient` the answer is to RCPT, about one recipient; without, it is about the whole mail.
     """
     code, words = _parts(answer)
     if not 500 <= code < 600:
@@ -64,7 +64,7 @@ def is_final(answer: str, *, to_recipient: bool = True) -> bool:
 
 
 def is_too_big(answer: str) -> bool:
-    """Whether the answer means that a shorter mail would be taken."""
+    """Return whether the answer means that the server would accept a shorter mail."""
     code, words = _parts(answer)
     if code < 500:
         return False
