@@ -806,6 +806,38 @@ async def test_a_mail_whose_delivery_could_not_be_noted_does_not_leave_twice(
     assert [mail.state for mail in office.outbox.mails()] == ["sent"]
 
 
+async def test_a_mail_whose_delivery_could_not_be_noted_takes_no_more_errors_in(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = office.sender()
+    office.fail()
+    with monkeypatch.context() as patch:
+        patch.setattr(office.outbox, "sent", lambda *_: 1 / 0)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await sender.work()
+            office.clock.advance(10)
+            office.fail(1, TWO)
+    await sender.work()
+    office.clock.advance(HOUR)
+    await sender.work()
+
+    assert sum(counts(office.server)) == 4
+    assert counts(office.server)[0] == 1
+
+
+async def test_who_does_not_lead_waits_for_no_digest_that_the_cap_holds(office: Office) -> None:
+    leader, other = office.sender(mails_per_hour=1), office.sender(mails_per_hour=1)
+    office.fail()
+    await leader.work()
+    office.clock.advance(2)
+    office.fail(1, TWO)
+    await leader.work()
+    office.clock.advance(4)
+
+    assert other.idle
+
+
 async def test_a_new_leader_sends_what_the_last_one_left_with_the_same_message_id(office: Office) -> None:
     office.server.mood = "cutting"
     office.fail()

@@ -30,7 +30,7 @@ from .schedule import cap, held_since, pause
 from .smtp import MailFailed, Receipt, refused_for_good, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..options import MailingOptions, MailOptions
     from ..store.groups import Group
@@ -45,6 +45,8 @@ AWAY = 30.0
 """Seconds a server that is away is left alone at most: a password reset must not wait for the end of a long pause."""
 RENEW = 1.0
 """Seconds between two times a leader renews its lease."""
+MOST_NAMED = 10
+"""Dead letters that a digest names one by one."""
 MARGIN = 5.0
 """Seconds that a mail in flight may take besides its session with the mail server, until another leader sends it."""
 
@@ -84,7 +86,11 @@ class Sender:
     @property
     def idle(self) -> bool:
         """Whether nothing in the outbox is due now, whichever process is to send it."""
-        return self.mail is None or not (self._outbox.has_due_mail() or self._due())
+        if self.mail is None:
+            return True
+        if self._outbox.has_due_mail():
+            return False
+        return not self._due() or cap(self._outbox, self._options).spent
 
     def lead(self) -> bool:
         """Take the lead of the host, or renew it; False while another worker has it. To be asked every second."""
@@ -121,7 +127,9 @@ class Sender:
                 if mail is None or mail.id in tried:
                     return True
                 tried.add(mail.id)
-                await self._deliver(self._complete(mail, options, self.lease), options, self.lease)
+                if mail.id not in self._accepted:
+                    mail = self._complete(mail, options, self.lease)
+                await self._deliver(mail, options, self.lease)
         except LeaseLost:
             self.lease = None
             return False
@@ -149,8 +157,9 @@ class Sender:
         keys = dict.fromkeys((*due, *(key for each in undelivered for key in each.counts)))
         found = [group for key in keys if (group := self._outbox.group(key)) is not None]
         groups = [group for group in found if group.count > group.reported]
-        notes = [*self._held_note(groups), *map(_undelivered_note, undelivered)]
-        late = self._outbox.late_digests(lease)
+        notes = [*self._held_note(groups), *_undelivered_notes(undelivered)]
+        # What the mail server has accepted takes nothing in, though the outbox could not note that yet.
+        late = [digest for digest in self._outbox.late_digests(lease) if digest.id not in self._accepted]
         new: list[NewMail] = []
         taken_in: dict[int, TakenIn] = {}
         shares = [(mail.admins, groups), *readers(options.routes, groups, besides=mail.admins)]
@@ -336,11 +345,15 @@ def _split_late(late: Sequence[Late], kind: Kind, to: Sequence[str]) -> tuple[li
     return waiting, tuple(left.values())
 
 
-def _undelivered_note(mail: Undelivered) -> str:
-    if mail.counts:
-        errors = counted(sum(mail.counts.values()), "error")
-        return f"{errors} of these groups were in a mail that was refused: {mail.reason}"
-    return f"The mail {mail.subject!r} did not reach {', '.join(mail.recipients)}: {mail.reason}"
+def _undelivered_notes(mails: Sequence[Undelivered]) -> Iterator[str]:
+    for mail in mails[:MOST_NAMED]:
+        if mail.counts:
+            errors = counted(sum(mail.counts.values()), "error")
+            yield f"{errors} of these groups were in a mail that was refused: {mail.reason}"
+        else:
+            yield f"The mail {mail.subject!r} did not reach {', '.join(mail.recipients)}: {mail.reason}"
+    if len(mails) > MOST_NAMED:
+        yield f"{counted(len(mails) - MOST_NAMED, 'more mail')} did not reach all readers; the outbox lists them."
 
 
 def _sentence(refused: Mapping[str, str]) -> str:
