@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quartblog.delivery import Outbox
 from quartblog.delivery.mail.schedule import HOUR, held_since, is_due, next_power_of_two, pause
 from quartblog.delivery.options import MailingOptions, Route
+from quartblog.delivery.store.mails import NewMail
+from tests.support.clocks import FakeClock
 
 from .post_office import NOON, a_group, an_event
 
@@ -133,3 +136,27 @@ def test_what_had_waited_already_when_the_hour_became_full_was_held_from_there_o
 )  # fmt: skip
 def test_the_cap_held_nothing_that_did_not_wait_for_it(group: Group, left: list[float]) -> None:
     assert held_since([group], left, CAPPED) is None
+
+
+@pytest.mark.parametrize("died", [False, True])
+@pytest.mark.parametrize("reported", [1, 2, 3, 5, 8])
+def test_the_outbox_has_the_same_rules(reported: int, died: bool) -> None:  # noqa: FBT001
+    clock = FakeClock(NOON)
+    outbox = Outbox(clock=clock)
+    event = an_event(NOON)
+    outbox.record([event] * reported)
+    mail = NewMail("<1@example.org>", "subject", b"text", ("ada@example.org",), counts={event.fingerprint: reported})
+    number = outbox.begin_mail(mail, {event.fingerprint: reported})
+    if died:
+        outbox.dead(number, "550")
+
+    seen = []
+    for _ in range(reported + 3):
+        outbox.record([event])
+        group = outbox.group(event.fingerprint)
+        assert group is not None
+        seen.append(is_due(group, NOON, OPTIONS))
+        assert outbox.due(OPTIONS.window_seconds) == [event.fingerprint] * seen[-1]
+    outbox.close()
+
+    assert True in seen

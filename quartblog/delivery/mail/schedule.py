@@ -44,12 +44,12 @@ def cap(outbox: Outbox, options: MailingOptions | None) -> Cap:
 
 
 def is_due(group: Group, now: float, options: MailingOptions) -> bool:
-    """Whether a digest is to report the group: the first time, when it came back, doubled, or its window ended."""
+    """Whether a digest is to report the group at an epoch second, by the same rules as Outbox.due has them for now."""
     if group.count <= group.reported:
         return False
-    if group.reported == 0 or group.last_reported is None or group.reopened:
+    if group.last_reported is None or group.reopened:
         return True
-    if group.count >= next_power_of_two(group.reported):
+    if group.count >= next_power_of_two(group.reported + group.died):
         return True
     # A time that lies ahead was written before the clock was set back: it must not hold the group for hours.
     return not group.last_reported <= now < group.last_reported + options.window_seconds
