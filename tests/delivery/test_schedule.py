@@ -99,7 +99,11 @@ def test_bounds_that_cannot_hold_are_refused(changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "why"),
-    [({"to": ()}, "at least one address"), ({"to": ("ops",)}, "no mail address"), ({"level": "LOUD"}, "logging level")],
+    [
+        ({"to": ()}, "at least one address"),
+        ({"to": ("ops",)}, "not a mail address"),
+        ({"level": "LOUD"}, "logging level"),
+    ],
 )
 def test_a_route_that_leads_nowhere_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
