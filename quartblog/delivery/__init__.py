@@ -99,7 +99,16 @@ from .mail.message import new_message
 from .mail.once import send_due
 from .mail.schedule import Cap, cap
 from .mail.smtp import MailFailed, Receipt, send
-from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route, is_loopback
+from .options import (
+    FileOptions,
+    MailingOptions,
+    MailOptions,
+    OutboxOptions,
+    QueueOptions,
+    Route,
+    ascii_host,
+    is_loopback,
+)
 from .statistics import Percentiles, Statistics
 from .store.access import AsyncOutbox, open_outbox
 from .store.groups import Group
@@ -134,6 +143,7 @@ __all__ = [
     "StoredMail",
     "Totals",
     "Worker",
+    "ascii_host",
     "block",
     "cap",
     "check_owner",

@@ -22,6 +22,8 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from quartblog.delivery import ascii_host
+
 SHORTEST_SECRET = 32
 """Characters. 32 hexadecimal digits are 128 bits, the least that resists guessing."""
 SQLITE_OPTIONS = {"timeout", "detect_types", "isolation_level", "check_same_thread", "cached_statements", "uri"}
@@ -91,10 +93,9 @@ def _ascii_host(name: str) -> str | None:
         pass
     else:
         return str(address) if address.version == 4 else f"[{address}]"
-    try:
-        name = name.encode("idna").decode()
-    except UnicodeError:
-        return None
+    if not name.isascii():
+        # Not the standard library's codec, to which straße.example is another domain, strasse.example.
+        name = ascii_host(name) or ""
     return name if all(map(_LABEL.fullmatch, name.removesuffix(".").split("."))) else None
 
 

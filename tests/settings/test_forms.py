@@ -117,6 +117,7 @@ def test_the_home_of_nobody_is_refused(problems: Problems) -> None:
         ("https://blog.example.org:", "https://blog.example.org"),
         ("https://[::1]:8443", "https://[::1]:8443"),
         ("https://博客.example", "https://xn--9krq6q.example"),
+        ("https://straße.example", "https://xn--strae-oqa.example"),
     ],
 )
 def test_a_public_address_is_brought_into_one_form(load: Load, written: str, meant: str) -> None:

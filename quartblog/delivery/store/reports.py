@@ -73,7 +73,7 @@ def take_in(database: Database, mail: int, more: TakenIn) -> None:
     if row is None:
         raise NotWaiting(f"the mail {mail} does not wait any more")
     keep(database, mail, more.counts)
-    notes = json.dumps([*json.loads(row["notes"]), *more.notes])
+    notes = json.dumps([*dict.fromkeys((*json.loads(row["notes"]), *more.notes))])
     database.execute("UPDATE mails SET stale = 1, notes = ? WHERE id = ?", (notes, mail))
 
 
