@@ -259,7 +259,7 @@ def _print(text: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
 
 
 def _print_json(value: dict[str, Any] | Iterable[Any]) -> None:
-    # ASCII, which every terminal can show and none obeys.
+    # ASCII, with escaped control characters, is safe for every terminal.
     print(json.dumps(value if isinstance(value, dict) else list(value), indent=2))
 
 

@@ -211,7 +211,7 @@ def test_a_muted_group_counts_on_and_is_not_mailed_until_the_time_is_over(outbox
 def test_a_group_is_muted_for_a_time_that_ends(outbox: Outbox, seconds: float) -> None:
     outbox.record([event(A)])
 
-    with pytest.raises(ValueError, match="more than 0 seconds"):
+    with pytest.raises(ValueError, match="finite number of seconds above 0"):
         outbox.mute(A, seconds)
 
 
@@ -404,7 +404,7 @@ async def test_an_event_loop_uses_the_same_methods(outbox: Outbox) -> None:
     assert await shared.leader() == ("host:1", 0)
     assert await shared.totals() == outbox.totals()
     assert shared.healthy
-    with pytest.raises(ValueError, match="more than 0 seconds"):
+    with pytest.raises(ValueError, match="finite number of seconds above 0"):
         await shared.mute(A, 0)
 
 
@@ -429,4 +429,4 @@ def test_a_tool_that_met_damage_says_so_in_the_log(tmp_path: Path, caplog: pytes
 
     open_outbox(tmp_path / "outbox.sqlite3").close()
 
-    assert "was damaged: it is now" in caplog.text
+    assert "was damaged: it was renamed to" in caplog.text

@@ -102,7 +102,7 @@ def test_a_file_that_is_no_database_is_moved_aside_and_a_fresh_one_begun(
     assert outbox.healthy
     [old] = aside(path)
     assert old.read_bytes() == content
-    assert told() == [f"{path} was damaged: it is now {old}, a fresh one is begun"]
+    assert told() == [f"{path} was damaged: it was renamed to {old}, and a new outbox was created"]
 
 
 def test_a_truncated_file_is_moved_aside(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
@@ -288,7 +288,7 @@ def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
     outbox.record([event(A)])
     assert counts(outbox) == {A: 7}
     assert outbox.healthy
-    assert told() == [f"{path} is used again; it got what memory held"]
+    assert told() == [f"{path} is used again; errors and mails from memory are in it now"]
 
 
 def test_a_full_disk_loses_no_count_and_no_mail(
@@ -573,7 +573,7 @@ def test_what_is_lost_with_the_process_is_told(outbox: Outbox, path: Path, told:
 
     outbox.close()
 
-    assert told() == [f"{path} could not be used to the end: lost are 2 errors and 1 mail"]
+    assert told() == [f"{path} could not be used until the end: 2 errors and 1 mail are lost"]
 
 
 def test_the_end_is_one_more_chance_for_the_disk(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:

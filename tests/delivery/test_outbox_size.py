@@ -206,7 +206,7 @@ def test_what_is_forgotten_before_anybody_was_mailed_is_told(
         outbox.housekeeping()
 
     assert caplog.messages == [
-        "Errors were forgotten for their age before a mail reported them: 6 since this process started"
+        "Errors were deleted for their age before a mail reported them: 6 since this process started"
     ]
     assert outbox.totals().old_errors == 6
 

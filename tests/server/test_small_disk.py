@@ -125,7 +125,9 @@ def test_a_disk_that_is_read_only_at_the_start_and_becomes_writable(
 def assert_recovered(site: Site, mail_server: MailServer, logged: set[str]) -> None:
     """Log and outbox are used again, nothing that was counted is lost, and every error is in exactly one mail."""
     eventually(lambda: logged <= set(error_ids([site.log])))
-    eventually(lambda: site.told_by_each_worker("outbox.sqlite3 is used again; it got what memory held"))
+    eventually(
+        lambda: site.told_by_each_worker("outbox.sqlite3 is used again; errors and mails from memory are in it now")
+    )
     eventually(lambda: site.counted == (site.failed, site.failed))
     eventually(lambda: sum(map(told, mail_server.mails)) == site.failed)
     assert len(by_message_id(mail_server.mails)) == len(mail_server.mails), "no mail twice"

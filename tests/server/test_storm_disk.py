@@ -33,7 +33,7 @@ def test_a_full_disk_stops_neither_the_program_nor_its_mail_and_is_recovered_fro
         program.limit_files(None)
         program.fail(EACH, "After")
         after = program.wait_for(3 * EACH)[2 * EACH :]
-        eventually(lambda: "outbox.sqlite3 is used again; it got what memory held" in program.stderr)
+        eventually(lambda: "outbox.sqlite3 is used again; errors and mails from memory are in it now" in program.stderr)
         eventually(lambda: host.counted == 3 * EACH and host.all_told)
         assert program.end() == 0
 

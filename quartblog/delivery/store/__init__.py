@@ -1,1 +1,1 @@
-"""One SQLite file a host: groups of errors, mails that wait, and the workers' heartbeats."""
+"""Events and mails -> one SQLite file a host: groups, mails, heartbeats of workers -> sender, commands, pages."""

@@ -23,10 +23,10 @@ logger = own_logger("outbox")
 
 
 def open_outbox(path: Path | str) -> Outbox:
-    """Open an outbox beside the program that writes it, to read or change it; close it afterwards.
+    """Open an outbox beside the program that writes it, to read or change it. The caller closes it.
 
-    Raise OSError where the file cannot be used. A missing file is made, a damaged one is moved aside, which the log
-    says. It needs no bounds: they are the writing program's, and hold with its next record.
+    Raise OSError if the file cannot be used. A missing file is created. A damaged file is renamed, which the log
+    reports. The bounds are those of the program that writes the file.
     """
     outbox = Outbox(OutboxOptions(path=Path(path)))
     try:
@@ -35,18 +35,18 @@ def open_outbox(path: Path | str) -> Outbox:
         outbox.close()
         raise
     if aside is not None:
-        logger.warning("%s was damaged: it is now %s, a fresh one is begun", path, aside)
+        logger.warning("%s was damaged: it was renamed to %s, and a new outbox was created", path, aside)
     return outbox
 
 
 class AsyncOutbox:
-    """What pages and jobs read and change, each call in a thread: the disk may take its time.
+    """An outbox for event loops: each call waits for the disk in a thread.
 
-    Each method is the one of Outbox with its name, and raises the same.
+    Each method does the same as the method of Outbox with its name, and raises the same.
     """
 
     def __init__(self, outbox: Outbox) -> None:
-        """The outbox stays the caller's to close."""
+        """The caller closes the outbox."""
         self._outbox = outbox
 
     @property
@@ -63,15 +63,15 @@ class AsyncOutbox:
         return await asyncio.to_thread(self._outbox.group, key)
 
     async def resolve(self, key: int | str) -> bool:
-        """Close the group; its next event opens it again. False for an unknown one."""
+        """Close the group; its next event opens it again. False for an unknown group."""
         return await asyncio.to_thread(self._outbox.resolve, key)
 
     async def mute(self, key: int | str, seconds: float) -> bool:
-        """Let no mail report the group for so many seconds. False for an unknown one; raise ValueError."""
+        """Report the group in no mail for this many seconds. False for an unknown group. Raise ValueError."""
         return await asyncio.to_thread(self._outbox.mute, key, seconds)
 
     async def reopen(self, key: int | str) -> bool:
-        """Take back that the group was resolved or muted. False for an unknown one."""
+        """Undo `resolve` and `mute`. False for an unknown group."""
         return await asyncio.to_thread(self._outbox.reopen, key)
 
     async def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
@@ -79,7 +79,7 @@ class AsyncOutbox:
         return await asyncio.to_thread(self._outbox.mails, state, limit)
 
     async def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
-        """Store a mail of the program's own; return its id when it is safe on disk."""
+        """Store a mail of the program's own; return its id once it is on disk."""
         return await asyncio.to_thread(self._outbox.post, message, recipients)
 
     async def retry(self, mail: int | None = None) -> int:
@@ -95,9 +95,9 @@ class AsyncOutbox:
         return await asyncio.to_thread(self._outbox.workers, within)
 
     async def leader(self) -> Leader | None:
-        """Return who leads, however long it has been silent; None where nobody does."""
+        """Return the leader, however long it has been silent; None if no worker leads."""
         return await asyncio.to_thread(self._outbox.leader)
 
     async def totals(self) -> Totals:
-        """Return how much is open, waits, was given up or lost."""
+        """Return the counts of groups, mails and losses."""
         return await asyncio.to_thread(self._outbox.totals)

@@ -1,10 +1,10 @@
 """Boot time and wall clock -> the outbox's steady time, which no change of the wall clock moves.
 
-Everything the outbox compares (the next try, the cap, the window, mute, age, heartbeats, the lead) is in steady time:
-seconds since the boot plus an offset, which the file keeps. The offset is fixed when a boot first uses the file, so
-that steady time is the wall clock's then, but neither earlier than the last steady time the file has seen nor more
-than a day later. Within a boot it does not jump; from boot to boot it does not go back, and a clock that was years
-ahead or behind ages nothing. Where nobody moves the wall clock, the two are equal.
+The outbox compares only steady times (next try, cap, window, mute, age, heartbeats, lead): seconds since the boot plus
+an offset, which the file keeps. When a boot first uses the file, it fixes the offset: steady time then equals the wall
+clock, but it is neither earlier than the last steady time in the file nor more than a day later. Within a boot steady
+time does not jump, and from boot to boot it does not go back. A wall clock that is years off makes no row old. While
+nobody sets the wall clock, the two times are equal.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import sqlite3
 
 MOST_OFF = 86_400.0
-"""Seconds that a machine was off at most, as the outbox counts: the wall clock may have been set meanwhile."""
+"""Seconds that count at most for the time a machine was off, because the wall clock may have been set meanwhile."""
 ROUNDING = 0.01
-"""Seconds between the two times that are not shown."""
+"""Seconds of difference between the two times that are ignored."""
 SLACK = 60.0
-"""Seconds that steady time may lie behind what the file has seen, without being taken for that of another boot."""
+"""Seconds that steady time may lie behind the last one in the file, if the boot is the same."""
 
 
 class Clock(Protocol):
@@ -33,7 +33,7 @@ class Clock(Protocol):
         """The boot that `ticks` counts from; the same for all processes of a boot."""
 
     def wall(self) -> float:
-        """Return epoch seconds, which somebody may set forward or back."""
+        """Return epoch seconds, which may be set forward or back."""
 
     def ticks(self) -> float:
         """Return seconds since the boot, which never go back."""
@@ -51,11 +51,11 @@ class SystemClock:
             self.boot = "unknown"
 
     def wall(self) -> float:
-        """As Clock's."""
+        """As Clock.wall."""
         return time.time()
 
     def ticks(self) -> float:
-        """As Clock's; where the system counts it, the time it was suspended is included."""
+        """As Clock.ticks, with the time the system was suspended, if the system counts that."""
         if sys.platform == "linux":
             return time.clock_gettime(time.CLOCK_BOOTTIME)
         return time.monotonic()
@@ -76,7 +76,7 @@ class Moment(NamedTuple):
     def ahead(self) -> float:
         """Seconds to add to a steady time to show it as the wall clock has it now."""
         seconds = self.wall - self.now
-        # A difference this small is of rounding, and a time that is shown twice shall be the same.
+        # A smaller difference comes from rounding, and would make one time look different when it is shown twice.
         return seconds if abs(seconds) > ROUNDING else 0.0
 
 
@@ -84,7 +84,7 @@ class SteadyClock:
     """The steady time of one outbox."""
 
     def __init__(self, clock: Clock) -> None:
-        """Follow the wall clock of now until a file says otherwise."""
+        """Begin at the wall clock. A file may give another offset later."""
         self._clock = clock
         self._boot = clock.boot
         self.offset = clock.wall() - clock.ticks()
@@ -104,7 +104,7 @@ class SteadyClock:
         return self._clock.ticks()
 
     def take_over(self, database: sqlite3.Connection) -> bool:
-        """Use the offset of the file; False where it has none for this boot."""
+        """Use the offset of the file; return False if it has none for this boot."""
         row = _row(database)
         if row is None or row[0] != self._clock.boot or self._clock.ticks() + row[1] < row[2] - SLACK:
             return False
@@ -128,7 +128,7 @@ class SteadyClock:
         self._boot, self._kept = self._clock.boot, True
 
     def note(self, database: sqlite3.Connection) -> None:
-        """In a transaction: keep how far steady time has come."""
+        """In a transaction: store the latest steady time."""
         database.execute("UPDATE steady SET seen = max(seen, ?)", (self.now(),))
 
 

@@ -1,4 +1,4 @@
-"""Path -> an open SQLite connection: made, migrated, or begun afresh when the file is damaged."""
+"""Path -> an open SQLite connection to a file that is created, migrated, or replaced if it is damaged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ APPLICATION_ID = 0x51424F58
 BUSY_SECONDS = 5.0
 """Seconds to wait for another process that writes."""
 WAL_BYTES = 4 * 1024 * 1024
-"""Bytes the write-ahead log keeps on disk once it was written back."""
+"""Bytes that the write-ahead log keeps on disk after its content is in the file."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _OUTAGE = {
@@ -85,7 +85,7 @@ _FIRST = (
         finished REAL
     )""",
     "CREATE INDEX mails_by_state ON mails (state, next_try)",
-    # Beside the mails, because the hourly cap must hold also when sent mails were purged.
+    # In a table of its own, because the hourly cap must also hold after sent mails were purged.
     "CREATE TABLE digests (left REAL NOT NULL)",
     """CREATE TABLE workers (
         name TEXT PRIMARY KEY,
@@ -95,8 +95,7 @@ _FIRST = (
     )""",
 )
 
-# The samples of a group mostly show the same traceback, and it is ten times as long as the rest of them: in a storm
-# the outbox wrote little else.
+# Most samples of a group have the same traceback, which is ten times as long as the rest of a sample.
 _SECOND = (
     "CREATE TABLE tracebacks (digest INTEGER PRIMARY KEY, text BLOB NOT NULL)",
     "ALTER TABLE samples ADD COLUMN traceback INTEGER",
@@ -106,8 +105,8 @@ _SECOND = (
         BEGIN DELETE FROM tracebacks WHERE digest = OLD.traceback; END""",
 )
 
-# Times that are compared are steady times, see clock.py. Those of an earlier version are the wall clock's, and none of
-# them may lie ahead: it would hold mail back, or be kept for ever.
+# Compared times are steady times, see clock.py. An earlier version wrote times of the wall clock. None of them may lie
+# ahead: it would hold mail back, or its row would never be old.
 _THIRD = (
     "CREATE TABLE steady (id INTEGER PRIMARY KEY CHECK (id = 1), boot TEXT, ahead REAL NOT NULL, seen REAL NOT NULL)",
     """CREATE TABLE leader (
@@ -132,7 +131,7 @@ _THIRD = (
     "UPDATE workers SET at = min(at, :now)",
 )
 
-# Which errors each digest reports, so that one that waits can take in more, and one that died gives them back.
+# The errors that each digest reports, so that a waiting digest can take in more and a dead one gives them back.
 _IN_MAIL = "(SELECT m.count FROM mail_groups AS m WHERE m.mail_id = NEW.id AND m.fingerprint = groups.fingerprint)"
 _FOURTH = (
     """CREATE TABLE mail_groups (
@@ -148,34 +147,34 @@ _FOURTH = (
     "ALTER TABLE mails ADD COLUMN announced INTEGER NOT NULL DEFAULT 0",
     "UPDATE mails SET announced = 1 WHERE state = 'dead'",
     "ALTER TABLE groups ADD COLUMN died INTEGER NOT NULL DEFAULT 0",
-    # However it came to be given up: the errors of a digest that reached nobody count as not reported.
+    # A trigger, because several statements give a digest up: its errors, if it reached no recipient, are unreported.
     f"""CREATE TRIGGER digest_died AFTER UPDATE OF state ON mails
         WHEN OLD.state = 'waiting' AND NEW.state = 'dead' AND NEW.kind = 'digest' AND NOT NEW.reached
         BEGIN UPDATE groups SET reported = max(0, reported - {_IN_MAIL}), died = died + {_IN_MAIL}
-            WHERE fingerprint IN (SELECT fingerprint FROM mail_groups WHERE mail_id = NEW.id); END""",  # noqa: S608  text of our own
+            WHERE fingerprint IN (SELECT fingerprint FROM mail_groups WHERE mail_id = NEW.id); END""",  # noqa: S608  a constant
     f"""CREATE TRIGGER digest_lives AFTER UPDATE OF state ON mails
         WHEN OLD.state = 'dead' AND NEW.state = 'waiting' AND NEW.kind = 'digest' AND NOT OLD.reached
         BEGIN UPDATE groups SET reported = min(count, reported + {_IN_MAIL}), died = max(0, died - {_IN_MAIL})
-            WHERE fingerprint IN (SELECT fingerprint FROM mail_groups WHERE mail_id = NEW.id); END""",  # noqa: S608  text of our own
+            WHERE fingerprint IN (SELECT fingerprint FROM mail_groups WHERE mail_id = NEW.id); END""",  # noqa: S608  a constant
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
-"""Step N leads from version N to N + 1. A published step is never changed; a new one is added."""
+"""Step N leads from version N to N + 1. Never change a published step; add a new one."""
 
 
 class Unusable(Exception):
-    """The file is in order, but not for this program to write."""
+    """The file is not damaged, but this program must not write it."""
 
 
 def prepare(database: sqlite3.Connection, now: float) -> None:
     """Make or migrate the tables, at a steady time. Raise Unusable for another program's file, or a newer one."""
     [version] = database.execute("PRAGMA user_version").fetchone()
     if version == len(MIGRATIONS):
-        check_owner(database)
+        check_application(database)
         return
     [tables] = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables:
-        check_owner(database)
+        check_application(database)
     else:
         # Both count only before the first table exists.
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -188,18 +187,18 @@ def prepare(database: sqlite3.Connection, now: float) -> None:
         database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
-def check_owner(database: sqlite3.Connection) -> None:
-    """Raise Unusable for a database that is no outbox."""
-    [owner] = database.execute("PRAGMA application_id").fetchone()
-    if owner != APPLICATION_ID:
+def check_application(database: sqlite3.Connection) -> None:
+    """Raise Unusable for a database that is not an outbox."""
+    [application] = database.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION_ID:
         raise Unusable("the file is the database of another program")
 
 
 def check_tables(database: sqlite3.Connection) -> None:
-    """Raise Unusable where a table or a column is gone."""
+    """Raise Unusable if a table or a column is missing."""
     if missing := _wanted_columns() - _columns(database):
         names = ", ".join(sorted(f"{table}.{column}" for table, column in missing)[:3])
-        raise Unusable(f"tables or columns are missing: {names}; move the file away, and a fresh one is begun")
+        raise Unusable(f"tables or columns are missing: {names}; move the file away, and a new one is created")
 
 
 @functools.cache
@@ -222,7 +221,7 @@ def check_version(database: sqlite3.Connection) -> None:
 
 
 class Database(sqlite3.Connection):
-    """A connection that knows how ids are made in it."""
+    """A connection, and the rule for ids of new rows in it."""
 
     in_memory = False
     next_id: Callable[[], int | None] = staticmethod(lambda: None)
@@ -230,10 +229,10 @@ class Database(sqlite3.Connection):
 
 
 class DatabaseFile:
-    """Opens the file when it is needed, and again when somebody has moved or removed it."""
+    """Opens the file when it is needed, and again after it was moved or removed."""
 
     def __init__(self, path: Path, clock: SteadyClock) -> None:
-        """Nothing is opened yet."""
+        """`connection` opens the file."""
         self.path = path
         self._clock = clock
         self.moved_aside: Path | None = None
@@ -242,16 +241,16 @@ class DatabaseFile:
         self._suspect = False
 
     def connection(self) -> Database:
-        """The open connection. Raises sqlite3.Error, OSError or Unusable."""
+        """Return the open connection. Raise sqlite3.Error, OSError or Unusable."""
         if self._database is not None and self._identity != _identity(self.path):
             self.close()
         if self._database is None:
-            with _alone(self.path):
+            with _exclusive(self.path):
                 return self._open()
         return self._database
 
     def suspect(self) -> None:
-        """Look at the whole file at the next opening."""
+        """Check the whole file at the next opening."""
         self.close()
         self._suspect = True
 
@@ -277,7 +276,7 @@ class DatabaseFile:
         return database
 
     def _connect_if_whole(self) -> Database | None:
-        """None for a damaged file."""
+        """Return a connection, None for a damaged file."""
         database = None
         try:
             database = self._connect()
@@ -291,8 +290,8 @@ class DatabaseFile:
         return None
 
     def _connect(self) -> Database:
-        # Mails hold links that reset a password: nobody else may read them. Never opened when it is
-        # there already: closing it again would drop the locks of this process's other connections.
+        # Mails hold links that reset a password, so only the owner may read the file. `make` does not open an
+        # existing file: closing it would drop the locks of this process's other connections.
         make(self.path, SECRET_MODE)
         database = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Database
@@ -328,7 +327,7 @@ def transaction(database: sqlite3.Connection, begin: str) -> Iterator[None]:
 
 
 def open_memory(next_id: Callable[[], int] = lambda: 0) -> Database:
-    """The same tables in memory."""
+    """Return a database in memory, with the same tables."""
     database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=Database)
     database.row_factory = sqlite3.Row
     prepare(database, 0.0)
@@ -339,17 +338,17 @@ def open_memory(next_id: Callable[[], int] = lambda: 0) -> Database:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether the file itself is broken."""
+    """Return whether the file itself is damaged."""
     return _code(error) in _DAMAGE
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether the file cannot be used now, whatever the statement; other errors may be of the statement's values."""
+    """Return whether the file cannot be used now. Other errors may come from the values of a statement."""
     return isinstance(error, Unusable) or _code(error) in _OUTAGE
 
 
 def _code(error: Exception) -> int:
-    """SQLite's primary result code; 0 for what did not come from it."""
+    """Return SQLite's primary result code; 0 for an error of other code."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
@@ -375,13 +374,13 @@ def _move_aside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Open, migrate and replace the file in one process at a time, where the system has locks for that."""
+def _exclusive(path: Path) -> Iterator[None]:
+    """Let one process at a time open, migrate and replace the file, if the system has locks."""
     make_folder(path.parent)
-    place = path.with_name(f"{path.name}.opening")
-    if not place.exists():
-        make(place, SECRET_MODE, like=companion(path))
-    lock = os.open(place, os.O_RDWR | os.O_CREAT, SECRET_MODE)
+    lock_path = path.with_name(f"{path.name}.opening")
+    if not lock_path.exists():
+        make(lock_path, SECRET_MODE, like=companion(path))
+    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, SECRET_MODE)
     try:
         _wait_for(lock)
         yield

@@ -1,8 +1,8 @@
-"""Transactions -> the SQLite file, or memory while the disk is away; what memory holds is merged into the file later.
+"""Transactions -> the SQLite file, or memory while the disk is away, which is merged into the file later.
 
 One connection a process, guarded by a lock: transactions are short, and a connection a thread would stay
-open when its thread ends. While the file cannot be used, a memory database with the same tables
-takes its place; the file is tried again every few seconds, and then gets what memory held.
+open when its thread ends. While the file cannot be used, a database in memory with the same tables
+replaces it. Every few seconds the file is tried again, and then gets the rows of the memory.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = own_logger("outbox")
 
 
 class Storage:
-    """Runs transactions, from any thread. A row of memory has a negative id, and gets another one in the file."""
+    """Runs transactions, from any thread. A row in memory has a negative id, and gets another one in the file."""
 
     def __init__(self, path: Path | None, clock: Clock) -> None:
         """Open nothing before the first transaction. Without a path everything stays in memory."""
@@ -48,11 +48,11 @@ class Storage:
         self._lock = threading.RLock()
         self._memory: Database | None = None
         self._tried = 0.0
-        self._still = False
+        self._held_for_fork = False
         self._messages: list[str] = []
         self._last_memory_id = 0
         self.digests: list[float] = []
-        """Steady times of the digests that the file had lately: they count against the cap in memory, too."""
+        """Steady times of the latest digests in the file, which count against the cap in memory, too."""
         hold_during_fork(self)
 
     @property
@@ -84,14 +84,14 @@ class Storage:
             return aside
 
     def close(self) -> None:
-        """Close the file. What only memory holds is written to it once more, or reported as lost."""
+        """Close the file. Rows that are only in memory are written to it, or reported as lost."""
         with self._lock:
             if self._memory is not None:
                 self._tried = float("-inf")
                 self._database()
             if self._memory is not None:
                 if not self._without_file and (lost := _contents(self._memory)):
-                    self._messages.append(f"{self._file.path} could not be used to the end: lost are {lost}")
+                    self._messages.append(f"{self._file.path} could not be used until the end: {lost} are lost")
                 self._memory.close()
                 self._memory = None
             self._file.close()
@@ -99,23 +99,23 @@ class Storage:
 
     def hold(self) -> None:
         """Before a fork: wait for the transaction that is under way, a few seconds at most."""
-        self._still = self._lock.acquire(timeout=FORK_SECONDS)
+        self._held_for_fork = self._lock.acquire(timeout=FORK_SECONDS)
 
     def go_on(self) -> None:
         """After a fork, in the parent."""
-        if self._still:
+        if self._held_for_fork:
             self._lock.release()
 
     def reset_in_child(self) -> None:
-        """After a fork, in the child: begin without the parent's connection and without what its memory holds."""
-        if self._still:
-            # Closed at once, while the parent holds its locks: SQLite would share them with this process's next
-            # connection, which then had none of its own, and the parent would take itself for the last user.
+        """After a fork, in the child: begin without the connection and the memory of the parent."""
+        if self._held_for_fork:
+            # Closed now, while the parent holds its locks. Otherwise SQLite would share them with the next connection
+            # of this process. That would then have no locks of its own, and the parent would seem to be the last user.
             self._file.close()
             if self._memory is not None:
                 self._memory.close()
         else:
-            # Another thread was inside SQLite: its mutexes and locks stay with this process for ever.
+            # Another thread was inside SQLite, whose mutexes and locks this process keeps until its end.
             keep_for_ever(self._memory)
             keep_for_ever(self._file.abandon())
             _BARRED.add(self._file.path)
@@ -139,7 +139,7 @@ class Storage:
                 return _transact(database, work, begin, durable=durable)
             except (sqlite3.Error, Unusable) as error:
                 if is_damage(error):
-                    self._file.suspect()  # The next turn looks at it and begins a fresh one.
+                    self._file.suspect()  # The next turn checks it, and replaces it if it is damaged.
                 elif is_outage(error) or self._works_in_memory(work):
                     self._fall_back(error)
                 else:
@@ -148,13 +148,13 @@ class Storage:
         return _transact(memory, work, begin, durable=False)
 
     def _works_in_memory(self, work: Callable[[Database], object]) -> bool:
-        """Whether an error came of the file, such as a table that is gone, rather than of the values to be stored."""
+        """Return whether an error comes from the file, such as a missing table, and not from the stored values."""
         with contextlib.closing(open_memory(self._next_memory_id)) as scratch:
             try:
                 _transact(scratch, work, "BEGIN", durable=False)
             except sqlite3.Error:
                 return False
-            except Exception:  # noqa: BLE001  it is of the work, and the second run raises it again
+            except Exception:  # noqa: BLE001  `work` raises it, and the second run raises it again
                 return True
             return True
 
@@ -173,23 +173,25 @@ class Storage:
         return self._database(again=True)
 
     def _disk(self) -> Database:
-        """The file, with everything that memory held."""
+        """Return the file's connection, after the rows of the memory were merged into it."""
         if self._file.path in _BARRED:
             raise Unusable("this process was forked in the middle of a transaction")
-        behind = self.clock.offset
+        earlier_offset = self.clock.offset
         database = self._file.connection()
-        if self._memory is not None and (shift := self.clock.offset - behind):
+        if self._memory is not None and (shift := self.clock.offset - earlier_offset):
             _move_times(self._memory, shift)
             self.digests = [left + shift for left in self.digests]
         if (aside := self._file.moved_aside) is not None:
             self._file.moved_aside = None
-            self._messages.append(f"{self._file.path} was damaged: it is now {aside}, a fresh one is begun")
+            self._messages.append(
+                f"{self._file.path} was damaged: it was renamed to {aside}, and a new outbox was created"
+            )
         if self._memory is not None:
             with transaction(database, "BEGIN IMMEDIATE"):
                 _merge(self._memory, database, self.digests)
             self._memory.close()
             self._memory = None
-            self._messages.append(f"{self._file.path} is used again; it got what memory held")
+            self._messages.append(f"{self._file.path} is used again; errors and mails from memory are in it now")
         return database
 
     def _fall_back(self, error: Exception) -> Database:
@@ -208,7 +210,7 @@ class Storage:
         return self._last_memory_id
 
     def _log(self) -> None:
-        # Outside of the lock: a handler of this logger may want the outbox itself.
+        # Outside of the lock, because a handler of this logger may use the outbox.
         while self._messages:
             with contextlib.suppress(IndexError):
                 text = self._messages.pop(0)
@@ -217,7 +219,7 @@ class Storage:
 
 
 _BARRED: set[Path] = set()
-"""Files that a fork took out of a thread's hands: SQLite takes them for locked in this process."""
+"""Files with a transaction that a fork interrupted: SQLite takes them for locked in this process."""
 
 
 def _transact(database: Database, work: Callable[[Database], T], begin: str, *, durable: bool) -> T:
@@ -281,14 +283,14 @@ _TIMES = {
 
 
 def _move_times(memory: Database, seconds: float) -> None:
-    """Turn the steady times of memory into those of a file that has another offset."""
+    """Change the steady times of the memory to those of a file with another offset."""
     for table, columns in _TIMES.items():
         changes = ", ".join(f"{column} = {column} + :seconds" for column in columns)
-        memory.execute(f"UPDATE {table} SET {changes}", {"seconds": seconds})  # noqa: S608  names of our own
+        memory.execute(f"UPDATE {table} SET {changes}", {"seconds": seconds})  # noqa: S608  constants
 
 
 def _merge(memory: Database, disk: Database, known: Sequence[float]) -> None:
-    """Add everything that memory holds to the file, but for the digests of which the file knows."""
+    """Add all rows of the memory to the file, except the digests in `known`, which the file has."""
     newest = "SELECT data FROM samples WHERE id IN (SELECT max(id) FROM samples GROUP BY group_id)"
     for [data] in memory.execute(newest):
         group_rows.rename_earlier(disk, Event.from_json(data, ""))
@@ -301,7 +303,7 @@ def _merge(memory: Database, disk: Database, known: Sequence[float]) -> None:
     samples = "SELECT group_id, error_id, created, touched, data, traceback FROM samples ORDER BY id"
     for group, *rest in memory.execute(samples):
         disk.execute(_SAMPLE, (groups[group], *rest))
-    # The token of a mail in flight is negative: another process waits for as long as a mail may take.
+    # A mail in flight has a negative token, so another process leaves it alone for as long as a session may take.
     for mail in memory.execute("SELECT * FROM mails ORDER BY id DESC").fetchall():
         [number] = disk.execute(_MAIL, dict(mail)).fetchone()
         counts = "SELECT fingerprint, count FROM mail_groups WHERE mail_id = ?"
@@ -312,7 +314,7 @@ def _merge(memory: Database, disk: Database, known: Sequence[float]) -> None:
 
 
 def _contents(memory: Database) -> str:
-    """Say what would be lost with it; empty for nothing."""
+    """Return the number of errors and mails in memory as words, "" without any."""
     [errors] = memory.execute("SELECT coalesce(sum(count), 0) FROM groups").fetchone()
     [mails] = memory.execute("SELECT count(*) FROM mails WHERE state = 'waiting'").fetchone()
     return f"{counted(errors, 'error')} and {counted(mails, 'mail')}" if errors or mails else ""

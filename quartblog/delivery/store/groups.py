@@ -1,4 +1,4 @@
-"""Tallies of equal errors -> rows of groups and their samples -> Groups; each function is one part of a transaction."""
+"""Tallies of equal errors -> rows of groups and samples -> Groups. Each function is one part of a transaction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Group:
     last_seen: float
     last_reported: float | None
     reopened: bool
-    """It happened again after somebody resolved it, and that was not mailed yet."""
+    """Whether it happened again after it was resolved, and no mail has reported that yet."""
     samples: tuple[Event, ...]
     """Some of the latest events, newest first."""
     place: str
@@ -44,11 +44,11 @@ class Group:
     function: str = ""
     resolved: bool = False
     resolved_at: float | None = None
-    """When it was last resolved; stays when it is opened again."""
+    """When it was last resolved; it stays after the group was reopened."""
     muted_until: float | None = None
     """No mail reports it before; None for a group that is not muted."""
     died: int = 0
-    """Those not reported that were in a mail which was given up. They wait for the next digest, and cause none."""
+    """Unreported errors that were in a digest that was given up. They wait for the next digest, but make none due."""
 
 
 _INSERT = """
@@ -58,7 +58,7 @@ _INSERT = """
         :now)
     RETURNING id"""
 
-# Tried first: an upsert would use up a number each time, and people type these.
+# Tried first, because an upsert uses up an id each time, and people type ids.
 _UPDATE = """
     UPDATE groups SET
         level = max(level, :level),
@@ -75,8 +75,8 @@ _UPDATE = """
     RETURNING id"""
 
 
-LATE = 60.0
-"""Seconds that an event lies back at most when it is stored, whatever the wall clock says."""
+MOST_DELAY = 60.0
+"""Seconds from an event to its storage that count at most, because the wall clock may be wrong."""
 
 
 def add(database: Database, fingerprint: str, tally: Tally, samples: int, at: Moment) -> None:
@@ -101,7 +101,7 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int, at: Mo
     [group] = known or database.execute(_INSERT, row | {"id": database.next_id()}).fetchone()
     newest = list(tally.newest)[-samples:]
     texts = {event.traceback: _stored(event.traceback) for event in newest}
-    # One statement for all: between two the thread may have to wait for the interpreter, and other processes for it.
+    # One statement for all: between two, the thread may wait for the interpreter, and other processes for the thread.
     _insert(database, "INSERT OR IGNORE INTO tracebacks (digest, text)", list(texts.values()))
     _insert(
         database,
@@ -111,7 +111,7 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int, at: Mo
                 group,
                 one_line(event.error_id),
                 event.created,
-                at.now - min(max(at.wall - event.created, 0.0), LATE),
+                at.now - min(max(at.wall - event.created, 0.0), MOST_DELAY),
                 event.to_json(),
                 texts[event.traceback][0],
             )
@@ -122,9 +122,9 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int, at: Mo
 
 
 def rename_earlier(database: Database, event: Event) -> bool:
-    """Give the group that an earlier version of the fingerprint made of this failure the current one, and its title.
+    """Rename the group of an earlier fingerprint of this failure to the current fingerprint and title.
 
-    False where there is none, or where the current fingerprint has a group.
+    Return False if there is no such group, or if the current fingerprint has a group.
     """
     renamed = """
         UPDATE groups SET fingerprint = :fingerprint, title = :title
@@ -140,7 +140,7 @@ def rename_earlier(database: Database, event: Event) -> bool:
 
 
 def trim_samples(database: Database, group: int, samples: int) -> None:
-    """Leave the group its latest samples."""
+    """Delete all but the latest samples of the group."""
     database.execute(
         """DELETE FROM samples WHERE group_id = :group AND id NOT IN
         (SELECT id FROM samples WHERE group_id = :group ORDER BY touched DESC, created DESC, id DESC LIMIT :samples)""",
@@ -158,21 +158,21 @@ def listed(database: Database, *, resolved: bool | None, limit: int, samples: in
     return _groups(database, rows, samples, at.ahead)
 
 
-# The last condition says that the count has passed a power of two since: its highest bit is another one.
+# The last condition holds if the count has passed a power of two since the last mail: its highest bit differs.
 _UNREPORTED = "count > reported AND NOT resolved AND (muted_until IS NULL OR muted_until <= :now)"
 _DUE = f"""{_UNREPORTED} AND (last_reported IS NULL OR reopened OR last_reported <= :now - :window
     OR count | (reported + died) > 2 * (count & (reported + died)))"""
 
 
 def unreported(database: Database, samples: int, at: Moment) -> list[Group]:
-    """Return the groups with events that no mail has reported, those seen first come first."""
-    query = f"SELECT * FROM groups WHERE {_UNREPORTED} ORDER BY first_seen, id"  # noqa: S608  conditions of our own
+    """Return the groups with errors that no mail has reported, the oldest first."""
+    query = f"SELECT * FROM groups WHERE {_UNREPORTED} ORDER BY first_seen, id"  # noqa: S608  constants
     return _groups(database, database.execute(query, {"now": at.now}).fetchall(), samples, at.ahead)
 
 
 def due(database: Database, window: float, at: Moment) -> list[str]:
-    """Return the fingerprints of the groups that the next digest is to report, those seen first come first."""
-    query = f"SELECT fingerprint FROM groups WHERE {_DUE} ORDER BY first_seen, id"  # noqa: S608  the same
+    """Return the fingerprints of the groups that the next digest is to report, the oldest first."""
+    query = f"SELECT fingerprint FROM groups WHERE {_DUE} ORDER BY first_seen, id"  # noqa: S608  constants
     return [fingerprint for [fingerprint] in database.execute(query, {"now": at.now, "window": window})]
 
 
@@ -180,7 +180,7 @@ _BY_TEXT = ("SELECT group_id FROM samples WHERE error_id = ?", "SELECT id FROM g
 
 
 def find(database: Database, key: int | str) -> int | None:
-    """The id of the group with this id, this error id among its samples, or this fingerprint.
+    """Return the id of the group with this id, this error id among its samples, or this fingerprint.
 
     People type an error id in upper case, and copy the `[id …]` of a log line with it.
     """
@@ -215,17 +215,17 @@ def resolve(database: Database, group: int, at: float) -> None:
 
 
 def mute(database: Database, group: int, until: float) -> None:
-    """Let no mail report the group before a steady time."""
+    """Report the group in no mail before a steady time."""
     database.execute("UPDATE groups SET muted_until = ? WHERE id = ?", (until, group))
 
 
 def reopen(database: Database, group: int) -> None:
-    """Take back that the group was resolved or muted."""
+    """Undo `resolve` and `mute`."""
     database.execute("UPDATE groups SET resolved = 0, muted_until = NULL WHERE id = ?", (group,))
 
 
 def mark_reported(database: Database, fingerprint: str, more: int, at: float) -> None:
-    """Note that so many more of the group's events were mailed."""
+    """Note that this many more errors of the group were mailed."""
     database.execute(
         """UPDATE groups SET reported = min(count, reported + ?), last_reported = ?, reopened = 0, died = 0
         WHERE fingerprint = ?""",
@@ -249,7 +249,7 @@ def _samples(database: Database, group: int, samples: int) -> tuple[Event, ...]:
 
 
 def _stored(traceback: str) -> tuple[int, bytes]:
-    """Its key and its bytes: SQLite stores no lone surrogate as text."""
+    """Return the traceback's key and its bytes, because SQLite stores no lone surrogate as text."""
     text = traceback.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), signed=True), text
 

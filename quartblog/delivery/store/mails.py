@@ -1,4 +1,4 @@
-"""Finished mails -> rows -> StoredMails that are due or shown; each function is one part of a transaction."""
+"""Finished mails -> rows -> StoredMails that are due or shown. Each function is one part of a transaction."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class NewMail:
     message_id: str
     subject: str
     data: bytes
-    """The whole message as SMTP sends it; never changed afterwards."""
+    """The whole message as SMTP sends it."""
     recipients: tuple[str, ...]
     """Envelope addresses."""
     kind: Kind = "digest"
-    """`digest` for the admins, `route` for the additional recipients of the same one, `post` for product mail."""
+    """`digest` for the admins, `route` for further recipients of a digest, `post` for the program's own mail."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """How many errors of each fingerprint a digest reports."""
     notes: tuple[str, ...] = ()
-    """Sentences of a digest that stand before the errors."""
+    """Sentences of a digest before its groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,16 @@ class StoredMail:
     kind: Kind
     subject: str
     data: bytes
-    """Empty for a finished mail whose text had to make room; such a dead letter cannot be sent any more."""
+    """Empty for a finished mail whose text was deleted to make room; such a dead letter cannot be sent."""
     recipients: tuple[str, ...]
-    """Still to be served; once sent or dead, whom that concerns."""
+    """Those that are not served yet; of a sent mail, those that are served."""
     tries: int
     created: float
     since: float
-    """From when the time to give up is counted: `created`, or when an operator asked for a retry."""
+    """Start of the time after which the mail is given up: `created`, or the retry of an operator."""
     next_try: float
     last_error: str
-    """Why the last try failed; for a sent mail what the server answered."""
+    """Why the last try failed; for a sent mail, the server's answer."""
     state: State
     finished: float | None = None
     """When it was sent or given up."""
@@ -72,7 +72,7 @@ class StoredMail:
 
 
 def posted(message: EmailMessage, recipients: Sequence[str]) -> NewMail:
-    """Finish a product mail, with Date and Message-ID where they are missing."""
+    """Finish a mail of the program's own, with Date and Message-ID if they are missing."""
     if "Date" not in message:
         message["Date"] = email.utils.localtime()
     if "Message-ID" not in message:
@@ -110,7 +110,7 @@ def add(database: Database, mail: NewMail, at: float) -> int:
 
 
 def rewrite(database: Database, mail: int, new: NewMail, most: int | None) -> None:
-    """Give a waiting digest another text, which says all that it reports."""
+    """Give a waiting digest another text, with all that it reports."""
     database.execute(
         """UPDATE mails SET message_id = ?, subject = ?, data = ?, most = ?, stale = 0
         WHERE id = ? AND state = 'waiting'""",
@@ -119,7 +119,7 @@ def rewrite(database: Database, mail: int, new: NewMail, most: int | None) -> No
 
 
 def is_due(database: Database, now: float) -> bool:
-    """Whether the time of a waiting mail has come."""
+    """Return whether a waiting mail is due."""
     query = "SELECT 1 FROM mails WHERE state = 'waiting' AND next_try <= ? LIMIT 1"
     return database.execute(query, (now,)).fetchone() is not None
 
@@ -127,7 +127,7 @@ def is_due(database: Database, now: float) -> bool:
 def claim(database: Database, token: int, grace: float, at: Moment) -> StoredMail | None:
     """Mark the next due mail as in flight, and return it.
 
-    Posted mails come first, then the one whose time came first: one that always fails cannot keep the others waiting.
+    Posted mails come first, then mails by the time they were due, so that one that always fails delays no other.
     """
     row = database.execute(
         """UPDATE mails SET token = :token, claimed = :now WHERE id =
@@ -141,7 +141,7 @@ def claim(database: Database, token: int, grace: float, at: Moment) -> StoredMai
 
 
 def listed(database: Database, state: State | None, limit: int, at: Moment) -> list[StoredMail]:
-    """The newest first."""
+    """Return mails, the newest first."""
     rows = database.execute(
         """SELECT * FROM mails WHERE :state IS NULL OR state = :state
         ORDER BY created DESC, abs(id) DESC LIMIT :limit""",
@@ -151,37 +151,37 @@ def listed(database: Database, state: State | None, limit: int, at: Moment) -> l
 
 
 def sent(database: Database, mail: int, answer: str, now: float) -> bool:
-    """All waiting recipients were served."""
-    _left(database, mail, now)
+    """Note that all waiting recipients were served."""
+    _count_from_now(database, mail, now)
     statement = "UPDATE mails SET state = 'sent', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?"
     return database.execute(statement, (one_line(answer), now, mail)).rowcount > 0
 
 
 def failed(database: Database, mail: int, reason: str, next_try: float) -> bool:
-    """Try again at `next_try`."""
+    """Note a failed try; the mail is due again at `next_try`."""
     statement = """UPDATE mails SET tries = tries + 1, last_error = ?, next_try = ?, token = NULL, claimed = NULL
         WHERE id = ? AND state = 'waiting'"""
     return database.execute(statement, (one_line(reason), next_try, mail)).rowcount > 0
 
 
 def dead(database: Database, mail: int, reason: str, now: float) -> bool:
-    """Do not try again unless an operator asks for it."""
+    """Give the mail up, unless an operator asks for a retry."""
     statement = "UPDATE mails SET state = 'dead', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?"
     return database.execute(statement, (one_line(reason), now, mail)).rowcount > 0
 
 
 class Outcome(NamedTuple):
-    """What one try did for each recipient."""
+    """The result of one try for each recipient."""
 
     served: tuple[str, ...]
     refused: Mapping[str, str]
-    """For good, with the server's words."""
+    """Those that are given up, each with the server's answer."""
     waiting: tuple[str, ...]
-    """They are tried again."""
+    """Those that are tried again."""
 
 
 def partly(database: Database, mail: int, outcome: Outcome, now: float) -> bool:
-    """Let the refused become a dead letter of their own, so that a retry spares the others."""
+    """Make a dead letter of its own for the refused recipients, so that a retry does not reach the others again."""
     if outcome.refused:
         reason = "; ".join(f"{address}: {words}" for address, words in outcome.refused.items())
         database.execute(
@@ -192,7 +192,7 @@ def partly(database: Database, mail: int, outcome: Outcome, now: float) -> bool:
             (database.next_id(), json.dumps(list(outcome.refused)), one_line(reason), now, mail),
         )
     if outcome.served:
-        _left(database, mail, now)
+        _count_from_now(database, mail, now)
         database.execute("UPDATE mails SET reached = 1 WHERE id = ?", (mail,))
     if outcome.waiting:
         change = ("UPDATE mails SET recipients = ? WHERE id = ? AND state = 'waiting'", outcome.waiting)
@@ -206,7 +206,7 @@ def partly(database: Database, mail: int, outcome: Outcome, now: float) -> bool:
 
 
 def retry(database: Database, mail: int | None, now: float) -> int:
-    """Make dead and waiting mails due now, one or all; returns how many."""
+    """Make dead and waiting mails due now, one or all; return how many."""
     return database.execute(
         """UPDATE mails SET next_try = :now, finished = NULL, announced = 0,
             token = CASE state WHEN 'dead' THEN NULL ELSE token END,
@@ -219,7 +219,7 @@ def retry(database: Database, mail: int | None, now: float) -> int:
 
 
 def purge(database: Database, before: float, states: Sequence[State]) -> int:
-    """Remove finished mails; returns how many."""
+    """Remove finished mails; return how many."""
     return sum(
         database.execute(
             "DELETE FROM mails WHERE state = :state AND finished <= :before",
@@ -235,7 +235,7 @@ def digests_within(database: Database, seconds: float, now: float) -> int:
 
 
 def digests_since(database: Database, since: float) -> list[float]:
-    """Return the steady times of the digests that were begun after another one."""
+    """Return the steady times of the digests that were begun after this steady time."""
     return [left for [left] in database.execute("SELECT left FROM digests WHERE left > ?", (since,))]
 
 
@@ -245,8 +245,8 @@ def latest_digests(database: Database, limit: int, now: float) -> list[float]:
     return [max(0.0, now - left) for [left] in rows]
 
 
-def _left(database: Database, mail: int, now: float) -> None:
-    """A digest that waited counts against the cap from when it leaves."""
+def _count_from_now(database: Database, mail: int, now: float) -> None:
+    """Count a digest against the cap from the time at which it leaves."""
     database.execute(
         "UPDATE digests SET left = ? WHERE left = (SELECT created FROM mails WHERE id = ? AND kind = 'digest')",
         (now, mail),

@@ -1,12 +1,12 @@
-"""Events and finished mails -> one SQLite file a host -> the mailer, and commands and pages that show or change them.
+"""Events and finished mails -> one SQLite file a host -> the sender, and commands and pages.
 
-Several processes and threads use the file together. While it cannot be used, everything here goes on
-in memory, with one warning; what memory holds is merged into the file once that works again.
-What is recorded survives the end of the process, mails survive a power cut as well.
+Several processes and threads use the file together. While it cannot be used, all calls work in memory, after one
+warning. The memory is merged into the file once that works again. Recorded errors survive the end of the process, and
+mails survive a power cut as well.
 
-An id is negative while its row is only in memory, and the row gets another id in the file. A change of a row that is
-not there, because the disk went away or came back in between, changes nothing. So a mail whose sending could not be
-noted may be sent a second time after an outage; it is never lost.
+An id is negative while its row is only in memory, and the row gets another id in the file. The disk may go away or
+come back between two calls. A change of a row that is not there then changes nothing. So a mail may be sent twice
+after an outage, if its first sending could not be noted; it is never lost.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ logger = own_logger("outbox")
 class Outbox:
     """The store of one host, safe from any thread and process.
 
-    No method raises because of the disk, except `open`: the rest goes on in memory, and `healthy` is False. What else a
-    method raises, it says. All methods wait for the disk: in an event loop, use `asyncio.to_thread` or AsyncOutbox.
+    No method but `open` raises because of the disk: the others work in memory, and `healthy` is False. Each method
+    names the other errors that it raises. All methods wait for the disk: in an event loop, use AsyncOutbox.
     """
 
     def __init__(self, options: OutboxOptions | None = None, *, clock: Clock = SYSTEM) -> None:
-        """Open nothing before the first use. Without options everything is in memory, and ends with this object."""
+        """Open nothing before the first use. Without options everything is in the memory of this object."""
         self.path: Path | None = options.path if options else None
         self.reconfigure(options)
         self._storage = Storage(self.path, clock)
@@ -76,7 +76,7 @@ class Outbox:
         return self.path is None or not self._storage.in_memory
 
     def now(self) -> float:
-        """Return the steady time in seconds, for measuring: the wall clock's, unless somebody moved that."""
+        """Return the steady time in seconds, for measuring: a change of the wall clock does not change it."""
         return self._storage.clock.now()
 
     def wall(self) -> float:
@@ -84,10 +84,10 @@ class Outbox:
         return self._storage.clock.moment().wall
 
     def open(self) -> Path | None:
-        """Open the file now, rather than at the first use. Raise OSError where it cannot be used.
+        """Open the file now, rather than at the first use. Raise OSError if it cannot be used.
 
-        Returns where a damaged file was moved to, if a fresh one had to be begun. Without this call an outbox whose
-        file cannot be used goes on in memory, and looks empty.
+        Return the new path of a damaged file that was replaced, if any. Without this call an outbox whose file cannot
+        be used works in memory, and looks empty.
         """
         return self._storage.open()
 
@@ -98,11 +98,11 @@ class Outbox:
     # Errors
 
     def record(self, events: Sequence[Event] | Batch) -> int:
-        """Count the events in, in one transaction; return how many it has now. Never raises."""
+        """Store the events in one transaction; return how many were stored. Never raises."""
         try:
             tallies = events.tallies() if isinstance(events, Batch) else tallies_of(events, self._samples)
             return self._record(tallies) if tallies else 0
-        except Exception as error:  # noqa: BLE001  the listener must go on, and the file has the records
+        except Exception as error:  # noqa: BLE001  the listener must go on, and the log file has the records
             _report_loss(len(events), error)
             return 0
 
@@ -122,24 +122,24 @@ class Outbox:
         return self._read(look)
 
     def resolve(self, key: int | str) -> bool:
-        """Close the group of this key, as in `group`; its next event opens it again. False for an unknown one."""
-        return self._settle(key, lambda database, group, at: group_rows.resolve(database, group, at.wall))
+        """Close the group of this key, as in `group`; its next event opens it again. False for an unknown group."""
+        return self._change_group(key, lambda database, group, at: group_rows.resolve(database, group, at.wall))
 
     def mute(self, key: int | str, seconds: float) -> bool:
-        """Let no mail report the group for so many seconds from now; it counts on. False for an unknown one.
+        """Report the group in no mail for this many seconds; its errors still count. False for an unknown group.
 
-        Raise ValueError for seconds that are not above 0, or have no end.
+        Raise ValueError for seconds that are not above 0, or not finite.
         """
         if not 0 < seconds < math.inf:
-            raise ValueError(f"a group is muted for more than 0 seconds and not for ever, not for {seconds}")
-        return self._settle(key, lambda database, group, at: group_rows.mute(database, group, at.now + seconds))
+            raise ValueError(f"a group is muted for a finite number of seconds above 0, not for {seconds}")
+        return self._change_group(key, lambda database, group, at: group_rows.mute(database, group, at.now + seconds))
 
     def reopen(self, key: int | str) -> bool:
-        """Take back that the group was resolved or muted. False for an unknown one."""
-        return self._settle(key, lambda database, group, _: group_rows.reopen(database, group))
+        """Undo `resolve` and `mute`. False for an unknown group."""
+        return self._change_group(key, lambda database, group, _: group_rows.reopen(database, group))
 
     def unreported(self, *, samples: int | None = None) -> list[Group]:
-        """Return the groups with errors that no mail has reported, but for resolved and muted ones."""
+        """Return the groups with errors that no mail has reported, except resolved and muted ones."""
         wanted = self._samples if samples is None else samples
         return self._read(lambda database, at: group_rows.unreported(database, wanted, at))
 
@@ -154,10 +154,10 @@ class Outbox:
     # Mails
 
     def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
-        """Store a product mail; return its id when it is safe on disk, or a negative one while only memory works.
+        """Store a mail of the program's own; return its id once it is on disk, a negative one while only memory works.
 
-        The recipients may have display names: what is stored is the envelope. Raise what
-        the standard library raises for a message that cannot be written as bytes.
+        Recipients may have display names; only their addresses are stored. Raise the standard library's error for a
+        message that cannot be written as bytes.
         """
         mail = mail_rows.posted(message, recipients)
         return self._write(lambda database, at: mail_rows.add(database, mail, at.now))
@@ -175,8 +175,8 @@ class Outbox:
         """Store a digest and what it reports, together; return its id.
 
         `reported` gives for each fingerprint how many more of the group's events are reported now. `also` are the
-        mails to additional recipients that belong to it. The rest is as in `take_in`. With a lease, raise LeaseLost
-        where that is no longer the current one; nothing is stored then. Raise UnicodeEncodeError for data that is no
+        mails to further recipients that belong to it. The rest is as in `take_in`. With a lease, raise LeaseLost if it
+        is no longer the current one; nothing is stored then. Raise UnicodeEncodeError for data that is no
         bytes.
         """
         return self._report_in([mail, *also], reported, taken_in or {}, announced, lease)
@@ -189,23 +189,23 @@ class Outbox:
         announced: Sequence[int] = (),
         lease: Lease | None = None,
     ) -> None:
-        """Let digests that wait report more errors, with more notes; no new mail is stored.
+        """Let waiting digests report more errors, with more notes; no new mail is stored.
 
-        Raise NotWaiting for one that does not wait any more; nothing is changed then.
-        `announced` are mails given up that these digests name. `reported` and the lease are as in `begin_mail`.
+        Raise NotWaiting for a digest that does not wait any more; nothing is changed then.
+        `announced` are dead mails that these digests name. `reported` and the lease are as in `begin_mail`.
         """
         self._report_in([], reported, taken_in, announced, lease)
 
     def late_digests(self, lease: Lease) -> list[Late]:
-        """Return the digests that wait, but for those that an earlier leader may be sending; the oldest first."""
+        """Return the digests that wait, except those that an earlier leader may be sending, the oldest first."""
         return self._read(lambda database, _: report_rows.late(database, lease.token))
 
     def report(self, mail: int) -> Report | None:
-        """Return what a digest reports; None for a mail that is not there."""
+        """Return what a digest reports; None for an unknown mail."""
         return self._read(lambda database, _: report_rows.get(database, mail))
 
     def rewrite(self, mail: int, new: NewMail, *, most: int | None = None) -> None:
-        """Give a waiting digest another text, of `most` bytes where the mail server has a bound."""
+        """Give a waiting digest another text, of at most `most` bytes if the mail server has a bound."""
         self._write(lambda database, _: mail_rows.rewrite(database, mail, new, most))
 
     def undelivered(self) -> list[Undelivered]:
@@ -213,18 +213,18 @@ class Outbox:
         return self._read(lambda database, _: report_rows.undelivered(database))
 
     def check(self, lease: Lease) -> None:
-        """Raise LeaseLost where the lease is no longer the current one."""
+        """Raise LeaseLost if the lease is no longer the current one."""
         self._read(lambda database, _: worker_rows.check_lease(database, lease))
 
     def has_due_mail(self) -> bool:
-        """Return whether the time of a waiting mail has come, whichever process is to send it."""
+        """Return whether a waiting mail is due, whichever process is to send it."""
         return self._read(lambda database, at: mail_rows.is_due(database, at.now))
 
     def claim(self, lease: Lease, *, grace: float) -> StoredMail | None:
-        """Mark the next due mail as in flight and return it: posted mails first, then by time. None where none is due.
+        """Mark the next due mail as in flight and return it: posted mails first, then by time. None if none is due.
 
         A mail that an earlier leader has marked is left to it for `grace` seconds, in which its session with the mail
-        server must have ended. Raise LeaseLost where the lease is no longer the current one.
+        server must have ended. Raise LeaseLost if the lease is no longer the current one.
         """
 
         def look(database: Database, at: Moment) -> bool:
@@ -235,27 +235,27 @@ class Outbox:
             worker_rows.check_lease(database, lease)
             return mail_rows.claim(database, lease.token, grace, at)
 
-        # Mostly nothing is due, and a reader keeps nobody from writing.
+        # Mostly no mail is due, and a read transaction blocks no writer.
         return self._write(mark, durable=False) if self._read(look) else None
 
     def sent(self, mail: int, answer: str) -> bool:
-        """Note that all recipients that waited are served; False for a mail that is not there."""
+        """Note that all waiting recipients were served; False for an unknown mail."""
         return self._write(lambda database, at: mail_rows.sent(database, mail, answer, at.now))
 
     def partly(self, mail: int, served: Sequence[str], refused: Mapping[str, str], waiting: Sequence[str]) -> bool:
-        """Note that some are served. The refused become a dead letter of their own; `failed` says when the rest is due.
+        """Note which recipients were served. The refused ones become a dead letter; `failed` sets when the rest is due.
 
-        False for a mail that is not there.
+        False for an unknown mail.
         """
         outcome = mail_rows.Outcome(tuple(served), dict(refused), tuple(waiting))
         return self._write(lambda database, at: mail_rows.partly(database, mail, outcome, at.now))
 
     def failed(self, mail: int, reason: str, wait: float) -> bool:
-        """Note that nobody was served; it is due again in `wait` seconds. False for a mail that does not wait."""
+        """Note that no recipient was served, and retry in `wait` seconds. False for a mail that does not wait."""
         return self._write(lambda database, at: mail_rows.failed(database, mail, reason, at.now + wait))
 
     def dead(self, mail: int, reason: str) -> bool:
-        """Give it up unless an operator asks for a retry; False for a mail that is not there."""
+        """Give the mail up, unless an operator asks for a retry. False for an unknown mail."""
         return self._write(lambda database, at: mail_rows.dead(database, mail, reason, at.now))
 
     def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
@@ -267,7 +267,7 @@ class Outbox:
         return self._write(lambda database, at: mail_rows.retry(database, mail, at.now))
 
     def purge(self, *, older_than: float = 0.0, dead: bool = False, sent: bool = False) -> int:
-        """Remove dead or sent mails that ended at least so many seconds ago; return how many. Waiting ones stay."""
+        """Remove dead or sent mails that ended at least this many seconds ago; return how many. Waiting mails stay."""
         states: list[State] = [*(["dead"] if dead else []), *(["sent"] if sent else [])]  # type: ignore[list-item]
         return self._write(lambda database, at: mail_rows.purge(database, at.now - older_than, states))
 
@@ -285,23 +285,23 @@ class Outbox:
         """Renew the lease, about once a second, or take the lead; None while another worker has it.
 
         A leader that has not renewed its lease for LEASE seconds loses it to the next worker that asks. Its mail in
-        flight stays with it for a while, see `claim`. In memory a worker always leads, for what only it can see.
+        flight stays with it for a while, see `claim`. In memory a worker always leads, because no other sees it.
         """
         return self._write(lambda database, at: worker_rows.lead(database, worker, lease, at.now), durable=False)
 
     def resign(self, lease: Lease) -> None:
         """Let another worker lead at once, after the last session with the mail server.
 
-        Its mails in flight are due again at once. A lease that was lost changes nothing else.
+        Mails in flight are due again at once. If the lease was lost, nothing else changes.
         """
         self._write(lambda database, _: worker_rows.resign(database, lease), durable=False)
 
     def leader(self) -> Leader | None:
-        """Return who leads, however long it has been silent; None where nobody does."""
+        """Return the leader, however long it has been silent; None if no worker leads."""
         return self._read(lambda database, at: worker_rows.leader(database, at.now))
 
     def beat(self, worker: str, *, leader: bool, figures: Mapping[str, Any]) -> None:
-        """Note that the worker lives, and what it counts."""
+        """Store a heartbeat of the worker, with its figures."""
 
         def note(database: Database, at: Moment) -> None:
             worker_rows.beat(database, worker, figures, at.now, leader=leader)
@@ -311,15 +311,15 @@ class Outbox:
         self._write(note, durable=False)
 
     def workers(self, within: float = math.inf) -> list[Worker]:
-        """Return the workers that have beaten within so many seconds, by name; after a day they are forgotten."""
+        """Return the workers with a heartbeat within so many seconds, by name. Each is deleted a day after its last."""
         return self._read(lambda database, at: worker_rows.alive(database, within, at))
 
     def totals(self) -> Totals:
-        """Return how much is open, waits or was given up; cheap, however much that is."""
+        """Return the counts of groups, mails and losses. It is cheap, however large they are."""
         return self._read(worker_rows.totals)
 
     def housekeeping(self) -> None:
-        """Forget what is too old and give the room back; about once a minute, by one process."""
+        """Delete what is too old or too much, and return free pages to the disk. One process calls it once a minute."""
 
         def clean(database: Database, at: Moment) -> Counter[str]:
             lost = retention.by_age(database, at.now, self._max_age)
@@ -340,7 +340,7 @@ class Outbox:
         except Exception:
             if len(tallies) == 1:
                 raise
-            # One event that cannot be stored must not take the others with it.
+            # One event that cannot be stored must not prevent the others.
             stored = 0
             for key, tally in tallies.items():
                 try:
@@ -373,20 +373,20 @@ class Outbox:
 
         return self._write(note)
 
-    def _settle(self, key: int | str, change: Callable[[Database, int, Moment], None]) -> bool:
-        def settle(database: Database, at: Moment) -> bool:
+    def _change_group(self, key: int | str, change: Callable[[Database, int, Moment], None]) -> bool:
+        def change_found(database: Database, at: Moment) -> bool:
             found = group_rows.find(database, key)
             if found is not None:
                 change(database, found, at)
             return found is not None
 
-        return self._write(settle)
+        return self._write(change_found)
 
     def _read(self, work: Callable[[Database, Moment], T]) -> T:
         return self._storage.read(lambda database: work(database, self._storage.clock.moment()))
 
     def _write(self, work: Callable[[Database, Moment], T], *, durable: bool = True) -> T:
-        # The moment inside of the transaction: opening the file may change the steady time.
+        # The moment is taken inside of the transaction, because opening the file may change the steady time.
         return self._storage.write(lambda database: work(database, self._storage.clock.moment()), durable=durable)
 
 

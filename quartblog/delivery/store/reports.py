@@ -1,4 +1,4 @@
-"""Digests -> which errors each of them reports: what waits takes in more, and what died gives its errors back."""
+"""Digests -> the errors that each of them reports. A waiting digest takes in more, a dead one gives them back."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class Report(NamedTuple):
-    """What a waiting digest is to say, and whether its text says it already."""
+    """The content of a waiting digest, and whether its text is up to date."""
 
     counts: Mapping[str, int]
     """How many errors of each fingerprint."""
     notes: tuple[str, ...]
-    """Sentences that stand before them."""
+    """Sentences before the groups."""
     stale: bool
     """Whether it has taken in errors that are not in its text."""
     most: int | None
@@ -27,20 +27,20 @@ class Report(NamedTuple):
 
 
 class TakenIn(NamedTuple):
-    """What a waiting digest is to say besides."""
+    """Further content for a waiting digest."""
 
     counts: Mapping[str, int]
     """How many errors of each fingerprint."""
     notes: Sequence[str] = ()
-    """Sentences that stand before them."""
+    """Sentences before the groups."""
 
 
 class NotWaiting(Exception):
-    """The digest was given up, or moved from memory to the file, since it was looked for: nothing was changed."""
+    """The digest has been given up, or moved from memory to the file, since it was found. Nothing was changed."""
 
 
 class Late(NamedTuple):
-    """A digest that waits."""
+    """A digest that waits, with its envelope addresses."""
 
     id: int
     kind: Literal["digest", "route"]
@@ -48,14 +48,14 @@ class Late(NamedTuple):
 
 
 class Undelivered(NamedTuple):
-    """A digest that died, or the part of one, which no later digest has named."""
+    """A dead digest, or a part of one, that no later digest has named."""
 
     id: int
     subject: str
     recipients: tuple[str, ...]
     reason: str
     counts: Mapping[str, int]
-    """The errors that it gave back; empty where it reached somebody, or went to additional readers."""
+    """The errors that it gave back; empty if it reached an admin, or went to the recipients of a route."""
 
 
 def keep(database: Database, mail: int, counts: Mapping[str, int]) -> None:
@@ -78,7 +78,7 @@ def take_in(database: Database, mail: int, more: TakenIn) -> None:
 
 
 def get(database: Database, mail: int) -> Report | None:
-    """What the mail reports; None for one that is not there."""
+    """Return what the mail reports; None for an unknown mail."""
     row = database.execute("SELECT notes, stale, most FROM mails WHERE id = ?", (mail,)).fetchone()
     if row is None:
         return None
@@ -86,7 +86,7 @@ def get(database: Database, mail: int) -> Report | None:
 
 
 def late(database: Database, token: int) -> list[Late]:
-    """The digests that wait, but for those that an earlier leader may be sending; the oldest first."""
+    """Return the digests that wait, except those that an earlier leader may be sending, the oldest first."""
     rows = database.execute(
         """SELECT id, kind, recipients FROM mails WHERE state = 'waiting' AND kind != 'post'
             AND (token IS NULL OR token = ?) AND EXISTS (SELECT 1 FROM mail_groups WHERE mail_id = mails.id)
@@ -97,7 +97,7 @@ def late(database: Database, token: int) -> list[Late]:
 
 
 def undelivered(database: Database) -> list[Undelivered]:
-    """The digests that died and that no later one has named, the oldest first."""
+    """Return the dead digests that no later one has named, the oldest first."""
     rows = database.execute(
         """SELECT id, subject, recipients, last_error, kind = 'digest' AND NOT reached FROM mails
         WHERE state = 'dead' AND kind != 'post' AND NOT announced ORDER BY finished, abs(id)"""
@@ -109,7 +109,7 @@ def undelivered(database: Database) -> list[Undelivered]:
 
 
 def announce(database: Database, mails: Iterable[int]) -> None:
-    """Note that a digest names these, and reports what they gave back."""
+    """Note that a digest names these dead mails, and reports the errors that they gave back."""
     for mail in mails:
         database.execute("UPDATE mails SET announced = 1 WHERE id = ?", (mail,))
         database.execute("DELETE FROM mail_groups WHERE mail_id = ?", (mail,))

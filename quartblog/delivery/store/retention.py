@@ -1,7 +1,7 @@
-"""A full or old outbox -> rows that leave it, and a count of every error and mail that is lost with them.
+"""A full or old outbox -> deleted rows, and a count of every error and mail that is lost with them.
 
-Counts stay longest. Mail that waits counts within the bound, and half of that is its own: it leaves only above the
-half, and leaves the other half to errors that no mail has reported.
+Counts are deleted last. Waiting mail is inside the bound: it is deleted only above half of the bound, so that the other
+half is free for errors that no mail has reported.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ if TYPE_CHECKING:
 logger = own_logger("outbox")
 
 DAY = 86_400.0
-"""Seconds after which a silent worker and the time of a digest are forgotten."""
+"""Seconds after which a silent worker and the time of a digest are deleted."""
 
 OLD_ERRORS: Final = "old_errors"
 """Errors that no mail had reported when their group grew too old."""
 CROWDED_ERRORS: Final = "crowded_errors"
-"""Errors that no mail had reported when their group had to make room."""
+"""Errors that no mail had reported when their group was deleted to make room."""
 CROWDED_MAILS: Final = "crowded_mails"
-"""Mails that nobody received, whose text had to make room; they cannot be sent any more."""
+"""Mails that no recipient has got, whose text was deleted to make room; they cannot be sent any more."""
 
 _SENTENCES = {
-    OLD_ERRORS: "Errors were forgotten for their age before a mail reported them",
-    CROWDED_ERRORS: "The outbox is full: errors were forgotten before a mail reported them",
+    OLD_ERRORS: "Errors were deleted for their age before a mail reported them",
+    CROWDED_ERRORS: "The outbox is full: errors were deleted before a mail reported them",
     CROWDED_MAILS: "The outbox is full: mails that nobody received lost their text",
 }
 
 MEMORY_BYTES = 8 * 1024 * 1024
 """Bytes that errors and mails take at most while they are only in memory."""
 _CHUNK = 64
-"""Rows that leave at most before the size is looked at again; the first time it is one, rows may be large."""
+"""Rows that are deleted at most before the size is read again. The first time it is one, as rows may be large."""
 _PAGES = 2_000
-"""Pages that are given back at a time, in about 20 ms."""
+"""Pages that are returned to the file system at a time, in about 20 ms."""
 
 
 class LossLog:
     """Logs what one process loses: the first time, and again when it has doubled since."""
 
     def __init__(self) -> None:
-        """Nothing was lost yet."""
+        """Begin without losses."""
         self._lost: Counter[str] = Counter()
         self._logged: Counter[str] = Counter()
 
     def note(self, lost: Counter[str]) -> None:
-        """Take in what a committed transaction has lost."""
+        """Add the losses of a committed transaction."""
         for reason, count in lost.items():
             self._lost[reason] += count
             if count and self._lost[reason] >= 2 * self._logged[reason]:
@@ -60,7 +60,7 @@ class LossLog:
 
 
 class _Step(NamedTuple):
-    """Rows that may leave, the first ones first. The statement returns how much of `reason` is lost with each."""
+    """Rows that may be deleted. The statement returns, for each row, how many errors or mails are lost for `reason`."""
 
     statement: str
     reason: str | None = None
@@ -72,7 +72,7 @@ def _without_text(condition: str, order: str) -> str:
             last_error = CASE state WHEN 'waiting' THEN 'the outbox was full' ELSE last_error END,
             state = CASE state WHEN 'waiting' THEN 'dead' ELSE state END
         WHERE id IN (SELECT id FROM mails WHERE data != x'' AND {condition} ORDER BY {order} LIMIT :limit)
-        RETURNING 1"""  # noqa: S608  conditions of our own
+        RETURNING 1"""  # noqa: S608  constants
 
 
 _WAITING = _without_text("state = 'waiting'", "kind = 'post', created, abs(id)")
@@ -111,7 +111,7 @@ _STEPS = (
 
 
 def used_bytes(database: Database) -> int:
-    """Bytes of the file that hold something."""
+    """Return the bytes of the file that are in use."""
     [used] = database.execute(
         """SELECT page_size * (page_count - freelist_count)
         FROM pragma_page_size, pragma_page_count, pragma_freelist_count"""
@@ -120,7 +120,7 @@ def used_bytes(database: Database) -> int:
 
 
 def to_size(database: Database, max_bytes: int, now: float) -> Counter[str]:
-    """Make room when more than `max_bytes` are used, down to nine tenths. Return what was lost, by reason."""
+    """Make room when more than `max_bytes` are used, down to nine tenths. Return the losses by reason."""
     lost: Counter[str] = Counter()
     max_bytes = min(max_bytes, MEMORY_BYTES) if database.in_memory else max_bytes
     if used_bytes(database) <= max_bytes:
@@ -142,7 +142,7 @@ def to_size(database: Database, max_bytes: int, now: float) -> Counter[str]:
 
 
 def by_age(database: Database, now: float, max_age: float) -> Counter[str]:
-    """Forget what ended more than `max_age` seconds ago. Return what was lost, by reason."""
+    """Delete rows that ended more than `max_age` seconds ago. Return the losses by reason."""
     oldest = {"oldest": now - max_age}
     [unreported] = database.execute(
         "SELECT coalesce(sum(count - reported), 0) FROM groups WHERE touched < :oldest AND NOT resolved", oldest
@@ -159,7 +159,7 @@ def by_age(database: Database, now: float, max_age: float) -> Counter[str]:
 
 
 def give_back(database: Database) -> None:
-    """Let the file shrink by some of what is free in it."""
+    """Return some of the free pages to the file system."""
     [free] = database.execute("PRAGMA freelist_count").fetchone()
     for _ in range(min(free, _PAGES)):
         # Each call frees one page: the sqlite3 module steps a statement without rows only once.

@@ -1,4 +1,4 @@
-"""Heartbeats of processes -> rows -> Workers, which of them leads -> Lease, and what the outbox holds -> Totals."""
+"""Heartbeats of processes -> rows -> Workers, the Lease of the leader, and the Totals of the outbox."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Worker:
 
     @property
     def hangs(self) -> bool:
-        """Whether it has been silent for longer than SILENT, though this host still has its process."""
+        """Whether it has been silent for longer than SILENT, but its process still exists on this host."""
         host, _, process = self.name.rpartition(":")
         # On Windows, os.kill ends the process, whatever the signal.
         if self.silent <= SILENT or host != socket.gethostname() or os.name != "posix":
@@ -66,23 +66,23 @@ class Lease:
     token: int
     """Grows with each change of leader, and is checked by every transaction of a leader. Negative in memory."""
     taken_from: str | None = None
-    """The worker that had the lead and did not resign; None where it was free or is renewed."""
+    """The worker that had the lead and did not resign; None if the lead was free, or was renewed."""
     silent: float = 0.0
-    """Seconds that worker had not renewed it."""
+    """Seconds since that worker last renewed it."""
 
 
 class LeaseLost(Exception):
-    """Another worker leads by now, or the file came back and this lease is of memory: nothing was changed."""
+    """Another worker leads now, or the file is back and this lease is from memory. The transaction changed nothing."""
 
 
 class Totals(NamedTuple):
-    """How much there is, in numbers alone."""
+    """Counts of everything in the outbox."""
 
     open_groups: int
     errors: int
-    """Failures of the open groups."""
+    """Errors of the open groups."""
     to_mail: int
-    """Those that no mail has reported."""
+    """Errors of the open groups that no mail has reported."""
     waiting: int
     """Mails that are to be sent."""
     dead: int
@@ -90,11 +90,11 @@ class Totals(NamedTuple):
     next_try: float | None
     """Epoch second at which the next waiting mail is due, as the wall clock has it now."""
     old_errors: int = 0
-    """Errors that were forgotten for their age before a mail reported them, since the file was made."""
+    """Errors that were deleted for their age before a mail reported them, since the file was created."""
     crowded_errors: int = 0
-    """Errors that had to make room before a mail reported them, since the file was made."""
+    """Errors that were deleted to make room before a mail reported them, since the file was created."""
     crowded_mails: int = 0
-    """Mails that nobody received and whose text had to make room, since the file was made."""
+    """Mails without a recipient so far, whose text was deleted to make room, since the file was created."""
     last_loss: float | None = None
     """Epoch second at which one of these three last grew, as the wall clock has it now."""
 
@@ -117,7 +117,7 @@ def alive(database: Database, within: float, at: Moment) -> list[Worker]:
 
 
 def leader(database: Database, now: float) -> Leader | None:
-    """Return who leads; None where nobody does."""
+    """Return the leader; None if no worker leads."""
     row = database.execute("SELECT worker, at FROM leader WHERE at IS NOT NULL").fetchone()
     return None if row is None else Leader(row["worker"], max(0.0, now - row["at"]))
 
@@ -134,20 +134,20 @@ def lead(database: Database, worker: str, lease: Lease | None, now: float) -> Le
             return None
     token = (0 if row is None else row["token"]) + 1
     if database.in_memory:
-        # Never equal to one of the file: what memory allows, the file must not.
+        # Never equal to a token of the file, which must refuse a lease from memory.
         token = database.next_id() or -1
     database.execute("INSERT OR REPLACE INTO leader (id, worker, token, at) VALUES (1, ?, ?, ?)", (worker, token, now))
     return Lease(worker, token) if free else Lease(worker, token, taken_from=row["worker"], silent=now - row["at"])
 
 
 def resign(database: Database, lease: Lease) -> None:
-    """Free the lead, if the lease still holds, and the mails that were in flight with it."""
+    """Free the lead, if the lease is still the current one, and its mails in flight."""
     database.execute("UPDATE mails SET token = NULL, claimed = NULL WHERE token = ?", (lease.token,))
     database.execute("UPDATE leader SET at = NULL WHERE token = ?", (lease.token,))
 
 
 def check_lease(database: Database, lease: Lease) -> None:
-    """Raise LeaseLost where another worker leads by now."""
+    """Raise LeaseLost if another worker leads now."""
     row = database.execute("SELECT token FROM leader WHERE at IS NOT NULL").fetchone()
     if row is None or row["token"] != lease.token:
         raise LeaseLost(f"{lease.worker} no longer mails for this host")
@@ -158,7 +158,7 @@ def totals(database: Database, at: Moment) -> Totals:
     open_groups, errors, to_mail = database.execute(
         "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(count - reported), 0) FROM groups WHERE NOT resolved"
     ).fetchone()
-    # By the index alone: a mail has its whole text in its row.
+    # From the index alone, because the row of a mail holds its whole text.
     waiting, dead, next_try = database.execute(
         """SELECT count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'dead'),
             min(next_try) FILTER (WHERE state = 'waiting') + ?
