@@ -1,6 +1,6 @@
-"""Groups that are due -> one mail: a subject that names the worst, and for each group what an operator needs.
+"""Due groups -> one mail: a subject that names the worst group, and the facts of each group.
 
-Whatever a stranger typed is escaped: it cannot add a header, leave its line or become markup.
+Texts from strangers are escaped: they cannot add a header, leave their line or become markup.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from ..store.groups import Group
 
 DETAILED = 20
-"""Groups with all details; the digest has one line for each other one."""
+"""Groups with all details; the digest has one line for each other group."""
 LISTED = 200
-"""Groups that get a line; the digest says how many more there are."""
+"""Groups that get a line; the digest counts the rest."""
 HEADLINE_LIMIT = 120
 """Characters of the line that names a group."""
 TRACES_LIMIT = 200_000
 """Characters of all tracebacks together, shared out among the groups with details."""
 MESSAGE_LIMIT = 2_000
-"""Characters of one message; the whole is in the log file."""
+"""Characters of one message; the log file has all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ SIZES = (
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """The groups that one mail reports, with the facts that belong to none of them."""
+    """The groups that one mail reports, with facts about all of them."""
 
     groups: Sequence[Group]
     host: str
-    """Where it happened: counts and ids are this host's."""
+    """The host of the outbox: counts and ids are of this host."""
     notes: Sequence[str] = ()
-    """Sentences that stand before the groups."""
+    """Sentences before the groups."""
 
     @property
     def errors(self) -> int:
@@ -75,9 +75,9 @@ class Digest:
     def message(
         self, options: MailOptions, to: Sequence[str] | None = None, *, most: int | None = None
     ) -> EmailMessage:
-        """The mail, complete with Date and Message-ID: to the admins, or to others with their own To.
+        """Return the complete mail, to the admins, or to `to`.
 
-        Where the mail server takes `most` bytes, it is shortened to them as far as possible.
+        If the mail server accepts `most` bytes, the mail is shortened to them as far as possible.
         """
         for size in SIZES:
             message = self._message(options, to, size)
@@ -97,18 +97,18 @@ class Digest:
             "\n\n".join(_paragraphs(head, [part.text(options.command) for part in detailed], rest)),
             html=_document([part.html(options.command) for part in detailed], head, rest) if size.html else None,
             to=to,
-            # The last one is the parent of the mail, where a mail program shows a tree.
+            # A mail program that shows a tree takes the last one for the parent of the mail.
             conversations=[self._conversation(group, options) for group in reversed(first)],
         )
 
     def _subject(self, groups: Sequence[Group], options: MailOptions) -> str:
-        """The worst error first, as mail programs show the beginning, and what changes last."""
+        """Name the worst error first, because mail programs show the beginning, and the changing counts last."""
         more = f" (+{len(groups) - 1} more)" if len(groups) > 1 else ""
         where = f"{options.title} {options.site} on {self.host}".lstrip()
         return f"{headline(groups[0])}{more} ({where}, {counted(self.errors, 'error')})"
 
     def _conversation(self, group: Group, options: MailOptions) -> str:
-        """The same name for every digest about the group, and another one on another host."""
+        """Return a name that all digests of this host about the group share."""
         place = hashlib.sha256(f"{options.site}\0{self.host}".encode(errors="replace")).hexdigest()[:12]
         return f"{hashlib.sha256(group.fingerprint.encode(errors='replace')).hexdigest()[:16]}.{place}"
 
@@ -122,10 +122,10 @@ class Digest:
 
 
 def held_note(since: float, cap: int) -> str:
-    """The sentence about the cap that held a digest back since an epoch second."""
+    """Return the sentence about a cap that has held a digest back since an epoch second."""
     return (
         f"The cap held this back since {_moment(since)}: {counted(cap, 'digest')} had left within the hour."
-        " The counts below hold what happened meanwhile."
+        " The counts below include the errors since then."
     )
 
 
@@ -139,14 +139,14 @@ class _Detailed:
         self._message = one_line(shortened(sample.message, size.message)) if sample else ""
         self._trace = block(shortened(sample.traceback, trace)).rstrip() if sample and trace else ""
         crumbs = sample.breadcrumbs if sample and trace else ()
-        self._before = [one_line(shortened(crumb, size.message)) for crumb in crumbs]
+        self._breadcrumbs = [one_line(shortened(crumb, size.message)) for crumb in crumbs]
         self._facts = [one_line(fact) for fact in _facts(group)]
 
     def text(self, command: str) -> str:
         parts = [f"{'=' * 72}\n{self._headline}", "\n".join((*self._facts, *_commands(self._group, command)))]
         parts += [part for part in (self._message, self._trace) if part]
-        if self._before:
-            parts.append("\n  ".join(("The request before it:", *self._before)))
+        if self._breadcrumbs:
+            parts.append("\n  ".join(("The request before it:", *self._breadcrumbs)))
         return "\n\n".join(parts)
 
     def html(self, command: str) -> str:
@@ -157,31 +157,31 @@ class _Detailed:
             parts.append(f"<p>{html.escape(self._message)}</p>")
         if self._trace:
             parts.append(f"<pre>{html.escape(self._trace)}</pre>")
-        if self._before:
-            parts.append(f"<p>The request before it:</p>\n<pre>{html.escape(chr(10).join(self._before))}</pre>")
+        if self._breadcrumbs:
+            parts.append(f"<p>The request before it:</p>\n<pre>{html.escape(chr(10).join(self._breadcrumbs))}</pre>")
         return "\n".join(filter(None, parts))
 
 
 def in_full(group: Group) -> str:
-    """One group as plain text, as a digest has it."""
+    """Return one group as plain text, as in a digest."""
     return _Detailed(group, Size(), TRACES_LIMIT).text("")
 
 
 def headline(group: Group) -> str:
-    """The group in one short line: the exception as its traceback ends, or the message of a plain record."""
+    """Return the group in one short line: the last line of its traceback, or the message of a plain record."""
     sample = group.samples[0] if group.samples else None
     if sample is None:
         words = group.title
     elif sample.traceback:
-        words = _last_words(sample.traceback, group.title)
+        words = _last_line(sample.traceback, group.title)
     else:
         words = f"{logging.getLevelName(group.level)}: {sample.message}"
     line = one_line(words[: 2 * HEADLINE_LIMIT])
     return line if len(line) <= HEADLINE_LIMIT else f"{line[: HEADLINE_LIMIT - 1]}…"
 
 
-def _last_words(traceback: str, title: str) -> str:
-    """`Type: message` as the traceback has it, notes and later lines of the message left out."""
+def _last_line(traceback: str, title: str) -> str:
+    """Return `Type: message` from the traceback, without notes and later lines of the message."""
     for line in reversed(traceback.splitlines()):
         words = line.lstrip(" |")
         if words == title or words.startswith(f"{title}: "):
@@ -191,7 +191,7 @@ def _last_words(traceback: str, title: str) -> str:
 
 def _facts(group: Group) -> Iterator[str]:
     new = group.count - group.reported
-    again = f", again since {_moment(_return(group))}" if group.reopened else ""
+    again = f", again since {_moment(_reopened_at(group))}" if group.reopened else ""
     yield f"{new} new, {group.count} altogether{again}"
     yield f"first {_moment(group.first_seen)}, last {_moment(group.last_seen)}"
     sample = group.samples[0] if group.samples else None
@@ -204,20 +204,20 @@ def _facts(group: Group) -> Iterator[str]:
         yield f"ids {' '.join(ids)}"
 
 
-def _return(group: Group) -> float:
-    """When the failure came back after it was resolved, as far as the samples show."""
+def _reopened_at(group: Group) -> float:
+    """Return when the failure came back after it was resolved, as far as the samples show."""
     resolved = group.resolved_at or 0.0
     return min((sample.created for sample in group.samples if sample.created > resolved), default=group.last_seen)
 
 
 def _commands(group: Group, command: str) -> list[str]:
-    # What is only in memory yet will get another id; its fingerprint stays.
+    # A group that is only in memory will get another id; its fingerprint stays.
     key = group.id if group.id > 0 else group.fingerprint
     return [f"{command} errors {verb} {key}" for verb in ("show", "resolve")] if command else []
 
 
 def _rest(groups: Sequence[Group], listed: int) -> Iterator[str]:
-    """One line for each group without details."""
+    """Yield one line for each group without details."""
     for group in groups[:listed]:
         yield f"{group.count - group.reported} new, {group.count} altogether: {headline(group)}"
     if len(groups) > listed:

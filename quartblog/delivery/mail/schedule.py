@@ -17,14 +17,14 @@ _DOUBLINGS = 60
 
 
 class Cap(NamedTuple):
-    """What mails_per_hour leaves for the next digest."""
+    """The digests of the last hour against `mails_per_hour`."""
 
     digests: int
     """Digests that left within the last hour."""
     per_hour: int | None
-    """Digests that may leave within an hour; None where the options are not known."""
+    """Digests that may leave within an hour; None if the options are not known."""
     wait: float | None
-    """Seconds before the next digest may leave, None where it may now."""
+    """Seconds before the next digest may leave, None if it may leave now."""
 
     @property
     def spent(self) -> bool:
@@ -44,7 +44,7 @@ def cap(outbox: Outbox, options: MailingOptions | None) -> Cap:
 
 
 def is_due(group: Group, now: float, options: MailingOptions) -> bool:
-    """Whether a digest is to report the group at an epoch second, by the same rules as Outbox.due has them for now."""
+    """Return whether a digest is to report the group at an epoch second, by the rules that Outbox.due applies now."""
     if group.count <= group.reported:
         return False
     if group.last_reported is None or group.reopened:
@@ -56,7 +56,7 @@ def is_due(group: Group, now: float, options: MailingOptions) -> bool:
 
 
 def held_since(groups: Iterable[Group], left: Sequence[float], options: MailingOptions) -> float | None:
-    """Since when the cap held these groups back, as far as the outbox shows; None where it did not.
+    """Return since when the cap held these groups back, as far as the outbox shows; None if it did not.
 
     `left` are the times of the newest digests, the last one first, and no more than the cap allows an hour.
     """
@@ -71,7 +71,7 @@ def held_since(groups: Iterable[Group], left: Sequence[float], options: MailingO
 
 
 def _first_new(group: Group) -> float:
-    """When the first error happened that no mail has reported; of the samples kept, where some were reported."""
+    """Return the time of the first error that no mail has reported, as far as the samples show."""
     if group.reported == 0:
         return group.first_seen
     new = group.samples[: group.count - group.reported]
@@ -79,14 +79,14 @@ def _first_new(group: Group) -> float:
 
 
 def next_power_of_two(count: int) -> int:
-    """The first of 1, 2, 4, 8, … above the count."""
+    """Return the first of 1, 2, 4, 8, … above the count."""
     return 1 << count.bit_length()
 
 
 def pause(failures: int, options: MailingOptions, chance: float) -> float:
-    """Seconds until the next try after so many failures: full jitter below a bound that doubles up to retry_max.
+    """Return the seconds until the next try: full jitter below a bound that doubles per failure, up to retry_max.
 
-    `chance`, from 0 to 1, is drawn by the caller: mails that failed together must not come back together.
+    The caller draws `chance`, from 0 to 1, so that mails that failed together are not tried together again.
     """
     bound = options.retry_min * 2.0 ** min(max(failures, 1) - 1, _DOUBLINGS)
     return min(bound, options.retry_max) * chance

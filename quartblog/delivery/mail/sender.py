@@ -1,9 +1,9 @@
-"""What the leader does: due groups -> digests in the outbox -> the mail server, one mail at a time.
+"""Due groups -> digests in the outbox -> the mail server, one mail at a time, by the leader of the host.
 
-A mail is in the outbox before the first byte of it leaves, and stays there until the server took it or refused it for
-good. Every try sends the same bytes, so the same Message-ID, except for a digest that has taken in more errors while it
-waited, or is shortened: that is written anew. So at most one digest waits for each reader, however long the mail server
-is away, and reports everything once it leaves.
+A mail is in the outbox before its first byte leaves, and stays there until the server accepts or finally refuses it.
+Every try sends the same bytes, so the same Message-ID. A digest that has taken in more errors while it waited, or that
+is shortened, gets a new text. So at most one digest waits for each recipient, however long the mail server is away, and
+it reports everything once it leaves.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MARGIN = 5.0
 
 
 class Sender:
-    """Knows no thread and no waiting: `work` does what is due now, and returns."""
+    """Mails for one process, without a thread: `work` does what is due now, and returns."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Sender:
         self.mail = mail
         self._options = options
         self._chance = chance
-        self._holding = False
+        self._cap_reached = False
         self._renewed = -math.inf
         self._taken_in = -math.inf
         self._away_until = -math.inf
@@ -85,7 +85,7 @@ class Sender:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing in the outbox is due now, whichever process is to send it."""
+        """Whether the outbox has nothing that is due now, whichever process is to send it."""
         if self.mail is None:
             return True
         if self._outbox.has_due_mail():
@@ -93,7 +93,7 @@ class Sender:
         return not self._due() or cap(self._outbox, self._options).spent
 
     def lead(self) -> bool:
-        """Take the lead of the host, or renew it; False while another worker has it. To be asked every second."""
+        """Take the lead of the host, or renew it; False while another worker has it. Call it every second."""
         now, before = self._outbox.now(), self.lease
         if before is not None and now - self._renewed < RENEW:
             return True
@@ -114,8 +114,8 @@ class Sender:
     async def work(self, *, last: bool = False) -> bool:
         """Write the digests that are due, then try every mail that is due once.
 
-        Returns False when something that is due is left to another worker, which leads. `last` is for the end of a
-        process whose outbox ends with it: every error that no mail has reported is due.
+        Return False if due mail is left to another worker, which leads. `last` is for the end of a process whose outbox
+        is in memory: then every error that no mail has reported is due.
         """
         tried: set[int] = set()
         try:
@@ -133,12 +133,12 @@ class Sender:
         except LeaseLost:
             self.lease = None
             return False
-        except NotWaiting:  # The next look finds it where it is.
+        except NotWaiting:  # The next round finds the digest again.
             return False
         return True
 
     def _due(self, *, last: bool = False) -> list[str]:
-        """The groups that the next digest reports; none while the one before is too fresh."""
+        """Return the groups of the next digest; none while the latest digest is too fresh."""
         batch = self._options.batch_seconds
         fresh = self._outbox.digests_within(batch) or self._outbox.now() - self._taken_in < batch
         if fresh and not last:
@@ -146,19 +146,19 @@ class Sender:
         return self._outbox.due(0.0 if last else self._options.window_seconds)
 
     def _write_digests(self, mail: MailOptions, lease: Lease, due: Sequence[str]) -> None:
-        """Report the groups: in a new digest to whom none waits for, else in the one that waits."""
+        """Report the groups to each recipient, in the digest that waits for it, else in a new one."""
         options = self._options
         if not due:
             return
         if cap(self._outbox, options).spent:
-            self._hold()
+            self._note_cap()
             return
         undelivered = self._outbox.undelivered()
         keys = dict.fromkeys((*due, *(key for each in undelivered for key in each.counts)))
         found = [group for key in keys if (group := self._outbox.group(key)) is not None]
         groups = [group for group in found if group.count > group.reported]
         notes = [*self._held_note(groups), *_undelivered_notes(undelivered)]
-        # What the mail server has accepted takes nothing in, though the outbox could not note that yet.
+        # A digest that the mail server has accepted takes nothing in, even if the outbox could not note that yet.
         late = [digest for digest in self._outbox.late_digests(lease) if digest.id not in self._accepted]
         new: list[NewMail] = []
         taken_in: dict[int, TakenIn] = {}
@@ -180,19 +180,19 @@ class Sender:
         else:
             self._outbox.take_in(taken_in, reported, announced=announced, lease=lease)
             self._taken_in = self._outbox.now()
-        if self._holding:
-            self._holding = False
+        if self._cap_reached:
+            self._cap_reached = False
             logger.info("Digests leave again: fewer than %d left within the hour", options.mails_per_hour)
 
     def _held_note(self, groups: Sequence[Group]) -> list[str]:
-        # From the outbox, not from memory: the leader of then may be another process.
+        # From the outbox, because another process may have been the leader then.
         per_hour = self._options.mails_per_hour
         ages, now = self._outbox.latest_digests(per_hour), self._outbox.wall()
         since = held_since(groups, [now - age for age in ages], self._options)
         return [] if since is None else [held_note(since, per_hour)]
 
     def _complete(self, mail: StoredMail, options: MailOptions, lease: Lease) -> StoredMail:
-        """The mail as it is to leave: a digest that has waited reports everything that happened meanwhile."""
+        """Return the mail to send. A digest that has waited also reports the errors since then."""
         if mail.kind == "post":
             return mail
         if mail.tries and set(mail.recipients) == set(map(bare_address, options.admins)):
@@ -203,7 +203,7 @@ class Sender:
         return self._rewritten(mail, report, options, report.most) or mail
 
     def _rewritten(self, mail: StoredMail, report: Report, options: MailOptions, most: int | None) -> StoredMail | None:
-        """The digest anew, of what it reports; None where nothing of that is kept."""
+        """Return the digest with a new text; None if the outbox has none of its groups any more."""
         groups = [
             replace(group, reported=max(0, group.count - count))
             for key, count in report.counts.items()
@@ -217,9 +217,9 @@ class Sender:
         self._outbox.rewrite(mail.id, new, most=most)
         return replace(mail, message_id=new.message_id, subject=new.subject, data=new.data)
 
-    def _hold(self) -> None:
-        if not self._holding:
-            self._holding = True
+    def _note_cap(self) -> None:
+        if not self._cap_reached:
+            self._cap_reached = True
             most = counted(self._options.mails_per_hour, "digest")
             _warn(f"The cap of {most} an hour is reached: groups go on counting")
 
@@ -233,7 +233,7 @@ class Sender:
         if (receipt := self._accepted.get(mail.id)) is None:
             self.counters.retried += mail.tries > 0
             try:
-                # Checked again: this process may have been stopped for a while on the way to here.
+                # Checked again, because this process may have been stopped since the claim.
                 receipt = await send(mail.data, options, mail.recipients, check=lambda: self._outbox.check(lease))
             except LeaseLost:
                 raise
@@ -241,17 +241,17 @@ class Sender:
                 if not (error.too_big and self._shortened(mail, error, options)):
                     self._put_back(mail, error)
                 return
-            except BaseException as error:  # noqa: BLE001  one mail must not hold up all others for ever
+            except BaseException as error:  # noqa: BLE001  one mail must not hold up all others
                 reraise_cancellation(error)
                 self._put_back(mail, MailFailed(describe(error)))
                 return
-        # Should the outbox fail to note it, the mail must not leave again with every look.
+        # Kept until the outbox has noted it, so that no further round sends the mail again.
         self._accepted[mail.id] = receipt
         if self._note(mail, receipt, self._outbox.now() - began):
             del self._accepted[mail.id]
 
     def _note(self, mail: StoredMail, receipt: Receipt, took: float) -> bool:
-        """Whether the outbox has noted it; not while the mail's row is on a disk that is away."""
+        """Note the result. Return False while the row of the mail is on a disk that is away."""
         if receipt.refused:
             served = [address for address in mail.recipients if address not in receipt.refused]
             noted = self._split(mail, served, receipt.refused, self._pause(mail.tries + 1))
@@ -284,7 +284,7 @@ class Sender:
             _warn(_named(mail, f"was not sent: {error}; it is tried again"))
 
     def _shortened(self, mail: StoredMail, error: MailFailed, options: MailOptions) -> bool:
-        """Whether a digest that is too big is shorter now, and due at once. A posted mail is not ours to change."""
+        """Shorten a digest that is too big, due at once. Return False if that is impossible, as for a posted mail."""
         report = None if mail.kind == "post" else self._outbox.report(mail.id)
         if report is None:
             return False
@@ -301,7 +301,7 @@ class Sender:
         _warn(_named(mail, f"was not sent and is given up: {error}; it is kept as a dead letter"))
 
     def _split(self, mail: StoredMail, served: Sequence[str], refused: Mapping[str, str], wait: float) -> bool:
-        """Each recipient goes a way of its own: served, given up, or waiting for the next try."""
+        """Note for each recipient whether it is served, given up, or waits for the next try."""
         for_good = refused_for_good(refused)
         waiting = [address for address in refused if address not in for_good]
         noted = self._outbox.partly(mail.id, served, for_good, waiting)
@@ -334,7 +334,7 @@ def _finished(  # noqa: PLR0913  each is one part of the mail
 
 
 def _split_late(late: Sequence[Late], kind: Kind, to: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
-    """The digests that wait for some of these readers, and the readers that none waits for."""
+    """Return the digests that wait for some of these recipients, and the recipients without one."""
     left = {bare_address(address): address for address in to}
     waiting = []
     for digest in late:
@@ -361,7 +361,7 @@ def _sentence(refused: Mapping[str, str]) -> str:
 
 
 def _named(mail: StoredMail, what: str) -> str:
-    """A sentence about the mail. Subject and readers of a posted mail are left out: they are a visitor's."""
+    """Return a sentence about the mail, without subject and recipients of a posted mail: they are a visitor's data."""
     if mail.kind != "post":
         return f"The mail {mail.subject!r} {what}"
     for address in mail.recipients:

@@ -1,4 +1,4 @@
-"""One finished message -> one SMTP session -> what the server said, or one MailFailed."""
+"""A finished message -> one SMTP session -> the server's answer, or MailFailed."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from ..options import MailOptions
 
-FAREWELL = 1.0
-"""Seconds the server has to answer QUIT: the mail is already its own by then."""
+QUIT_TIMEOUT = 1.0
+"""Seconds that the server has to answer QUIT, after it has accepted the mail."""
 CLOSING, SIGN_IN_FIRST = 421, 530
 """Answers that can come to any command and are not about the mail."""
 
 
 class MailFailed(Exception):
-    """The message was accepted for nobody. The text is one sentence for the operator."""
+    """The server accepted the message for no recipient. The text is one sentence for the operator."""
 
     def __init__(  # noqa: PLR0913  keywords, each is one fact
         self,
@@ -45,32 +45,32 @@ class MailFailed(Exception):
         most: int | None = None,
         refused: Mapping[str, str] | None = None,
     ) -> None:
-        """`permanent`: sending again will not help, as long as nobody changes something."""
+        """`permanent` means that a later try fails in the same way, unless an operator changes something."""
         super().__init__(reason)
         self.permanent = permanent
         self.too_big = too_big
-        """The server would take a shorter mail."""
+        """Whether the server would accept a shorter mail."""
         self.most = most
-        """Bytes it takes at most, where it has announced that."""
+        """Bytes that the server accepts at most, if it has announced them."""
         self.unavailable = unavailable
-        """The server takes no mail at all now, whatever it holds: away, out of order, or not for us."""
+        """Whether the server accepts no mail at all now: it is away, fails, or does not serve this client."""
         self.refused = refused or {}
-        """Recipients the server would not serve, with its words, where it refused them one by one."""
+        """Recipients that the server refused one by one, each with its answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the server said about an accepted message."""
+    """The server's answer to an accepted message."""
 
     answer: str
-    """The server's words when it took the message over."""
+    """The server's reply after the message."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Recipients the server would not serve, with its words; the others get the mail."""
+    """Refused recipients, each with the server's answer; the others get the mail."""
 
 
 def refused_for_good(refused: Mapping[str, str]) -> dict[str, str]:
-    """Those of the refused recipients whom the server will not serve later either."""
-    return {address: said for address, said in refused.items() if is_final(said)}
+    """Return the refused recipients that the server will refuse again later."""
+    return {address: answer for address, answer in refused.items() if is_final(answer)}
 
 
 async def send(
@@ -82,13 +82,13 @@ async def send(
 ) -> Receipt:
     """Send the message in a session of its own, within `options.timeout` seconds altogether.
 
-    It goes to the recipients, or to all admins; bytes go as they are. Raise MailFailed when no
-    recipient was accepted, whatever the cause. `check` is called right before the mail is handed over; what it raises
-    ends the session without the mail.
+    It goes to the recipients, or to all admins. A message in bytes is not changed. Raise MailFailed if no recipient was
+    accepted, whatever the cause. `send` calls `check` right before it hands the mail over; an exception of `check` ends
+    the session without the mail.
     """
     if options.problem is not None:
         raise MailFailed(options.problem, permanent=True, unavailable=True)
-    # A fresh client each time: a cancelled one keeps its lock for ever.
+    # A new client each time, because a cancelled one never releases its lock.
     session = _Session(options)
     try:
         async with asyncio.timeout(options.timeout):
@@ -109,15 +109,15 @@ async def send(
     except BaseException:
         session.break_off()
         raise
-    await session.say_goodbye()
+    await session.quit()
     return Receipt(
         _server_words(answer, options),
-        {address: f"{said.code} {_server_words(said.message, options)}" for address, said in refused.items()},
+        {address: f"{reply.code} {_server_words(reply.message, options)}" for address, reply in refused.items()},
     )
 
 
 class _TooBig(Exception):
-    """The mail is longer than the server has announced to take."""
+    """The mail is longer than the size that the server has announced."""
 
     def __init__(self, most: int, size: int) -> None:
         super().__init__(f"takes {most} bytes at most, and the mail has {size}")
@@ -125,7 +125,7 @@ class _TooBig(Exception):
 
 
 class _Session:
-    """One connection to the server, and how far it came."""
+    """One connection to the server, and its progress."""
 
     def __init__(self, options: MailOptions) -> None:
         self.ready = False
@@ -138,7 +138,7 @@ class _Session:
             local_hostname=_own_name(options.local_hostname),
             timeout=options.timeout,
             use_tls=options.tls == "implicit",
-            # Never by chance: None would encrypt only if the server happens to offer it.
+            # Not None, with which the client encrypts only if the server offers it.
             start_tls=False,
         )
 
@@ -146,14 +146,14 @@ class _Session:
         """Connect, encrypt and sign in."""
         options, client = self._options, self._client
         if options.tls != "none":
-            # Here, because the client would read the certificates in a thread that the program's end waits for.
+            # Here, because the client would read the certificates in a thread that the interpreter's end joins.
             client.tls_context = await in_thread(lambda: _trust(options.ca_file))
         opened = await connect(str(client.hostname), options.port)
         self._connected = True
         try:
             await client.connect(sock=opened)
         except BaseException:
-            opened.close()  # Cancelled before its first step, the client would leave it open.
+            opened.close()  # A client that is cancelled before its first step leaves it open.
             raise
         self._greeted = True
         self._transport = client.transport
@@ -172,12 +172,12 @@ class _Session:
         except aiosmtplib.SMTPHeloError:
             if not self._client.is_connected:
                 raise
-            await self._client.helo()  # A server of before 1995.
+            await self._client.helo()  # A server without ESMTP.
 
     async def hand_over(
         self, message: EmailMessage | bytes, recipients: Sequence[str]
     ) -> tuple[dict[str, aiosmtplib.SMTPResponse], str]:
-        """Send the mail; who was refused and what the server said of the others."""
+        """Send the mail. Return the refused recipients with their answers, and the answer for the others."""
         client = self._client
         data = wire_form(message) if isinstance(message, EmailMessage) else message
         sender, envelope = bare_address(self._options.sender), [*map(bare_address, recipients)]
@@ -188,27 +188,27 @@ class _Session:
         return await client.sendmail(sender, envelope, data, mail_options=[] if plain else ["SMTPUTF8"])
 
     def break_off(self) -> None:
-        """End the session now. Closed alone, it stays open for as long as a server that has stopped reading likes."""
-        # Noted before: the client drops it at the first failure.
+        """End the session now. `close` alone would keep it open while the server does not read."""
+        # Kept in this object, because the client drops its transport at the first failure.
         if isinstance(self._transport, asyncio.WriteTransport):
             self._transport.abort()
         self._client.close()
 
-    async def say_goodbye(self) -> None:
-        """End the session politely. The message is delivered, so nothing here may fail it."""
+    async def quit(self) -> None:
+        """End the session with QUIT. The message is delivered, so no error here may count as its failure."""
         try:
             with contextlib.suppress(OSError, aiosmtplib.SMTPException):
-                async with asyncio.timeout(FAREWELL):
+                async with asyncio.timeout(QUIT_TIMEOUT):
                     await self._client.quit()
         except asyncio.CancelledError:
             # The caller must learn that the mail is delivered; its task then ends at its next await.
             if (task := asyncio.current_task()) is not None:
                 task.cancel()
-        # Closed alone, TLS would wait for the server's farewell as well, which may outlast the event loop.
+        # `close` alone would wait for the server's end of TLS, which may outlast the event loop.
         self.break_off()
 
     def explain(self, error: Exception) -> str:
-        """Why the mail was not sent, as a sentence."""
+        """Return why the mail was not sent, as a sentence."""
         options = self._options
         where = f"{options.server}:{options.port}"
         wrapped = error.__cause__ if isinstance(error, aiosmtplib.SMTPConnectError) else None
@@ -219,14 +219,14 @@ class _Session:
         if isinstance(cause, TimeoutError):
             return f"{where} did not finish within {options.timeout:g} s{hint}"
         if isinstance(cause, aiosmtplib.SMTPException):
-            return f"{where} {_what_the_server_did(cause)}{hint}"
+            return f"{where} {_server_reason(cause)}{hint}"
         if isinstance(cause, _CannotTrust):
             return f"the certificates in ca_file, {options.ca_file}, cannot be used: {cause}"
         if isinstance(cause, OSError):
-            return f"{where} {_what_the_network_did(cause)}{hint}"
+            return f"{where} {_network_reason(cause)}{hint}"
         if isinstance(cause, _TooBig):
             return f"{where} {cause}"
-        return f"the mail cannot be put on the wire: {cause}"
+        return f"the mail cannot be encoded for SMTP: {cause}"
 
 
 class _CannotTrust(OSError):
@@ -234,7 +234,7 @@ class _CannotTrust(OSError):
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
-    """The authorities of the system and those of the file."""
+    """Return a context that trusts the authorities of the system and of the file."""
     context = ssl.create_default_context()
     if ca_file is not None:
         try:
@@ -245,7 +245,7 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def _own_name(wanted: str) -> str:
-    """The name in EHLO: as wanted, else this host's, without a look-up, where that is a domain; else a literal."""
+    """Return the name for EHLO: `wanted`, else this host's name if it is a domain, else an address literal."""
     for name, dot in ((wanted, ""), (socket.gethostname(), ".")):
         with contextlib.suppress(ValueError):
             address = ipaddress.ip_address(name.strip("[]").removeprefix("IPv6:"))
@@ -256,13 +256,13 @@ def _own_name(wanted: str) -> str:
     return "[127.0.0.1]"
 
 
-def _what_the_server_did(error: aiosmtplib.SMTPException) -> str:
+def _server_reason(error: aiosmtplib.SMTPException) -> str:
     match error:
         case aiosmtplib.SMTPAuthenticationError(code=code, message=message):
             return f"did not accept the user name and password: {code} {message}"
         case aiosmtplib.SMTPRecipientsRefused(recipients=recipients):
-            said = "; ".join(f"{one.recipient}: {one.code} {one.message}" for one in recipients)
-            return f"refused every recipient: {said}"
+            answers = "; ".join(f"{one.recipient}: {one.code} {one.message}" for one in recipients)
+            return f"refused every recipient: {answers}"
         case aiosmtplib.SMTPSenderRefused(code=code, message=message, sender=sender):
             return f"refused the sender {sender}: {code} {message}"
         case aiosmtplib.SMTPResponseException(code=code, message=message):
@@ -272,7 +272,7 @@ def _what_the_server_did(error: aiosmtplib.SMTPException) -> str:
     return f"cannot take the mail: {error.message}"
 
 
-def _what_the_network_did(error: OSError) -> str:
+def _network_reason(error: OSError) -> str:
     match error:
         case socket.gaierror():
             return f"cannot be found, its name is unknown (DNS): {error.strerror}"
@@ -281,7 +281,7 @@ def _what_the_network_did(error: OSError) -> str:
         case ssl.SSLError():
             return f'does not speak TLS here: {error.reason}; port 587 usually wants "starttls", port 25 "none"'
         case ConnectionRefusedError():
-            return "refused the connection: nothing listens there"
+            return "refused the connection: no server listens there"
     return f"cannot be reached: {error}"
 
 
@@ -306,7 +306,7 @@ def _answer(error: aiosmtplib.SMTPResponseException) -> str:
 
 
 def _is_about_the_server(error: Exception) -> bool:
-    """Whether any other mail would have met the same."""
+    """Return whether any other mail would have failed in the same way."""
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return error.code in {CLOSING, SIGN_IN_FIRST}
     return isinstance(error, OSError)
@@ -319,7 +319,7 @@ def _refusals(error: Exception, options: MailOptions) -> dict[str, str]:
 
 
 def _without_secrets(sentence: str, options: MailOptions) -> str:
-    """The sentence on one line; a server may echo what it was sent, in plain text or base64."""
+    """Return the sentence on one line, without the password, which a server may echo in plain text or base64."""
     if options.password:
         secret = options.password.encode()
         plain = b"\0" + options.username.encode() + b"\0" + secret

@@ -1,8 +1,8 @@
-"""Outbox -> a thread with its own event loop -> the mail server, however slow that is.
+"""Outbox -> a thread with its own event loop -> the mail server. A slow server delays no other part.
 
-Every process that logs has this thread. One of those that have a mail server, the leader, mails for all; the others ask
-for the lead every second. A leader that was killed or stands still loses the lead within LEASE seconds, five, and a
-second later another worker mails.
+Every process that logs has this thread. One process with a mail server, the leader, mails for all; the others ask
+for the lead every second. A leader that was killed or stands still loses the lead after LEASE, 5 s, and within another
+second another worker mails.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 logger = own_logger("mailer")
 
 LOOK = 0.25
-"""Seconds between two looks of the leader for what is due."""
+"""Seconds between two rounds of the leader."""
 BEAT = 1.0
 """Seconds between two heartbeats, and between two times a worker asks for the lead."""
 HOUSEKEEPING = 60.0
-"""Seconds between two times a process clears the outbox of what is too old or too much."""
+"""Seconds between two times a process deletes rows that are too old or too many."""
 STARTING = 5.0
-"""Seconds a start waits for the thread at most."""
+"""Seconds that a start waits for the thread at most."""
 AT_ONCE = 0.02
-"""Seconds between two looks while somebody waits for this thread."""
+"""Seconds between two looks while a drain or a stop waits."""
 
 
 class MailThread:
@@ -65,7 +65,7 @@ class MailThread:
 
     @property
     def died(self) -> bool:
-        """Whether the thread has ended. Nothing but a stop should do that to it."""
+        """Whether the thread has ended, which only a stop should cause."""
         return self._thread.ident is not None and not self.alive
 
     @property
@@ -76,11 +76,11 @@ class MailThread:
     def start(self) -> None:
         """Start the thread, once."""
         self._thread.start()
-        # So that a stop right behind it finds something to stop.
+        # So that a stop right after it finds a running loop.
         self._started.wait(STARTING)
 
     def wake(self) -> None:
-        """Look now for what is due, rather than within a quarter of a second."""
+        """Begin the next round now, rather than within a quarter of a second."""
         if self._main is not None:
             loop, _, bell = self._main
             with contextlib.suppress(RuntimeError):  # The loop has just closed.
@@ -92,7 +92,7 @@ class MailThread:
         self.wake()
 
     def drain(self, timeout: float) -> bool:
-        """Wait until all that is due now was tried, by whichever worker leads; False when late.
+        """Wait until the leader has tried everything that is due now. False after `timeout` seconds.
 
         A process without a mail server does not wait for those that have one.
         """
@@ -104,12 +104,12 @@ class MailThread:
         return mark.wait(timeout)
 
     def finish(self, timeout: float) -> bool:
-        """Drain, with every error that no mail has reported: for an outbox that ends with this process."""
+        """Drain, with every error that no mail has reported, for an outbox in memory."""
         self._last = True
         return self.drain(timeout)
 
     def stop(self, timeout: float = 1.0) -> bool:
-        """End the thread without waiting for the mail server: what is not sent stays in the outbox."""
+        """End the thread without waiting for the mail server. Unsent mail stays in the outbox."""
         deadline = time.monotonic() + timeout
         self._stopping = True
         while self.alive and time.monotonic() < deadline:
@@ -117,7 +117,7 @@ class MailThread:
                 loop, serving, _ = self._main
                 with contextlib.suppress(RuntimeError):  # The loop has just closed.
                     loop.call_soon_threadsafe(serving.cancel)
-            # Again and again: on Python 3.11, asyncio.wait_for can lose a cancellation.
+            # More than once, because asyncio.wait_for of Python 3.11 can lose a cancellation.
             self._thread.join(AT_ONCE)
         return not self.alive
 
@@ -126,7 +126,7 @@ class MailThread:
             while not self._stopping:
                 try:
                     asyncio.run(self._work())
-                except BaseException as error:  # noqa: BLE001  a library's callback may raise what ends a loop
+                except BaseException as error:  # noqa: BLE001  a library's callback may raise an exception that ends the loop
                     self._report_once("mail", error)
                 if not self._stopping:
                     time.sleep(AT_ONCE)
@@ -163,7 +163,7 @@ class MailThread:
         return AT_ONCE if self._marks else BEAT
 
     async def _round(self) -> bool:
-        """Do what is due. Whether nothing that is due is left untried."""
+        """Do what is due. Return whether all of it was tried."""
         try:
             if self._sender.mail is None:
                 self._sender.resign()
@@ -171,7 +171,7 @@ class MailThread:
             done = await self._sender.work(last=self._last)
             if self.leading and not led and not self._outbox.in_memory:
                 logger.info("This process mails for the host now")
-        except BaseException as error:  # noqa: BLE001  whatever it is, the next round may do better
+        except BaseException as error:  # noqa: BLE001  the next round may succeed
             reraise_cancellation(error)
             self._report_once("mail", error)
             return False
@@ -185,9 +185,9 @@ class MailThread:
             self._report_once("resignation", error)
 
     async def _live(self) -> None:
-        """Give the heartbeat, also while a mail server keeps the other task waiting."""
+        """Store heartbeats, also while the other task waits for a mail server."""
         while True:
-            # Before the first beat as well: a command that ends at once is no worker.
+            # Before the first heartbeat as well, so that a command that ends at once is not a worker.
             await asyncio.sleep(BEAT)
             try:
                 if self.leading:
@@ -195,12 +195,12 @@ class MailThread:
                     self._sender.lead()
                 self._outbox.beat(self._sender.worker, leader=self.leading, figures=self._figures())
                 self.hanging = tuple(worker for worker in self._outbox.workers() if worker.hangs)
-                # A worker without a mail server clears it too: none may have one, and twice does no harm.
+                # A worker without a mail server does it too, because no worker may have one; twice does no harm.
                 clears = self.leading or self._sender.mail is None
                 if clears and time.monotonic() - self._cleared >= HOUSEKEEPING:
                     self._cleared = time.monotonic()
                     self._outbox.housekeeping()
-            except BaseException as error:  # noqa: BLE001  the next beat may do better
+            except BaseException as error:  # noqa: BLE001  the next heartbeat may succeed
                 reraise_cancellation(error)
                 self._report_once("heartbeat", error)
             else:
