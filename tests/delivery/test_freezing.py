@@ -219,6 +219,15 @@ def test_extra_values_are_bounded_in_number_depth_and_size() -> None:
     assert len(json.dumps(huge)) < 2 * LONGEST
 
 
+def test_a_container_that_holds_itself_many_times_is_bounded() -> None:
+    crowd: list[Any] = []
+    crowd += [crowd] * ENTRIES
+    table = [[[number] * ENTRIES for number in range(ENTRIES)] for _ in range(ENTRIES)]
+
+    for value in (crowd, dict.fromkeys(range(ENTRIES), crowd), table):
+        assert len(json.dumps(frozen(value=value))) < 2 * LONGEST
+
+
 @settings(deadline=None)
 @given(
     st.recursive(

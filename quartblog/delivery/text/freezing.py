@@ -38,6 +38,8 @@ ENTRIES = 100
 """Extra values of a record, and items of one container in them, that are kept."""
 DEPTH = 5
 """Containers inside of containers that are kept."""
+ALL_ENTRIES = 2_000
+"""Items of all containers of a record that are kept. A list that contains itself has ENTRIES to the power of DEPTH."""
 VALUE_LIMIT = 10_000
 """Characters of one extra text; all of a record have LONGEST together."""
 
@@ -131,10 +133,11 @@ def rewritten(value: Any, change: Callable[[str], str]) -> Any:
 
 
 class _Freezer:
-    """Freezes the values of one record, which share a bound."""
+    """Freezes the values of one record, which share two bounds."""
 
     def __init__(self) -> None:
         self._left = LONGEST
+        self._entries_left = ALL_ENTRIES
 
     def safely(self, value: object) -> Any:
         try:
@@ -155,12 +158,14 @@ class _Freezer:
         return self._text(value)
 
     def _container(self, value: Any, depth: int) -> Any:
-        more = len(value) - ENTRIES
+        most = min(ENTRIES, self._entries_left)
+        more = len(value) - most
+        self._entries_left -= min(len(value), most)
         if type(value) is dict:
-            first = islice(value.items(), ENTRIES)
+            first = islice(value.items(), most)
             items = {self._text(name): self._frozen(item, depth) for name, item in first}
             return items if more <= 0 else items | {"…": _left_out(more)}
-        parts = [self._frozen(item, depth) for item in islice(value, ENTRIES)]
+        parts = [self._frozen(item, depth) for item in islice(value, most)]
         return parts if more <= 0 else [*parts, _left_out(more)]
 
     def _text(self, value: object) -> str:
