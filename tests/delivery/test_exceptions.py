@@ -262,6 +262,22 @@ def test_a_falsy_exception_is_formatted_as_the_standard_does() -> None:
     assert_same(error)
 
 
+def test_of_a_group_with_very_many_members_none_is_described() -> None:
+    error: Exception = ValueError("one")
+    for _ in range(12):
+        error = ExceptionGroup("many", [error] * 12)
+    failure = caught(lambda: int("first"))
+    failure.__cause__ = error
+
+    shown = ExceptionSnapshot(info(failure))
+
+    assert shown.text.startswith("Traceback (most recent call last):\n")
+    assert shown.text.endswith(
+        "ValueError: invalid literal for int() with base 10: 'first' (it has more than 10000 exceptions, which are left out)"
+    )
+    assert shown.kind is ValueError
+
+
 def test_a_class_that_will_not_say_where_it_is_from_becomes_a_line_that_says_why() -> None:
     class Homeless(type):
         __module__: Any = property(lambda self: 1 / 0)

@@ -89,6 +89,14 @@ def test_a_circle_of_causes_has_an_end() -> None:
     assert CANARY not in "".join(traceback.format_exception(wordless(first)))
 
 
+def test_a_group_that_is_a_member_many_times_is_bounded() -> None:
+    error: Exception = ValueError(CANARY)
+    for _ in range(12):
+        error = ExceptionGroup(CANARY, [error] * 12)
+
+    assert CANARY not in repr(wordless(error))
+
+
 @given(st.text(min_size=4), st.integers(0, 3))
 def test_no_text_is_left_however_deep(text: str, depth: int) -> None:
     error: Exception = RuntimeError(text)

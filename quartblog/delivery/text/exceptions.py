@@ -30,6 +30,8 @@ CHAIN_LIMIT = 10
 """Causes of one exception that count for its fingerprint."""
 MEMBERS = 100
 """Exceptions inside a group, at any depth, that count for its fingerprint."""
+MOST = 10_000
+"""Exceptions inside a group, at any depth, that are described, in half a second. Of a larger group none is."""
 NAME_LIMIT = 1_000
 """Characters of a class's or logger's name, of a path, a user's key and other short texts."""
 TEXT_LIMIT = 16 * LONGEST
@@ -124,6 +126,11 @@ class ExceptionSnapshot:
             self.message = shortened(str.__str__(str(error)), LONGEST)
             self.links = (Link(type(error), stack),)
             return
+        if _is_vast(error):
+            message = shortened(str.__str__(str(error)), LONGEST)
+            self.message = f"{message} (it has more than {MOST} exceptions, which are left out)"
+            self.links = (_link(error, stack, stacks, [MEMBERS]),)
+            return
         # The standard library composes all but the frames, which is cheap.
         whole = traceback.TracebackException(type(error), error, trace, limit=0, compact=True)
         self._parts = list(_parts(whole, error, trace, stacks))
@@ -170,6 +177,20 @@ def _stands_alone(error: BaseException) -> bool:
         and not isinstance(error, _EXTENDED)
         and getattr(error, "__notes__", None) is None
     )
+
+
+def _is_vast(error: BaseException) -> bool:
+    """Return whether the standard library would describe too many exceptions: a member as often as it is met."""
+    todo, met, known = [error], 0, {id(error)}
+    while todo and met <= MOST:
+        each = todo.pop()
+        met += 1
+        if isinstance(each, BaseExceptionGroup):
+            todo += each.exceptions
+        causes = [cause for cause in (each.__cause__, each.__context__) if cause is not None and id(cause) not in known]
+        known.update(map(id, causes))
+        todo += causes
+    return met > MOST
 
 
 def _last_line(kind: type[BaseException], message: str) -> str:

@@ -8,6 +8,8 @@ from ..interrupts import reraise_interrupt
 
 DEPTH = 10
 """Causes of an exception, and members of a group, that are kept."""
+MOST = 1_000
+"""Exceptions that are kept of all: a group may have the same group as a member many times."""
 
 
 def wordless(error: BaseException) -> BaseException:
@@ -17,27 +19,30 @@ def wordless(error: BaseException) -> BaseException:
     names the values to hide. An OSError keeps the system's message, without the file's name.
     """
     try:
-        return _wordless(error, DEPTH)
+        return _wordless(error, DEPTH, [MOST])
     except BaseException as failure:  # noqa: BLE001  any attribute of an exception may raise anything
         reraise_interrupt(failure)
         return Exception("(an exception that cannot be examined)")
 
 
-def _wordless(error: BaseException, depth: int) -> BaseException:
-    bare = _bare(error, depth)
+def _wordless(error: BaseException, depth: int, left: list[int]) -> BaseException:
+    """`left` holds how many exceptions may still be kept, and is updated."""
+    left[0] -= 1
+    bare = _bare(error, depth, left)
     suppressed = error.__suppress_context__
     if depth > 0:
         for name in ("__cause__", "__context__"):
-            if (behind := getattr(error, name)) is not None:
-                setattr(bare, name, _wordless(behind, depth - 1))
+            if (behind := getattr(error, name)) is not None and left[0] > 0:
+                setattr(bare, name, _wordless(behind, depth - 1, left))
     # Setting a cause suppresses the context.
     bare.__suppress_context__ = suppressed
     return bare.with_traceback(error.__traceback__)
 
 
-def _bare(error: BaseException, depth: int) -> BaseException:
+def _bare(error: BaseException, depth: int, left: list[int]) -> BaseException:
     if isinstance(error, BaseExceptionGroup):
-        members = [_wordless(member, depth - 1) for member in error.exceptions[:DEPTH]] if depth > 0 else []
+        first = error.exceptions[:DEPTH] if depth > 0 else ()
+        members = [_wordless(member, depth - 1, left) for member in first if left[0] > 0]
         return BaseExceptionGroup("", members or [Exception()])
     kind = type(error)
     try:
