@@ -165,3 +165,27 @@ with Delivery(file=FileOptions(path=Path("site.log")), adopt=True) as delivery:
     assert code == 0
     assert [complained.count(f"{who} of [redacted]\n") for who in ("parent", "child")] == [1, 1]
     assert "ada@" not in complained
+
+
+@pytest.mark.parametrize("ends", ["delivery.stop(0.1)", "pass"])
+def test_a_handler_that_hangs_does_not_keep_the_program_from_its_end(tmp_path: Path, ends: str) -> None:
+    source = f"""
+import logging, threading
+from pathlib import Path
+from quartblog.delivery import Delivery, FileOptions
+
+class Hanging(logging.Handler):
+    def emit(self, record):
+        threading.Event().wait()
+
+logging.root.addHandler(Hanging())
+delivery = Delivery(file=FileOptions(path=Path("site.log")), adopt=True)
+delivery.start()
+logging.error("the last words")
+{ends}
+"""
+    code, _, complained = programs.ended(programs.start(source, folder=tmp_path))
+
+    assert code == 0
+    assert "the sink <Hanging (NOTSET)> did not return in time and was left behind" in complained
+    assert "the last words" in (tmp_path / "site.log").read_text()

@@ -331,6 +331,8 @@ class ExtraSink(logging.Handler):
         ended = self._listener.stop(timeout)
         if not ended:
             report(f"the sink {shown(self.sink)} did not return in time and was left behind")
+            # Its thread holds the lock of the handler, for which logging would wait at the end of the program.
+            self.sink.createLock()
         return ended
 
     def handle(self, record: logging.LogRecord) -> bool:
