@@ -46,13 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
+    if sys.stdout is None:
+        _print(f"{NAME}: stdout is closed", sys.stderr)
+        return 1
     try:
         with _opened(options.outbox) as outbox:
             options.run(outbox, options)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The other end, such as `head`, has closed the pipe, into which the interpreter would flush once more.
+    except OSError as error:
+        # The interpreter would flush into it once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The other end of a pipe, such as `head`, has seen enough.
+        if not isinstance(error, BrokenPipeError):
+            _print(f"{NAME}: stdout cannot be written: {error}", sys.stderr)
         return 1
     except Failed as problem:
         _print(f"{NAME}: {problem}", sys.stderr)

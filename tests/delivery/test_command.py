@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -151,6 +153,18 @@ def test_what_is_no_outbox_stays_as_it_is(shell: Shell, tmp_path: Path, name: st
     assert (code, printed) == (1, "")
     assert complained.startswith(f"{PROGRAM}: {tmp_path / name}: ")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("to", "problem"), [(">&-", "is closed"), (">/dev/full", "cannot be written")])
+@pytest.mark.parametrize("line", ["errors list", "errors show 1", "errors list --json"])
+def test_a_stdout_that_takes_nothing_is_named(outbox: Path, line: str, to: str, problem: str) -> None:
+    command = f"{sys.executable} -m quartblog.delivery --outbox {outbox} {line} {to}"
+
+    ended = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"{PROGRAM}: stdout {problem}")
+    assert ended.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
