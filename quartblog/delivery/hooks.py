@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from .interrupts import reraise_interrupt
-from .own_log import describe, report
+from .own_log import describe, kind, report
 from .text.wordless import wordless
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Hooks:
                 reraise_interrupt(error)
                 report(f"an uncaught exception could not be logged: {describe(error)}")
             if quiet and earlier is getattr(module, f"__{name}__"):
-                report(f"{type(what[0].exc_value).__name__} was not caught: see the log")
+                report(f"{kind(what[0].exc_value)} was not caught: see the log")
             else:
                 earlier(*what)
 
@@ -66,18 +66,16 @@ class Hooks:
         setattr(module, name, hook)
 
     @staticmethod
-    def _program(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if issubclass(kind, Exception):
-            logger.critical("An exception ends the program", exc_info=(kind, error, trace))
+    def _program(what: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(what, Exception):
+            logger.critical("An exception ends the program", exc_info=(what, error, trace))
 
     @staticmethod
     def _unraisable(what: sys.UnraisableHookArgs) -> None:
         if (error := what.exc_value) is not None:
             words = what.err_msg or "Exception ignored in"
             # In an empty context, because a finalizer runs inside of any scope that the thread happens to be in.
-            contextvars.Context().run(
-                logger.error, "%s %s", words, type(what.object).__name__, exc_info=wordless(error)
-            )
+            contextvars.Context().run(logger.error, "%s %s", words, kind(what.object), exc_info=wordless(error))
 
     @staticmethod
     def _thread(what: threading.ExceptHookArgs) -> None:

@@ -95,6 +95,39 @@ def test_an_exception_in_a_finalizer_is_recorded(
     assert printed == ["unraisablehook"]
 
 
+def test_stderr_has_the_type_alone_whatever_its_class_does(tmp_path: Path) -> None:
+    source = """
+import sys, threading
+from pathlib import Path
+from quartblog.delivery import Delivery, FileOptions
+
+class Nameless(type):
+    @property
+    def __name__(cls):
+        raise ValueError("what a visitor sent")
+
+class Odd(Exception, metaclass=Nameless):
+    pass
+
+def fail():
+    raise Odd("what a visitor sent")
+
+class Fragile(metaclass=Nameless):
+    def __del__(self):
+        fail()
+
+with Delivery(file=FileOptions(path=Path(sys.argv[1]))):
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    Fragile()
+"""
+    code, _, complained = programs.ended(programs.start(source, tmp_path / "site.log"))
+
+    assert code == 0
+    assert {"quartblog.delivery: Odd was not caught: see the log"} == set(complained.splitlines())
+
+
 def test_a_finalizer_is_no_part_of_the_work_that_is_done_just_then(delivery: Delivery, kept: Kept) -> None:
     class Fragile:
         def __del__(self) -> None:
