@@ -97,7 +97,9 @@ class ErrorScope:
                 if inside:
                     passed_on = error
                 else:
-                    await answer.send_failure()
+                    # The failure is recorded. A server that refuses this answer ends the connection itself.
+                    with suppress(Exception):
+                        await answer.send_failure()
             else:
                 return
             finally:
@@ -130,6 +132,7 @@ class _Request:
         self._headers: Headers = scope["headers"]
         self._hide = hide
         self._route: str | None = None
+        self._mounts: list[str] = []
         self.work: context.Scope | None = None
 
     def route(self) -> str | None:
@@ -144,11 +147,20 @@ class _Request:
         """Yield the values from the visitor that no record may show."""
         work = self.work
         route = self._route if work is None else work.route
-        yield from _in_path(self._path, self._raw_path.partition(b"?")[0].decode("latin-1"), route)
+        known = {*(route or "").split("/"), *self._mounted_at()}
+        yield from _in_path(self._path, self._raw_path.partition(b"?")[0].decode("latin-1"), known)
         yield from self._hide(self._query, self._headers)
+
+    def _mounted_at(self) -> list[str]:
+        """Return the segments of the path at which the application is mounted, without values of its parameters."""
+        if (scope := self._scope) is None:
+            return self._mounts
+        values = {str(value) for value in scope.get("path_params", {}).values()}
+        return [part for part in scope.get("root_path", "").split("/") if part not in values]
 
     def end(self) -> None:
         """Drop the references to the connection, and to the scope, which refers back to this object."""
+        self._mounts = self._mounted_at()
         if (work := self.work) is not None:
             self._route = work.route = work.route
         self._scope = self.work = None
@@ -220,9 +232,9 @@ def worth_hiding(name: str, value: str) -> bool:
     return len(value) >= ANYWHERE or _SECRET.search(name) is not None
 
 
-def _in_path(path: str, raw: str, route: str | None) -> Iterator[str]:
-    """Yield segments that are not in the rule, and a path that has any; as sent, decoded and encoded again."""
-    known = {"", *(route or "").split("/")}
+def _in_path(path: str, raw: str, known: set[str]) -> Iterator[str]:
+    """Yield segments that are not known, and a path that has any; as sent, decoded and encoded again."""
+    known = {"", *known}
     for text in {path, raw, quote(path)}:
         if written := [part for part in text.split("/") if part not in known]:
             yield from (value for value in (text, *written) if worth_hiding("", value))

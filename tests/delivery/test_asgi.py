@@ -259,6 +259,40 @@ async def test_a_failure_in_the_midst_of_an_answer_has_one_id(shop: Shop) -> Non
     assert len({told["error_id"] for told in shop.errors}) == 1
 
 
+async def test_the_words_of_a_mount_are_the_programs_own(shop: Shop) -> None:
+    async def item(request: Request) -> PlainTextResponse:
+        raise LookupError(f"administration of {request.path_params['tenant']} has no {request.path_params['number']}")
+
+    inner = Starlette(routes=[Route("/items/{number}", item)])
+    app = Starlette(routes=[Mount("/administration/{tenant}", inner)])
+
+    await ask(ErrorScope(app), "/administration/acme/items/4711")
+
+    [told] = shop.errors
+    assert told["exc_text"].splitlines()[-1] == "LookupError: administration of [redacted] has no [redacted]"
+
+
+async def test_a_server_that_refuses_the_answer_logs_it_with_the_same_id(shop: Shop) -> None:
+    async def forged(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("x", headers={"X-Note": "a\r\nSet-Cookie: b"})
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.Future()
+
+    async def send(message: dict[str, Any]) -> None:
+        raise RuntimeError("invalid header")
+
+    async def serve() -> None:
+        await ErrorScope(Starlette(routes=[Route("/", forged)]))(request_scope("/", "GET", b"", []), receive, send)
+        # As uvicorn does.
+        logger.error("the answer has no end")
+
+    await asyncio.create_task(serve())
+
+    assert [told["message"] for told in shop.errors] == ["An exception left the application", "the answer has no end"]
+    assert len({told["error_id"] for told in shop.errors}) == 1
+
+
 async def test_a_client_that_left_is_no_failure(shop: Shop) -> None:
     async def read(request: Request) -> PlainTextResponse:
         return PlainTextResponse(await request.body())
