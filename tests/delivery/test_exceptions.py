@@ -272,9 +272,7 @@ def test_of_a_group_with_very_many_members_none_is_described() -> None:
     shown = ExceptionSnapshot(info(failure))
 
     assert shown.text.startswith("Traceback (most recent call last):\n")
-    assert shown.text.endswith(
-        "ValueError: invalid literal for int() with base 10: 'first' (it has more than 10000 exceptions, which are left out)"
-    )
+    assert shown.text.endswith("(it has more than 10000 exceptions, which are left out)")
     assert shown.kind is ValueError
 
 
