@@ -79,7 +79,7 @@ class FileOptions:
 
 @dataclass(frozen=True, slots=True)
 class MailOptions:
-    """Where error reports go, and how."""
+    """The mail server, and the addresses that get error reports."""
 
     server: str
     """Host name or address of the SMTP server."""
@@ -98,7 +98,7 @@ class MailOptions:
     timeout: float = 20.0
     """Seconds one whole SMTP session may take, from the name look-up to the server's last answer."""
     local_hostname: str = ""
-    """The name in EHLO; empty for this host's name where that has a dot, else an address literal."""
+    """The name in EHLO; empty for this host's name if that has a dot, else an address literal."""
     ca_file: Path | None = None
     """Certificates in PEM of authorities that are trusted besides the system's."""
     site: str = "this site"
@@ -108,7 +108,7 @@ class MailOptions:
     allow_plain_login: bool = False
     """Whether the password may travel to another host without TLS. Only for a network that you trust."""
     command: str = ""
-    """The command to which digests add `errors show` and `errors resolve`; empty where operators have none.
+    """The command to which digests add `errors show` and `errors resolve`; empty if operators have none.
 
     The folder's own is `python -m delivery --outbox PATH`, typed in the directory of the program.
     """
@@ -240,7 +240,7 @@ LEAST_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class OutboxOptions:
-    """Where errors and mails are kept, how many, and for how long."""
+    """The file of errors and mails, and its bounds."""
 
     path: Path = Path("logs/outbox.sqlite3")
     """The SQLite file, on a local disk; all processes of one host share it."""
@@ -269,7 +269,7 @@ class DeliveryOptions:
     queue: QueueOptions = field(default_factory=QueueOptions)
     file: FileOptions = field(default_factory=FileOptions)
     mail: MailOptions | None = None
-    """None where no mail is sent."""
+    """None if no mail is sent."""
     outbox: OutboxOptions | None = None
     """None keeps errors and mails in the memory of this process."""
     mailing: MailingOptions = field(default_factory=MailingOptions)

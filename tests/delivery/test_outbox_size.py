@@ -235,7 +235,7 @@ def test_waiting_mail_leaves_half_of_the_room_to_errors(
     assert (totals.crowded_mails, totals.crowded_errors, totals.last_loss) == (len(dead), 0, START)
     assert (totals.waiting, totals.dead) == (len(waiting), len(dead))
     assert outbox.retry() == len(waiting), "what has no text is not sent"
-    assert caplog.messages[0].startswith("The outbox is full: mails that nobody received lost their text: ")
+    assert caplog.messages[0].startswith("The outbox is full: mails that no recipient got lost their text: ")
     assert "The outbox is full" in capfd.readouterr().err
 
 

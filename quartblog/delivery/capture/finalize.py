@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..text.redaction import Redactor
 
 AHEAD = 86_400.0
-"""Seconds a record may be ahead of the clock: a later one would stay the newest of its group for ever."""
+"""Seconds that a record may be ahead of the clock. A later one would stay the newest of its group."""
 
 UNKNOWN = "?"
 """The value of a required text that a record lacks."""
@@ -170,7 +170,7 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
     if (message := hide(before)) != before:
         attributes["msg"] = attributes["message"] = message
     template = attributes.get("template")
-    # Where an object was logged instead of a text, the message names the failure.
+    # If an object was logged instead of a text, the message is the title.
     named = template if isinstance(template, str) else before
     if (shown := hide(named)) != named:
         if named is template:

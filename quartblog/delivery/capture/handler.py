@@ -48,7 +48,7 @@ class Unlocked(logging.Handler):
     def _verdict(self, record: logging.LogRecord) -> object:
         try:
             verdict: object = self.filter(record)
-        except BaseException as error:  # noqa: BLE001  a filter is anybody's
+        except BaseException as error:  # noqa: BLE001  a filter may raise anything
             reraise_interrupt(error)
             if not self._filter_failed:
                 self._filter_failed = True

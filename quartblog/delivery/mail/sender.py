@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from ..store.groups import Group
     from ..store.mails import Kind, StoredMail
     from ..store.outbox import Outbox
-    from ..store.reports import Late, Report, Undelivered
+    from ..store.reports import Report, Undelivered, WaitingDigest
     from ..store.workers import Lease
 
 logger = own_logger("mailer")
 
 AWAY = 30.0
-"""Seconds a server that is away is left alone at most: a password reset must not wait for the end of a long pause."""
+"""Seconds without a try at most, after a server was away, because a password reset must not wait for a long pause."""
 RENEW = 1.0
 """Seconds between two times a leader renews its lease."""
 MOST_NAMED = 10
 """Dead letters that a digest names one by one."""
 MARGIN = 5.0
-"""Seconds that a mail in flight may take besides its session with the mail server, until another leader sends it."""
+"""Seconds after the longest session with the mail server, until another leader sends a mail in flight."""
 
 
 class Sender:
@@ -159,7 +159,7 @@ class Sender:
         groups = [group for group in found if group.count > group.reported]
         notes = [*self._held_note(groups), *_undelivered_notes(undelivered)]
         # A digest that the mail server has accepted takes nothing in, even if the outbox could not note that yet.
-        late = [digest for digest in self._outbox.late_digests(lease) if digest.id not in self._accepted]
+        in_outbox = [digest for digest in self._outbox.waiting_digests(lease) if digest.id not in self._accepted]
         new: list[NewMail] = []
         taken_in: dict[int, TakenIn] = {}
         shares = [(mail.admins, groups), *readers(options.routes, groups, besides=mail.admins)]
@@ -168,7 +168,7 @@ class Sender:
             more = TakenIn(
                 {group.fingerprint: group.count - group.reported for group in share}, [] if number else notes
             )
-            waiting, others = _split_late(late, kind, to)
+            waiting, others = _split_waiting(in_outbox, kind, to)
             taken_in |= dict.fromkeys(waiting, more)
             if others:
                 new.append(_finished(Digest(share, self._host, more.notes), kind, mail, others, more))
@@ -333,11 +333,13 @@ def _finished(  # noqa: PLR0913  each is one part of the mail
     )
 
 
-def _split_late(late: Sequence[Late], kind: Kind, to: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+def _split_waiting(
+    digests: Sequence[WaitingDigest], kind: Kind, to: Sequence[str]
+) -> tuple[list[int], tuple[str, ...]]:
     """Return the digests that wait for some of these recipients, and the recipients without one."""
     left = {bare_address(address): address for address in to}
     waiting = []
-    for digest in late:
+    for digest in digests:
         if digest.kind == kind and set(digest.recipients) <= left.keys():
             waiting.append(digest.id)
             for address in digest.recipients:

@@ -91,7 +91,7 @@ class AsyncOutbox:
         return await asyncio.to_thread(self._outbox.purge, older_than=older_than, dead=dead, sent=sent)
 
     async def workers(self, within: float = float("inf")) -> list[Worker]:
-        """Return the workers that have beaten within so many seconds, by name."""
+        """Return the workers with a heartbeat within so many seconds, by name."""
         return await asyncio.to_thread(self._outbox.workers, within)
 
     async def leader(self) -> Leader | None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .database import Database
     from .groups import Group
     from .mails import NewMail, State, StoredMail
-    from .reports import Late, Report, TakenIn, Undelivered
+    from .reports import Report, TakenIn, Undelivered, WaitingDigest
     from .workers import Leader, Lease, Totals, Worker
 
 T = TypeVar("T")
@@ -196,9 +196,9 @@ class Outbox:
         """
         self._report_in([], reported, taken_in, announced, lease)
 
-    def late_digests(self, lease: Lease) -> list[Late]:
+    def waiting_digests(self, lease: Lease) -> list[WaitingDigest]:
         """Return the digests that wait, except those that an earlier leader may be sending, the oldest first."""
-        return self._read(lambda database, _: report_rows.late(database, lease.token))
+        return self._read(lambda database, _: report_rows.waiting(database, lease.token))
 
     def report(self, mail: int) -> Report | None:
         """Return what a digest reports; None for an unknown mail."""

@@ -39,7 +39,7 @@ class NotWaiting(Exception):
     """The digest has been given up, or moved from memory to the file, since it was found. Nothing was changed."""
 
 
-class Late(NamedTuple):
+class WaitingDigest(NamedTuple):
     """A digest that waits, with its envelope addresses."""
 
     id: int
@@ -85,7 +85,7 @@ def get(database: Database, mail: int) -> Report | None:
     return Report(_counts(database, mail), tuple(json.loads(row["notes"])), bool(row["stale"]), row["most"])
 
 
-def late(database: Database, token: int) -> list[Late]:
+def waiting(database: Database, token: int) -> list[WaitingDigest]:
     """Return the digests that wait, except those that an earlier leader may be sending, the oldest first."""
     rows = database.execute(
         """SELECT id, kind, recipients FROM mails WHERE state = 'waiting' AND kind != 'post'
@@ -93,7 +93,7 @@ def late(database: Database, token: int) -> list[Late]:
         ORDER BY created, abs(id)""",
         (token,),
     )
-    return [Late(row["id"], row["kind"], tuple(json.loads(row["recipients"]))) for row in rows]
+    return [WaitingDigest(row["id"], row["kind"], tuple(json.loads(row["recipients"]))) for row in rows]
 
 
 def undelivered(database: Database) -> list[Undelivered]:

@@ -29,7 +29,7 @@ CROWDED_MAILS: Final = "crowded_mails"
 _SENTENCES = {
     OLD_ERRORS: "Errors were deleted for their age before a mail reported them",
     CROWDED_ERRORS: "The outbox is full: errors were deleted before a mail reported them",
-    CROWDED_MAILS: "The outbox is full: mails that nobody received lost their text",
+    CROWDED_MAILS: "The outbox is full: mails that no recipient got lost their text",
 }
 
 MEMORY_BYTES = 8 * 1024 * 1024

@@ -108,7 +108,7 @@ def beat(database: Database, worker: str, figures: Mapping[str, Any], now: float
 
 
 def alive(database: Database, within: float, at: Moment) -> list[Worker]:
-    """Return the workers that have beaten within so many seconds, by name."""
+    """Return the workers with a heartbeat within so many seconds, by name."""
     query = "SELECT name, leader, at, figures FROM workers WHERE at >= ? ORDER BY name"
     return [
         Worker(name, bool(leader), beat + at.ahead, max(0.0, at.now - beat), json.loads(figures))

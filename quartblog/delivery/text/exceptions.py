@@ -65,7 +65,7 @@ class ExceptionSnapshot:
         """Format no stack. Never raises, whatever the exception does."""
         _, error, trace = info
         self.links: tuple[Link, ...] = ()
-        """The exception and its causes; empty where the record has none."""
+        """The exception and its causes; empty for a record without an exception."""
         self.message = ""
         """The exception's own message."""
         self._parts: list[tuple[traceback.TracebackException, Stack | None]] = []
@@ -98,7 +98,7 @@ class ExceptionSnapshot:
         if self._text is None:
             try:
                 self._text = shortened(self._composed().removesuffix("\n"), TEXT_LIMIT)
-            except BaseException as error:  # noqa: BLE001  a class may misbehave as well as its instances
+            except BaseException as error:  # noqa: BLE001  the exception's class may raise anything
                 reraise_interrupt(error)
                 self._text = f"(the traceback could not be formatted: {describe(error)})"
         return self._text
