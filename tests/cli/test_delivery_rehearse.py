@@ -54,6 +54,7 @@ def test_a_terminal_gets_the_finer_picture_unless_plain_characters_are_asked_for
     assert "0 |" in plain
 
 
+@pytest.mark.server
 def test_a_storm_this_machine_cannot_make_is_no_proof(quartblog: Command) -> None:
     result = quartblog("delivery", "rehearse", "--rate", "100000", "--seconds", "0.1")
 

@@ -33,6 +33,7 @@ AS_ESCAPED = {"ascii": "\\u5fae\\u535a \\u00e9 \\ud83d\\ude00", "latin-1": "\\u5
 COMMANDS = """
 import json, os, sys
 from pathlib import Path
+import alembic.command, sqlalchemy.ext.asyncio, aiosqlite
 import quartblog.app
 from quartblog.cli import main
 for number, arguments in enumerate(json.loads(sys.argv[1])):
