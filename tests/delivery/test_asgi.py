@@ -51,7 +51,7 @@ class Shop:
 
     @property
     def errors(self) -> list[dict[str, Any]]:
-        return [told for told in self.records if told["levelno"] >= logging.ERROR]
+        return [record for record in self.records if record["levelno"] >= logging.ERROR]
 
 
 @pytest.fixture
@@ -120,19 +120,19 @@ async def test_page_header_and_all_records_have_one_id(framework: str, shop: Sho
 
     error_id = answer.headers["X-Error-Id"]
     assert (answer.status, answer.text) == (500, f"Error id {error_id}")
-    assert {told["error_id"] for told in shop.records} == {error_id}
-    assert {told["name"] for told in shop.records} >= {logger.name}
+    assert {record["error_id"] for record in shop.records} == {error_id}
+    assert {record["name"] for record in shop.records} >= {logger.name}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 async def test_a_failure_is_recorded_once_with_method_and_rule(framework: str, shop: Shop) -> None:
     await ask(ErrorScope(FRAMEWORKS[framework]()), "/orders/4711")
 
-    [told] = shop.errors
-    assert (told["method"], told["route"].replace("<", "{").replace(">", "}")) == ("GET", "/orders/{number}")
-    assert "LookupError: no order" in told["exc_text"]
+    [record] = shop.errors
+    assert (record["method"], record["route"].replace("<", "{").replace(">", "}")) == ("GET", "/orders/{number}")
+    assert "LookupError: no order" in record["exc_text"]
     # A frame of the program's own around the framework would make the framework's frames a part of the fingerprint.
-    assert "delivery/asgi.py" not in told["exc_text"]
+    assert "delivery/asgi.py" not in record["exc_text"]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -156,7 +156,7 @@ async def test_no_record_shows_what_the_visitor_wrote(framework: str, shop: Shop
     path, raw_path = "/orders/tomato soup", b"/orders/tomato%20soup"
     await ask(ErrorScope(logging_all), path, raw_path=raw_path, query=b"card=pepper%20mill", headers=headers)
 
-    texts = "".join(f"{told['message']}{told['exc_text']}" for told in shop.errors)
+    texts = "".join(f"{record['message']}{record['exc_text']}" for record in shop.errors)
     for sent in ("tomato", "pepper", "carrot", "onion", "leek", "radish"):
         assert sent not in texts
     assert "no order [redacted] of those that are open" in texts
@@ -170,7 +170,7 @@ async def test_a_quart_application_stays_one_with_the_scope_inside(shop: Shop) -
 
     answer = await ask(app, "/orders/4711")
 
-    assert {told["error_id"] for told in shop.records} == {answer.headers["X-Error-Id"]}
+    assert {record["error_id"] for record in shop.records} == {answer.headers["X-Error-Id"]}
 
 
 async def test_a_handler_that_logs_the_failure_itself_leaves_one_record(shop: Shop) -> None:
@@ -183,7 +183,7 @@ async def test_a_handler_that_logs_the_failure_itself_leaves_one_record(shop: Sh
 
     await ask(ErrorScope(Starlette(routes=[Route("/", order)], exception_handlers={Exception: failed})))
 
-    assert [told["message"] for told in shop.errors] == ["the order failed"]
+    assert [record["message"] for record in shop.errors] == ["the order failed"]
 
 
 async def test_what_a_handler_raises_is_recorded_beside_what_it_logged(shop: Shop) -> None:
@@ -209,10 +209,10 @@ async def test_whatever_leaves_an_application_is_recorded_and_answered(failure: 
 
     answer = await ask(ErrorScope(app))
 
-    [told] = shop.errors
+    [record] = shop.errors
     assert answer.status == 500
-    assert answer.headers["X-Error-Id"] == told["error_id"]
-    assert type(failure).__name__ in told["exc_text"]
+    assert answer.headers["X-Error-Id"] == record["error_id"]
+    assert type(failure).__name__ in record["exc_text"]
 
 
 async def test_a_cancellation_by_the_server_passes(shop: Shop) -> None:
@@ -255,8 +255,11 @@ async def test_a_failure_in_the_midst_of_an_answer_has_one_id(shop: Shop) -> Non
     await asyncio.create_task(serve())
 
     assert [message["type"] for message in messages] == ["http.response.start", "http.response.body"]
-    assert [told["message"] for told in shop.errors] == ["An exception left the application", "the answer has no end"]
-    assert len({told["error_id"] for told in shop.errors}) == 1
+    assert [record["message"] for record in shop.errors] == [
+        "An exception left the application",
+        "the answer has no end",
+    ]
+    assert len({record["error_id"] for record in shop.errors}) == 1
 
 
 async def test_the_words_of_a_mount_are_the_programs_own(shop: Shop) -> None:
@@ -268,8 +271,8 @@ async def test_the_words_of_a_mount_are_the_programs_own(shop: Shop) -> None:
 
     await ask(ErrorScope(app), "/administration/acme/items/4711")
 
-    [told] = shop.errors
-    assert told["exc_text"].splitlines()[-1] == "LookupError: administration of [redacted] has no [redacted]"
+    [record] = shop.errors
+    assert record["exc_text"].splitlines()[-1] == "LookupError: administration of [redacted] has no [redacted]"
 
 
 async def test_a_server_that_refuses_the_answer_logs_it_with_the_same_id(shop: Shop) -> None:
@@ -289,8 +292,11 @@ async def test_a_server_that_refuses_the_answer_logs_it_with_the_same_id(shop: S
 
     await asyncio.create_task(serve())
 
-    assert [told["message"] for told in shop.errors] == ["An exception left the application", "the answer has no end"]
-    assert len({told["error_id"] for told in shop.errors}) == 1
+    assert [record["message"] for record in shop.errors] == [
+        "An exception left the application",
+        "the answer has no end",
+    ]
+    assert len({record["error_id"] for record in shop.errors}) == 1
 
 
 async def test_a_client_that_left_is_no_failure(shop: Shop) -> None:
@@ -339,18 +345,18 @@ def talking(*, accepts: bool) -> App:
 async def test_a_websocket_that_fails_is_closed_with_its_id(shop: Shop) -> None:
     sent = await talk(talking(accepts=True), {"type": "websocket.receive", "text": "hello"})
 
-    [told] = shop.errors
+    [record] = shop.errors
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
-    assert (sent[1]["code"], sent[1]["reason"]) == (1011, f"Error id: {told['error_id']}")
-    assert (told["method"], told["route"]) == ("WEBSOCKET", "/talk/{number}")
+    assert (sent[1]["code"], sent[1]["reason"]) == (1011, f"Error id: {record['error_id']}")
+    assert (record["method"], record["route"]) == ("WEBSOCKET", "/talk/{number}")
 
 
 async def test_a_handshake_that_fails_is_answered_500_where_the_server_can(shop: Shop) -> None:
     sent = await talk(talking(accepts=False), extensions={"websocket.http.response": {}})
 
-    [told] = shop.errors
+    [record] = shop.errors
     assert [message["type"] for message in sent] == ["websocket.http.response.start", "websocket.http.response.body"]
-    assert (b"x-error-id", told["error_id"].encode()) in sent[0]["headers"]
+    assert (b"x-error-id", record["error_id"].encode()) in sent[0]["headers"]
     assert (await talk(talking(accepts=False)))[0]["code"] == 1011
 
 
@@ -387,7 +393,7 @@ async def test_added_as_a_middleware_it_shows_the_same_id_to_a_handler_outside(s
 
     await asyncio.create_task(serve())
 
-    [error_id] = {told["error_id"] for told in shop.records}
+    [error_id] = {record["error_id"] for record in shop.records}
     assert seen == [error_id]
     assert messages[1]["body"] == f"Error id {error_id}".encode()
     assert current_scope() is None
@@ -398,9 +404,9 @@ async def test_one_inside_of_another_leaves_all_to_the_outer_one(shop: Shop) -> 
 
     answer = await ask(ErrorScope(Starlette(routes=[Mount("/api", inner)])), "/api/orders/4711")
 
-    [told] = shop.errors
-    assert answer.text == f"Error id {told['error_id']}"
-    assert answer.headers.getlist("X-Error-Id") == [told["error_id"]]
+    [record] = shop.errors
+    assert answer.text == f"Error id {record['error_id']}"
+    assert answer.headers.getlist("X-Error-Id") == [record["error_id"]]
 
 
 async def test_a_request_in_somebody_elses_scope_has_its_own(shop: Shop) -> None:
@@ -408,7 +414,7 @@ async def test_a_request_in_somebody_elses_scope_has_its_own(shop: Shop) -> None
         answer = await ask(ErrorScope(in_starlette()), "/orders/1")
 
     assert answer.headers["X-Error-Id"] != start.error_id
-    assert {told["error_id"] for told in shop.errors} == {answer.headers["X-Error-Id"]}
+    assert {record["error_id"] for record in shop.errors} == {answer.headers["X-Error-Id"]}
 
 
 async def test_middleware_that_starts_tasks_keeps_the_scope(shop: Shop) -> None:
@@ -419,8 +425,8 @@ async def test_middleware_that_starts_tasks_keeps_the_scope(shop: Shop) -> None:
 
     answer = await ask(ErrorScope(app), "/orders/1")
 
-    assert {told["error_id"] for told in shop.records} == {answer.headers["X-Error-Id"]}
-    assert [told["route"] for told in shop.errors] == ["/orders/{number}"]
+    assert {record["error_id"] for record in shop.records} == {answer.headers["X-Error-Id"]}
+    assert [record["route"] for record in shop.errors] == ["/orders/{number}"]
 
 
 async def test_only_a_failure_has_the_header() -> None:
@@ -456,8 +462,8 @@ async def test_what_is_hidden_can_be_chosen(shop: Shop) -> None:
 
     await ask(ErrorScope(app, hide=only_the_tea), query=b"tea=oolong&cup=small")
 
-    [told] = shop.errors
-    assert "LookupError: tea=[redacted]&cup=small" in told["exc_text"]
+    [record] = shop.errors
+    assert "LookupError: tea=[redacted]&cup=small" in record["exc_text"]
 
 
 async def test_the_scope_of_a_request_that_ended_keeps_nothing_of_the_connection() -> None:

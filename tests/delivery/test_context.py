@@ -35,8 +35,8 @@ def failures(delivery: Delivery, kept: Kept) -> Callable[[], list[tuple[str, str
         assert delivery.drain()
         found = [vars(record) for record in kept.records if record.levelno >= logging.ERROR]
         return [
-            (told["error_id"], told.get("route"), [crumb[9:] for crumb in told.get("breadcrumbs", ())])
-            for told in found
+            (fields["error_id"], fields.get("route"), [crumb[9:] for crumb in fields.get("breadcrumbs", ())])
+            for fields in found
         ]
 
     return failures
@@ -76,9 +76,9 @@ async def test_tasks_and_threads_belong_to_the_work_that_started_them(delivery: 
     assert await asyncio.to_thread(delivery.drain)
 
     errors = [vars(record) for record in kept.records if record.levelno >= logging.ERROR]
-    assert {told["message"] for told in errors} == {"in a task", "in a thread"}
-    assert {(told["error_id"], told["route"]) for told in errors} == {(work.error_id, "/start")}
-    assert all(len(told["breadcrumbs"]) >= 1 for told in errors)
+    assert {fields["message"] for fields in errors} == {"in a task", "in a thread"}
+    assert {(fields["error_id"], fields["route"]) for fields in errors} == {(work.error_id, "/start")}
+    assert all(len(fields["breadcrumbs"]) >= 1 for fields in errors)
 
 
 def test_a_thread_of_its_own_belongs_to_no_work(delivery: Delivery, kept: Kept) -> None:
@@ -112,15 +112,15 @@ def test_the_error_id_stays_the_same_however_many_ask_for_it_first() -> None:
     assert len(ids) == 1
 
 
-def test_what_is_learned_later_is_told_from_then_on(delivery: Delivery, kept: Kept) -> None:
+def test_later_facts_are_on_the_records_after_them(delivery: Delivery, kept: Kept) -> None:
     with scope() as work:
         logger.error("before")
         work.route, work.user_id = "/edit", 7
         logger.error("after")
     assert delivery.drain()
 
-    told = [(vars(record)["route"], vars(record)["user_id"]) for record in kept.records if record.name == logger.name]
-    assert told == [(None, None), ("/edit", 7)]
+    facts = [(vars(record)["route"], vars(record)["user_id"]) for record in kept.records if record.name == logger.name]
+    assert facts == [(None, None), ("/edit", 7)]
 
 
 def test_a_rule_that_is_found_later_is_asked_for_by_each_record(delivery: Delivery, kept: Kept) -> None:

@@ -63,14 +63,14 @@ def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quartblog.delivery.pipeline.MAIL_AT_STOP", 0.05)
 
 
-def told(mail: EmailMessage) -> str:
+def text_of(mail: EmailMessage) -> str:
     body = mail.get_body(["plain"])
     assert body is not None
     return str(body.get_content())
 
 
 def counts(mail: EmailMessage) -> list[int]:
-    return [int(new) for new in re.findall(r"^(\d+) new,", told(mail), re.MULTILINE)]
+    return [int(new) for new in re.findall(r"^(\d+) new,", text_of(mail), re.MULTILINE)]
 
 
 def fail(logger: logging.Logger, text: str = "the division failed") -> None:
@@ -94,7 +94,7 @@ def test_one_failure_carries_one_id_to_the_file_and_to_the_mail(
     assert delivery.drain(mail=True)
 
     [mail] = accepting_server.mails
-    text = told(mail)
+    text = text_of(mail)
     host = socket.gethostname()
     assert mail["Subject"] == f"ZeroDivisionError: division by zero (微博 on {host}, 1 error)"
     assert "POST /edit, user 7" in text.splitlines()
@@ -117,7 +117,7 @@ def test_an_error_outside_of_a_request_has_one_id_everywhere(
 
     found = re.search(r"\[id (\w{12})\]", path.read_text())
     assert found
-    assert f"ids {found[1]}" in told(accepting_server.mails[0]).splitlines()
+    assert f"ids {found[1]}" in text_of(accepting_server.mails[0]).splitlines()
 
 
 def test_only_errors_are_mailed_and_equal_ones_together(
@@ -136,7 +136,7 @@ def test_only_errors_are_mailed_and_equal_ones_together(
 
     assert sum(new for mail in accepting_server.mails for new in counts(mail)) == 21
     assert len(accepting_server.mails) < 8
-    assert not any("odd" in told(mail) for mail in accepting_server.mails)
+    assert not any("odd" in text_of(mail) for mail in accepting_server.mails)
 
 
 def test_posted_mail_leaves_beside_the_digests(

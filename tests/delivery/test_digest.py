@@ -258,9 +258,9 @@ def test_what_nobody_sees_is_spelled_out_in_every_part(unseen: str) -> None:
         title=text, message=text, place=text, function=text, method=text, route=text, logger=text,
         traceback=f"{text}\n{text}: {text}", breadcrumbs=(text,), error_id=text,
     )  # fmt: skip
-    told = a_group(event=event)
+    detailed = a_group(event=event)
     listed = [a_group(id=number + 10, event=event) for number in range(DETAILED)]
-    mail = Digest([told, *listed], host=text).message(replace(OPTIONS, site=text, title=text))
+    mail = Digest([detailed, *listed], host=text).message(replace(OPTIONS, site=text, title=text))
     page = mail.get_body(["html"])
 
     assert page is not None

@@ -86,10 +86,10 @@ def test_the_scope_is_stamped_on_the_record_and_an_explicit_extra_wins() -> None
         logger_with(handler).error("failed", extra={"method": "POST"})
 
     [record] = queued(handler)
-    told = vars(record)
+    fields = vars(record)
 
-    assert told["error_id"] == work.error_id
-    assert (told["method"], told["route"], told["user_id"]) == ("POST", "/edit", 7)
+    assert fields["error_id"] == work.error_id
+    assert (fields["method"], fields["route"], fields["user_id"]) == ("POST", "/edit", 7)
 
 
 def test_an_error_outside_of_a_scope_gets_an_id_of_its_own() -> None:

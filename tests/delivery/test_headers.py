@@ -120,9 +120,9 @@ def test_any_failure_of_any_site_is_one_mail_with_the_same_headers(
     line = f"{headline(group)} ({f'{kind} {site} on {host}'.lstrip()}, 1 error)"
     assert_reads_as(data, shortened(one_line(line), SUBJECT_LIMIT))
     assert body is not None
-    told = body.get_content().replace("\r\n", "\n").split("\n")
-    assert "blog errors show 3" in told
-    assert one_line(message) in told
+    lines = body.get_content().replace("\r\n", "\n").split("\n")
+    assert "blog errors show 3" in lines
+    assert one_line(message) in lines
     assert data.isascii()
     assert max(map(len, data.split(b"\r\n"))) <= 998
 

@@ -294,11 +294,11 @@ def test_a_full_disk_is_reported_once_and_ends_by_itself(
     path.symlink_to("/dev/full")
     for number in range(5):
         sink.handle(record(f"lost {number}"))
-    told = capsys.readouterr().err
+    stderr = capsys.readouterr().err
 
-    assert told.count("\n") == 1
-    assert "cannot be written" in told
-    assert "No space left" in told
+    assert stderr.count("\n") == 1
+    assert "cannot be written" in stderr
+    assert "No space left" in stderr
     assert not sink.writable
 
     path.unlink()

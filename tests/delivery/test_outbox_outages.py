@@ -44,15 +44,15 @@ def outbox(path: Path, clock: FakeClock) -> Iterator[Outbox]:
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What the operator was told, and forgets."""
+def messages(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """The messages that the operator got since the last call."""
 
-    def told() -> list[str]:
+    def messages() -> list[str]:
         texts = [record.getMessage() for record in caplog.records if record.name == "quartblog.delivery.outbox"]
         caplog.clear()
         return texts
 
-    return told
+    return messages
 
 
 class Disk:
@@ -91,7 +91,7 @@ def aside(path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\x00" + b"\xff" * 5000, b"\x00" * 600])
 def test_a_file_that_is_no_database_is_moved_aside_and_a_fresh_one_begun(
-    outbox: Outbox, path: Path, content: bytes, told: Callable[[], list[str]]
+    outbox: Outbox, path: Path, content: bytes, messages: Callable[[], list[str]]
 ) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
@@ -102,10 +102,10 @@ def test_a_file_that_is_no_database_is_moved_aside_and_a_fresh_one_begun(
     assert outbox.healthy
     [old] = aside(path)
     assert old.read_bytes() == content
-    assert told() == [f"{path} was damaged: it was renamed to {old}, and a new outbox was created"]
+    assert messages() == [f"{path} was damaged: it was renamed to {old}, and a new outbox was created"]
 
 
-def test_a_truncated_file_is_moved_aside(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
+def test_a_truncated_file_is_moved_aside(outbox: Outbox, path: Path, messages: Callable[[], list[str]]) -> None:
     outbox.record([big(error_id=f"id{number}") for number in range(10)])
     outbox.close()
     whole = path.read_bytes()
@@ -114,11 +114,11 @@ def test_a_truncated_file_is_moved_aside(outbox: Outbox, path: Path, told: Calla
     outbox.record([event(B)])
 
     assert counts(outbox) == {B: 1}
-    assert len(aside(path)) == len(told()) == 1
+    assert len(aside(path)) == len(messages()) == 1
 
 
 def test_damage_in_the_middle_of_a_file_in_use_is_found_when_it_matters(
-    outbox: Outbox, path: Path, told: Callable[[], list[str]]
+    outbox: Outbox, path: Path, messages: Callable[[], list[str]]
 ) -> None:
     outbox.record([big(f"{number:016x}") for number in range(50)])
     outbox.close()
@@ -132,7 +132,7 @@ def test_damage_in_the_middle_of_a_file_in_use_is_found_when_it_matters(
     assert counts(outbox) == {A: 1}
     assert len(outbox.mails()) == 1
     assert outbox.healthy
-    assert len(aside(path)) == len(told()) == 1
+    assert len(aside(path)) == len(messages()) == 1
 
 
 def test_damage_that_is_met_on_the_way_back_from_memory_does_not_keep_the_outbox_there(
@@ -211,7 +211,7 @@ def test_a_file_somebody_removed_is_made_again(outbox: Outbox, path: Path) -> No
     reader.close()
 
 
-def test_another_programs_database_is_left_alone(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
+def test_another_programs_database_is_left_alone(outbox: Outbox, path: Path, messages: Callable[[], list[str]]) -> None:
     path.parent.mkdir()
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE users (name)")
@@ -224,11 +224,11 @@ def test_another_programs_database_is_left_alone(outbox: Outbox, path: Path, tol
     assert outbox.in_memory
     assert counts(outbox) == {A: 1}
     assert path.read_bytes() == before
-    assert "the database of another program" in "".join(told())
+    assert "the database of another program" in "".join(messages())
 
 
 def test_a_file_of_a_newer_version_is_left_alone_until_it_fits(
-    outbox: Outbox, path: Path, clock: FakeClock, told: Callable[[], list[str]]
+    outbox: Outbox, path: Path, clock: FakeClock, messages: Callable[[], list[str]]
 ) -> None:
     outbox.record([event(A)])
     newer = sqlite3.connect(path)
@@ -240,7 +240,7 @@ def test_a_file_of_a_newer_version_is_left_alone_until_it_fits(
 
     assert outbox.in_memory
     assert not outbox.healthy
-    assert "version 99" in "".join(told())
+    assert "version 99" in "".join(messages())
     assert newer.execute("SELECT count FROM groups").fetchone() == (1,)
     newer.execute(f"PRAGMA user_version = {current}")
     newer.commit()
@@ -265,7 +265,7 @@ def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
     put: Callable[[Path], Callable[[], object]],
     outbox: Outbox,
     path: Path,
-    told: Callable[[], list[str]],
+    messages: Callable[[], list[str]],
     clock: FakeClock,
     *,
     capfd: pytest.CaptureFixture[str],
@@ -278,7 +278,7 @@ def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
 
     assert outbox.in_memory
     assert counts(outbox) == {A: 5}
-    [warning] = told()
+    [warning] = messages()
     assert warning.startswith(f"{path} cannot be used, errors and mails are kept in memory: ")
     assert capfd.readouterr().err.count("cannot be used") == 1
     remove()
@@ -288,11 +288,11 @@ def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
     outbox.record([event(A)])
     assert counts(outbox) == {A: 7}
     assert outbox.healthy
-    assert told() == [f"{path} is used again; errors and mails from memory are in it now"]
+    assert messages() == [f"{path} is used again; errors and mails from memory are in it now"]
 
 
 def test_a_full_disk_loses_no_count_and_no_mail(
-    outbox: Outbox, path: Path, disk: Disk, clock: FakeClock, told: Callable[[], list[str]]
+    outbox: Outbox, path: Path, disk: Disk, clock: FakeClock, messages: Callable[[], list[str]]
 ) -> None:
     outbox.record([event(A, created=START + 1)])
     disk.leave()
@@ -305,7 +305,7 @@ def test_a_full_disk_loses_no_count_and_no_mail(
     assert posted < 0
     assert outbox.in_memory
     assert counts(outbox) == {A: 10, B: 10}
-    assert len(told()) == 1
+    assert len(messages()) == 1
     disk.come_back()
     clock.advance(RETRY_SECONDS)
     found = outbox.group(A)
@@ -316,7 +316,7 @@ def test_a_full_disk_loses_no_count_and_no_mail(
     assert counts(reader) == {A: 11, B: 10}
     assert [mail.id > 0 for mail in reader.mails()] == [True]
     reader.close()
-    assert len(told()) == 1
+    assert len(messages()) == 1
 
 
 def test_a_disk_that_refuses_a_write_is_a_disk_that_is_full(path: Path) -> None:
@@ -521,7 +521,7 @@ BREAK = {
 @pytest.mark.parametrize("opened", [True, False], ids=["in use", "before the start"])
 @pytest.mark.parametrize("broken", BREAK.values(), ids=BREAK)
 def test_a_file_that_somebody_broke_is_an_outage_and_raises_nothing(
-    outbox: Outbox, path: Path, told: Callable[[], list[str]], *, broken: str, opened: bool
+    outbox: Outbox, path: Path, messages: Callable[[], list[str]], *, broken: str, opened: bool
 ) -> None:
     outbox.record([event(A)])
     if not opened:
@@ -545,7 +545,7 @@ def test_a_file_that_somebody_broke_is_an_outage_and_raises_nothing(
     claimed = outbox.claim(lease, grace=0)
     assert claimed is not None
     assert outbox.sent(claimed.id, "250")
-    [warning] = told()
+    [warning] = messages()
     assert "cannot be used" in warning
 
 
@@ -565,18 +565,20 @@ def test_a_file_whose_table_is_there_again_is_used_again(outbox: Outbox, path: P
     assert outbox.healthy
 
 
-def test_what_is_lost_with_the_process_is_told(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
+def test_losses_at_the_end_of_the_process_are_reported(
+    outbox: Outbox, path: Path, messages: Callable[[], list[str]]
+) -> None:
     path.parent.touch()
     outbox.record([event(A), event(A)])
     outbox.post(message(), ["ada@example.org"])
-    told()
+    messages()
 
     outbox.close()
 
-    assert told() == [f"{path} could not be used until the end: 2 errors and 1 mail are lost"]
+    assert messages() == [f"{path} could not be used until the end: 2 errors and 1 mail are lost"]
 
 
-def test_the_end_is_one_more_chance_for_the_disk(outbox: Outbox, path: Path, told: Callable[[], list[str]]) -> None:
+def test_the_end_is_one_more_chance_for_the_disk(outbox: Outbox, path: Path, messages: Callable[[], list[str]]) -> None:
     path.parent.touch()
     outbox.record([event(A)])
     path.parent.unlink()
@@ -586,7 +588,7 @@ def test_the_end_is_one_more_chance_for_the_disk(outbox: Outbox, path: Path, tol
     reader = Outbox(OutboxOptions(path))
     assert counts(reader) == {A: 1}
     reader.close()
-    assert len(told()) == 2
+    assert len(messages()) == 2
 
 
 def test_a_handler_that_asks_the_outbox_does_not_meet_itself(outbox: Outbox, path: Path) -> None:

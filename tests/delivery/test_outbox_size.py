@@ -161,7 +161,7 @@ def test_the_file_gives_room_back(outbox: Outbox, tmp_path: Path, clock: FakeClo
     assert (tmp_path / "outbox.sqlite3").stat().st_size < 100_000
 
 
-def test_what_is_over_is_forgotten_with_its_age(outbox: Outbox, clock: FakeClock) -> None:
+def test_finished_rows_are_deleted_by_their_age(outbox: Outbox, clock: FakeClock) -> None:
     outbox.record([event(key(1)), event(key(2))])
     for name in ("sent", "dead", "waiting"):
         number = outbox.begin_mail(mail(name), {})
@@ -191,7 +191,7 @@ def test_what_is_over_is_forgotten_with_its_age(outbox: Outbox, clock: FakeClock
     assert [mail.subject for mail in outbox.mails()] == ["waiting"]
 
 
-def test_what_is_forgotten_before_anybody_was_mailed_is_told(
+def test_errors_deleted_before_a_mail_reported_them_are_counted(
     outbox: Outbox, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     outbox.record([*[event(key(1))] * 5, *[event(key(2))] * 3, event(key(3)), event(key(4))])

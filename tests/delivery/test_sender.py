@@ -54,14 +54,14 @@ def office(tmp_path: Path, moody_server: Moody, mail_to: Callable[..., MailOptio
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[logging.LogRecord]]:
+def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[logging.LogRecord]]:
     """What the delivery itself logged; the peer logs too."""
     caplog.set_level("INFO")
     return lambda: [record for record in caplog.records if record.name.startswith("quartblog.delivery")]
 
 
 def counts(peer: Peer) -> list[int]:
-    """How many new failures each mail tells of."""
+    """How many new errors each mail reports."""
     bodies = [mail.get_body(["plain"]) for mail in peer.mails]
     return [sum(map(int, re.findall(r"^(\d+) new", body.get_content(), re.MULTILINE))) for body in bodies if body]
 
@@ -737,7 +737,7 @@ async def test_where_all_are_refused_each_goes_its_own_way(office: Office) -> No
 
 
 async def test_an_outage_is_two_lines_in_the_log_however_long_it_lasts(
-    office: Office, told: Callable[[], list[logging.LogRecord]], capsys: pytest.CaptureFixture[str]
+    office: Office, warnings: Callable[[], list[logging.LogRecord]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     sender = office.sender()
     office.server.mood = "away"
@@ -749,7 +749,7 @@ async def test_an_outage_is_two_lines_in_the_log_however_long_it_lasts(
     office.clock.advance(HOUR)
     await sender.work()
 
-    first, last = told()
+    first, last = warnings()
     assert "was not sent: 127.0.0.1" in first.getMessage()
     assert "The mail server takes mail again" in last.getMessage()
     assert {first.name, last.name} == {"quartblog.delivery.mailer"}
@@ -757,7 +757,7 @@ async def test_an_outage_is_two_lines_in_the_log_however_long_it_lasts(
 
 
 async def test_the_log_tells_nothing_of_who_gets_product_mail(
-    office: Office, told: Callable[[], list[logging.LogRecord]], capsys: pytest.CaptureFixture[str]
+    office: Office, warnings: Callable[[], list[logging.LogRecord]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     sender = office.sender()
     office.server.refusing = {"mallory@example.org": "550 mallory@example.org is not here"}
@@ -766,7 +766,7 @@ async def test_the_log_tells_nothing_of_who_gets_product_mail(
     )
     await sender.work()
 
-    [line] = told()
+    [line] = warnings()
     assert "given up" in line.getMessage()
     assert "mallory" not in (line.getMessage() + capsys.readouterr().err).lower()
 

@@ -599,10 +599,10 @@ async def test_who_leaves_during_the_farewell_still_learns_that_the_mail_is_deli
     server_without_farewell: Peer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(server_without_farewell)
-    told: list[str] = []
+    answers: list[str] = []
 
     async def deliver() -> None:
-        told.append((await send(new_message(options, "subject", "text"), options)).answer)
+        answers.append((await send(new_message(options, "subject", "text"), options)).answer)
         await asyncio.sleep(60)
 
     task = asyncio.create_task(deliver())
@@ -611,7 +611,7 @@ async def test_who_leaves_during_the_farewell_still_learns_that_the_mail_is_deli
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert told == ["kept as number one"]
+    assert answers == ["kept as number one"]
 
 
 async def test_a_password_goes_in_the_clear_only_where_that_is_told(
@@ -633,4 +633,4 @@ def test_a_server_that_stops_reading_keeps_no_connection(
     with pytest.raises(MailFailed, match="did not finish"):
         asyncio.run(send(message, options))
 
-    gc.collect()  # A connection that is still open is told of as a warning, and so as an error.
+    gc.collect()  # A connection that is still open causes a warning, which is an error here.
