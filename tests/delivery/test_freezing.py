@@ -252,6 +252,12 @@ def test_no_name_of_a_caller_takes_the_place_of_a_field(lines: Any) -> None:
     assert line["extra"] == {"time": "now", "level": "fine", "logger": "other", "extra": 1, "exception": 2}
 
 
+def test_no_name_of_a_caller_hides_the_message(lines: Any) -> None:
+    [line] = lines(lambda: logger.error("failed", extra={"getMessage": "now"}))
+
+    assert (line["message"], line["extra"]) == ("failed", {"getMessage": "now"})
+
+
 def test_what_a_visitor_sent_is_hidden_in_extra_values_and_their_names(lines: Any) -> None:
     def log() -> None:
         with scope() as work:
@@ -287,11 +293,24 @@ def test_what_a_visitor_sent_is_hidden_where_a_value_was_cut(lines: Any) -> None
             work.hide(lambda: [SECRET])
             for inside in range(1, len(SECRET)):
                 logger.error("failed", extra={"text": "-" * (5_000 - inside) + SECRET + "-" * 20_000})
+                data = f"{'-' * (10_000 - inside)}{SECRET}{'-' * 20_000}"
+                logger.error("failed", extra={"text": data.encode()})
 
     for line in lines(log):
         shown = line["extra"]["text"]
         assert "characters left out" in shown
         assert "h" not in shown.replace("characters", "")
+
+
+def test_a_user_who_is_known_by_an_address_is_hidden(lines: Any) -> None:
+    def log() -> None:
+        with scope() as work:
+            work.user_id = "ada@example.com"
+            logger.error("failed")
+
+    [line] = lines(log)
+
+    assert line["user_id"] == "[redacted]"
 
 
 def test_the_names_of_tasks_and_threads_hide_what_a_visitor_sent(lines: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -34,6 +35,15 @@ def redacted(text: str, *values: str) -> str:
 )
 def test_values_of_three_characters_and_less_are_hidden_where_they_stand_alone(written: str, shown: str) -> None:
     assert redacted(written, "old", "e", " ", "") == shown
+
+
+@pytest.mark.parametrize("value", ["plain", "pässwört", "密码", 'say "yes"', 'it\'s "so"', "two\nlines", "back\\slash"])
+def test_a_value_is_hidden_however_another_text_quotes_it(value: str) -> None:
+    for quoted in (json.dumps([value]), repr([value]), repr(value.encode())):
+        shown = redacted(f"the body was {quoted}", value)
+
+        assert shown.count(REDACTED) == 1
+        assert len(shown) <= len(f"the body was {[REDACTED]!r}")
 
 
 def test_a_value_that_holds_another_is_hidden_as_a_whole() -> None:

@@ -184,8 +184,9 @@ def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
     elif record.exc_text:
         record.exc_text = hide(record.exc_text)
     # The program chooses the names of tasks and threads, and may put any text into stack_info.
-    for name in ("stack_info", "taskName", "threadName"):
-        if text := attributes.get(name):
+    # Some programs know a user by an address.
+    for name in ("stack_info", "taskName", "threadName", "user_id"):
+        if type(text := attributes.get(name)) is str:
             attributes[name] = hide(text)
 
 
@@ -200,6 +201,8 @@ def _put_extra(attributes: dict[str, Any], hide: Callable[[str], str] | None) ->
     if hide is not None:
         extra = attributes[EXTRA] = rewritten(extra, hide)
     attributes.update(extra)
+    # It would hide the method.
+    attributes.pop("getMessage", None)
 
 
 def _line(crumb: Breadcrumb, hide: Callable[[str], str] | None) -> str:

@@ -171,8 +171,9 @@ class _Freezer:
     def _text(self, value: object) -> str:
         if issubclass(type(value), BaseException):
             value = describe(value)  # type: ignore[arg-type]  # it is an exception
-        elif type(value) is bytes:
-            value = value[:VALUE_LIMIT]
+        elif type(value) is bytes and len(value) > 2 * VALUE_LIMIT:
+            # More than is kept, so that the text is cut where redaction looks for a cut.
+            value = value[:VALUE_LIMIT] + value[-VALUE_LIMIT:]
         text = text_of(value, min(VALUE_LIMIT, self._left))
         self._left = max(0, self._left - len(text))
         return text

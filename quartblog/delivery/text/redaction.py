@@ -14,6 +14,7 @@ address is left out as well, however short it is.
 
 from __future__ import annotations
 
+import json
 import re
 import string
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ LONGEST_ADDRESS = 320
 _WORD = r"\w.!#$%&'*+/=?^`{|}~-"
 _ADDRESS = re.compile(rf"(?<![{_WORD}])['`*|{{}}/=]*+(?P<address>[{_WORD}]++@[\w-]++(?:\.[\w-]++)++)")
 _IN_AN_ADDRESS = re.compile(rf"[@{_WORD}]*+")
+_QUOTED = frozenset("'\"\\")
 _WORD_CHARACTERS = frozenset(f"{string.ascii_letters}{string.digits}_")
 
 
@@ -91,10 +93,18 @@ class Redactor:
 
 
 def _hidden(scope: Scope) -> list[str]:
-    """Return the values, as they are and as repr() writes them."""
+    """Return the values, as they are, and as JSON and `repr` write them, and `repr` their bytes."""
     values = [value for value in scope.hidden() if len(value) >= ANYWHERE or value.strip()]
     found = sorted(values, key=len, reverse=True)[:MOST]
-    return found + [written for value in found if (written := repr(value)[1:-1]) != value]
+    return found + [written for value in found for written in _written(value) if written != value]
+
+
+def _written(value: str) -> set[str]:
+    """Return the value as other texts quote it; nothing for most, which stay as they are."""
+    if value.isascii() and value.isprintable() and _QUOTED.isdisjoint(value):
+        return set()
+    encoded = value.encode("utf-8", "surrogatepass")
+    return {repr(value)[1:-1], repr(encoded)[2:-1], json.dumps(value)[1:-1]}
 
 
 def _places(value: str, text: str) -> Iterator[Span]:
