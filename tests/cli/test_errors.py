@@ -5,17 +5,19 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
 from quartblog.delivery import Outbox, OutboxOptions
-from tests.cli.failures import FAILURE, failures, new_mail
+from tests.support.failures import EVENT, a_mail, an_event, events
 
 Command = Callable[..., Result]
+
+BREADCRUMBS = ("12:00:00 INFO blog: looked up a post", "12:00:00 WARNING blog: found none")
 
 
 @pytest.fixture
@@ -26,9 +28,9 @@ def outbox(folder: Path) -> Iterator[Outbox]:
 
 
 def test_open_failures_are_listed_with_their_counts_the_latest_first(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(1, fingerprint="fedcba9876543210", title="KeyError", traceback="", message="no such key"))
-    outbox.record(failures(1200))
-    outbox.begin_mail(new_mail(), {failures(1)[0].fingerprint: 1000})
+    outbox.record(events(1, fingerprint="fedcba9876543210", title="KeyError", traceback="", message="no such key"))
+    outbox.record(events(1200))
+    outbox.begin_mail(a_mail(), {events(1)[0].fingerprint: 1000})
 
     result = quartblog("errors", "list")
 
@@ -36,14 +38,14 @@ def test_open_failures_are_listed_with_their_counts_the_latest_first(quartblog: 
     assert result.exit_code == 0
     assert head.split()[:4] == ["id", "count", "to", "mail"]
     assert first.split()[:3] == ["2", "1,200", "200"]
-    assert "ValueError: invalid literal" in first
-    assert "blog/views.py:7" in first
+    assert "ValueError: twelve" in first
+    assert "app.py:12" in first
     assert second.split()[:3] == ["1", "1", "1"]
     assert "ERROR: no such key" in second
 
 
 def test_resolved_failures_are_listed_on_request(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(2))
+    outbox.record(events(2))
     outbox.resolve(1)
 
     assert quartblog("errors", "list").stdout == "No open errors\n"
@@ -51,9 +53,9 @@ def test_resolved_failures_are_listed_on_request(quartblog: Command, outbox: Out
 
 
 def test_a_failure_that_came_back_is_marked(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(2))
+    outbox.record(events(2))
     outbox.resolve(1)
-    outbox.record(failures(1))
+    outbox.record(events(1))
 
     [group] = json.loads(quartblog("errors", "list", "--json").stdout)
 
@@ -61,22 +63,22 @@ def test_a_failure_that_came_back_is_marked(quartblog: Command, outbox: Outbox) 
 
 
 def test_the_list_as_json_has_what_a_script_needs(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(3))
+    outbox.record(events(3))
 
     [group] = json.loads(quartblog("errors", "list", "--json").stdout)
 
     assert group["id"] == 1
-    assert group["what"] == "ValueError: invalid literal for int() with base 10: 'twelve'"
-    assert (group["level"], group["logger"], group["route"]) == ("ERROR", "quartblog.posts", "/posts/<id>")
+    assert group["what"] == "ValueError: twelve"
+    assert (group["level"], group["logger"], group["route"]) == ("ERROR", "blog.profile", "/user/edit")
     assert (group["count"], group["reported"], group["state"]) == (3, 0, "open")
-    assert group["first_seen"] == "2027-01-15T08:00:00.000+00:00"
-    assert group["last_seen"] == "2027-01-15T08:00:02.000+00:00"
-    assert group["latest_error_id"] == "012345000002"
+    assert group["first_seen"] == "2023-11-14T22:13:20.000+00:00"
+    assert group["last_seen"] == "2023-11-14T22:13:22.000+00:00"
+    assert group["latest_error_id"] == "0000aa000002"
 
 
 def test_a_list_that_is_cut_short_says_so(quartblog: Command, outbox: Outbox) -> None:
     for number in range(3):
-        outbox.record(failures(1, fingerprint=f"{number:016}"))
+        outbox.record(events(1, fingerprint=f"{number:016}"))
 
     result = quartblog("errors", "list", "--limit", "2")
 
@@ -85,28 +87,28 @@ def test_a_list_that_is_cut_short_says_so(quartblog: Command, outbox: Outbox) ->
     assert quartblog("errors", "list", "--limit", "3").stderr == ""
 
 
-@pytest.mark.parametrize("key", ["1", "012345000001", FAILURE.fingerprint, FAILURE.fingerprint.upper(), " 1 "])
+@pytest.mark.parametrize("key", ["1", "0000aa000001", EVENT.fingerprint, EVENT.fingerprint.upper(), " 1 "])
 def test_a_group_is_shown_by_its_number_an_error_id_or_its_fingerprint(
     quartblog: Command, outbox: Outbox, key: str
 ) -> None:
-    outbox.record(failures(3))
+    outbox.record(events(3, breadcrumbs=BREADCRUMBS))
 
     result = quartblog("errors", "show", key)
 
     assert result.exit_code == 0
-    assert result.stdout.startswith("1: ValueError: invalid literal for int() with base 10: 'twelve'\n")
-    assert "012345000002 012345000001 012345000000" in result.stdout
+    assert result.stdout.startswith("1: ValueError: twelve\n")
+    assert "0000aa000002 0000aa000001 0000aa000000" in result.stdout
     assert "3, 3 of them not mailed yet" in result.stdout
-    assert "POST /posts/<id>" in result.stdout
-    assert FAILURE.traceback in result.stdout
-    assert "\n  12:00:00 INFO quartblog: looked up a post\n  12:00:00 WARNING quartblog: found none" in result.stdout
+    assert "POST /user/edit" in result.stdout
+    assert EVENT.traceback in result.stdout
+    assert "\n  12:00:00 INFO blog: looked up a post\n  12:00:00 WARNING blog: found none" in result.stdout
 
 
 def test_the_failure_a_visitor_saw_is_shown_rather_than_the_latest(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(3))
+    outbox.record(events(3))
 
-    assert "\nError 012345000001, " in quartblog("errors", "show", "012345000001").stdout
-    assert "\nError 012345000002, " in quartblog("errors", "show", "1").stdout
+    assert "\nError 0000aa000001, " in quartblog("errors", "show", "0000aa000001").stdout
+    assert "\nError 0000aa000002, " in quartblog("errors", "show", "1").stdout
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_the_failure_a_visitor_saw_is_shown_rather_than_the_latest(quartblog: Co
 def test_an_error_id_may_be_typed_in_upper_case_or_copied_from_a_log_line(
     quartblog: Command, outbox: Outbox, words: tuple[str, ...]
 ) -> None:
-    outbox.record([replace(FAILURE, error_id="k7c2mfq9wx3a"), *failures(2)])
+    outbox.record([an_event(error_id="k7c2mfq9wx3a"), *events(2)])
 
     assert "\nError k7c2mfq9wx3a, " in quartblog("errors", "show", *words).stdout
     assert quartblog("errors", "resolve", *words).stdout.startswith("1 is resolved")
@@ -131,20 +133,20 @@ def test_two_ids_are_one_too_many_to_show(quartblog: Command, outbox: Outbox) ->
 
 
 def test_a_group_as_json_has_its_samples(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(2))
+    outbox.record(events(2, breadcrumbs=BREADCRUMBS))
 
     group = json.loads(quartblog("errors", "show", "1", "--json").stdout)
 
     assert group["count"] == 2
-    assert [sample["error_id"] for sample in group["samples"]] == ["012345000001", "012345000000"]
+    assert [sample["error_id"] for sample in group["samples"]] == ["0000aa000001", "0000aa000000"]
     sample = group["samples"][0]
-    assert (sample["method"], sample["route"], sample["user_id"], sample["process"]) == ("POST", "/posts/<id>", 7, 4711)
-    assert sample["traceback"] == FAILURE.traceback
-    assert sample["breadcrumbs"] == list(FAILURE.breadcrumbs)
+    assert (sample["method"], sample["route"], sample["user_id"], sample["process"]) == ("POST", "/user/edit", 7, 4711)
+    assert sample["traceback"] == EVENT.traceback
+    assert sample["breadcrumbs"] == list(BREADCRUMBS)
 
 
 def test_a_group_whose_samples_had_to_make_room_is_still_shown(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(2))
+    outbox.record(events(2))
     with closing(sqlite3.connect(outbox.path or "")) as file, file:
         file.execute("DELETE FROM samples")
 
@@ -154,7 +156,7 @@ def test_a_group_whose_samples_had_to_make_room_is_still_shown(quartblog: Comman
 
 def test_nothing_a_stranger_typed_steers_the_terminal(quartblog: Command, outbox: Outbox) -> None:
     evil = "\x1b[2J\x9b2J\u202eevil\ud800\nError: forged"
-    outbox.record(failures(1, message=evil, traceback=f"ValueError: {evil}", breadcrumbs=(evil,), route=evil))
+    outbox.record(events(1, message=evil, traceback=f"ValueError: {evil}", breadcrumbs=(evil,), route=evil))
 
     for arguments in (["list"], ["show", "1"], ["list", "--json"], ["show", "1", "--json"], ["show", evil[:4]]):
         result = quartblog("errors", *arguments)
@@ -162,8 +164,8 @@ def test_nothing_a_stranger_typed_steers_the_terminal(quartblog: Command, outbox
 
 
 def test_a_failure_outside_of_a_request_has_neither_route_nor_user(quartblog: Command, outbox: Outbox) -> None:
-    alone = replace(FAILURE, method=None, route=None, user_id=None, traceback="", breadcrumbs=())
-    outbox.record([replace(alone, message="the disk is full")])
+    nobody: dict[str, Any] = {"method": None, "route": None, "user_id": None}
+    outbox.record([an_event(**nobody, traceback="", message="the disk is full")])
 
     lines = quartblog("errors", "show", "1").stdout.splitlines()
 
@@ -177,15 +179,15 @@ def test_a_failure_outside_of_a_request_has_neither_route_nor_user(quartblog: Co
 
 
 def test_a_long_message_is_cut_to_its_column_in_cells_and_not_in_characters(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(1, message="发生意外错误" * 20, traceback=""))
+    outbox.record(events(1, message="发生意外错误" * 20, traceback=""))
 
     line = quartblog("errors", "list").stdout.splitlines()[1]
 
-    assert f"ERROR: {('发生意外错误' * 20)[:26]}…  blog/views.py:7" in line
+    assert f"ERROR: {('发生意外错误' * 20)[:26]}…  app.py:12" in line
 
 
 def test_an_unknown_group_is_one_clear_line(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(1))
+    outbox.record(events(1))
 
     result = quartblog("errors", "show", "zzzz")
 
@@ -197,10 +199,10 @@ def test_an_unknown_group_is_one_clear_line(quartblog: Command, outbox: Outbox) 
 
 
 def test_resolving_takes_a_group_off_the_list(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(1))
-    outbox.record(failures(1, fingerprint="fedcba9876543210"))
+    outbox.record(events(1))
+    outbox.record(events(1, fingerprint="fedcba9876543210"))
 
-    result = quartblog("errors", "resolve", "1", "fedcba000000")
+    result = quartblog("errors", "resolve", "1", "543210000000")
 
     assert result.exit_code == 0
     assert [line.split(":")[0] for line in result.stdout.splitlines()] == ["1 is resolved", "2 is resolved"]
@@ -208,7 +210,7 @@ def test_resolving_takes_a_group_off_the_list(quartblog: Command, outbox: Outbox
 
 
 def test_resolving_twice_is_told_and_no_error(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(1))
+    outbox.record(events(1))
     quartblog("errors", "resolve", "1")
 
     result = quartblog("errors", "resolve", "1")
@@ -217,7 +219,7 @@ def test_resolving_twice_is_told_and_no_error(quartblog: Command, outbox: Outbox
 
 
 def test_an_unknown_group_does_not_keep_the_others_from_being_resolved(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(1))
+    outbox.record(events(1))
 
     result = quartblog("errors", "resolve", "99", "1")
 
@@ -226,8 +228,8 @@ def test_an_unknown_group_does_not_keep_the_others_from_being_resolved(quartblog
 
 
 def test_a_muted_group_is_marked_and_is_not_due(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(1))
-    outbox.record(failures(1, fingerprint="fedcba9876543210"))
+    outbox.record(events(1))
+    outbox.record(events(1, fingerprint="fedcba9876543210"))
 
     result = quartblog("errors", "mute", "1", "--for", "2h")
 
@@ -242,7 +244,7 @@ def test_a_muted_group_is_marked_and_is_not_due(quartblog: Command, outbox: Outb
 
 
 def test_a_group_is_reopened_whether_it_was_muted_or_resolved(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(failures(1))
+    outbox.record(events(1))
     quartblog("errors", "mute", "1", "--for", "30min")
     quartblog("errors", "resolve", "1")
 
@@ -285,7 +287,7 @@ def test_without_an_outbox_every_command_says_how_it_comes_to_be(
 def test_a_number_that_no_database_knows_is_a_wrong_argument(
     quartblog: Command, outbox: Outbox, arguments: tuple[str, ...]
 ) -> None:
-    outbox.record(failures(1))
+    outbox.record(events(1))
 
     result = quartblog(*arguments, "9" * 20)
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import Result
 
 from quartblog.delivery import Outbox, OutboxOptions
-from tests.cli.failures import failures
+from tests.support.failures import events
 
 Command = Callable[..., Result]
 
@@ -19,7 +19,7 @@ GOES_ON = "A running site keeps its previous settings.\n"
 def outbox(folder: Path) -> Iterator[Outbox]:
     """One with a failure, where config.toml says."""
     outbox = Outbox(OutboxOptions(folder / "elsewhere.db"))
-    outbox.record(failures(1))
+    outbox.record(events(1))
     yield outbox
     outbox.close()
 

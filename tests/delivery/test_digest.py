@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from quartblog.delivery.mail.digest import DETAILED, LISTED, Digest, held_note
 from quartblog.delivery.mail.message import wire_form
 from quartblog.delivery.options import MailOptions
-
-from .post_office import NOON, TRACE, a_group, an_event
+from tests.support.clocks import START
+from tests.support.failures import TRACEBACK, a_group, an_event
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -76,7 +76,7 @@ class Page(HTMLParser):
 
 
 def test_the_subject_begins_with_the_error_and_ends_with_site_host_and_count() -> None:
-    group = a_group(count=12, reported=2, last_reported=NOON)
+    group = a_group(count=12, reported=2, last_reported=START)
 
     assert read(group)["Subject"] == "ValueError: twelve (博客异常 微博 on app1, 10 errors)"
 
@@ -89,7 +89,7 @@ def test_without_a_title_the_subject_names_the_site_alone() -> None:
 
 def test_all_digests_about_a_group_are_one_conversation() -> None:
     first = read(a_group())
-    later = read(a_group(id=9, count=12, reported=2, last_reported=NOON))
+    later = read(a_group(id=9, count=12, reported=2, last_reported=START))
     other = read(a_group(event=an_event(fingerprint="00000000000000bb")))
     elsewhere = read(a_group(), options=replace(OPTIONS, site="another"))
 
@@ -142,10 +142,10 @@ def test_a_plain_record_is_told_by_its_level_and_message() -> None:
 
 def test_the_body_holds_what_an_operator_needs_to_know_and_do() -> None:
     events = tuple(
-        an_event(NOON - 10 * number, error_id=f"id{number}", breadcrumbs=("12:00:00 INFO blog: signed in",))
+        an_event(created=START - 10 * number, error_id=f"id{number}", breadcrumbs=("12:00:00 INFO blog: signed in",))
         for number in range(4)
     )
-    text = text_of(read(a_group(count=13, reported=10, samples=events, first_seen=NOON - 86_400, last_reported=NOON)))
+    text = text_of(read(a_group(count=13, reported=10, samples=events, first_seen=START - 86_400, last_reported=START)))
 
     assert text.startswith("微博 on app1: 3 errors of one kind\n")
     for line in (
@@ -160,7 +160,7 @@ def test_the_body_holds_what_an_operator_needs_to_know_and_do() -> None:
     ):
         assert line in text.splitlines()
     assert re.search(r"^first 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d\S+, last 2", text, re.MULTILINE)
-    assert f"\n{TRACE}\n" in text
+    assert f"\n{TRACEBACK}\n" in text
 
 
 def test_the_html_part_tells_the_same() -> None:
@@ -173,17 +173,17 @@ def test_the_html_part_tells_the_same() -> None:
 
 
 def test_a_group_that_came_back_says_since_when() -> None:
-    events = (an_event(NOON + 20), an_event(NOON + 10), an_event(NOON - 10))
-    text = text_of(read(a_group(count=9, reported=7, reopened=True, resolved_at=NOON, samples=events)))
+    events = (an_event(created=START + 20), an_event(created=START + 10), an_event(created=START - 10))
+    text = text_of(read(a_group(count=9, reported=7, reopened=True, resolved_at=START, samples=events)))
 
     assert re.search(r"2 new, 9 altogether, again since \S+ \d\d:\d\d:\d\d", text)
     [since] = re.findall(r"again since (\S+ \S+)", text)
-    [last] = re.findall(r"last (\S+ \S+)", text_of(read(a_group(last_seen=NOON + 10))))
+    [last] = re.findall(r"last (\S+ \S+)", text_of(read(a_group(last_seen=START + 10))))
     assert since == last
 
 
 def test_a_digest_after_the_cap_says_that_mails_were_held_back_and_since_when() -> None:
-    text = text_of(read(a_group(), notes=[held_note(NOON, 30)]))
+    text = text_of(read(a_group(), notes=[held_note(START, 30)]))
 
     assert re.search(r"^The cap held this back since 2.*: 30 digests had left within the hour", text, re.MULTILINE)
     assert "The cap" not in text_of(read(a_group()))
@@ -192,7 +192,7 @@ def test_a_digest_after_the_cap_says_that_mails_were_held_back_and_since_when() 
 def test_one_thing_is_not_many() -> None:
     groups = [a_group(id=number + 1) for number in range(DETAILED + LISTED + 1)]
 
-    assert ": 1 digest had left within the hour" in text_of(read(a_group(), notes=[held_note(NOON, 1)]))
+    assert ": 1 digest had left within the hour" in text_of(read(a_group(), notes=[held_note(START, 1)]))
     assert text_of(read(*groups)).rstrip().endswith("\nand 1 more kind")
 
 

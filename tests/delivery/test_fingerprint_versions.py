@@ -9,8 +9,7 @@ import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
 from tests.support.clocks import START, FakeClock
-
-from .outboxes import event
+from tests.support.failures import an_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def outbox(path: Path, clock: FakeClock) -> Iterator[Outbox]:
     outbox = Outbox(OutboxOptions(path), clock=clock)
-    outbox.record([event(BEFORE, title="ExceptionGroup")] * 5)
+    outbox.record([an_event(BEFORE, title="ExceptionGroup")] * 5)
     yield outbox
     outbox.close()
 
@@ -42,17 +41,17 @@ def counts(outbox: Outbox) -> dict[str, int]:
 
 def test_a_group_of_the_version_before_goes_on_as_the_same_group(outbox: Outbox) -> None:
     [before] = outbox.groups()
-    outbox.record([event(NOW, title="ValueError", earlier=(BEFORE,))] * 2)
+    outbox.record([an_event(NOW, title="ValueError", earlier=(BEFORE,))] * 2)
 
     [now] = outbox.groups()
     assert (now.id, now.fingerprint, now.title, now.count) == (before.id, NOW, "ValueError", 7)
-    outbox.record([event(NOW, earlier=(BEFORE,))])
+    outbox.record([an_event(NOW, earlier=(BEFORE,))])
     assert counts(outbox) == {NOW: 8}
 
 
 def test_what_was_resolved_is_opened_again_and_not_new(outbox: Outbox) -> None:
     assert outbox.resolve(BEFORE)
-    outbox.record([event(NOW, earlier=(BEFORE,), created=START + 1)])
+    outbox.record([an_event(NOW, earlier=(BEFORE,), created=START + 1)])
 
     [now] = outbox.groups()
     assert now.reopened
@@ -60,28 +59,28 @@ def test_what_was_resolved_is_opened_again_and_not_new(outbox: Outbox) -> None:
 
 
 def test_the_other_parts_of_what_was_one_failure_are_new_groups(outbox: Outbox) -> None:
-    outbox.record([event(NOW, earlier=(BEFORE,))])
-    outbox.record([event(OTHER, earlier=(BEFORE,))])
+    outbox.record([an_event(NOW, earlier=(BEFORE,))])
+    outbox.record([an_event(OTHER, earlier=(BEFORE,))])
 
     assert counts(outbox) == {NOW: 6, OTHER: 1}
 
 
 def test_an_error_that_has_no_group_under_any_version_begins_one(outbox: Outbox) -> None:
-    outbox.record([event(OTHER, earlier=("00000000000000dd", "00000000000000ee"))])
+    outbox.record([an_event(OTHER, earlier=("00000000000000dd", "00000000000000ee"))])
 
     assert counts(outbox) == {BEFORE: 5, OTHER: 1}
 
 
 def test_the_latest_of_several_versions_before_that_has_a_group_goes_on(outbox: Outbox) -> None:
-    outbox.record([event(NOW, earlier=("00000000000000dd", BEFORE))])
+    outbox.record([an_event(NOW, earlier=("00000000000000dd", BEFORE))])
 
     assert counts(outbox) == {NOW: 6}
 
 
 def test_a_process_that_still_runs_the_version_before_makes_a_group_of_its_own(outbox: Outbox) -> None:
-    outbox.record([event(NOW, earlier=(BEFORE,))])
-    outbox.record([event(BEFORE)])
-    outbox.record([event(NOW, earlier=(BEFORE,))])
+    outbox.record([an_event(NOW, earlier=(BEFORE,))])
+    outbox.record([an_event(BEFORE)])
+    outbox.record([an_event(NOW, earlier=(BEFORE,))])
 
     assert counts(outbox) == {NOW: 7, BEFORE: 1}
 
@@ -93,12 +92,12 @@ def test_what_memory_held_during_an_outage_goes_to_the_group_of_the_version_befo
     aside = path.with_name("aside")
     path.rename(aside)
     path.mkdir()
-    outbox.record([event(NOW, title="ValueError", earlier=(BEFORE,))])
+    outbox.record([an_event(NOW, title="ValueError", earlier=(BEFORE,))])
     assert outbox.in_memory
     path.rmdir()
     aside.rename(path)
     clock.advance(10)
-    outbox.record([event(OTHER)])
+    outbox.record([an_event(OTHER)])
 
     assert not outbox.in_memory
     assert counts(outbox) == {NOW: 6, OTHER: 1}

@@ -22,8 +22,7 @@ from quartblog.delivery.mail.message import SUBJECT_LIMIT, new_message, wire_for
 from quartblog.delivery.options import MailOptions
 from quartblog.delivery.store.outbox import Outbox
 from quartblog.delivery.text.escaping import one_line, shortened
-
-from .post_office import a_group, an_event
+from tests.support.failures import a_group, an_event
 
 OPTIONS = MailOptions(server="localhost", sender="微博 <blog@example.org>", admins=("ada@example.org",), command="blog")
 ALL = ["Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted", "X-Auto-Response-Suppress"]

@@ -12,8 +12,7 @@ import pytest
 from quartblog.delivery import AsyncOutbox, Group, Outbox, OutboxOptions, open_outbox
 from quartblog.delivery.grouping.event import Batch
 from tests.support.clocks import START, FakeClock
-
-from .outboxes import event, mail, message
+from tests.support.failures import a_mail, a_message, an_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,32 +55,32 @@ def failing(number: int, error: BaseException) -> logging.LogRecord:
 
 def test_numbers_of_groups_have_no_gaps_for_what_was_counted_between(outbox: Outbox) -> None:
     for key in (A, A, A, B):
-        outbox.record([event(key)])
+        outbox.record([an_event(key)])
 
     assert {group.fingerprint: group.id for group in outbox.groups()} == {A: 1, B: 2}
 
 
 def test_equal_failures_are_one_group_with_their_count(outbox: Outbox) -> None:
-    outbox.record([event(A, created=START + 5), event(B), event(A, created=START + 1)])
-    outbox.record([event(A, created=START + 9, level=50), event(A, created=START + 7, level=40)])
+    outbox.record([an_event(A, created=START + 5), an_event(B), an_event(A, created=START + 1)])
+    outbox.record([an_event(A, created=START + 9, level=50), an_event(A, created=START + 7, level=40)])
 
     groups = {group.fingerprint: group for group in outbox.groups()}
 
     assert {key: group.count for key, group in groups.items()} == {A: 4, B: 1}
     assert (groups[A].first_seen, groups[A].last_seen, groups[A].level) == (START + 1, START + 9, 50)
-    assert (groups[A].title, groups[A].logger, groups[A].reported) == ("ValueError", "app", 0)
+    assert (groups[A].title, groups[A].logger, groups[A].reported) == ("ValueError", "blog.profile", 0)
     assert (groups[A].last_reported, groups[A].resolved, groups[A].reopened) == (None, False, False)
 
 
 def test_the_group_seen_last_is_listed_first(outbox: Outbox) -> None:
-    outbox.record([event(A, created=START + 2), event(B, created=START + 3), event(C, created=START + 1)])
+    outbox.record([an_event(A, created=START + 2), an_event(B, created=START + 3), an_event(C, created=START + 1)])
 
     assert [group.fingerprint for group in outbox.groups()] == [B, A, C]
     assert [group.fingerprint for group in outbox.groups(limit=1)] == [B]
 
 
 def test_the_latest_events_are_kept_whole_and_newest_first(outbox: Outbox) -> None:
-    events = [event(A, error_id=f"id{number}", created=START + number) for number in range(25)]
+    events = [an_event(A, error_id=f"id{number}", created=START + number) for number in range(25)]
     for number in range(0, 25, 5):
         outbox.record(events[number : number + 5])
 
@@ -95,8 +94,8 @@ def test_the_latest_events_are_kept_whole_and_newest_first(outbox: Outbox) -> No
 
 
 def test_an_event_that_comes_late_does_not_push_out_a_newer_one(outbox: Outbox) -> None:
-    outbox.record([event(A, error_id="new", created=START + 20 + number) for number in range(10)])
-    outbox.record([event(A, error_id="late", created=START)])
+    outbox.record([an_event(A, error_id="new", created=START + 20 + number) for number in range(10)])
+    outbox.record([an_event(A, error_id="late", created=START)])
 
     group = outbox.group(A)
 
@@ -105,7 +104,7 @@ def test_an_event_that_comes_late_does_not_push_out_a_newer_one(outbox: Outbox) 
 
 
 def test_a_group_is_found_by_its_id_a_samples_id_or_its_fingerprint(outbox: Outbox) -> None:
-    outbox.record([event(A, error_id="abcdefghjkmn"), event(B)])
+    outbox.record([an_event(A, error_id="abcdefghjkmn"), an_event(B)])
     found = outbox.group("abcdefghjkmn")
 
     assert found is not None
@@ -118,7 +117,7 @@ def test_a_group_is_found_by_its_id_a_samples_id_or_its_fingerprint(outbox: Outb
 
 def test_texts_a_stranger_chose_are_stored_on_one_line_and_come_back_whole_in_the_sample(outbox: Outbox) -> None:
     hostile = "a\ud800\x00\nb"
-    outbox.record([event(A, title=hostile, logger=hostile, place=hostile, function=hostile, route=hostile)])
+    outbox.record([an_event(A, title=hostile, logger=hostile, place=hostile, function=hostile, route=hostile)])
 
     group = only(outbox.groups())
 
@@ -129,26 +128,26 @@ def test_texts_a_stranger_chose_are_stored_on_one_line_and_come_back_whole_in_th
 def test_one_event_that_cannot_be_stored_does_not_take_the_others_with_it(
     outbox: Outbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    outbox.record([event(A), event(B, level=1 << 80), event("broken", created=float("nan")), event(C)])
+    outbox.record([an_event(A), an_event(B, level=1 << 80), an_event("broken", created=float("nan")), an_event(C)])
 
     assert {group.fingerprint for group in outbox.groups()} == {A, C}
     assert capfd.readouterr().err.count("1 error could not be stored") == 2
 
 
 def test_an_outbox_that_breaks_does_not_break_its_caller(outbox: Outbox, capfd: pytest.CaptureFixture[str]) -> None:
-    outbox.record([event(A), 7])  # type: ignore[list-item]
+    outbox.record([an_event(A), 7])  # type: ignore[list-item]
 
     assert "2 errors could not be stored" in capfd.readouterr().err
 
 
 def test_what_was_not_mailed_is_told(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.record([event(A), event(A), event(B)])
+    outbox.record([an_event(A), an_event(A), an_event(B)])
     clock.advance(60)
 
-    outbox.begin_mail(mail(), {A: 2})
+    outbox.begin_mail(a_mail(), {A: 2})
 
     assert [group.fingerprint for group in outbox.unreported()] == [B]
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     again = next(group for group in outbox.unreported() if group.fingerprint == A)
     assert (again.count, again.reported, again.last_reported) == (3, 2, START + 60)
     assert len(again.samples) == 3
@@ -156,7 +155,7 @@ def test_what_was_not_mailed_is_told(outbox: Outbox, clock: FakeClock) -> None:
 
 
 def test_a_resolved_group_is_left_alone_until_it_happens_again(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.record([event(A), event(B)])
+    outbox.record([an_event(A), an_event(B)])
     group = outbox.group(A)
     assert group is not None
     clock.advance(60)
@@ -169,18 +168,18 @@ def test_a_resolved_group_is_left_alone_until_it_happens_again(outbox: Outbox, c
     assert (settled.resolved, settled.reopened, settled.resolved_at) == (True, False, START + 60)
     assert len(outbox.groups(resolved=None)) == 2
 
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
 
     again = next(group for group in outbox.unreported() if group.fingerprint == A)
     assert (again.resolved, again.reopened, again.resolved_at, again.count) == (False, True, START + 60, 2)
-    outbox.begin_mail(mail(), {A: 2})
+    outbox.begin_mail(a_mail(), {A: 2})
     reported = outbox.group(A)
     assert reported is not None
     assert not reported.reopened
 
 
 def test_resolving_twice_or_what_is_not_there_changes_nothing(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     assert outbox.resolve(A)
     clock.advance(60)
 
@@ -191,11 +190,11 @@ def test_resolving_twice_or_what_is_not_there_changes_nothing(outbox: Outbox, cl
 
 
 def test_a_muted_group_counts_on_and_is_not_mailed_until_the_time_is_over(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.record([event(A), event(B)])
+    outbox.record([an_event(A), an_event(B)])
 
     assert outbox.mute(A, 600)
 
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     assert outbox.due(0) == [B]
     assert [group.fingerprint for group in outbox.unreported()] == [B]
     assert {group.fingerprint: (group.count, group.muted_until) for group in outbox.groups()} == {
@@ -209,14 +208,14 @@ def test_a_muted_group_counts_on_and_is_not_mailed_until_the_time_is_over(outbox
 
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
 def test_a_group_is_muted_for_a_time_that_ends(outbox: Outbox, seconds: float) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
 
     with pytest.raises(ValueError, match="finite number of seconds above 0"):
         outbox.mute(A, seconds)
 
 
 def test_a_group_is_opened_again_on_request(outbox: Outbox) -> None:
-    outbox.record([event(A), event(B)])
+    outbox.record([an_event(A), an_event(B)])
     outbox.resolve(A)
     outbox.mute(B, 600)
 
@@ -238,9 +237,9 @@ def test_a_group_is_opened_again_on_request(outbox: Outbox) -> None:
 def test_a_group_is_due_when_its_count_passes_a_power_of_two(
     outbox: Outbox, clock: FakeClock, *, reported: int, count: int, due: bool
 ) -> None:
-    outbox.record([event(A)] * count)
+    outbox.record([an_event(A)] * count)
     if reported:
-        outbox.begin_mail(mail(), {A: reported})
+        outbox.begin_mail(a_mail(), {A: reported})
     clock.advance(899)
 
     assert outbox.due(900) == ([A] if due else [])
@@ -252,7 +251,7 @@ def test_a_batch_counts_all_and_makes_events_of_the_last_alone(
     outbox: Outbox, failure: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = 0
-    from_record = event().from_record
+    from_record = an_event().from_record
 
     def counting(record: logging.LogRecord) -> object:
         nonlocal made
@@ -284,7 +283,7 @@ def test_an_empty_batch_changes_nothing(outbox: Outbox) -> None:
 def test_threads_lose_no_count(outbox: Outbox) -> None:
     def work() -> None:
         for _ in range(25):
-            outbox.record([event(A), event(B)])
+            outbox.record([an_event(A), an_event(B)])
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -309,7 +308,7 @@ def test_workers_are_seen_by_their_latest_beat(outbox: Outbox, neighbour: Outbox
 
 
 def test_what_was_recorded_is_there_after_a_restart(tmp_path: Path, outbox: Outbox) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     outbox.close()
 
     again = Outbox(OutboxOptions(path=tmp_path / "outbox.sqlite3"))
@@ -319,11 +318,11 @@ def test_what_was_recorded_is_there_after_a_restart(tmp_path: Path, outbox: Outb
 
 
 def test_a_closed_outbox_opens_again_when_it_is_used(outbox: Outbox) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     outbox.close()
     outbox.close()
 
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
 
     assert only(outbox.groups()).count == 2
     assert outbox.healthy
@@ -331,7 +330,7 @@ def test_a_closed_outbox_opens_again_when_it_is_used(outbox: Outbox) -> None:
 
 def test_the_options_are_used(tmp_path: Path, clock: FakeClock) -> None:
     outbox = Outbox(OutboxOptions(tmp_path / "o.sqlite3", max_age=50.0, samples=2), clock=clock)
-    outbox.record([event(A)] * 5)
+    outbox.record([an_event(A)] * 5)
     group = outbox.group(A)
     assert group is not None
     assert len(group.samples) == 2
@@ -350,7 +349,7 @@ def test_options_with_which_nothing_could_be_kept_are_refused(wrong: dict[str, A
 
 
 def test_nobody_else_may_read_the_file(outbox: Outbox, tmp_path: Path) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
 
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
@@ -358,8 +357,8 @@ def test_nobody_else_may_read_the_file(outbox: Outbox, tmp_path: Path) -> None:
 def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     outbox = Outbox(None)
-    outbox.record([event(A), event(A)])
-    number = outbox.begin_mail(mail(), {A: 1})
+    outbox.record([an_event(A), an_event(A)])
+    number = outbox.begin_mail(a_mail(), {A: 1})
     outbox.sent(number, "250 OK")
 
     assert only(outbox.unreported()).reported == 1
@@ -372,12 +371,12 @@ def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_totals_count_what_is_open_waits_or_was_given_up(outbox: Outbox, clock: FakeClock) -> None:
     assert outbox.totals() == (0, 0, 0, 0, 0, None, 0, 0, 0, None)
-    outbox.record([*[event(A)] * 5, *[event(B)] * 3, event(C)])
+    outbox.record([*[an_event(A)] * 5, *[an_event(B)] * 3, an_event(C)])
     assert outbox.resolve(C)
-    outbox.failed(outbox.begin_mail(mail("later"), {A: 4}), "away", 30)
-    outbox.begin_mail(mail("now"), {})
-    outbox.dead(outbox.begin_mail(mail("dead"), {}), "550")
-    outbox.sent(outbox.begin_mail(mail("sent"), {}), "250")
+    outbox.failed(outbox.begin_mail(a_mail("later"), {A: 4}), "away", 30)
+    outbox.begin_mail(a_mail("now"), {})
+    outbox.dead(outbox.begin_mail(a_mail("dead"), {}), "550")
+    outbox.sent(outbox.begin_mail(a_mail("sent"), {}), "250")
 
     totals = outbox.totals()
 
@@ -387,10 +386,10 @@ def test_the_totals_count_what_is_open_waits_or_was_given_up(outbox: Outbox, clo
 
 async def test_an_event_loop_uses_the_same_methods(outbox: Outbox) -> None:
     shared = AsyncOutbox(outbox)
-    outbox.record([event(A, error_id="abcdefghjkmn"), event(B)])
+    outbox.record([an_event(A, error_id="abcdefghjkmn"), an_event(B)])
     outbox.beat("host:1", leader=True, figures={})
     outbox.lead("host:1")
-    number = await shared.post(message(), ["ada@example.org"])
+    number = await shared.post(a_message(), ["ada@example.org"])
 
     assert [group.fingerprint for group in await shared.groups()] == [B, A]
     assert await shared.group("abcdefghjkmn") == outbox.group(A)
@@ -409,7 +408,7 @@ async def test_an_event_loop_uses_the_same_methods(outbox: Outbox) -> None:
 
 
 def test_a_tool_opens_the_outbox_of_a_running_program(outbox: Outbox, tmp_path: Path) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
 
     with closing(open_outbox(tmp_path / "outbox.sqlite3")) as tool:
         assert tool.resolve(A)

@@ -12,8 +12,7 @@ import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
 from tests.support.clocks import START, FakeClock
-
-from .outboxes import event, mail
+from tests.support.failures import a_mail, an_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +60,7 @@ def test_a_mail_is_tried_when_its_pause_is_over(
     opened: Callable[[], Outbox], clock: FakeClock, jump: float, *, reboot: bool
 ) -> None:
     before = opened()
-    number = before.begin_mail(mail(), {})
+    number = before.begin_mail(a_mail(), {})
     assert before.failed(number, "451", 300)
     before.beat("host:1", leader=True, figures={})
     moved(clock, jump, reboot=reboot)
@@ -82,7 +81,7 @@ def test_the_cap_counts_the_digests_of_an_hour(
     opened: Callable[[], Outbox], clock: FakeClock, jump: float, *, reboot: bool
 ) -> None:
     before = opened()
-    before.begin_mail(mail(), {})
+    before.begin_mail(a_mail(), {})
     before.beat("host:1", leader=True, figures={})
     moved(clock, jump, reboot=reboot)
     outbox = opened()
@@ -100,8 +99,8 @@ def test_a_window_ends_and_a_mute_ends(
     opened: Callable[[], Outbox], clock: FakeClock, jump: float, *, reboot: bool
 ) -> None:
     before = opened()
-    before.record([event(A), *[event(B)] * 5])
-    before.begin_mail(mail(), {B: 4})
+    before.record([an_event(A), *[an_event(B)] * 5])
+    before.begin_mail(a_mail(), {B: 4})
     assert before.mute(A, 900)
     before.beat("host:1", leader=True, figures={})
     moved(clock, jump, reboot=reboot)
@@ -122,12 +121,12 @@ def test_nothing_ages_by_a_jump_and_everything_ages_in_the_end(
     opened: Callable[[], Outbox], clock: FakeClock, jump: float, *, reboot: bool
 ) -> None:
     before = opened()
-    before.record([event(A, created=clock.wall())])
-    before.dead(before.begin_mail(mail(), {}), "554")
+    before.record([an_event(A, created=clock.wall())])
+    before.dead(before.begin_mail(a_mail(), {}), "554")
     before.beat("host:1", leader=True, figures={})
     moved(clock, jump, reboot=reboot)
     outbox = opened()
-    outbox.record([event(B, created=clock.wall())])
+    outbox.record([an_event(B, created=clock.wall())])
     outbox.housekeeping()
 
     assert {group.fingerprint: len(group.samples) for group in outbox.groups()} == {A: 1, B: 1}
@@ -143,12 +142,12 @@ def test_the_newest_samples_stay_whatever_their_records_say(
 ) -> None:
     outbox = opened()
     for number in range(10):
-        outbox.record([event(A, error_id=f"before{number}", created=clock.wall())])
+        outbox.record([an_event(A, error_id=f"before{number}", created=clock.wall())])
         clock.advance(1)
     clock.jump(jump)
 
     for number in range(4):
-        outbox.record([event(A, error_id=f"after{number}", created=clock.wall())])
+        outbox.record([an_event(A, error_id=f"after{number}", created=clock.wall())])
         clock.advance(1)
 
     group = outbox.group(A)
@@ -195,13 +194,13 @@ def test_a_machine_that_was_off_goes_on_with_the_wall_clocks_time(
 def test_what_memory_took_before_the_file_was_there_has_the_files_time_afterwards(
     opened: Callable[[], Outbox], path: Path, clock: FakeClock
 ) -> None:
-    opened().begin_mail(mail("earlier"), {})
+    opened().begin_mail(a_mail("earlier"), {})
     clock.jump(YEAR)
     aside = path.with_name("aside")
     path.rename(aside)
     path.mkdir()
     outbox = opened()
-    assert outbox.failed(outbox.begin_mail(mail("in memory"), {}), "451", 300)
+    assert outbox.failed(outbox.begin_mail(a_mail("in memory"), {}), "451", 300)
     path.rmdir()
     aside.rename(path)
     clock.advance(3)
@@ -254,7 +253,7 @@ def written(path: Path, version: int, at: float) -> None:
     with closing(sqlite3.connect(path)) as file, file:
         file.executescript(FIRST + (SECOND if version == 2 else ""))
         file.execute(GROUP, (A, at, at, at))
-        data = json.dumps({**asdict(event(A)), "traceback": "as it was"})
+        data = json.dumps({**asdict(an_event(A)), "traceback": "as it was"})
         file.execute("INSERT INTO samples (group_id, error_id, created, data) VALUES (1, 'one', ?, ?)", (at, data))
         file.execute(MAIL, ("waiting", at, at, at + 60, "waiting", None))
         file.execute(MAIL, ("dead", at, at, at, "dead", at))
@@ -305,7 +304,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     with closing(sqlite3.connect(path)) as file, file:
         file.execute("CREATE TABLE losses (of_somebody_else)")
     outbox = opened()
-    outbox.record([event(B)])
+    outbox.record([an_event(B)])
 
     assert not outbox.healthy
     with closing(sqlite3.connect(path)) as file, file:

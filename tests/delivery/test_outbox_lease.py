@@ -11,8 +11,7 @@ from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.store.workers import LEASE, LeaseLost
 from tests.support import programs
 from tests.support.clocks import FakeClock
-
-from .outboxes import event, mail, message
+from tests.support.failures import a_mail, a_message, an_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +86,7 @@ def test_a_worker_that_was_started_anew_under_the_same_name_is_another_one(outbo
 
 def test_the_lead_of_a_worker_that_resigned_is_free_at_once(outbox: Outbox, neighbour: Outbox) -> None:
     first = leads(outbox, "host:1")
-    outbox.begin_mail(mail(), {})
+    outbox.begin_mail(a_mail(), {})
     assert outbox.claim(first, grace=GRACE)
 
     outbox.resign(first)
@@ -101,14 +100,14 @@ def test_the_lead_of_a_worker_that_resigned_is_free_at_once(outbox: Outbox, neig
 def test_who_lost_the_lead_neither_writes_a_digest_nor_claims_a_mail(
     outbox: Outbox, neighbour: Outbox, clock: FakeClock
 ) -> None:
-    outbox.record([event()])
-    outbox.post(message(), ["ada@example.org"])
+    outbox.record([an_event()])
+    outbox.post(a_message(), ["ada@example.org"])
     first = leads(outbox, "host:1")
     clock.advance(LEASE)
     leads(neighbour, "host:2")
 
     with pytest.raises(LeaseLost):
-        outbox.begin_mail(mail(), {event().fingerprint: 1}, lease=first)
+        outbox.begin_mail(a_mail(), {an_event().fingerprint: 1}, lease=first)
     with pytest.raises(LeaseLost):
         outbox.claim(first, grace=GRACE)
 
@@ -121,12 +120,12 @@ def test_who_lost_the_lead_neither_writes_a_digest_nor_claims_a_mail(
 def test_a_mail_in_flight_is_left_to_the_earlier_leader_for_a_while(
     outbox: Outbox, neighbour: Outbox, clock: FakeClock
 ) -> None:
-    number = outbox.begin_mail(mail("in flight"), {})
+    number = outbox.begin_mail(a_mail("in flight"), {})
     first = leads(outbox, "host:1")
     claimed = outbox.claim(first, grace=GRACE)
     assert claimed is not None
     clock.advance(LEASE)
-    outbox.begin_mail(mail("waits"), {})
+    outbox.begin_mail(a_mail("waits"), {})
     second = leads(neighbour, "host:2")
 
     other = neighbour.claim(second, grace=GRACE)
@@ -142,7 +141,7 @@ def test_a_mail_in_flight_is_left_to_the_earlier_leader_for_a_while(
 
 
 def test_what_an_earlier_leader_has_sent_is_not_sent_again(outbox: Outbox, neighbour: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(mail(), {})
+    number = outbox.begin_mail(a_mail(), {})
     assert outbox.claim(leads(outbox, "host:1"), grace=GRACE)
     clock.advance(LEASE)
     second = leads(neighbour, "host:2")
@@ -154,16 +153,16 @@ def test_what_an_earlier_leader_has_sent_is_not_sent_again(outbox: Outbox, neigh
 
 
 def test_the_leader_claims_its_own_mail_again_at_once(outbox: Outbox) -> None:
-    outbox.begin_mail(mail(), {})
+    outbox.begin_mail(a_mail(), {})
     lease = leads(outbox, "host:1")
 
     assert outbox.claim(lease, grace=GRACE) == outbox.claim(lease, grace=GRACE) is not None
 
 
 def test_posted_mail_leaves_before_digests_that_waited_longer(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.begin_mail(mail("a digest"), {})
+    outbox.begin_mail(a_mail("a digest"), {})
     clock.advance(60)
-    outbox.post(message(), ["ada@example.org"])
+    outbox.post(a_message(), ["ada@example.org"])
     lease = leads(outbox, "host:1")
 
     order = []
@@ -186,11 +185,11 @@ def test_while_the_disk_is_away_each_worker_leads_its_own_memory_and_not_the_fil
     first = leads(outbox, "host:1")
     path.parent.rename(path.parent.with_name("elsewhere"))
     path.parent.touch()
-    neighbour.record([event()])
+    neighbour.record([an_event()])
     in_memory = leads(neighbour, "host:2")
-    assert neighbour.begin_mail(mail(), {event().fingerprint: 1}, lease=in_memory) < 0
+    assert neighbour.begin_mail(a_mail(), {an_event().fingerprint: 1}, lease=in_memory) < 0
     with pytest.raises(LeaseLost):
-        outbox.begin_mail(mail("of the file's leader"), {}, lease=first)
+        outbox.begin_mail(a_mail("of the file's leader"), {}, lease=first)
     path.parent.unlink()
     path.parent.with_name("elsewhere").rename(path.parent)
     clock.advance(3)
@@ -201,7 +200,7 @@ def test_while_the_disk_is_away_each_worker_leads_its_own_memory_and_not_the_fil
     assert leads(outbox, "host:1", first).token == first.token
     claimed = outbox.claim(first, grace=GRACE)
     assert claimed is not None
-    assert claimed.subject == "one", "what memory held is mailed by the leader"
+    assert claimed.subject == "a digest", "what memory held is mailed by the leader"
 
 
 @pytest.mark.parametrize("jump", [-86_400.0 * 366, -3_600.0, 3_600.0, 86_400.0 * 366])

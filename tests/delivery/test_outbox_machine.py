@@ -20,8 +20,7 @@ from quartblog.delivery.options import LEAST_BYTES
 from quartblog.delivery.store.fallback import RETRY_SECONDS
 from quartblog.delivery.store.workers import LeaseLost
 from tests.support.clocks import FakeClock
-
-from .outboxes import event, long, mail
+from tests.support.failures import a_mail, an_event, long_text
 
 if TYPE_CHECKING:
     from quartblog.delivery.store.workers import Lease
@@ -68,7 +67,7 @@ class Host(RuleBasedStateMachine):
 
     @rule(box=boxes, key=keys, times=st.integers(1, 5), size=st.sampled_from([100, 40_000]))
     def record(self, box: int, key: str, times: int, size: int) -> None:
-        events = [event(key, traceback=long(size), created=self._clock.wall()) for _ in range(times)]
+        events = [an_event(key, traceback=long_text(size), created=self._clock.wall()) for _ in range(times)]
         assert self._outboxes[box].record(events) == times
         self._recorded += times
         self._within_the_bound(box)
@@ -78,14 +77,14 @@ class Host(RuleBasedStateMachine):
         events = []
         for _ in range(kinds):
             self._number += 1
-            events.append(event(f"{self._number:016x}", place="p" * 3_000, created=self._clock.wall()))
+            events.append(an_event(f"{self._number:016x}", place="p" * 3_000, created=self._clock.wall()))
         assert self._outboxes[box].record(events) == kinds
         self._recorded += kinds
         self._within_the_bound(box)
 
     @rule(box=boxes, size=st.sampled_from([1_000, 300_000]))
     def store_mail(self, box: int, size: int) -> None:
-        self._outboxes[box].begin_mail(mail(self._name("mail"), data=os.urandom(size)), {})
+        self._outboxes[box].begin_mail(a_mail(self._name("mail"), data=os.urandom(size)), {})
         if not self._outboxes[box].in_memory:
             self._digests.append(self._outboxes[box].now())
 
@@ -219,7 +218,7 @@ class Host(RuleBasedStateMachine):
         reported = {group.fingerprint: group.count - group.reported for group in groups}
         name = self._name("digest")
         try:
-            outbox.begin_mail(mail(name), reported, lease=lease)
+            outbox.begin_mail(a_mail(name), reported, lease=lease)
         except LeaseLost:
             self._stored.discard(name)
             raise

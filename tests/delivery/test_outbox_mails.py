@@ -15,8 +15,7 @@ from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.store.mails import StoredMail
 from quartblog.delivery.store.reports import NotWaiting, TakenIn
 from tests.support.clocks import START, FakeClock
-
-from .outboxes import event, mail, message
+from tests.support.failures import a_mail, a_message, an_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,13 +51,13 @@ def due(outbox: Outbox) -> StoredMail:
 
 
 def test_a_new_mail_is_due_at_once_and_comes_back_as_it_was(outbox: Outbox) -> None:
-    number = outbox.begin_mail(mail(to=(ADA, GRACE), data=b"\x00\xff"), {})
+    number = outbox.begin_mail(a_mail(to=(ADA, GRACE), data=b"\x00\xff"), {})
 
     assert due(outbox) == StoredMail(
         id=number,
-        message_id="<one@example.org>",
+        message_id="<1@example.org>",
         kind="digest",
-        subject="one",
+        subject="a digest",
         data=b"\x00\xff",
         recipients=(ADA, GRACE),
         tries=0,
@@ -72,9 +71,9 @@ def test_a_new_mail_is_due_at_once_and_comes_back_as_it_was(outbox: Outbox) -> N
 
 
 def test_the_mail_and_what_it_reports_are_stored_together_or_not_at_all(outbox: Outbox) -> None:
-    outbox.record([event()])
+    outbox.record([an_event()])
     [group] = outbox.groups()
-    broken = mail(data="no bytes but \ud800")  # type: ignore[arg-type]
+    broken = a_mail(data="no bytes but \ud800")  # type: ignore[arg-type]
 
     with pytest.raises(UnicodeEncodeError):
         outbox.begin_mail(broken, {group.fingerprint: 1})
@@ -85,7 +84,7 @@ def test_the_mail_and_what_it_reports_are_stored_together_or_not_at_all(outbox: 
 
 
 def test_the_mails_to_further_readers_belong_to_the_digest(outbox: Outbox) -> None:
-    first = outbox.begin_mail(mail("all"), {}, [mail("some", to=(GRACE,))])
+    first = outbox.begin_mail(a_mail("all"), {}, [a_mail("some", to=(GRACE,))])
 
     assert due(outbox).id == first
     assert {mail.subject: mail.recipients for mail in outbox.mails()} == {"all": (ADA,), "some": (GRACE,)}
@@ -93,7 +92,7 @@ def test_the_mails_to_further_readers_belong_to_the_digest(outbox: Outbox) -> No
 
 
 def test_a_posted_mail_is_complete_and_on_disk(outbox: Outbox, tmp_path: Path) -> None:
-    number = outbox.post(message("打开这个链接"), [ADA])
+    number = outbox.post(a_message("打开这个链接"), [ADA])
     reader = Outbox(OutboxOptions(tmp_path / "outbox.sqlite3"))
 
     stored = due(reader)
@@ -109,7 +108,7 @@ def test_a_posted_mail_is_complete_and_on_disk(outbox: Outbox, tmp_path: Path) -
 
 
 def test_a_posted_mail_keeps_the_ids_it_has(outbox: Outbox) -> None:
-    posted = message()
+    posted = a_message()
     posted["Message-ID"] = "<mine@example.org>"
     posted["Date"] = "Mon, 20 Nov 2023 10:00:00 +0000"
     outbox.post(posted, [ADA])
@@ -130,11 +129,11 @@ def test_a_posted_mail_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(sqlite3, "connect", traced)
     with closing(Outbox(OutboxOptions(tmp_path / "other.sqlite3"))) as outbox:
-        outbox.record([event()])
+        outbox.record([an_event()])
         seen.clear()
-        outbox.post(message(), [ADA])
+        outbox.post(a_message(), [ADA])
         posted, seen[:] = list(seen), []
-        outbox.record([event()])
+        outbox.record([an_event()])
 
     begin, commit = posted.index("BEGIN IMMEDIATE"), posted.index("COMMIT")
     assert posted[:begin].count("PRAGMA synchronous = FULL") == 1
@@ -143,7 +142,7 @@ def test_a_posted_mail_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_mail_that_failed_waits_for_its_time(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(mail(), {})
+    number = outbox.begin_mail(a_mail(), {})
 
     outbox.failed(number, "451 come\nback", 30)
 
@@ -156,10 +155,10 @@ def test_a_mail_that_failed_waits_for_its_time(outbox: Outbox, clock: FakeClock)
 
 
 def test_the_mail_whose_time_came_first_is_tried_first(outbox: Outbox, clock: FakeClock) -> None:
-    stubborn = outbox.begin_mail(mail("stubborn"), {})
-    outbox.begin_mail(mail("second"), {})
+    stubborn = outbox.begin_mail(a_mail("stubborn"), {})
+    outbox.begin_mail(a_mail("second"), {})
     clock.advance(1)
-    outbox.begin_mail(mail("third"), {})
+    outbox.begin_mail(a_mail("third"), {})
     outbox.failed(stubborn, "451", 1)
     clock.advance(1)
 
@@ -174,7 +173,7 @@ def test_the_mail_whose_time_came_first_is_tried_first(outbox: Outbox, clock: Fa
 
 
 def test_a_sent_mail_is_not_sent_again(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(mail(), {})
+    number = outbox.begin_mail(a_mail(), {})
 
     clock.advance(3)
     outbox.sent(number, "250 kept")
@@ -187,7 +186,7 @@ def test_a_sent_mail_is_not_sent_again(outbox: Outbox, clock: FakeClock) -> None
 
 
 def test_a_dead_letter_is_kept_and_may_be_tried_again(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(mail(), {})
+    number = outbox.begin_mail(a_mail(), {})
     outbox.failed(number, "451", 1)
     clock.advance(1_000)
     outbox.dead(number, "554 no")
@@ -205,7 +204,7 @@ def test_a_dead_letter_is_kept_and_may_be_tried_again(outbox: Outbox, clock: Fak
 
 
 def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Outbox, clock: FakeClock) -> None:
-    waiting, dead, sent = (outbox.begin_mail(mail(name), {}) for name in ("waiting", "dead", "sent"))
+    waiting, dead, sent = (outbox.begin_mail(a_mail(name), {}) for name in ("waiting", "dead", "sent"))
     outbox.failed(waiting, "451", 9_000)
     outbox.dead(dead, "554")
     outbox.sent(sent, "250")
@@ -221,7 +220,7 @@ def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Ou
 
 
 def test_a_word_about_a_mail_that_is_not_there_changes_nothing(outbox: Outbox) -> None:
-    outbox.begin_mail(mail(), {"nobody": 1})
+    outbox.begin_mail(a_mail(), {"nobody": 1})
 
     for number in (99, -99):
         outbox.dead(number, "554")
@@ -231,7 +230,7 @@ def test_a_word_about_a_mail_that_is_not_there_changes_nothing(outbox: Outbox) -
 
 
 def test_a_mail_that_is_over_does_not_come_back_by_a_late_word(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(mail(), {})
+    number = outbox.begin_mail(a_mail(), {})
     outbox.sent(number, "250")
 
     outbox.failed(number, "451", 0)
@@ -242,7 +241,7 @@ def test_a_mail_that_is_over_does_not_come_back_by_a_late_word(outbox: Outbox, c
 
 
 def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(mail(to=(ADA, GRACE, LINUS)), {})
+    number = outbox.begin_mail(a_mail(to=(ADA, GRACE, LINUS)), {})
 
     assert outbox.partly(number, [ADA], {GRACE: "550 nobody"}, [LINUS])
     assert outbox.failed(number, "451", 30)
@@ -260,7 +259,7 @@ def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox, clock: FakeClock) 
 
 
 def test_who_is_served_is_not_tried_again_when_the_rest_is_refused(outbox: Outbox) -> None:
-    number = outbox.begin_mail(mail(to=(ADA, GRACE)), {})
+    number = outbox.begin_mail(a_mail(to=(ADA, GRACE)), {})
 
     outbox.partly(number, [ADA], {GRACE: "550 nobody"}, [])
 
@@ -268,7 +267,7 @@ def test_who_is_served_is_not_tried_again_when_the_rest_is_refused(outbox: Outbo
 
 
 def test_a_mail_refused_by_all_is_one_dead_letter(outbox: Outbox) -> None:
-    number = outbox.begin_mail(mail(to=(ADA, GRACE)), {})
+    number = outbox.begin_mail(a_mail(to=(ADA, GRACE)), {})
 
     outbox.partly(number, [], {ADA: "550", GRACE: "551"}, [])
 
@@ -277,7 +276,7 @@ def test_a_mail_refused_by_all_is_one_dead_letter(outbox: Outbox) -> None:
 
 
 def test_without_a_time_the_waiting_keep_theirs_until_it_is_said(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(mail(to=(ADA, GRACE)), {})
+    number = outbox.begin_mail(a_mail(to=(ADA, GRACE)), {})
 
     outbox.partly(number, [ADA], {}, [GRACE])
     outbox.failed(number, "451", 30)
@@ -290,7 +289,7 @@ def test_without_a_time_the_waiting_keep_theirs_until_it_is_said(outbox: Outbox,
 def test_purging_removes_what_is_over_and_nothing_else(outbox: Outbox, clock: FakeClock) -> None:
     for name in ("waiting", "old", "new", "dead"):
         clock.advance(100 if name == "new" else 0)
-        number = outbox.begin_mail(mail(name), {})
+        number = outbox.begin_mail(a_mail(name), {})
         if name == "dead":
             outbox.dead(number, "554")
         elif name != "waiting":
@@ -305,9 +304,9 @@ def test_purging_removes_what_is_over_and_nothing_else(outbox: Outbox, clock: Fa
 
 
 def test_digests_are_counted_from_the_time_they_were_begun(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.begin_mail(mail(), {})
+    outbox.begin_mail(a_mail(), {})
     clock.advance(10)
-    outbox.begin_mail(mail(), {})
+    outbox.begin_mail(a_mail(), {})
 
     assert [outbox.digests_within(seconds) for seconds in (11, 10, 1, 0)] == [2, 1, 1, 0]
     assert outbox.latest_digests(5) == [0, 10]
@@ -315,7 +314,7 @@ def test_digests_are_counted_from_the_time_they_were_begun(outbox: Outbox, clock
 
 def test_the_newest_mails_are_listed_first(outbox: Outbox, clock: FakeClock) -> None:
     for name in "abc":
-        outbox.begin_mail(mail(name), {})
+        outbox.begin_mail(a_mail(name), {})
         clock.advance(1)
 
     assert [mail.subject for mail in outbox.mails()] == ["c", "b", "a"]
@@ -324,8 +323,8 @@ def test_the_newest_mails_are_listed_first(outbox: Outbox, clock: FakeClock) -> 
 
 
 def test_a_digest_that_does_not_wait_takes_nothing_in(outbox: Outbox) -> None:
-    outbox.record([event(A), event(A)])
-    number = outbox.begin_mail(replace(mail(), counts={A: 1}), {A: 1})
+    outbox.record([an_event(A), an_event(A)])
+    number = outbox.begin_mail(replace(a_mail(), counts={A: 1}), {A: 1})
     outbox.dead(number, "550")
 
     with pytest.raises(NotWaiting):
@@ -335,8 +334,8 @@ def test_a_digest_that_does_not_wait_takes_nothing_in(outbox: Outbox) -> None:
 
 
 def test_a_digest_that_takes_in_reports_both(outbox: Outbox) -> None:
-    outbox.record([event(A), event(A), event(B)])
-    number = outbox.begin_mail(replace(mail(), counts={A: 1}, notes=("first",)), {A: 1})
+    outbox.record([an_event(A), an_event(A), an_event(B)])
+    number = outbox.begin_mail(replace(a_mail(), counts={A: 1}, notes=("first",)), {A: 1})
     outbox.take_in({number: TakenIn({A: 1, B: 1}, ["second"])}, {A: 1, B: 1})
 
     report = outbox.report(number)
@@ -345,7 +344,7 @@ def test_a_digest_that_takes_in_reports_both(outbox: Outbox) -> None:
     assert outbox.unreported() == []
     assert len(outbox.latest_digests(10)) == 1
 
-    outbox.rewrite(number, mail("anew", data=b"anew"), most=100)
+    outbox.rewrite(number, a_mail("anew", data=b"anew"), most=100)
     [waiting] = outbox.mails("waiting")
     assert (waiting.subject, waiting.data) == ("anew", b"anew")
     report = outbox.report(number)
@@ -354,12 +353,12 @@ def test_a_digest_that_takes_in_reports_both(outbox: Outbox) -> None:
 
 
 def test_a_named_dead_letter_is_named_once(outbox: Outbox) -> None:
-    outbox.record([event(A)])
-    dead = outbox.begin_mail(replace(mail(), counts={A: 1}), {A: 1})
+    outbox.record([an_event(A)])
+    dead = outbox.begin_mail(replace(a_mail(), counts={A: 1}), {A: 1})
     outbox.dead(dead, "550 no")
     assert [(one.id, one.reason, one.counts) for one in outbox.undelivered()] == [(dead, "550 no", {A: 1})]
 
-    outbox.begin_mail(replace(mail(), counts={A: 1}), {A: 1}, announced=[dead])
+    outbox.begin_mail(replace(a_mail(), counts={A: 1}), {A: 1}, announced=[dead])
 
     assert outbox.undelivered() == []
     assert outbox.unreported() == []

@@ -16,8 +16,7 @@ from quartblog.delivery.store.fallback import RETRY_SECONDS
 from quartblog.delivery.store.retention import MEMORY_BYTES
 from tests.support import programs
 from tests.support.clocks import START, FakeClock
-
-from .outboxes import event, long, mail, message
+from tests.support.failures import a_mail, a_message, an_event, long_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +77,7 @@ def disk(path: Path) -> Disk:
 
 def big(key: str = A, **changes: Any) -> Any:
     """An event that needs new pages."""
-    return event(key, traceback=long(40_000), **changes)
+    return an_event(key, traceback=long_text(40_000), **changes)
 
 
 def counts(outbox: Outbox) -> dict[str, int]:
@@ -96,7 +95,7 @@ def test_a_file_that_is_no_database_is_moved_aside_and_a_fresh_one_begun(
     path.parent.mkdir()
     path.write_bytes(content)
 
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
 
     assert counts(outbox) == {A: 1}
     assert outbox.healthy
@@ -111,7 +110,7 @@ def test_a_truncated_file_is_moved_aside(outbox: Outbox, path: Path, messages: C
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
 
-    outbox.record([event(B)])
+    outbox.record([an_event(B)])
 
     assert counts(outbox) == {B: 1}
     assert len(aside(path)) == len(messages()) == 1
@@ -126,8 +125,8 @@ def test_damage_in_the_middle_of_a_file_in_use_is_found_when_it_matters(
         file.seek(4096)
         file.write(os.urandom(path.stat().st_size - 8192))
 
-    outbox.record([event(A)])
-    outbox.post(message(), ["ada@example.org"])
+    outbox.record([an_event(A)])
+    outbox.post(a_message(), ["ada@example.org"])
 
     assert counts(outbox) == {A: 1}
     assert len(outbox.mails()) == 1
@@ -155,11 +154,11 @@ def test_damage_that_is_met_on_the_way_back_from_memory_does_not_keep_the_outbox
 
 
 def test_tracebacks_come_back_from_memory_as_they_were(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
-    shared = long(40_000)
-    texts = {shared, f"{long(40_000)}, and half a pair: \ud800", ""}
-    outbox.record([event(A, traceback=shared)])
+    shared = long_text(40_000)
+    texts = {shared, f"{long_text(40_000)}, and half a pair: \ud800", ""}
+    outbox.record([an_event(A, traceback=shared)])
     disk.leave()
-    outbox.record([event(A, traceback=text, created=START + 1) for text in texts])
+    outbox.record([an_event(A, traceback=text, created=START + 1) for text in texts])
     assert outbox.in_memory
     disk.come_back()
     clock.advance(RETRY_SECONDS)
@@ -174,14 +173,14 @@ def test_tracebacks_come_back_from_memory_as_they_were(outbox: Outbox, disk: Dis
 def test_a_file_is_moved_aside_once_however_many_notice(path: Path, clock: FakeClock) -> None:
     users = [Outbox(OutboxOptions(path), clock=clock) for _ in range(3)]
     for user in users:
-        user.record([event(A)])
+        user.record([an_event(A)])
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink()
     path.unlink()
     path.write_bytes(b"garbage" * 1000)
 
     for user in users:
-        user.record([event(B)])
+        user.record([an_event(B)])
 
     for user in users:
         assert counts(user) == {B: 3}
@@ -193,17 +192,17 @@ def test_two_files_moved_aside_in_one_second_are_both_kept(outbox: Outbox, path:
     path.parent.mkdir()
     for content in (b"first" * 100, b"second" * 100):
         path.write_bytes(content)
-        outbox.record([event(A)])
+        outbox.record([an_event(A)])
         outbox.close()
 
     assert {old.read_bytes()[:5] for old in aside(path)} == {b"first", b"secon"}
 
 
 def test_a_file_somebody_removed_is_made_again(outbox: Outbox, path: Path) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     path.unlink()
 
-    outbox.record([event(B)])
+    outbox.record([an_event(B)])
 
     assert counts(outbox) == {B: 1}
     reader = Outbox(OutboxOptions(path))
@@ -219,7 +218,7 @@ def test_another_programs_database_is_left_alone(outbox: Outbox, path: Path, mes
     other.close()
     before = path.read_bytes()
 
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
 
     assert outbox.in_memory
     assert counts(outbox) == {A: 1}
@@ -230,13 +229,13 @@ def test_another_programs_database_is_left_alone(outbox: Outbox, path: Path, mes
 def test_a_file_of_a_newer_version_is_left_alone_until_it_fits(
     outbox: Outbox, path: Path, clock: FakeClock, messages: Callable[[], list[str]]
 ) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     newer = sqlite3.connect(path)
     [current] = newer.execute("PRAGMA user_version").fetchone()
     newer.execute("PRAGMA user_version = 99")
     newer.commit()
 
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
 
     assert outbox.in_memory
     assert not outbox.healthy
@@ -273,7 +272,7 @@ def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
     remove = put(path)
 
     for _ in range(5):
-        outbox.record([event(A)])
+        outbox.record([an_event(A)])
         clock.advance(RETRY_SECONDS)
 
     assert outbox.in_memory
@@ -282,10 +281,10 @@ def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
     assert warning.startswith(f"{path} cannot be used, errors and mails are kept in memory: ")
     assert capfd.readouterr().err.count("cannot be used") == 1
     remove()
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     assert outbox.in_memory  # It is not tried at every event.
     clock.advance(RETRY_SECONDS)
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     assert counts(outbox) == {A: 7}
     assert outbox.healthy
     assert messages() == [f"{path} is used again; errors and mails from memory are in it now"]
@@ -294,13 +293,13 @@ def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
 def test_a_full_disk_loses_no_count_and_no_mail(
     outbox: Outbox, path: Path, disk: Disk, clock: FakeClock, messages: Callable[[], list[str]]
 ) -> None:
-    outbox.record([event(A, created=START + 1)])
+    outbox.record([an_event(A, created=START + 1)])
     disk.leave()
 
     for number in range(10):
         outbox.record([big(A, created=START + number), big(B)])
         clock.advance(RETRY_SECONDS)
-    posted = outbox.post(message(), ["ada@example.org"])
+    posted = outbox.post(a_message(), ["ada@example.org"])
 
     assert posted < 0
     assert outbox.in_memory
@@ -325,21 +324,21 @@ def test_a_disk_that_refuses_a_write_is_a_disk_that_is_full(path: Path) -> None:
 import logging, resource, sys
 from dataclasses import replace
 from pathlib import Path
-from tests.delivery.outboxes import event, long
+from tests.support.failures import an_event, long_text
 from tests.support.clocks import FakeClock
 from quartblog.delivery import Outbox, OutboxOptions
 logging.disable(logging.CRITICAL)
 clock = FakeClock()
 outbox = Outbox(OutboxOptions(Path(sys.argv[1])), clock=clock)
-outbox.record([event()])
+outbox.record([an_event()])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 for _ in range(20):
-    outbox.record([event(traceback=long(40_000))])
+    outbox.record([an_event(traceback=long_text(40_000))])
     clock.advance(1)
 assert outbox.in_memory
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 clock.advance(10)
-outbox.record([event()])
+outbox.record([an_event()])
 assert outbox.healthy
 [group] = outbox.groups()
 print(group.count)
@@ -354,7 +353,7 @@ outbox.close()
 @pytest.mark.parametrize("jump", [-86_400, 86_400])
 def test_a_clock_that_jumps_does_not_end_the_tries(outbox: Outbox, path: Path, clock: FakeClock, jump: float) -> None:
     path.parent.touch()
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     path.parent.unlink()
 
     clock.jump(jump)
@@ -365,10 +364,10 @@ def test_a_clock_that_jumps_does_not_end_the_tries(outbox: Outbox, path: Path, c
 
 
 def test_a_mail_written_in_memory_waits_in_the_file_afterwards(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     disk.leave()
-    outbox.record([event(B)])
-    sent, waiting = (outbox.begin_mail(mail(name), {B: 1}) for name in ("sent", "waiting"))
+    outbox.record([an_event(B)])
+    sent, waiting = (outbox.begin_mail(a_mail(name), {B: 1}) for name in ("sent", "waiting"))
     assert outbox.sent(sent, "250")
     disk.come_back()
     clock.advance(RETRY_SECONDS)
@@ -384,12 +383,12 @@ def test_digests_that_left_before_an_outage_count_against_the_cap_in_it(
     outbox: Outbox, disk: Disk, clock: FakeClock
 ) -> None:
     for _ in range(2):
-        outbox.begin_mail(mail(), {})
+        outbox.begin_mail(a_mail(), {})
         clock.advance(1)
     outbox.beat("host:1", leader=True, figures={})
     disk.leave()
     assert outbox.digests_within(3_600) == 2
-    outbox.begin_mail(mail(), {})
+    outbox.begin_mail(a_mail(), {})
     assert outbox.digests_within(3_600) == 3
     disk.come_back()
     clock.advance(RETRY_SECONDS)
@@ -399,9 +398,9 @@ def test_digests_that_left_before_an_outage_count_against_the_cap_in_it(
 
 
 def test_a_change_of_a_row_that_is_elsewhere_changes_nothing(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
-    on_disk = outbox.begin_mail(mail("on disk"), {})
+    on_disk = outbox.begin_mail(a_mail("on disk"), {})
     disk.leave()
-    in_memory = outbox.begin_mail(mail("in memory"), {})
+    in_memory = outbox.begin_mail(a_mail("in memory"), {})
     assert not outbox.sent(on_disk, "250")
     assert not outbox.failed(on_disk, "451", 0)
     assert not outbox.dead(on_disk, "554")
@@ -419,25 +418,25 @@ def test_a_change_of_a_row_that_is_elsewhere_changes_nothing(outbox: Outbox, dis
 def test_a_digest_marks_its_group_though_the_group_moved_to_the_file_meanwhile(
     outbox: Outbox, disk: Disk, clock: FakeClock
 ) -> None:
-    outbox.record([event(A)] * 5)
-    outbox.begin_mail(mail(), {A: 4})
+    outbox.record([an_event(A)] * 5)
+    outbox.begin_mail(a_mail(), {A: 4})
     disk.leave()
-    outbox.record([event(A)] * 3)
+    outbox.record([an_event(A)] * 3)
     [in_memory] = outbox.unreported()
     assert (in_memory.count, in_memory.reported) == (3, 0)
     disk.come_back()
     clock.advance(RETRY_SECONDS)
 
-    outbox.begin_mail(mail(), {in_memory.fingerprint: 3})
+    outbox.begin_mail(a_mail(), {in_memory.fingerprint: 3})
 
     [group] = outbox.unreported()
     assert (group.count, group.reported) == (8, 7)
-    outbox.begin_mail(mail(), {A: 99})
+    outbox.begin_mail(a_mail(), {A: 99})
     assert outbox.unreported() == []
 
 
 def test_a_group_resolved_before_the_outage_is_open_after_it(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     outbox.resolve(A)
     disk.leave()
     outbox.record([big(A)])
@@ -450,7 +449,7 @@ def test_a_group_resolved_before_the_outage_is_open_after_it(outbox: Outbox, dis
 
 
 def test_a_group_resolved_in_memory_is_resolved_on_disk(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     disk.leave()
     outbox.record([big(A)])
     assert outbox.resolve(A)
@@ -462,10 +461,10 @@ def test_a_group_resolved_in_memory_is_resolved_on_disk(outbox: Outbox, disk: Di
 
 
 def test_a_digest_begun_in_memory_reports_the_same_on_disk(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     disk.leave()
-    outbox.record([event(A), event(B)])
-    outbox.begin_mail(replace(mail(), counts={A: 1, B: 1}), {A: 1, B: 1})
+    outbox.record([an_event(A), an_event(B)])
+    outbox.begin_mail(replace(a_mail(), counts={A: 1, B: 1}), {A: 1, B: 1})
     disk.come_back()
     clock.advance(RETRY_SECONDS)
 
@@ -523,22 +522,22 @@ BREAK = {
 def test_a_file_that_somebody_broke_is_an_outage_and_raises_nothing(
     outbox: Outbox, path: Path, messages: Callable[[], list[str]], *, broken: str, opened: bool
 ) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     if not opened:
         outbox.close()
     with closing(sqlite3.connect(path)) as file:
         file.executescript(broken)
 
     for _ in range(2):
-        assert outbox.record([event(B)]) == 1
+        assert outbox.record([an_event(B)]) == 1
         outbox.due(900)
-        outbox.begin_mail(mail(), {B: 1})
-        outbox.post(message(), ["ada@example.org"])
+        outbox.begin_mail(a_mail(), {B: 1})
+        outbox.post(a_message(), ["ada@example.org"])
         outbox.housekeeping()
         outbox.totals()
 
     assert not outbox.healthy
-    assert outbox.record([event(B)]) == 1
+    assert outbox.record([an_event(B)]) == 1
     assert counts(outbox)[B] >= 1
     lease = outbox.lead("host:1")
     assert lease is not None
@@ -550,10 +549,10 @@ def test_a_file_that_somebody_broke_is_an_outage_and_raises_nothing(
 
 
 def test_a_file_whose_table_is_there_again_is_used_again(outbox: Outbox, path: Path, clock: FakeClock) -> None:
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     with closing(sqlite3.connect(path)) as file:
         file.execute("ALTER TABLE mails RENAME TO letters")
-    outbox.post(message(), ["ada@example.org"])
+    outbox.post(a_message(), ["ada@example.org"])
     clock.advance(RETRY_SECONDS)
     assert not outbox.healthy
     assert outbox.mails() != []
@@ -569,8 +568,8 @@ def test_losses_at_the_end_of_the_process_are_reported(
     outbox: Outbox, path: Path, messages: Callable[[], list[str]]
 ) -> None:
     path.parent.touch()
-    outbox.record([event(A), event(A)])
-    outbox.post(message(), ["ada@example.org"])
+    outbox.record([an_event(A), an_event(A)])
+    outbox.post(a_message(), ["ada@example.org"])
     messages()
 
     outbox.close()
@@ -580,7 +579,7 @@ def test_losses_at_the_end_of_the_process_are_reported(
 
 def test_the_end_is_one_more_chance_for_the_disk(outbox: Outbox, path: Path, messages: Callable[[], list[str]]) -> None:
     path.parent.touch()
-    outbox.record([event(A)])
+    outbox.record([an_event(A)])
     path.parent.unlink()
 
     outbox.close()
@@ -602,7 +601,7 @@ def test_a_handler_that_asks_the_outbox_does_not_meet_itself(outbox: Outbox, pat
     logger.addHandler(handler)
     path.parent.touch()
     try:
-        outbox.record([event(A)])
+        outbox.record([an_event(A)])
     finally:
         logger.removeHandler(handler)
 

@@ -12,8 +12,7 @@ import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
 from tests.support import programs
-
-from .outboxes import event
+from tests.support.failures import an_event
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
 HEAD = """
 import os, sys
 from pathlib import Path
-from quartblog.delivery.grouping.event import Event
 from quartblog.delivery import Outbox, OutboxOptions
 from tests.support.clocks import FakeClock
+from tests.support.failures import an_event
 path, name, amount, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-def event(number):
+def numbered(number):
     key = "00000000000000aa" if number % 5 else "00000000000000bb"
-    return Event(f"{name}-{number}", key, "ValueError", 40, "app", "failed", "a.py:1", "f", float(number))
+    return an_event(key, error_id=f"{name}-{number}", created=float(number))
 outbox = Outbox(OutboxOptions(path))
 """
 RECORDING = (
@@ -36,7 +35,7 @@ RECORDING = (
 print("ready", flush=True)
 sys.stdin.readline()
 for first in range(0, amount, size):
-    outbox.record([event(number) for number in range(first, first + size)])
+    outbox.record([numbered(number) for number in range(first, first + size)])
     outbox.beat(name, leader=False, figures={"recorded": first + size})
 assert outbox.healthy
 outbox.close()
@@ -47,7 +46,7 @@ ENDLESS = (
     + """
 done = 0
 while True:
-    outbox.record([event(number) for number in range(size)])
+    outbox.record([numbered(number) for number in range(size)])
     done += 1
     print(done, flush=True)
 """
@@ -56,7 +55,7 @@ WAITING = (
     HEAD
     + """
 for first in range(0, amount, size):
-    outbox.record([event(number) for number in range(first, first + size)])
+    outbox.record([numbered(number) for number in range(first, first + size)])
 print("done", flush=True)
 sys.stdin.readline()
 """
@@ -136,7 +135,7 @@ def test_half_a_write_ahead_log_costs_no_more_than_its_end(path: Path, tmp_path:
         assert left % 5 == 0
         assert (0 < left < 150) if kept else left == 0
         outbox = Outbox(OutboxOptions(torn))
-        outbox.record([event()])
+        outbox.record([an_event()])
         assert outbox.healthy
         outbox.close()
         assert counted(torn) == left + 1
@@ -147,11 +146,11 @@ def test_a_fork_and_its_parent_each_get_a_connection_of_their_own(path: Path) ->
     source = (
         HEAD
         + """
-outbox.record([event(1)])
+outbox.record([numbered(1)])
 to_child, from_parent = os.pipe()
 child = os.fork()
 for number in range(100):
-    outbox.record([event(1)])
+    outbox.record([numbered(1)])
 if child:
     outbox.close()
     os.write(from_parent, b"closed")
@@ -161,7 +160,7 @@ if child:
 else:
     # Who closes a file last removes its log: the parent must not take itself for the last.
     os.read(to_child, 6)
-outbox.record([event(1)])
+outbox.record([numbered(1)])
 assert outbox.healthy
 if child:
     outbox.close()
@@ -185,7 +184,7 @@ logging.disable(logging.CRITICAL)
 sys.stderr = open(os.devnull, "w")
 clock = FakeClock()
 outbox = Outbox(OutboxOptions(path), clock=clock)
-outbox.record([event(1)])
+outbox.record([numbered(1)])
 assert outbox.in_memory
 child = os.fork()
 if child:
@@ -193,7 +192,7 @@ if child:
 else:
     path.parent.unlink()
 clock.advance(10)
-outbox.record([event(1)])
+outbox.record([numbered(1)])
 assert outbox.healthy
 outbox.close()
 sys.stderr.close()
@@ -212,16 +211,16 @@ def test_no_connection_is_left_open(path: Path) -> None:
         + """
 import gc, logging, threading
 logging.disable(logging.CRITICAL)
-threads = [threading.Thread(target=outbox.record, args=([event(1)],)) for _ in range(4)]
+threads = [threading.Thread(target=outbox.record, args=([numbered(1)],)) for _ in range(4)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 outbox.housekeeping(); outbox.close()
 aside = Outbox(OutboxOptions(path))
-path.unlink(); aside.record([event(1)]); path.unlink(); aside.groups(); aside.close()
+path.unlink(); aside.record([numbered(1)]); path.unlink(); aside.groups(); aside.close()
 path.write_bytes(b"garbage" * 999)
 real, sys.stderr = sys.stderr, open(os.devnull, "w")
-broken = Outbox(OutboxOptions(path)); broken.record([event(1)]); broken.close()
-nowhere = Outbox(OutboxOptions(path / "x")); nowhere.record([event(1)]); nowhere.close()
+broken = Outbox(OutboxOptions(path)); broken.record([numbered(1)]); broken.close()
+nowhere = Outbox(OutboxOptions(path / "x")); nowhere.record([numbered(1)]); nowhere.close()
 sys.stderr.close()
 sys.stderr = real
 del outbox, aside, broken, nowhere

@@ -13,8 +13,7 @@ from quartblog.delivery.options import LEAST_BYTES, MOST_SAMPLES, OutboxOptions
 from quartblog.delivery.store.outbox import Outbox
 from quartblog.delivery.store.retention import MEMORY_BYTES
 from tests.support.clocks import START, FakeClock
-
-from .outboxes import event, long, mail, message
+from tests.support.failures import a_mail, a_message, an_event, long_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +57,7 @@ def key(number: int) -> str:
 def test_old_samples_make_room_and_counts_stay(outbox: Outbox) -> None:
     for round_ in range(10):
         for number in range(20):
-            outbox.record([event(key(number), traceback=long(20_000), created=START + round_)])
+            outbox.record([an_event(key(number), traceback=long_text(20_000), created=START + round_)])
             assert used(outbox) <= BOUND
 
     groups = outbox.groups(samples=10)
@@ -75,7 +74,7 @@ def test_as_many_samples_are_kept_as_may_be_asked_for(tmp_path: Path) -> None:
     options = OutboxOptions(path=tmp_path / "many.sqlite3", samples=MOST_SAMPLES)
     outbox = Outbox(options)
 
-    outbox.record([event(error_id=str(number)) for number in range(MOST_SAMPLES + 1)])
+    outbox.record([an_event(error_id=str(number)) for number in range(MOST_SAMPLES + 1)])
 
     [group] = outbox.groups(samples=2 * MOST_SAMPLES)
     assert len(group.samples) == MOST_SAMPLES
@@ -87,12 +86,12 @@ def tracebacks(outbox: Outbox) -> list[bytes]:
 
 
 def test_a_traceback_is_kept_once_and_as_long_as_a_sample_shows_it(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.record([event(key(number), traceback="shared", created=clock.wall()) for number in range(3)])
-    outbox.record([event(key(number), traceback=f"own {number}") for number in range(3)])
+    outbox.record([an_event(key(number), traceback="shared", created=clock.wall()) for number in range(3)])
+    outbox.record([an_event(key(number), traceback=f"own {number}") for number in range(3)])
     assert sorted(tracebacks(outbox)) == [b"own 0", b"own 1", b"own 2", b"shared"]
 
     clock.advance(DAY)
-    outbox.record([event(key(1), traceback="shared", created=clock.wall()) for _ in range(10)])
+    outbox.record([an_event(key(1), traceback="shared", created=clock.wall()) for _ in range(10)])
     assert sorted(tracebacks(outbox)) == [b"own 0", b"own 2", b"shared"]
 
     clock.advance(29.5 * DAY)
@@ -102,15 +101,15 @@ def test_a_traceback_is_kept_once_and_as_long_as_a_sample_shows_it(outbox: Outbo
 
 
 def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: Outbox) -> None:
-    sent = [outbox.begin_mail(mail("sent", data=os.urandom(110_000)), {}) for _ in range(3)]
+    sent = [outbox.begin_mail(a_mail("sent", data=os.urandom(110_000)), {}) for _ in range(3)]
     for number in sent:
         outbox.sent(number, "250")
     data = os.urandom(360_000)
-    outbox.begin_mail(mail("waiting", data=data), {})
-    dead = outbox.begin_mail(mail("dead", data=b"d" * 1000), {})
+    outbox.begin_mail(a_mail("waiting", data=data), {})
+    dead = outbox.begin_mail(a_mail("dead", data=b"d" * 1000), {})
     outbox.dead(dead, "554")
 
-    outbox.record([event(key(1), traceback=long(45_000), error_id=f"id{number}") for number in range(9)])
+    outbox.record([an_event(key(1), traceback=long_text(45_000), error_id=f"id{number}") for number in range(9)])
 
     mails = outbox.mails()
     assert len(mails) == 5
@@ -125,7 +124,7 @@ def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: O
 
 def test_no_more_room_is_made_than_is_needed(outbox: Outbox) -> None:
     for number in range(12):
-        outbox.record([event(key(1), traceback=long(100_000), created=START + number)])
+        outbox.record([an_event(key(1), traceback=long_text(100_000), created=START + number)])
 
     assert BOUND * 0.6 < used(outbox) <= BOUND
 
@@ -133,12 +132,12 @@ def test_no_more_room_is_made_than_is_needed(outbox: Outbox) -> None:
 def test_when_nothing_else_is_left_the_oldest_reported_groups_go(tmp_path: Path, clock: FakeClock) -> None:
     outbox = Outbox(OutboxOptions(tmp_path / "small.sqlite3", max_bytes=BOUND), clock=clock)
     far = "p" * 2_500
-    outbox.record([event(key(number), place=far, created=START + number) for number in range(20)])
+    outbox.record([an_event(key(number), place=far, created=START + number) for number in range(20)])
     reported = outbox.groups(limit=10)
-    outbox.begin_mail(mail(), {group.fingerprint: 1 for group in reported})
+    outbox.begin_mail(a_mail(), {group.fingerprint: 1 for group in reported})
 
     for number in range(20, 300):
-        outbox.record([event(key(number), place=far, created=START + number)])
+        outbox.record([an_event(key(number), place=far, created=START + number)])
 
     left = {int(group.fingerprint, 16) for group in outbox.groups(limit=1_000)}
     assert used(outbox) <= BOUND
@@ -149,7 +148,7 @@ def test_when_nothing_else_is_left_the_oldest_reported_groups_go(tmp_path: Path,
 
 
 def test_the_file_gives_room_back(outbox: Outbox, tmp_path: Path, clock: FakeClock) -> None:
-    outbox.record([event(key(number), traceback=long(20_000)) for number in range(20)])
+    outbox.record([an_event(key(number), traceback=long_text(20_000)) for number in range(20)])
     outbox.close()
     before = (tmp_path / "outbox.sqlite3").stat().st_size
     clock.advance(31 * DAY)
@@ -162,9 +161,9 @@ def test_the_file_gives_room_back(outbox: Outbox, tmp_path: Path, clock: FakeClo
 
 
 def test_finished_rows_are_deleted_by_their_age(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.record([event(key(1)), event(key(2))])
+    outbox.record([an_event(key(1)), an_event(key(2))])
     for name in ("sent", "dead", "waiting"):
-        number = outbox.begin_mail(mail(name), {})
+        number = outbox.begin_mail(a_mail(name), {})
         if name == "sent":
             outbox.sent(number, "250")
         elif name == "dead":
@@ -180,7 +179,7 @@ def test_finished_rows_are_deleted_by_their_age(outbox: Outbox, clock: FakeClock
     assert len(outbox.mails()) == 3
     assert outbox.workers() == []
     assert outbox.digests_within(10 * DAY) == 0
-    outbox.record([event(key(2), created=clock.wall())])
+    outbox.record([an_event(key(2), created=clock.wall())])
     clock.advance(29 * DAY)
 
     outbox.housekeeping()
@@ -194,8 +193,8 @@ def test_finished_rows_are_deleted_by_their_age(outbox: Outbox, clock: FakeClock
 def test_errors_deleted_before_a_mail_reported_them_are_counted(
     outbox: Outbox, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    outbox.record([*[event(key(1))] * 5, *[event(key(2))] * 3, event(key(3)), event(key(4))])
-    outbox.begin_mail(mail(), {key(1): 2, key(3): 1})
+    outbox.record([*[an_event(key(1))] * 5, *[an_event(key(2))] * 3, an_event(key(3)), an_event(key(4))])
+    outbox.begin_mail(a_mail(), {key(1): 2, key(3): 1})
     assert outbox.resolve(key(4))
     clock.advance(29 * DAY)
     outbox.housekeeping()
@@ -214,7 +213,7 @@ def test_errors_deleted_before_a_mail_reported_them_are_counted(
 def crowd(outbox: Outbox, count: int, first: int = 1) -> None:
     """Errors of many kinds, which no mail reports."""
     for number in range(first, first + count):
-        outbox.record([event(key(number), place="p" * 2_500, function=key(number))])
+        outbox.record([an_event(key(number), place="p" * 2_500, function=key(number))])
 
 
 def test_waiting_mail_leaves_half_of_the_room_to_errors(
@@ -222,8 +221,8 @@ def test_waiting_mail_leaves_half_of_the_room_to_errors(
 ) -> None:
     crowd(outbox, 5)
     for number in range(8):
-        outbox.begin_mail(mail(f"digest {number}", data=os.urandom(200_000)), {})
-    outbox.post(message(), ["ada@example.org"])
+        outbox.begin_mail(a_mail(f"digest {number}", data=os.urandom(200_000)), {})
+    outbox.post(a_message(), ["ada@example.org"])
     crowd(outbox, 5, first=6)
 
     assert used(outbox) <= BOUND
@@ -242,7 +241,7 @@ def test_waiting_mail_leaves_half_of_the_room_to_errors(
 def test_errors_that_had_to_make_room_are_counted_and_the_log_repeats_it_as_they_grow(
     outbox: Outbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    outbox.begin_mail(mail("waits", data=os.urandom(BOUND // 2 - 20_000)), {})
+    outbox.begin_mail(a_mail("waits", data=os.urandom(BOUND // 2 - 20_000)), {})
     crowd(outbox, 600)
 
     kept = sum(group.count for group in outbox.groups(limit=1_000))
@@ -261,7 +260,7 @@ def test_reported_groups_and_resolved_ones_make_room_without_a_loss(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     crowd(outbox, 150)
-    outbox.begin_mail(mail(), {key(number): 1 for number in range(1, 101)})
+    outbox.begin_mail(a_mail(), {key(number): 1 for number in range(1, 101)})
     for number in range(101, 151):
         outbox.resolve(key(number))
     crowd(outbox, 200, first=151)
@@ -275,7 +274,7 @@ def test_reported_groups_and_resolved_ones_make_room_without_a_loss(
 
 
 def test_a_dead_letter_whose_text_made_room_is_counted(outbox: Outbox) -> None:
-    outbox.dead(outbox.begin_mail(mail("dead", data=os.urandom(500_000)), {}), "554 no")
+    outbox.dead(outbox.begin_mail(a_mail("dead", data=os.urandom(500_000)), {}), "554 no")
 
     crowd(outbox, 300)
 
@@ -286,8 +285,8 @@ def test_a_dead_letter_whose_text_made_room_is_counted(outbox: Outbox) -> None:
 def test_memory_has_the_same_rules(clock: FakeClock) -> None:
     outbox = Outbox(clock=clock)
     for number in range(60):
-        outbox.begin_mail(mail(f"digest {number}", data=os.urandom(200_000)), {})
-    outbox.record([event()])
+        outbox.begin_mail(a_mail(f"digest {number}", data=os.urandom(200_000)), {})
+    outbox.record([an_event()])
 
     totals = outbox.totals()
     assert totals.open_groups == 1
@@ -301,8 +300,8 @@ def test_losses_of_an_outage_are_counted_with_those_of_the_file(tmp_path: Path, 
     path.parent.touch()
     outbox = Outbox(OutboxOptions(path), clock=clock)
     for number in range(60):
-        outbox.begin_mail(mail(f"digest {number}", data=os.urandom(200_000)), {})
-    outbox.record([event()])
+        outbox.begin_mail(a_mail(f"digest {number}", data=os.urandom(200_000)), {})
+    outbox.record([an_event()])
     lost = outbox.totals().crowded_mails
     path.parent.unlink()
     clock.advance(3)

@@ -8,8 +8,7 @@ import pytest
 
 from quartblog.delivery.mail.recipients import matches, readers
 from quartblog.delivery.options import Route
-
-from .post_office import a_group
+from tests.support.failures import a_group
 
 OPS = ("ops@example.org",)
 

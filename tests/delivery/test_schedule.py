@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +12,8 @@ from hypothesis import strategies as st
 from quartblog.delivery import Outbox
 from quartblog.delivery.mail.schedule import HOUR, held_since, is_due, next_power_of_two, pause
 from quartblog.delivery.options import MailingOptions, Route
-from quartblog.delivery.store.mails import NewMail
-from tests.support.clocks import FakeClock
-
-from .post_office import NOON, a_group, an_event
+from tests.support.clocks import START, FakeClock
+from tests.support.failures import a_group, a_mail, an_event
 
 if TYPE_CHECKING:
     from quartblog.delivery.store.groups import Group
@@ -23,11 +22,11 @@ OPTIONS = MailingOptions(window_seconds=900.0, retry_min=5.0, retry_max=300.0)
 
 
 def test_a_group_is_due_the_first_time() -> None:
-    assert is_due(a_group(), NOON, OPTIONS)
+    assert is_due(a_group(), START, OPTIONS)
 
 
 def test_a_group_that_was_told_in_full_is_not_due() -> None:
-    assert not is_due(a_group(count=5, reported=5, last_reported=NOON), NOON + 10_000, OPTIONS)
+    assert not is_due(a_group(count=5, reported=5, last_reported=START), START + 10_000, OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -44,22 +43,22 @@ def test_a_group_that_was_told_in_full_is_not_due() -> None:
     ],
 )
 def test_a_group_is_due_again_at_each_power_of_two(reported: int, count: int, due: bool) -> None:  # noqa: FBT001
-    assert is_due(a_group(count=count, reported=reported, last_reported=NOON), NOON + 1, OPTIONS) is due
+    assert is_due(a_group(count=count, reported=reported, last_reported=START), START + 1, OPTIONS) is due
 
 
 def test_a_group_that_goes_on_is_due_when_its_window_ends() -> None:
-    group = a_group(count=700, reported=600, last_reported=NOON)
+    group = a_group(count=700, reported=600, last_reported=START)
 
-    assert not is_due(group, NOON + 899.9, OPTIONS)
-    assert is_due(group, NOON + 900, OPTIONS)
+    assert not is_due(group, START + 899.9, OPTIONS)
+    assert is_due(group, START + 900, OPTIONS)
 
 
 def test_a_resolved_group_that_fails_again_is_due_at_once() -> None:
-    assert is_due(a_group(count=601, reported=600, last_reported=NOON, reopened=True), NOON + 1, OPTIONS)
+    assert is_due(a_group(count=601, reported=600, last_reported=START, reopened=True), START + 1, OPTIONS)
 
 
 def test_a_clock_that_was_set_back_holds_no_group() -> None:
-    assert is_due(a_group(count=601, reported=600, last_reported=NOON), NOON - 3_600, OPTIONS)
+    assert is_due(a_group(count=601, reported=600, last_reported=START), START - 3_600, OPTIONS)
 
 
 @given(st.integers(0, 10**12))
@@ -111,31 +110,31 @@ def test_a_route_that_leads_nowhere_is_refused(changes: dict[str, Any], why: str
 
 
 CAPPED = MailingOptions(mails_per_hour=3, batch_seconds=5.0, window_seconds=900.0)
-LEFT = [NOON, NOON - 10, NOON - 20]
+LEFT = [START, START - 10, START - 20]
 """When the cap was reached at noon."""
 
 
 def test_what_failed_while_the_hour_was_full_was_held_since_then() -> None:
-    groups = [a_group(first_seen=NOON + 70), a_group(first_seen=NOON + 60), a_group(first_seen=NOON + HOUR)]
+    groups = [a_group(first_seen=START + 70), a_group(first_seen=START + 60), a_group(first_seen=START + HOUR)]
 
-    assert held_since(groups, LEFT, CAPPED) == NOON + 60
+    assert held_since(groups, LEFT, CAPPED) == START + 60
 
 
 def test_what_had_waited_already_when_the_hour_became_full_was_held_from_there_on() -> None:
-    assert held_since([a_group(first_seen=NOON - 1)], LEFT, CAPPED) == NOON
+    assert held_since([a_group(first_seen=START - 1)], LEFT, CAPPED) == START
 
 
 @pytest.mark.parametrize(
     ("group", "left"),
     [
-        pytest.param(a_group(first_seen=NOON + 60), LEFT[:2], id="fewer than the cap"),
-        pytest.param(a_group(first_seen=NOON + 60), [NOON, NOON - 10, NOON - HOUR], id="within more than an hour"),
-        pytest.param(a_group(first_seen=NOON + 1), [NOON, NOON - 10, NOON - HOUR + 4], id="the batch held it longer"),
-        pytest.param(a_group(first_seen=NOON + HOUR - 20), LEFT, id="when the next could leave"),
-        pytest.param(a_group(first_seen=NOON - HOUR, reported=8, count=9, last_reported=NOON + HOUR - 500), LEFT,
+        pytest.param(a_group(first_seen=START + 60), LEFT[:2], id="fewer than the cap"),
+        pytest.param(a_group(first_seen=START + 60), [START, START - 10, START - HOUR], id="within more than an hour"),
+        pytest.param(a_group(first_seen=START + 1), [START, START - 10, START - HOUR + 4], id="held by its batch"),
+        pytest.param(a_group(first_seen=START + HOUR - 20), LEFT, id="when the next could leave"),
+        pytest.param(a_group(first_seen=START - HOUR, reported=8, count=9, last_reported=START + HOUR - 500), LEFT,
             id="not due before the next could leave"),
-        pytest.param(a_group(first_seen=NOON - HOUR, reported=1, count=2, last_reported=NOON, samples=(
-            an_event(NOON + HOUR), an_event(NOON))), LEFT, id="its new one came later"),
+        pytest.param(a_group(first_seen=START - HOUR, reported=1, count=2, last_reported=START, samples=(
+            an_event(created=START + HOUR), an_event(created=START))), LEFT, id="its new one came later"),
     ],
 )  # fmt: skip
 def test_the_cap_held_nothing_that_did_not_wait_for_it(group: Group, left: list[float]) -> None:
@@ -145,11 +144,11 @@ def test_the_cap_held_nothing_that_did_not_wait_for_it(group: Group, left: list[
 @pytest.mark.parametrize("died", [False, True])
 @pytest.mark.parametrize("reported", [1, 2, 3, 5, 8])
 def test_the_outbox_has_the_same_rules(reported: int, died: bool) -> None:  # noqa: FBT001
-    clock = FakeClock(NOON)
+    clock = FakeClock(START)
     outbox = Outbox(clock=clock)
-    event = an_event(NOON)
+    event = an_event(created=START)
     outbox.record([event] * reported)
-    mail = NewMail("<1@example.org>", "subject", b"text", ("ada@example.org",), counts={event.fingerprint: reported})
+    mail = replace(a_mail(), counts={event.fingerprint: reported})
     number = outbox.begin_mail(mail, {event.fingerprint: reported})
     if died:
         outbox.dead(number, "550")
@@ -159,7 +158,7 @@ def test_the_outbox_has_the_same_rules(reported: int, died: bool) -> None:  # no
         outbox.record([event])
         group = outbox.group(event.fingerprint)
         assert group is not None
-        seen.append(is_due(group, NOON, OPTIONS))
+        seen.append(is_due(group, START, OPTIONS))
         assert outbox.due(OPTIONS.window_seconds) == [event.fingerprint] * seen[-1]
     outbox.close()
 

@@ -11,10 +11,10 @@ import pytest
 from quartblog.delivery import MailOptions, Outbox, OutboxOptions, new_message
 from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.options import MailingOptions, Route
-from tests.support.clocks import FakeClock
+from tests.support.clocks import START, FakeClock
+from tests.support.failures import an_event
 
 from .conftest import ADMINS, Accepting, Peer, speaking
-from .post_office import NOON, an_event
 
 if TYPE_CHECKING:
     import logging
@@ -31,14 +31,14 @@ class Office:
     """A leader's desk: its outbox, its mail server, and a clock that stands still."""
 
     def __init__(self, folder: Path, server: Moody, mail_to: Callable[..., MailOptions]) -> None:
-        self.clock = FakeClock(NOON)
+        self.clock = FakeClock(START)
         self.outbox = Outbox(OutboxOptions(folder / "outbox.sqlite3"), clock=self.clock)
         self.server = server
         self.mail_to = mail_to
 
     def fail(self, times: int = 1, fingerprint: str = ONE, **changes: Any) -> None:
         """Let it fail so many times, now."""
-        self.outbox.record([an_event(self.clock.wall(), fingerprint=fingerprint, **changes)] * times)
+        self.outbox.record([an_event(created=self.clock.wall(), fingerprint=fingerprint, **changes)] * times)
 
     def sender(self, *, chance: float = 1.0, timeout: float = 10.0, **options: Any) -> Sender:
         """One with these mailing options; chance always draws the same, by default the longest pause."""

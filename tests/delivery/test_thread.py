@@ -22,9 +22,9 @@ from quartblog.delivery.options import MailingOptions
 from quartblog.delivery.store.workers import LEASE
 from tests.support import programs
 from tests.support.clocks import FakeClock
+from tests.support.failures import an_event
 
 from .conftest import ADMINS
-from .post_office import an_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,7 +133,7 @@ def test_nobody_has_to_ask_for_a_mail_to_leave(
     accepting_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     start(mail_to(accepting_server))
-    outbox.record([an_event(time.time())])
+    outbox.record([an_event(created=time.time())])
 
     assert eventually(lambda: accepting_server.mails)
 
@@ -220,7 +220,7 @@ def test_the_heart_beats_while_the_mail_server_is_slow(
 @pytest.mark.usefixtures("quick")
 def test_without_a_mail_server_the_worker_still_tells_that_it_lives(outbox: Outbox, start: Start) -> None:
     mailer = start(None, figures=lambda: {"written": 3})
-    outbox.record([an_event(time.time())])
+    outbox.record([an_event(created=time.time())])
 
     assert mailer.drain(5)
     assert eventually(outbox.workers)
@@ -249,7 +249,7 @@ def test_a_bug_of_ours_is_told_once_and_ends_nothing(
         for _ in range(3):
             mailer.wake()
             assert failed.acquire(timeout=5)
-    outbox.record([an_event(time.time())])
+    outbox.record([an_event(created=time.time())])
 
     assert mailer.drain(5)
     assert len(accepting_server.mails) == 1
@@ -318,7 +318,7 @@ def test_of_two_mailers_one_sends_and_the_other_waits_for_it(
     first = start(mail_to(accepting_server))
     assert first.drain(5)
     second = start(mail_to(accepting_server))
-    outbox.record([an_event(time.time())])
+    outbox.record([an_event(created=time.time())])
 
     assert second.drain(5)
     assert (first.leading, second.leading) == (True, False)
@@ -332,7 +332,7 @@ def test_who_has_no_mail_server_leaves_the_lead_to_who_has_one(
     without = start(None)
     assert eventually(outbox.workers)  # It has looked by its first beat.
     able = start(mail_to(accepting_server))
-    outbox.record([an_event(time.time())])
+    outbox.record([an_event(created=time.time())])
 
     assert able.drain(5)
     assert (without.leading, able.leading) == (False, True)
@@ -431,7 +431,7 @@ def test_a_leader_that_stands_still_is_replaced_and_sends_nothing_when_it_goes_o
     assert leads(leader)
     leader.send_signal(signal.SIGSTOP)
     stopped = time.monotonic()
-    outbox.record([an_event(time.time())])
+    outbox.record([an_event(created=time.time())])
     follower = start(mail_to(accepting_server))
 
     assert eventually(lambda: accepting_server.mails, within=30)
@@ -458,7 +458,7 @@ def test_a_killed_leader_is_followed_within_seconds(
 
     leader.send_signal(signal.SIGKILL)
     leader.wait(5)
-    outbox.record([an_event(time.time())])
+    outbox.record([an_event(created=time.time())])
 
     assert eventually(lambda: accepting_server.mails, within=20)
     assert len(accepting_server.mails) == 1
@@ -467,7 +467,7 @@ def test_a_killed_leader_is_followed_within_seconds(
 def test_a_leader_killed_while_it_sends_leaves_the_mail_and_its_message_id(
     slow_server: Peer, outbox: Outbox, worker: Callable[[Peer], subprocess.Popen[str]]
 ) -> None:
-    outbox.record([an_event(time.time())])
+    outbox.record([an_event(created=time.time())])
     leader = worker(slow_server)
     assert slow_server.connected.wait(10)
     [begun] = outbox.mails("waiting")

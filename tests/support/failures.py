@@ -1,0 +1,103 @@
+"""Test -> events, groups and mails as workers leave them in the outbox, changed as the test asks."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import replace
+from email.message import EmailMessage
+from typing import TYPE_CHECKING, Any
+
+from quartblog.delivery import Event
+from quartblog.delivery.store.groups import Group
+from quartblog.delivery.store.mails import NewMail
+from tests.support.clocks import START
+
+if TYPE_CHECKING:
+    from quartblog.delivery.store.mails import Kind
+
+TRACEBACK = """Traceback (most recent call last):
+  File "app.py", line 12, in edit
+    int(text)
+ValueError: twelve"""
+
+EVENT = Event(
+    error_id="0123456789ab",
+    fingerprint="00000000000000aa",
+    title="ValueError",
+    level=logging.ERROR,
+    logger="blog.profile",
+    message="the edit failed",
+    place="app.py:12",
+    function="edit",
+    created=START,
+    method="POST",
+    route="/user/edit",
+    user_id=7,
+    traceback=TRACEBACK,
+    process=4711,
+)
+"""An edit of a visitor that failed."""
+
+_numbers = itertools.count()
+
+
+def an_event(fingerprint: str = EVENT.fingerprint, **changes: Any) -> Event:
+    """A failed edit with this fingerprint."""
+    return replace(EVENT, fingerprint=fingerprint, **changes)
+
+
+def events(count: int, fingerprint: str = EVENT.fingerprint, **changes: Any) -> list[Event]:
+    """Equal failures, a second apart, with ids that end in their number."""
+    return [
+        an_event(fingerprint, **{"error_id": f"{fingerprint[-6:]}{number:06}", "created": START + number} | changes)
+        for number in range(count)
+    ]
+
+
+def a_group(**changes: Any) -> Group:
+    """A group that failed for the first time."""
+    event: Event = changes.pop("event", EVENT)
+    group = Group(
+        id=3,
+        fingerprint=event.fingerprint,
+        title=event.title,
+        level=event.level,
+        logger=event.logger,
+        count=1,
+        reported=0,
+        first_seen=event.created,
+        last_seen=event.created,
+        last_reported=None,
+        reopened=False,
+        samples=(event,),
+        place=event.place,
+        route=event.route,
+    )
+    return replace(group, **changes)
+
+
+def a_mail(
+    subject: str = "a digest",
+    *,
+    to: tuple[str, ...] = ("ada@example.org",),
+    data: bytes = b"Subject: x\r\n\r\nbody\r\n",
+    kind: Kind = "digest",
+) -> NewMail:
+    """A mail that was never sent."""
+    return NewMail("<1@example.org>", subject, data, to, kind)
+
+
+def a_message(text: str = "follow this link") -> EmailMessage:
+    """A message that the site sends by itself."""
+    message = EmailMessage()
+    message["Subject"] = "密码"
+    message["From"] = "blog@example.org"
+    message["To"] = "ada@example.org"
+    message.set_content(text)
+    return message
+
+
+def long_text(characters: int) -> str:
+    """A text that equals no other one."""
+    return f"{next(_numbers)} ".ljust(characters, "t")
