@@ -96,8 +96,8 @@ from .grouping.event import Event
 from .interrupts import reraise_interrupt
 from .mail.digest import headline
 from .mail.message import new_message
-from .mail.once import send_due
 from .mail.schedule import Cap, cap
+from .mail.sender import send_due
 from .mail.smtp import MailFailed, Receipt, send
 from .options import (
     FileOptions,

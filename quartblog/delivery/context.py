@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from logging import LogRecord
 
 from .text.escaping import shortened
-from .text.exceptions import drop_frames
+from .text.exc_info import drop_frames
 
 # Crockford's base32 has no i, l, o or u: so an id that is read aloud is typed correctly.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -15,7 +15,7 @@ from quartblog.delivery.capture.handler import BoundedQueueHandler
 from quartblog.delivery.capture.sinks import FileSink
 from quartblog.delivery.context import scope
 from quartblog.delivery.options import FileOptions, QueueOptions
-from quartblog.delivery.text.exceptions import drop_frames
+from quartblog.delivery.text.exc_info import drop_frames
 from tests.benchmarks.failures import FRAMES, failure
 from tests.benchmarks.sites import mail_server
 from tests.benchmarks.table import Row, median_ratio, significant

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from quartblog.delivery import QueueOptions, scope
 from quartblog.delivery.capture.handler import BoundedQueueHandler
-from quartblog.delivery.text.exceptions import ExceptionSnapshot, snapshot_of
+from quartblog.delivery.text.exc_info import snapshot_of
+from quartblog.delivery.text.exceptions import ExceptionSnapshot, set_message, set_stack
 from quartblog.delivery.text.stacks import StackCache
 
 if TYPE_CHECKING:
@@ -496,3 +498,34 @@ def test_the_end_of_a_scope_runs_no_code_of_an_exceptions_class(name: str) -> No
         handler.handle(logging.LogRecord("app", logging.ERROR, "a.py", 1, "failed", None, (type(odd), odd, None)))
 
     assert not asked
+
+
+def examined(error: BaseException) -> traceback.TracebackException:
+    try:
+        raise error  # noqa: TRY301  it is to have a traceback
+    except BaseException as caught:  # noqa: BLE001  whatever it is
+        return traceback.TracebackException.from_exception(caught)
+
+
+def test_the_words_of_an_exception_can_be_replaced() -> None:
+    part = examined(ValueError("before"))
+    set_message(part, "after")
+
+    assert str(part) == "after"
+    assert list(part.format())[-1] == "ValueError: after\n"
+
+
+def test_the_words_of_each_exception_in_a_group_can_be_replaced() -> None:
+    whole = examined(ExceptionGroup("several", [ValueError("before")]))
+    assert whole.exceptions is not None
+    [member] = whole.exceptions
+    set_message(member, "after")
+
+    assert "ValueError: after" in "".join(whole.format())
+
+
+def test_a_stack_that_is_formatted_already_is_shown_as_it_is() -> None:
+    part = examined(ValueError("why"))
+    set_stack(part, "  File one\n    and more\n")
+
+    assert "".join(part.format()) == ("Traceback (most recent call last):\n  File one\n    and more\nValueError: why\n")

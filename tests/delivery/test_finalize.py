@@ -18,7 +18,8 @@ from quartblog.delivery.capture.handler import BoundedQueueHandler
 from quartblog.delivery.context import CRUMB_LIMIT
 from quartblog.delivery.grouping.event import Event
 from quartblog.delivery.text.escaping import LONGEST
-from quartblog.delivery.text.exceptions import FAILURE, ExceptionSnapshot, snapshot_of
+from quartblog.delivery.text.exc_info import FAILURE, snapshot_of
+from quartblog.delivery.text.exceptions import ExceptionSnapshot
 from quartblog.delivery.text.formatting import JsonFormatter
 from quartblog.delivery.text.redaction import REDACTED, Redactor
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery.store.digest_contents import NotWaiting, TakenIn
 from quartblog.delivery.store.mails import StoredMail
-from quartblog.delivery.store.reports import NotWaiting, TakenIn
 from tests.support.clocks import START, FakeClock
 from tests.support.failures import a_mail, a_message, an_event
 

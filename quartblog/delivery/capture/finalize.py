@@ -17,7 +17,8 @@ from ..interrupts import reraise_interrupt
 from ..own_log import LOGGER_NAME, kind
 from ..text.cache import LruCache
 from ..text.escaping import one_line, shortened
-from ..text.exceptions import FAILURE, NAME_LIMIT, TEXT_LIMIT, keep_snapshot, valid_exc_info
+from ..text.exc_info import FAILURE, keep_snapshot, valid_exc_info
+from ..text.exceptions import NAME_LIMIT, TEXT_LIMIT
 from ..text.freezing import EXTRA, extra_names, rewritten, text_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ..interrupts import reraise_interrupt
 from ..own_log import describe, report
 from ..statistics import Counter, Latency
 from ..text import counted
-from ..text.exceptions import FAILURE, drop_frames, valid_exc_info
+from ..text.exc_info import FAILURE, drop_frames, valid_exc_info
 from ..text.freezing import USUAL, bounded, freeze_extra, frozen_message
 from .finalize import CRUMBS, SCOPE, instead_of, own_record
 

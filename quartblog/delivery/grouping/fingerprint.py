@@ -30,7 +30,8 @@ from ..interrupts import reraise_interrupt
 from ..options import QueueOptions
 from ..text.cache import LruCache
 from ..text.escaping import one_line, shortened
-from ..text.exceptions import snapshot_of, type_name
+from ..text.exc_info import snapshot_of
+from ..text.exceptions import type_name
 from .places import is_own, numbered_name, relative_path
 
 if TYPE_CHECKING:

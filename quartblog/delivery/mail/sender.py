@@ -19,8 +19,8 @@ from ..interrupts import reraise_cancellation
 from ..options import bare_address
 from ..own_log import describe, own_logger, report
 from ..statistics import MailCounters
+from ..store.digest_contents import NotWaiting, TakenIn
 from ..store.mails import NewMail
-from ..store.reports import NotWaiting, TakenIn
 from ..store.workers import LeaseLost
 from ..text import counted
 from .digest import Digest, held_note
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..options import MailingOptions, MailOptions
+    from ..store.digest_contents import Report, Undelivered, WaitingDigest
     from ..store.groups import Group
     from ..store.mails import Kind, StoredMail
     from ..store.outbox import Outbox
-    from ..store.reports import Report, Undelivered, WaitingDigest
     from ..store.workers import Lease
 
 logger = own_logger("mailer")
@@ -314,6 +314,19 @@ class Sender:
 
     def _pause(self, failures: int) -> float:
         return pause(failures, self._options, self._chance())
+
+
+async def send_due(outbox: Outbox, mail: MailOptions, mailing: MailingOptions, *, everything: bool = False) -> bool:
+    """Write the digests that are due, and try every mail that is due once.
+
+    With `everything`, all errors that no mail has reported are due. Return False if a worker leads and has not sent
+    them yet.
+    """
+    sender = Sender(outbox, mail, mailing)
+    try:
+        return await sender.work(last=everything)
+    finally:
+        sender.resign()
 
 
 def _finished(  # noqa: PLR0913  each is one part of the mail

@@ -17,8 +17,8 @@ from ..forks import hold_during_fork, keep_for_ever
 from ..grouping.event import Event
 from ..own_log import describe, own_logger, report
 from ..text import counted
+from . import digest_contents
 from . import groups as group_rows
-from . import reports
 from .clock import SteadyClock
 from .database import Database, DatabaseFile, Unusable, check_version, is_damage, is_outage, open_memory, transaction
 
@@ -307,7 +307,7 @@ def _merge(memory: Database, disk: Database, known: Sequence[float]) -> None:
     for mail in memory.execute("SELECT * FROM mails ORDER BY id DESC").fetchall():
         [number] = disk.execute(_MAIL, dict(mail)).fetchone()
         counts = "SELECT fingerprint, count FROM mail_groups WHERE mail_id = ?"
-        reports.keep(disk, number, dict(memory.execute(counts, (mail["id"],)).fetchall()))
+        digest_contents.keep(disk, number, dict(memory.execute(counts, (mail["id"],)).fetchall()))
     digests = [left for [left] in memory.execute("SELECT left FROM digests") if left not in known]
     disk.executemany("INSERT INTO digests VALUES (?)", [(left,) for left in digests])
     disk.executemany(_LOSS, map(dict, memory.execute("SELECT * FROM losses")))

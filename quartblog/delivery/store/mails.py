@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ..mail.message import wire_form
 from ..options import bare_address
 from ..text.escaping import one_line
-from . import reports
+from . import digest_contents
 
 if TYPE_CHECKING:
     import sqlite3
@@ -105,7 +105,7 @@ def add(database: Database, mail: NewMail, at: float) -> int:
         ),
     )
     number = int(cursor.fetchone()[0])
-    reports.keep(database, number, mail.counts)
+    digest_contents.keep(database, number, mail.counts)
     return number
 
 

@@ -18,10 +18,9 @@ from ..grouping.event import Batch, tallies_of
 from ..options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
 from ..own_log import describe, own_logger, report
 from ..text import counted
+from . import digest_contents, retention
 from . import groups as group_rows
 from . import mails as mail_rows
-from . import reports as report_rows
-from . import retention
 from . import workers as worker_rows
 from .clock import SYSTEM
 from .fallback import Storage
@@ -35,9 +34,9 @@ if TYPE_CHECKING:
     from ..grouping.event import Event, Tally
     from .clock import Clock, Moment
     from .database import Database
+    from .digest_contents import Report, TakenIn, Undelivered, WaitingDigest
     from .groups import Group
     from .mails import NewMail, State, StoredMail
-    from .reports import Report, TakenIn, Undelivered, WaitingDigest
     from .workers import Leader, Lease, Totals, Worker
 
 T = TypeVar("T")
@@ -198,11 +197,11 @@ class Outbox:
 
     def waiting_digests(self, lease: Lease) -> list[WaitingDigest]:
         """Return the digests that wait, except those that an earlier leader may be sending, the oldest first."""
-        return self._read(lambda database, _: report_rows.waiting(database, lease.token))
+        return self._read(lambda database, _: digest_contents.waiting(database, lease.token))
 
     def report(self, mail: int) -> Report | None:
         """Return what a digest reports; None for an unknown mail."""
-        return self._read(lambda database, _: report_rows.get(database, mail))
+        return self._read(lambda database, _: digest_contents.get(database, mail))
 
     def rewrite(self, mail: int, new: NewMail, *, most: int | None = None) -> None:
         """Give a waiting digest another text, of at most `most` bytes if the mail server has a bound."""
@@ -210,7 +209,7 @@ class Outbox:
 
     def undelivered(self) -> list[Undelivered]:
         """Return the digests that were given up and that no later one has named, the oldest first."""
-        return self._read(lambda database, _: report_rows.undelivered(database))
+        return self._read(lambda database, _: digest_contents.undelivered(database))
 
     def check(self, lease: Lease) -> None:
         """Raise LeaseLost if the lease is no longer the current one."""
@@ -364,8 +363,8 @@ class Outbox:
             for fingerprint, more in reported.items():
                 group_rows.mark_reported(database, fingerprint, more, at.now)
             for waiting, taken in taken_in.items():
-                report_rows.take_in(database, waiting, taken)
-            report_rows.announce(database, announced)
+                digest_contents.take_in(database, waiting, taken)
+            digest_contents.announce(database, announced)
             if mails:
                 database.execute("INSERT INTO digests VALUES (?)", (at.now,))
             numbers = [mail_rows.add(database, mail, at.now) for mail in mails]

@@ -8,7 +8,6 @@ frames keep all their locals alive.
 
 from __future__ import annotations
 
-import builtins
 import logging
 import sys
 import traceback
@@ -19,7 +18,6 @@ from ..interrupts import reraise_interrupt
 from ..own_log import describe
 from .escaping import LONGEST, shortened
 from .stacks import STACKS, Stack, StackCache
-from .stdlib import set_message, set_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,8 +34,6 @@ NAME_LIMIT = 1_000
 """Characters of a class's or logger's name, of a path, a user's key and other short texts."""
 TEXT_LIMIT = 16 * LONGEST
 """Characters of one finished traceback: a chain may have any number of causes."""
-FAILURE = "_failure"
-"""The attribute of a record that holds its ExceptionSnapshot, once that exists."""
 
 _HEAD = "Traceback (most recent call last):\n"
 _STANDARD = logging.Formatter()
@@ -292,125 +288,22 @@ def _standard_text(info: ExcInfo) -> str:
         return f"(the traceback of {type_name(info[0])} could not be formatted: {describe(error)})"
 
 
-def snapshot_of(record: logging.LogRecord) -> ExceptionSnapshot | None:
-    """Return the snapshot of the record's exception, None for a record without one."""
-    # Read before the snapshot, because `drop_frames` may replace exc_info by the snapshot meanwhile.
-    info = record.__dict__.get("exc_info")
-    known = record.__dict__.get(FAILURE)
-    # Anybody may give a record an attribute of this name.
-    if type(known) is ExceptionSnapshot:
-        return known
-    return ExceptionSnapshot(valid) if (valid := valid_exc_info(info)) is not None else None
+# The two functions below use what the standard library's TracebackException has no public way for. A test holds both.
 
 
-def keep_snapshot(record: logging.LogRecord) -> ExceptionSnapshot | None:
-    """Put the snapshot on the record, and return it. Two threads may do so at once: one of them wins."""
-    failure = snapshot_of(record)
-    if failure is not None:
-        kept = record.__dict__.setdefault(FAILURE, failure)
-        return kept if type(kept) is ExceptionSnapshot else failure
-    return None
+def set_message(part: traceback.TracebackException, message: str) -> None:
+    """Replace the exception's message. Reading it is public, `str(part)`; writing it is not."""
+    part._str = message  # type: ignore[attr-defined]  # noqa: SLF001  the reason is above
 
 
-def drop_frames(record: logging.LogRecord, *, at_any_cost: bool = True) -> None:
-    """Replace the record's exception by a snapshot, so that its frames and all their locals can be collected.
+def set_stack(part: traceback.TracebackException, text: str) -> None:
+    """Replace the exception's stack by a formatted text.
 
-    Without `at_any_cost` an exception stays if its text may take long: if another `__str__` than that of the builtin
-    exceptions would run, if the standard library would look for a name to suggest, or if the text is large.
+    `format` asks `part.stack` for its lines, which is documented for a StackSummary alone.
     """
-    try:
-        if not at_any_cost and not _is_cheap(record.__dict__.get("exc_info")):
-            return
-    except BaseException as error:  # noqa: BLE001  the stack may be full, and this is called from the program's code
-        reraise_interrupt(error)
-        return
-    if keep_snapshot(record) is not None:
-        record.exc_info = None
+    part.stack = _FormattedStack([text])  # type: ignore[list-item]  # the text is the only item
 
 
-_BUILTIN = frozenset(thing for thing in vars(builtins).values() if isinstance(thing, type))
-_TEXTS: tuple[object, ...] = (BaseException.__str__, KeyError.__str__, OSError.__str__, BaseExceptionGroup.__str__)
-# For these the standard library searches all names of the program for a similar one.
-_SUGGESTING = (SyntaxError, ImportError, NameError, AttributeError)
-_PLAIN = frozenset(
-    kind
-    for kind in _BUILTIN
-    if issubclass(kind, BaseException)
-    and not issubclass(kind, _SUGGESTING)
-    and any(kind.__str__ is text for text in _TEXTS)
-)
-# A class that defines one of these runs code of its own.
-_OVERRIDES = frozenset(
-    (
-        *("__bool__", "__cause__", "__class__", "__context__", "__eq__", "__getattr__", "__getattribute__", "__hash__"),
-        *("__notes__", "__str__", "__suppress_context__", "__traceback__", "args", "exceptions"),
-    )
-)
-
-
-def _is_cheap(info: Any) -> bool:
-    """Return whether a snapshot runs no code but the interpreter's, on texts and numbers of a bounded size."""
-    valid = valid_exc_info(info)
-    if valid is None or valid[1] is None:
-        return True
-    todo: list[BaseException] = [valid[1]]
-    for error in todo:
-        # First of all: afterwards nothing that is asked of the exception runs code of its class.
-        if not _is_plain(type(error)):
-            return False
-        inside = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-        # The arguments of a group are its message and its members.
-        values: list[object] = [*(error.args[:1] if inside else error.args)]
-        notes = getattr(error, "__notes__", None)
-        values += notes if type(notes) is list else [notes]
-        if isinstance(error, OSError):
-            values += (error.filename, error.filename2)
-        todo += [cause for cause in (error.__cause__, error.__context__) if cause is not None]
-        todo += inside
-        if len(todo) > CHAIN_LIMIT or not all(map(_is_small, values)):
-            return False
-    return True
-
-
-def _is_plain(kind: type[BaseException]) -> bool:
-    if type(kind) is not type:
-        return False
-    for each in kind.__mro__:
-        if each in _BUILTIN:
-            return each in _PLAIN
-        if not _OVERRIDES.isdisjoint(vars(each)):
-            return False
-    return False
-
-
-def _is_small(value: object) -> bool:
-    kind = type(value)
-    if kind is str or kind is bytes:
-        return len(value) <= LONGEST  # type: ignore[arg-type]  # it is a str or bytes
-    return value is None or kind is int or kind is float or kind is bool
-
-
-_TRACEBACK = BaseException.__dict__["__traceback__"]
-
-
-def valid_exc_info(given: Any) -> ExcInfo | None:
-    """Return the exception that an exc_info holds; None if it holds none, such as True or a tuple of other things.
-
-    An exception without a traceback beside it is returned with its own traceback.
-    """
-    kind: Any = None
-    error, trace = given, None
-    if type(given) is tuple:
-        if len(given) == 3:
-            kind, error, trace = given
-        else:
-            error = next((part for part in given[:2] if issubclass(type(part), BaseException)), None)
-    # By its type, because an object's __class__ may be false, or raise.
-    if not issubclass(type(error), BaseException):
-        return None
-    if type(given) is not tuple or len(given) != 3:
-        trace = _TRACEBACK.__get__(error)
-    if kind is type(error) and (trace is None or type(trace) is TracebackType):
-        valid: ExcInfo = given
-        return valid
-    return type(error), error, trace if type(trace) is TracebackType else None
+class _FormattedStack(traceback.StackSummary):
+    def format(self, **_: Any) -> list[str]:
+        return list(self)  # type: ignore[arg-type]  # the items are texts

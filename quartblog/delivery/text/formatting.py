@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .escaping import block, json_safe, one_line
-from .exceptions import ExceptionSnapshot, snapshot_of, type_name
+from .exc_info import snapshot_of
+from .exceptions import ExceptionSnapshot, type_name
 from .freezing import EXTRA, frozen_extra
 
 if TYPE_CHECKING:
