@@ -85,7 +85,11 @@ def _opened(path: Path) -> Iterator[Outbox]:
     try:
         yield outbox
     finally:
+        healthy = outbox.healthy
         outbox.close()
+        if not healthy:
+            # The answer came from memory, where there is nothing, and so did a complaint about what is missing.
+            raise Failed(f"{path}: the outbox cannot be used: see above") from None
 
 
 def _list(outbox: Outbox, options: argparse.Namespace) -> None:

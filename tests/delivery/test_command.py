@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,6 +155,17 @@ def test_what_is_no_outbox_stays_as_it_is(shell: Shell, tmp_path: Path, name: st
     assert (code, printed) == (1, "")
     assert complained.startswith(f"{PROGRAM}: {tmp_path / name}: ")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_outbox_that_fails_meanwhile_is_not_shown_as_empty(shell: Shell, outbox: Path) -> None:
+    with closing(sqlite3.connect(outbox)) as connection:
+        connection.execute("CREATE TRIGGER full BEFORE UPDATE ON groups BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+
+    code, printed, complained = shell("errors resolve 1")
+
+    assert (code, printed) == (1, "")
+    assert complained.splitlines()[-1] == f"{PROGRAM}: {outbox}: the outbox cannot be used: see above"
+    assert "disk full" in complained
 
 
 @pytest.mark.parametrize(("to", "problem"), [(">&-", "is closed"), (">/dev/full", "cannot be written")])
