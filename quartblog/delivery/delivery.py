@@ -82,6 +82,10 @@ class Delivery:
         pipeline.start()
         pipeline.attach()
         pipeline.log_zone()
+        if self._pipeline is not pipeline:
+            # A signal handler, or another thread, has stopped it meanwhile: what began later ends as well.
+            pipeline.stop(AT_EXIT, mail=False)
+            return
         reset_after_fork(self)
         atexit.register(self._at_exit)
         mail = self._options.mail

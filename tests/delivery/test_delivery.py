@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import socket
+import sys
 import threading
 import time
 from contextlib import closing
@@ -32,6 +33,7 @@ from tests.support.processes import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from email.message import EmailMessage
+    from types import FrameType
 
     from .conftest import Kept, Moody, Peer
 
@@ -430,3 +432,23 @@ def test_a_file_that_can_be_written_again_is_found_though_nothing_is_logged(
 
     eventually(lambda: delivery.healthy)
     assert "The log file is written again" in path.read_text()
+
+
+def test_a_stop_by_a_signal_handler_during_the_start_ends_all(tmp_path: Path) -> None:
+    handlers, level = list(logging.root.handlers), logging.root.level
+    delivery = Delivery(file=FileOptions(path=tmp_path / "site.log"))
+
+    def interrupt(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "attach":
+            sys.setprofile(None)
+            delivery.stop()
+
+    sys.setprofile(interrupt)
+    try:
+        delivery.start()
+    finally:
+        sys.setprofile(None)
+
+    assert (logging.root.handlers, logging.root.level) == (handlers, level)
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("quartblog.delivery")] == []
+    assert delivery.problem == "stopped"
