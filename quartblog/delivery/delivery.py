@@ -169,6 +169,11 @@ class Delivery:
         """The workers of this host that hang, as of this process's last heartbeat. This does not wait for the disk."""
         return self._pipeline.hanging if self._pipeline is not None else ()
 
+    @property
+    def recent_losses(self) -> tuple[str, ...]:
+        """As Outbox.recent_losses: what the full outbox dropped in the last hour. This does not wait for the disk."""
+        return self._pipeline.outbox.recent_losses if self._pipeline is not None else ()
+
     def statistics(self) -> Statistics:
         """Return the counts of this process since the start; all zero while the delivery does not run."""
         return self._pipeline.statistics() if self._pipeline is not None else Statistics()

@@ -23,10 +23,10 @@ class Holdable(Resettable, Protocol):
     """
 
     def hold(self) -> None:
-        """Before the fork: end the transaction under way and close the connection."""
+        """Before the fork: wait for the transaction under way, and keep others out. The child closes the connection."""
 
     def go_on(self) -> None:
-        """After the fork, in the parent: allow the connection to open again."""
+        """After the fork, in the parent: allow transactions again."""
 
 
 _RESET: weakref.WeakSet[Resettable] = weakref.WeakSet()

@@ -1,8 +1,9 @@
 """Health probe -> /healthz says that the process runs; /readyz says whether it can serve pages, and what is degraded.
 
 A load balancer removes a site that answers 503, so only an unavailable database causes one. An unwritable log file, an
-outbox in memory, an ended thread and a worker that stands still appear in the body of a 200, without paths. Probes do
-not check the mail server.
+outbox in memory, a full outbox that dropped errors or mails within the last hour, an ended thread and a worker that
+stands still appear in the body of a 200, without paths. Probes wait neither for the outbox's disk nor for the mail
+server.
 """
 
 import logging
@@ -44,7 +45,7 @@ def _state(delivery: Delivery) -> str:
     """Return the reasons without paths, which outsiders must not see."""
     memory = "outbox in memory" if delivery.degraded else None
     silence = [f"a worker has been silent for {worker.silent:.0f} s" for worker in delivery.hanging]
-    return "; ".join(filter(None, (delivery.problem, memory, *silence))) or OK
+    return "; ".join(filter(None, (delivery.problem, memory, *delivery.recent_losses, *silence))) or OK
 
 
 async def _database_answers() -> bool:

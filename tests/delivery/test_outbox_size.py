@@ -282,6 +282,34 @@ def test_a_dead_letter_whose_text_made_room_is_counted(outbox: Outbox) -> None:
     assert outbox.retry() == 0
 
 
+def test_a_heartbeat_notes_for_an_hour_what_the_full_outbox_dropped(outbox: Outbox, clock: FakeClock) -> None:
+    def noted() -> tuple[str, ...]:
+        outbox.beat("here:1", leader=False, figures={})
+        return outbox.recent_losses
+
+    assert noted() == ()
+    crowd(outbox, 600)
+    for number in range(20):
+        outbox.begin_mail(a_mail(f"digest {number}", data=os.urandom(200_000)), {})
+    crowd(outbox, 1, first=601)
+
+    assert noted() == ("outbox full: errors were dropped", "outbox full: mails were dropped")
+    clock.advance(3_599)
+    assert len(noted()) == 2
+    clock.advance(2)
+    assert noted() == ()
+
+
+def test_errors_that_leave_for_their_age_do_not_fill_the_outbox(outbox: Outbox, clock: FakeClock) -> None:
+    outbox.record([an_event()])
+    clock.advance(31 * DAY)
+    outbox.housekeeping()
+    outbox.beat("here:1", leader=False, figures={})
+
+    assert outbox.totals().old_errors == 1
+    assert outbox.recent_losses == ()
+
+
 def test_memory_has_the_same_rules(clock: FakeClock) -> None:
     outbox = Outbox(clock=clock)
     for number in range(60):

@@ -16,10 +16,12 @@ from quart import Quart
 
 from quartblog.database import Database
 from quartblog.delivery import Delivery, Outbox, OutboxOptions
+from quartblog.delivery.options import LEAST_BYTES
 from quartblog.operations.health import DELIVERY
 from quartblog.settings import Settings
 from tests.support.browsing import Visitor
 from tests.support.clocks import FakeClock
+from tests.support.failures import an_event
 from tests.support.log_file import LogFile
 from tests.support.processes import eventually
 
@@ -77,6 +79,22 @@ async def test_a_worker_that_stands_still_is_named(app: Quart, visitor: Visitor,
     found = json.loads(page.text)
     assert found["status"] == "degraded"
     assert re.fullmatch(r"a worker has been silent for 6\d s", found["delivery"])
+
+
+async def test_a_full_outbox_that_dropped_errors_is_named(app: Quart, visitor: Visitor, settings: Settings) -> None:
+    delivery: Delivery = app.extensions[DELIVERY]
+    # Another process of the host, with a smaller bound.
+    with closing(Outbox(OutboxOptions(settings.delivery.outbox, max_bytes=LEAST_BYTES))) as other:
+        for number in range(400):
+            other.record([an_event(f"{number:016x}", place="p" * 2_500, function=f"{number:016x}")])
+        assert other.totals().crowded_errors
+    await asyncio.to_thread(eventually, lambda: delivery.recent_losses)
+
+    page = await visitor.get("/readyz")
+
+    assert page.status == 200
+    expected = {"status": "degraded", "database": "ok", "delivery": "outbox full: errors were dropped"}
+    assert json.loads(page.text) == expected
 
 
 async def test_without_its_delivery_it_serves_and_says_so(app: Quart, visitor: Visitor) -> None:

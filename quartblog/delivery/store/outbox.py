@@ -57,6 +57,8 @@ class Outbox:
         self.reconfigure(options)
         self._storage = Storage(self.path, clock)
         self._losses = retention.LossLog()
+        self.recent_losses: tuple[str, ...] = ()
+        """What the full outbox dropped within an hour before the last heartbeat, in words without paths."""
 
     def reconfigure(self, options: OutboxOptions | None) -> None:
         """Use these bounds from now on; the path stays."""
@@ -304,6 +306,7 @@ class Outbox:
 
         def note(database: Database, at: Moment) -> None:
             worker_rows.beat(database, worker, figures, at.now, leader=leader)
+            self.recent_losses = retention.recent(database, at.now)
             self._storage.clock.note(database)
             self._storage.digests = mail_rows.digests_since(database, at.now - retention.DAY)
 

@@ -32,6 +32,13 @@ _SENTENCES = {
     CROWDED_MAILS: "The outbox is full: mails that no recipient got lost their text",
 }
 
+_SHORT = {
+    CROWDED_ERRORS: "outbox full: errors were dropped",
+    CROWDED_MAILS: "outbox full: mails were dropped",
+}
+RECENT = 3_600.0
+"""Seconds for which a health check names what a full outbox dropped."""
+
 MEMORY_BYTES = 8 * 1024 * 1024
 """Bytes that errors and mails take at most while they are only in memory."""
 _CHUNK = 64
@@ -156,6 +163,12 @@ def by_age(database: Database, now: float, max_age: float) -> Counter[str]:
     lost = Counter({OLD_ERRORS: int(unreported)})
     _note(database, lost, now)
     return lost
+
+
+def recent(database: Database, now: float) -> tuple[str, ...]:
+    """Return, in short words without paths, what was dropped within RECENT seconds because the outbox was full."""
+    rows = database.execute("SELECT reason FROM losses WHERE at > ? ORDER BY reason", (now - RECENT,))
+    return tuple(_SHORT[reason] for [reason] in rows if reason in _SHORT)
 
 
 def give_back(database: Database) -> None:
