@@ -144,16 +144,22 @@ def _change(outbox: Outbox, keys: Iterable[str], change: Callable[[int], bool], 
 
 
 def _status(outbox: Outbox, options: argparse.Namespace) -> None:
-    totals, workers = outbox.totals(), outbox.workers(SILENT)
+    totals = outbox.totals()
+    workers = [worker for worker in outbox.workers() if worker.silent <= SILENT or worker.hangs]
     if options.json:
         _print_json({"totals": totals._asdict(), "workers": [asdict(worker) for worker in workers]})
         return
     _print(f"errors: {counted(totals.open_groups, 'open group')} of {counted(totals.errors, 'error')},", end=" ")
     _print(f"{totals.to_mail} not mailed yet")
     _print(f"mails: {totals.waiting} waiting, {totals.dead} dead")
+    if totals.last_loss is not None:
+        crowded = f"{counted(totals.crowded_errors, 'error')} and {counted(totals.crowded_mails, 'mail')} without room"
+        _print(f"lost: {counted(totals.old_errors, 'error')} too old, {crowded}; no mail reported them")
     for worker in workers:
         figures = ", ".join(f"{name} {value}" for name, value in worker.figures.items() if isinstance(value, int))
-        _print(f"{worker.name}{' (mails)' if worker.leader else ''}: {figures}")
+        # One that hangs has lost the lead, though its last heartbeat does not say so.
+        state = f" (silent for {_span(worker.silent)})" if worker.hangs else " (mails)" if worker.leader else ""
+        _print(f"{worker.name}{state}: {figures}")
     if not workers:
         _print("No program that uses it is running")
 

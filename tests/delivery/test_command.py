@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +16,9 @@ import pytest
 
 from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions, scope
 from quartblog.delivery.__main__ import main
+from quartblog.delivery.options import LEAST_BYTES
 from quartblog.delivery.store.clock import SYSTEM
+from tests.support.failures import an_event
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +107,29 @@ def test_only_programs_that_run_are_listed(shell: Shell, tmp_path: Path, clock: 
     assert shell("status", outbox=path)[1].endswith(listed)
 
 
+def test_a_program_that_stands_still_is_named(shell: Shell, tmp_path: Path) -> None:
+    # The process of the tests' parent lives, and gives no heartbeat.
+    name = f"{socket.gethostname()}:{os.getppid()}"
+    path = tmp_path / "another.sqlite3"
+    with closing(Outbox(OutboxOptions(path), clock=AnHourAgo())) as store:
+        store.beat(name, leader=True, figures={"accepted": 7})
+
+    assert f"{name} (silent for 1 h): accepted 7\n" in shell("status", outbox=path)[1]
+
+
+def test_the_status_counts_what_the_outbox_lost(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "another.sqlite3"
+    with closing(Outbox(OutboxOptions(path, max_bytes=LEAST_BYTES))) as store:
+        for number in range(400):
+            store.record([an_event(f"{number:016x}", place="p" * 2_500, function=f"{number:016x}")])
+        lost = store.totals().crowded_errors
+        assert lost
+
+    shown = shell("status", outbox=path)[1]
+
+    assert f"lost: 0 errors too old, {lost} errors and 0 mails without room; no mail reported them\n" in shown
+
+
 def test_a_group_is_shown_with_the_error_that_was_asked_for(shell: Shell) -> None:
     latest, first = (event["error_id"] for event in shell.json("errors show 1")["samples"])
 
@@ -127,6 +154,7 @@ def test_the_status_counts(shell: Shell) -> None:
     code, shown, _ = shell("status")
 
     assert code == 0
+    assert "lost" not in shown
     assert "errors: 1 open group of 2 errors, 2 not mailed yet\nmails: 0 waiting, 0 dead\n" in shown
 
 
