@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import Result
@@ -14,27 +13,6 @@ from tests.support.processes import eventually
 from tests.support.smtp import MailServer, dead_server
 
 Command = Callable[..., Result]
-
-
-class WithoutGrace(MailServer):
-    """Serves everybody else."""
-
-    answer = "550 nobody of this name"
-
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
-        self, server: object, session: object, envelope: Any, address: str, options: object
-    ) -> str:
-        """Called by aiosmtpd for each recipient."""
-        if address.startswith("grace"):
-            return self.answer
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-
-class GraceLater(WithoutGrace):
-    """Has no room for grace now."""
-
-    answer = "452 mailbox full"
 
 
 @pytest.fixture
@@ -123,7 +101,7 @@ def test_a_worker_that_does_not_come_to_it_is_told(
 
 
 def test_an_admin_the_server_refuses_is_told_though_the_others_get_the_mail(quartblog: Command) -> None:
-    with WithoutGrace() as server:
+    with MailServer(refusing={"grace@example.org": "550 nobody of this name"}) as server:
         result = quartblog("mail", "test", **variables(server.port, "ada@example.org,grace@example.org"))
 
     assert result.exit_code == 1
@@ -133,7 +111,7 @@ def test_an_admin_the_server_refuses_is_told_though_the_others_get_the_mail(quar
 
 
 def test_an_admin_who_is_to_wait_is_told(quartblog: Command, outbox: Outbox) -> None:
-    with GraceLater() as server:
+    with MailServer(refusing={"grace@example.org": "452 mailbox full"}) as server:
         result = quartblog("mail", "test", **variables(server.port, "ada@example.org,grace@example.org"))
 
     assert result.exit_code == 1

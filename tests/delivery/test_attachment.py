@@ -13,12 +13,13 @@ import pytest
 from quartblog.delivery import Delivery, FileOptions, MailOptions, Outbox, OutboxOptions
 from quartblog.delivery.capture.handler import BoundedQueueHandler
 from tests.support.processes import eventually
+from tests.support.smtp import MailServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from .conftest import Kept, Peer
+    from .conftest import Kept
 
 APP = "tests.delivery.attached.app"
 EMPTY: dict[str, Any] = {"version": 1}
@@ -168,7 +169,7 @@ def test_until_then_it_is_not_healthy(
 
 
 def test_the_mail_goes_on_too(
-    folder: Path, app: logging.Logger, accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    folder: Path, app: logging.Logger, accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     with Delivery(file=FileOptions(path=folder / "site.log"), mail=mail_to(accepting_server)) as delivery:
         logging.config.dictConfig(EMPTY | {"root": {"level": "CRITICAL"}})
@@ -176,7 +177,7 @@ def test_the_mail_goes_on_too(
         app.error("after it")
         assert delivery.drain(mail=True)
 
-    assert ["after it" in mail["Subject"] for mail in accepting_server.mails] == [True]
+    assert ["after it" in mail["Subject"] for mail in accepting_server.messages] == [True]
 
 
 def test_who_changes_it_again_and_again_does_not_fill_the_log(
@@ -220,7 +221,7 @@ def test_a_lower_level_of_the_root_logger_is_somebodys_own_wish(delivery: Delive
 def test_a_handler_that_raises_keeps_neither_mailer_nor_heartbeat_from_their_work(
     folder: Path,
     app: logging.Logger,
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -240,7 +241,7 @@ def test_a_handler_that_raises_keeps_neither_mailer_nor_heartbeat_from_their_wor
         assert delivery.healthy
     logging.root.removeHandler(leaving)
 
-    assert len(accepting_server.mails) == 1
+    assert len(accepting_server.messages) == 1
     assert "a filter or a handler failed" in capfd.readouterr().err
 
 

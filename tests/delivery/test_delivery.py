@@ -29,13 +29,14 @@ from quartblog.delivery import (
 )
 from quartblog.delivery.capture.handler import BoundedQueueHandler
 from tests.support.processes import eventually
+from tests.support.smtp import Accepting, MailServer, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from email.message import EmailMessage
     from types import FrameType
 
-    from .conftest import Kept, Moody, Peer
+    from .conftest import Kept
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def fail(logger: logging.Logger, text: str = "the division failed") -> None:
 
 def test_one_failure_carries_one_id_to_the_file_and_to_the_mail(
     deliver: Callable[..., Delivery],
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     app_logger: logging.Logger,
     path: Path,
@@ -95,7 +96,7 @@ def test_one_failure_carries_one_id_to_the_file_and_to_the_mail(
         fail(app_logger)
     assert delivery.drain(mail=True)
 
-    [mail] = accepting_server.mails
+    [mail] = accepting_server.messages
     text = text_of(mail)
     host = socket.gethostname()
     assert mail["Subject"] == f"ZeroDivisionError: division by zero (微博 on {host}, 1 error)"
@@ -108,7 +109,7 @@ def test_one_failure_carries_one_id_to_the_file_and_to_the_mail(
 
 def test_an_error_outside_of_a_request_has_one_id_everywhere(
     deliver: Callable[..., Delivery],
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     app_logger: logging.Logger,
     path: Path,
@@ -119,12 +120,12 @@ def test_an_error_outside_of_a_request_has_one_id_everywhere(
 
     found = re.search(r"\[id (\w{12})\]", path.read_text())
     assert found
-    assert f"ids {found[1]}" in text_of(accepting_server.mails[0]).splitlines()
+    assert f"ids {found[1]}" in text_of(accepting_server.messages[0]).splitlines()
 
 
 def test_only_errors_are_mailed_and_equal_ones_together(
     deliver: Callable[..., Delivery],
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     app_logger: logging.Logger,
 ) -> None:
@@ -136,13 +137,13 @@ def test_only_errors_are_mailed_and_equal_ones_together(
     assert delivery.drain(mail=True)
     assert delivery.stop()
 
-    assert sum(new for mail in accepting_server.mails for new in counts(mail)) == 21
-    assert len(accepting_server.mails) < 8
-    assert not any("odd" in text_of(mail) for mail in accepting_server.mails)
+    assert sum(new for mail in accepting_server.messages for new in counts(mail)) == 21
+    assert len(accepting_server.messages) < 8
+    assert not any("odd" in text_of(mail) for mail in accepting_server.messages)
 
 
 def test_posted_mail_leaves_beside_the_digests(
-    deliver: Callable[..., Delivery], accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    deliver: Callable[..., Delivery], accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(accepting_server)
     delivery = deliver(mail=options)
@@ -157,13 +158,13 @@ def test_posted_mail_leaves_beside_the_digests(
 
 def test_what_is_not_sent_before_the_stop_is_sent_after_the_next_start(
     deliver: Callable[..., Delivery],
-    moody_server: Moody,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     app_logger: logging.Logger,
     tmp_path: Path,
 ) -> None:
-    configured = {"mail": mail_to(moody_server), "outbox": OutboxOptions(tmp_path / "outbox.sqlite3")}
-    moody_server.mood = "silent"
+    configured = {"mail": mail_to(accepting_server), "outbox": OutboxOptions(tmp_path / "outbox.sqlite3")}
+    accepting_server.behaviour = Silent
     delivery = deliver(**configured)
     fail(app_logger)
     assert delivery.drain()
@@ -171,15 +172,15 @@ def test_what_is_not_sent_before_the_stop_is_sent_after_the_next_start(
     assert delivery.stop()
     assert time.monotonic() - started < 2
 
-    moody_server.mood = "well"
+    accepting_server.behaviour = Accepting
     assert deliver(**configured).drain(mail=True)
 
-    assert [counts(mail) for mail in moody_server.mails] == [[1]]
+    assert [counts(mail) for mail in accepting_server.messages] == [[1]]
 
 
 def test_a_failed_mail_makes_a_line_and_no_mail(
     deliver: Callable[..., Delivery],
-    server_that_says_later: Peer,
+    server_that_says_later: MailServer,
     mail_to: Callable[..., MailOptions],
     app_logger: logging.Logger,
     path: Path,
@@ -216,7 +217,7 @@ def test_a_server_that_does_not_answer_delays_neither_caller_nor_file_nor_stop(
 
 async def test_the_event_loop_is_not_held_up_by_hundreds_of_failures(
     deliver: Callable[..., Delivery],
-    silent_server: Peer,
+    silent_server: MailServer,
     mail_to: Callable[..., MailOptions],
     app_logger: logging.Logger,
 ) -> None:
@@ -241,7 +242,7 @@ def test_without_a_mail_server_one_line_says_so(deliver: Callable[..., Delivery]
 
 def test_mail_options_that_cannot_work_are_one_line_and_no_reason_to_stop(
     deliver: Callable[..., Delivery],
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     app_logger: logging.Logger,
     path: Path,

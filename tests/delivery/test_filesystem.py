@@ -18,11 +18,11 @@ import pytest
 
 from quartblog.delivery import Delivery, FileOptions, MailOptions, Outbox, OutboxOptions
 from quartblog.delivery.capture.log_file import RotatingFile
+from tests.support.smtp import MailServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .conftest import Peer
 
 logger = logging.getLogger("tests.delivery.volumes")
 
@@ -227,14 +227,14 @@ def test_without_locks_everything_is_written_and_that_is_said_once(
 
 @pytest.mark.usefixtures("no_locks")
 def test_without_locks_the_mail_leaves_too(
-    tmp_path: Path, accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    tmp_path: Path, accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     file, outbox = FileOptions(path=tmp_path / "site.log"), OutboxOptions(tmp_path / "outbox.sqlite3")
     with Delivery(file=file, outbox=outbox, mail=mail_to(accepting_server)) as delivery:
         logger.error("it failed")
         assert delivery.drain(mail=True)
 
-    assert len(accepting_server.mails) == 1
+    assert len(accepting_server.messages) == 1
 
 
 def test_a_lock_that_fails_for_another_reason_is_not_passed_over(

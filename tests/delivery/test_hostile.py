@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quartblog.delivery import Delivery, FileOptions, MailOptions, QueueOptions, scope
+from tests.support.smtp import MailServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from .conftest import Peer
 
 logger = logging.getLogger("tests.delivery.hostile")
 
@@ -205,7 +205,7 @@ def test_ten_megabytes_are_shortened_and_said_so(tmp_path: Path) -> None:
 
 
 def test_no_mail_has_a_header_that_we_did_not_write(
-    tmp_path: Path, accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    tmp_path: Path, accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     with running(tmp_path / "site.log", mail=mail_to(accepting_server)) as delivery:
         for text in TEXTS:
@@ -213,8 +213,8 @@ def test_no_mail_has_a_header_that_we_did_not_write(
             logger.error("%s", text, exc_info=caught(ValueError(text)))
         assert delivery.drain(30, mail=True)
 
-    assert accepting_server.mails
-    for mail in accepting_server.mails:
+    assert accepting_server.messages
+    for mail in accepting_server.messages:
         assert set(mail.keys()) <= HEADERS
         assert all(mail.get_all(name) == [mail[name]] for name in mail)
         assert "\n" not in mail["Subject"]
@@ -225,14 +225,14 @@ def test_no_mail_has_a_header_that_we_did_not_write(
 
 @pytest.mark.parametrize("text", ENCODED)
 def test_an_encoded_word_in_a_failure_of_any_site_reaches_the_reader_as_it_was_typed(
-    tmp_path: Path, accepting_server: Peer, mail_to: Callable[..., MailOptions], text: str
+    tmp_path: Path, accepting_server: MailServer, mail_to: Callable[..., MailOptions], text: str
 ) -> None:
     options = mail_to(accepting_server, site=text, sender=f"{text} <blog@example.org>")
     with running(tmp_path / "site.log", mail=options) as delivery:
         logger.error("it failed", exc_info=caught(ValueError(text)))
         assert delivery.drain(30, mail=True)
 
-    [mail] = accepting_server.mails
+    [mail] = accepting_server.messages
     body = mail.get_body(["plain"])
     assert set(mail.keys()) <= HEADERS
     assert mail["Subject"].startswith(f"ValueError: {text} ({text} on ")

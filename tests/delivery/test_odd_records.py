@@ -23,12 +23,12 @@ from quartblog.delivery import Delivery, FileOptions, MailingOptions, MailOption
 from quartblog.delivery.capture.handler import BoundedQueueHandler
 from quartblog.delivery.options import QueueOptions
 from quartblog.delivery.statistics import Statistics
+from tests.support.smtp import MailServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .conftest import Peer
 
 logger = logging.getLogger("tests.delivery.odd")
 
@@ -390,7 +390,7 @@ def test_a_handler_of_somebody_else_can_pickle_the_record_that_was_queued() -> N
 
 
 def test_the_mails_report_all_good_errors_among_the_odd_ones(
-    tmp_path: Path, accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    tmp_path: Path, accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = {"mail": mail_to(accepting_server), "mailing": MailingOptions(batch_seconds=0.0, mails_per_hour=10_000)}
     with delivering(tmp_path, **options) as delivery:
@@ -408,7 +408,7 @@ def test_the_mails_report_all_good_errors_among_the_odd_ones(
     outbox.close()
     assert group.count == GOOD
     assert group.reported > 0
-    assert any("the good record" in str(mail.get_body(["plain"])) for mail in accepting_server.mails)
+    assert any("the good record" in str(mail.get_body(["plain"])) for mail in accepting_server.messages)
 
 
 def test_json_readers_get_numbers_they_can_hold(tmp_path: Path) -> None:

@@ -13,15 +13,15 @@ from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.options import MailingOptions, Route
 from tests.support.clocks import START, FakeClock
 from tests.support.failures import an_event
+from tests.support.smtp import Accepting, Away, Behaviour, CuttingShort, MailServer, Silent
 
-from .conftest import ADMINS, Accepting, Peer, speaking
+from .conftest import ADMINS
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from .conftest import Moody
 
 HOUR, DAY = 3_600, 86_400
 ONE, TWO = "00000000000000aa", "00000000000000bb"
@@ -30,7 +30,7 @@ ONE, TWO = "00000000000000aa", "00000000000000bb"
 class Office:
     """A leader's desk: its outbox, its mail server, and a clock that stands still."""
 
-    def __init__(self, folder: Path, server: Moody, mail_to: Callable[..., MailOptions]) -> None:
+    def __init__(self, folder: Path, server: MailServer, mail_to: Callable[..., MailOptions]) -> None:
         self.clock = FakeClock(START)
         self.outbox = Outbox(OutboxOptions(folder / "outbox.sqlite3"), clock=self.clock)
         self.server = server
@@ -47,28 +47,28 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path, moody_server: Moody, mail_to: Callable[..., MailOptions]) -> Iterator[Office]:
-    desk = Office(tmp_path, moody_server, mail_to)
+def office(tmp_path: Path, accepting_server: MailServer, mail_to: Callable[..., MailOptions]) -> Iterator[Office]:
+    desk = Office(tmp_path, accepting_server, mail_to)
     yield desk
     desk.outbox.close()
 
 
 @pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[logging.LogRecord]]:
-    """What the delivery itself logged; the peer logs too."""
+    """What the delivery itself logged; aiosmtpd logs too."""
     caplog.set_level("INFO")
     return lambda: [record for record in caplog.records if record.name.startswith("quartblog.delivery")]
 
 
-def counts(peer: Peer) -> list[int]:
+def counts(server: MailServer) -> list[int]:
     """How many new errors each mail reports."""
-    bodies = [mail.get_body(["plain"]) for mail in peer.mails]
+    bodies = [mail.get_body(["plain"]) for mail in server.messages]
     return [sum(map(int, re.findall(r"^(\d+) new", body.get_content(), re.MULTILINE))) for body in bodies if body]
 
 
-def held(peer: Peer) -> list[bool]:
+def held(server: MailServer) -> list[bool]:
     """Whether each mail says that the cap held it back."""
-    bodies = [mail.get_body(["plain"]) for mail in peer.mails]
+    bodies = [mail.get_body(["plain"]) for mail in server.messages]
     return ["The cap held this back since" in body.get_content() for body in bodies if body]
 
 
@@ -82,12 +82,12 @@ async def test_the_first_of_a_group_is_mailed_at_once(office: Office) -> None:
     await sender.work()
     await sender.work()
 
-    [mail] = office.server.mails
+    [mail] = office.server.messages
     assert mail["Subject"].startswith("ValueError: twelve (微博 on ")
     assert office.server.recipients == [list(ADMINS)]
     [kept] = office.outbox.mails("sent")
     assert kept.message_id == mail["Message-ID"]
-    assert kept.last_error == "kept as number one"
+    assert kept.last_error == "taken"
     assert office.outbox.unreported() == []
     assert (sender.counters.mailed, sender.counters.retried, sender.counters.dead) == (1, 0, 0)
     assert sender.counters.latency.percentiles() == (0.0, 0.0)
@@ -106,7 +106,7 @@ async def test_a_thousand_equal_failures_in_a_minute_are_few_mails_whose_counts_
 
     assert counts(office.server)[-1] == 1_000 - 512
     assert sum(counts(office.server)) == 1_000
-    assert len(office.server.mails) <= 11
+    assert len(office.server.messages) <= 11
 
 
 async def test_what_is_due_within_batch_seconds_shares_one_digest(office: Office) -> None:
@@ -117,14 +117,14 @@ async def test_what_is_due_within_batch_seconds_shares_one_digest(office: Office
         office.clock.advance(1.5)
         office.fail(fingerprint=f"00000000000000b{number}", title=f"Error{number}", traceback="")
         await sender.work()
-    assert len(office.server.mails) == 1
+    assert len(office.server.messages) == 1
 
     office.clock.advance(0.5)
     await sender.work()
 
-    assert len(office.server.mails) == 2
-    assert "3 errors" in office.server.mails[1]["Subject"]
-    assert "(+2 more)" in office.server.mails[1]["Subject"]
+    assert len(office.server.messages) == 2
+    assert "3 errors" in office.server.messages[1]["Subject"]
+    assert "(+2 more)" in office.server.messages[1]["Subject"]
 
 
 async def test_a_failure_that_goes_on_is_told_again_when_its_window_ends(office: Office) -> None:
@@ -152,7 +152,7 @@ async def test_a_resolved_group_that_fails_again_is_told_at_once(office: Office)
     await sender.work()
 
     assert counts(office.server) == [100, 1]
-    body = office.server.mails[1].get_body(["plain"])
+    body = office.server.messages[1].get_body(["plain"])
     assert body is not None
     assert "1 new, 101 altogether, again since" in body.get_content()
 
@@ -165,7 +165,7 @@ async def test_the_cap_holds_digests_back_and_the_next_one_says_so(
         office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
         await sender.work()
         office.clock.advance(60)
-    assert len(office.server.mails) == 3
+    assert len(office.server.messages) == 3
     assert caplog.text.count("The cap of 3 digests an hour is reached") == 1
 
     office.clock.advance(HOUR - 20 * 60)
@@ -211,7 +211,7 @@ async def test_product_mail_is_not_capped(office: Office) -> None:
         office.outbox.post(message, ["eve@example.org"])
     await sender.work()
 
-    assert [mail["Subject"] for mail in office.server.mails] == [f"reset {number}" for number in range(5)]
+    assert [mail["Subject"] for mail in office.server.messages] == [f"reset {number}" for number in range(5)]
     assert office.server.recipients == [["eve@example.org"]] * 5
 
 
@@ -225,14 +225,14 @@ async def test_a_route_gets_a_digest_with_only_its_groups(office: Office) -> Non
         ADMINS: 7,
         ("eve@example.org",): 5,
     }
-    assert [mail["To"] for mail in office.server.mails if "Eve" in mail["To"]] == ["Eve <eve@example.org>"]
+    assert [mail["To"] for mail in office.server.messages if "Eve" in mail["To"]] == ["Eve <eve@example.org>"]
 
 
-@pytest.mark.parametrize("mood", ["away", "silent", "cutting", "451 come back later", "421 closing"])
-async def test_a_mail_is_tried_again_ever_later_with_the_same_message_id(office: Office, mood: str) -> None:
+@pytest.mark.parametrize("behaviour", [Away, Silent, CuttingShort, "451 come back later", "421 closing"])
+async def test_a_mail_is_tried_again_ever_later_with_the_same_message_id(office: Office, behaviour: Behaviour) -> None:
     sender = office.sender(retry_min=5.0, retry_max=60.0, timeout=0.2)
     office.fail()
-    office.server.mood = mood
+    office.server.behaviour = behaviour
     await sender.work()
     [mail] = office.outbox.mails("waiting")
     pauses = []
@@ -246,18 +246,18 @@ async def test_a_mail_is_tried_again_ever_later_with_the_same_message_id(office:
         await sender.work()
     assert pauses == pytest.approx([5, 10, 20, 40, 60, 60])
 
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     office.clock.advance(60)
     await sender.work()
 
-    assert [sent["Message-ID"] for sent in office.server.mails] == [mail.message_id]
-    assert len(office.server.tries) == 8
+    assert [sent["Message-ID"] for sent in office.server.messages] == [mail.message_id]
+    assert len(office.server.connections) == 8
     assert (sender.counters.mailed, sender.counters.retried) == (1, 7)
 
 
 async def test_mails_that_failed_together_do_not_come_back_together(office: Office) -> None:
     office.fail()
-    office.server.mood = "451 later"
+    office.server.behaviour = "451 later"
     await office.sender(retry_min=8.0, chance=0.25).work()
 
     assert office.outbox.mails("waiting")[0].next_try == office.clock.wall() + 2.0
@@ -265,61 +265,61 @@ async def test_mails_that_failed_together_do_not_come_back_together(office: Offi
 
 async def test_a_pause_of_no_length_is_no_loop(office: Office) -> None:
     office.fail()
-    office.server.mood = "451 later"
+    office.server.behaviour = "451 later"
     await office.sender(chance=0.0).work()
 
-    assert len(office.server.tries) == 1
+    assert len(office.server.connections) == 1
 
 
 async def test_a_posted_mail_does_not_wait_for_the_end_of_a_long_outage_pause(office: Office) -> None:
     sender = office.sender(retry_min=300.0, retry_max=300.0)
     office.fail()
-    office.server.mood = "away"
+    office.server.behaviour = Away
     await sender.work()
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ADMINS)
     office.clock.advance(30)
     await sender.work()
 
-    assert [mail["Subject"] for mail in office.server.mails] == ["reset"]
+    assert [mail["Subject"] for mail in office.server.messages] == ["reset"]
 
 
 async def test_a_server_that_is_away_gets_one_try_and_not_one_for_each_mail(office: Office) -> None:
     sender = office.sender(retry_min=5.0)
     for number in range(20):
         office.outbox.post(new_message(office.mail_to(office.server), f"mail {number}", "text"), ADMINS)
-    office.server.mood = "away"
+    office.server.behaviour = Away
     await sender.work()
     office.clock.advance(1)
     await sender.work()
-    assert office.server.tries == ["away"]
+    assert office.server.connections == [Away]
 
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     office.clock.advance(4)
     await sender.work()
 
-    assert len(office.server.mails) == 20
+    assert len(office.server.messages) == 20
 
 
 async def test_a_mail_that_breaks_every_session_does_not_stand_before_the_others(office: Office) -> None:
     sender = office.sender(retry_min=5.0)
     poison = office.outbox.post(new_message(office.mail_to(office.server), "poison", "text"), ADMINS)
-    office.server.mood = "cutting"
+    office.server.behaviour = CuttingShort
     await sender.work()
     office.clock.advance(1)
     office.outbox.post(new_message(office.mail_to(office.server), "healthy", "text"), ADMINS)
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     office.clock.advance(4)
     assert {mail.id for mail in office.outbox.mails("waiting") if mail.next_try <= office.clock.wall()} > {poison}
 
     await sender.work()
 
-    assert [mail["Subject"] for mail in office.server.mails] == ["healthy", "poison"]
+    assert [mail["Subject"] for mail in office.server.messages] == ["healthy", "poison"]
 
 
 async def test_an_hour_without_a_mail_server_loses_nothing(office: Office) -> None:
     sender = office.sender(batch_seconds=5.0, mails_per_hour=30, retry_max=300.0)
-    office.server.mood = "away"
+    office.server.behaviour = Away
     failures = 0
     for number in range(HOUR):
         if number % 180 == 0:
@@ -327,11 +327,11 @@ async def test_an_hour_without_a_mail_server_loses_nothing(office: Office) -> No
             failures += 3
         await sender.work()
         office.clock.advance(1)
-    assert office.server.mails == []
-    assert len(office.server.tries) < HOUR / 30
+    assert office.server.messages == []
+    assert len(office.server.connections) < HOUR / 30
     assert len(office.outbox.mails("waiting")) == 1
 
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     for _ in range(300):
         office.clock.advance(1)
         await sender.work()
@@ -345,7 +345,7 @@ async def test_after_ten_hours_without_a_mail_server_each_reader_gets_one_digest
 ) -> None:
     routes = (Route(("eve@example.org",), logger="shop"),)
     sender = office.sender(mails_per_hour=3, batch_seconds=5.0, routes=routes)
-    office.server.mood = "away"
+    office.server.behaviour = Away
     failures = shop = 0
     for minute in range(10 * 60):
         office.fail(1, f"0000000000000{minute % 40:03}", title=f"Error{minute % 40}", traceback="")
@@ -353,7 +353,7 @@ async def test_after_ten_hours_without_a_mail_server_each_reader_gets_one_digest
         failures, shop = failures + 3, shop + 2
         await sender.work()
         office.clock.advance(60)
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ["bob@example.org"])
     office.clock.advance(300)
     await sender.work()
@@ -365,13 +365,13 @@ async def test_after_ten_hours_without_a_mail_server_each_reader_gets_one_digest
 
 async def test_an_outage_longer_than_a_mail_is_tried_loses_nothing_and_ends_in_one_digest(office: Office) -> None:
     sender = office.sender(retry_for=2 * DAY)
-    office.server.mood = "away"
+    office.server.behaviour = Away
     for _ in range(5 * 24):
         office.fail(2)
         await sender.work()
         office.clock.advance(HOUR)
     assert len(office.outbox.mails("waiting")) == 1
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     await sender.work()
 
     assert counts(office.server) == [2 * 5 * 24]
@@ -380,17 +380,17 @@ async def test_an_outage_longer_than_a_mail_is_tried_loses_nothing_and_ends_in_o
 
 async def test_the_cap_holds_after_an_outage(office: Office) -> None:
     sender = office.sender(mails_per_hour=2, batch_seconds=5.0)
-    office.server.mood = "away"
+    office.server.behaviour = Away
     office.fail()
     await sender.work()
     office.clock.advance(3 * HOUR)
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     for number in range(40):
         office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
         await sender.work()
         office.clock.advance(60)
 
-    assert len(office.server.mails) == 2
+    assert len(office.server.messages) == 2
 
 
 async def test_a_reader_whose_mailbox_is_full_keeps_no_report_from_the_others_and_gets_one_digest(
@@ -424,7 +424,7 @@ async def test_no_change_of_the_wall_clock_moves_the_cap(office: Office, jump: f
     office.clock.jump(jump)
     office.clock.advance(HOUR - 5 * 60)
     await sender.work()
-    assert len(office.server.mails) == 2
+    assert len(office.server.messages) == 2
 
     office.clock.advance(5 * 60)
     await sender.work()
@@ -436,13 +436,13 @@ async def test_no_change_of_the_wall_clock_moves_the_cap(office: Office, jump: f
 async def test_no_change_of_the_wall_clock_moves_the_next_try_or_the_window(office: Office, jump: float) -> None:
     sender = office.sender(retry_min=100.0, window_seconds=900.0)
     office.fail(4)
-    office.server.mood = "451 later"
+    office.server.behaviour = "451 later"
     await sender.work()
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     office.clock.jump(jump)
     office.clock.advance(99)
     await sender.work()
-    assert office.server.mails == []
+    assert office.server.messages == []
     office.clock.advance(1)
     await sender.work()
     assert counts(office.server) == [4]
@@ -460,37 +460,37 @@ async def test_no_change_of_the_wall_clock_moves_the_next_try_or_the_window(offi
 
 async def test_a_digest_that_took_nothing_in_keeps_its_message_id(office: Office) -> None:
     sender = office.sender()
-    office.server.mood = "away"
+    office.server.behaviour = Away
     office.fail()
     await sender.work()
     [before] = office.outbox.mails("waiting")
     office.clock.advance(HOUR)
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     await sender.work()
 
-    assert [mail["Message-ID"] for mail in office.server.mails] == [before.message_id]
+    assert [mail["Message-ID"] for mail in office.server.messages] == [before.message_id]
 
 
 async def test_errors_of_a_refused_digest_are_in_the_next_one_that_leaves(office: Office) -> None:
     sender = office.sender(batch_seconds=5.0, window_seconds=900.0)
     office.fail(3)
-    office.server.mood = "554 5.7.1 not with us"
+    office.server.behaviour = "554 5.7.1 not with us"
     await sender.work()
     [dead] = office.outbox.mails("dead")
     [group] = office.outbox.unreported()
     assert (group.count, group.reported) == (3, 0)
 
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     office.clock.advance(60)
     await sender.work()
-    assert office.server.mails == []
+    assert office.server.messages == []
     office.fail(2, TWO, title="Second", traceback="")
     await sender.work()
     office.clock.advance(HOUR)
     await sender.work()
 
     assert counts(office.server) == [5]
-    body = office.server.mails[0].get_body(["plain"])
+    body = office.server.messages[0].get_body(["plain"])
     assert body is not None
     assert re.search(
         r"^3 errors of these groups were in a mail that was refused: .*554 5\.7\.1 not with us",
@@ -504,9 +504,9 @@ async def test_errors_of_a_refused_digest_are_in_the_next_one_that_leaves(office
 async def test_errors_of_a_refused_digest_are_reported_when_their_window_ends(office: Office) -> None:
     sender = office.sender(window_seconds=900.0)
     office.fail(3)
-    office.server.mood = "554 not with us"
+    office.server.behaviour = "554 not with us"
     await sender.work()
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     office.clock.advance(900)
     await sender.work()
 
@@ -516,9 +516,9 @@ async def test_errors_of_a_refused_digest_are_reported_when_their_window_ends(of
 async def test_a_refused_digest_that_an_operator_sends_again_is_not_reported_twice(office: Office) -> None:
     sender = office.sender()
     office.fail(3)
-    office.server.mood = "554 not with us"
+    office.server.behaviour = "554 not with us"
     await sender.work()
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     assert office.outbox.retry() == 1
     await sender.work()
     office.clock.advance(HOUR)
@@ -526,7 +526,7 @@ async def test_a_refused_digest_that_an_operator_sends_again_is_not_reported_twi
     await sender.work()
 
     assert counts(office.server) == [3, 1]
-    assert "refused" not in office.server.mails[1].as_string()
+    assert "refused" not in office.server.messages[1].as_string()
 
 
 async def test_the_next_digest_names_whom_the_one_before_did_not_reach(office: Office) -> None:
@@ -539,7 +539,7 @@ async def test_the_next_digest_names_whom_the_one_before_did_not_reach(office: O
     await sender.work()
 
     assert counts(office.server) == [3, 1]
-    body = office.server.mails[1].get_body(["plain"])
+    body = office.server.messages[1].get_body(["plain"])
     assert body is not None
     assert "did not reach grace@example.org: grace@example.org: 550 5.1.1 nobody of this name" in body.get_content()
 
@@ -554,20 +554,16 @@ async def test_a_refused_mail_to_additional_readers_is_named_and_reports_nothing
     await sender.work()
 
     assert counts(office.server) == [3, 1]
-    body = office.server.mails[1].get_body(["plain"])
+    body = office.server.messages[1].get_body(["plain"])
     assert body is not None
     assert "did not reach eve@example.org" in body.get_content()
 
 
-class Narrow(Accepting):
-    """Refuses what is longer than so many bytes, once it has it."""
+class Narrow(MailServer):
+    """Refuses a mail of more than 9,000 bytes once it has it."""
 
-    def __init__(self, peer: Peer, most: int) -> None:
-        super().__init__(peer)
-        self.most = most
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        if len(envelope.content) > self.most:
+    async def handle_DATA(self, server: object, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        if len(envelope.content) > 9_000:
             return "552 5.3.4 Message size exceeds fixed limit"
         return await super().handle_DATA(server, session, envelope)
 
@@ -578,15 +574,14 @@ async def test_a_digest_that_is_too_long_is_sent_shortened(
     office: Office,
     mail_to: Callable[..., MailOptions],
 ) -> None:
-    serving = speaking(Accepting, data_size_limit=9_000) if announced else speaking(lambda peer: Narrow(peer, 9_000))
     office.fail(2, traceback="x" * 100_000)
-    with Peer(serving) as server:
+    with MailServer(data_size_limit=9_000) if announced else Narrow() as server:
         sender = Sender(office.outbox, mail_to(server), MailingOptions())
         for _ in range(8):
             await sender.work()
 
     assert counts(server) == [2]
-    body = server.mails[0].get_body(["plain"])
+    body = server.messages[0].get_body(["plain"])
     assert body is not None
     assert "this one is shortened" in body.get_content()
     assert office.outbox.mails("dead") == []
@@ -595,7 +590,7 @@ async def test_a_digest_that_is_too_long_is_sent_shortened(
 async def test_a_posted_mail_that_is_too_long_is_a_dead_letter(
     office: Office, mail_to: Callable[..., MailOptions]
 ) -> None:
-    with Peer(speaking(Accepting, data_size_limit=9_000)) as server:
+    with MailServer(data_size_limit=9_000) as server:
         office.outbox.post(new_message(mail_to(server), "news", "text " * 10_000), ADMINS)
         await Sender(office.outbox, mail_to(server), MailingOptions()).work()
 
@@ -623,7 +618,7 @@ async def test_a_leader_that_lost_its_lease_on_the_way_to_the_server_sends_nothi
 
     assert not await sender.work()
     assert slept == 1
-    assert office.server.mails == []
+    assert office.server.messages == []
     assert sender.lease is None
 
 
@@ -632,7 +627,7 @@ async def test_after_retry_for_a_mail_is_a_dead_letter_that_can_be_asked_for_aga
 ) -> None:
     sender = office.sender(retry_min=50.0, retry_for=100.0)
     office.fail()
-    office.server.mood = "451 later"
+    office.server.behaviour = "451 later"
     for _ in range(101):
         await sender.work()
         office.clock.advance(1)
@@ -641,29 +636,29 @@ async def test_after_retry_for_a_mail_is_a_dead_letter_that_can_be_asked_for_aga
     assert dead.tries == 3
     assert caplog.text.count("is given up") == 1
 
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     assert office.outbox.retry(dead.id) == 1
     await sender.work()
 
-    assert [mail["Message-ID"] for mail in office.server.mails] == [dead.message_id]
+    assert [mail["Message-ID"] for mail in office.server.messages] == [dead.message_id]
     assert sender.counters.dead == 1
 
 
 async def test_a_refusal_for_good_is_a_dead_letter_at_once(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     sender = office.sender()
     office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ADMINS)
-    office.server.mood = "554 not with us"
+    office.server.behaviour = "554 not with us"
     for _ in range(5):
         await sender.work()
         office.clock.advance(HOUR)
 
     [dead] = office.outbox.mails("dead")
     assert "554 not with us" in dead.last_error
-    assert len(office.server.tries) == 1
+    assert len(office.server.connections) == 1
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-async def test_a_password_that_is_refused_kills_no_mail(office: Office, server_with_password: Peer) -> None:
+async def test_a_password_that_is_refused_kills_no_mail(office: Office, server_with_password: MailServer) -> None:
     wrong, right = (
         office.mail_to(server_with_password, username="ada", password=word) for word in ("byron", "lovelace")
     )
@@ -676,7 +671,7 @@ async def test_a_password_that_is_refused_kills_no_mail(office: Office, server_w
     office.clock.advance(HOUR)
     await sender.work()
 
-    assert len(server_with_password.mails) == 1
+    assert len(server_with_password.messages) == 1
 
 
 async def test_one_refused_recipient_of_three_costs_the_others_nothing(
@@ -706,7 +701,7 @@ async def test_a_recipient_that_is_put_off_gets_the_same_mail_later_and_alone(of
     await sender.work()
 
     assert office.server.recipients == [["ada@example.org", "linus@example.org"], ["grace@example.org"]]
-    assert len({mail["Message-ID"] for mail in office.server.mails}) == 1
+    assert len({mail["Message-ID"] for mail in office.server.messages}) == 1
     assert office.outbox.mails("waiting") == office.outbox.mails("dead") == []
 
 
@@ -740,12 +735,12 @@ async def test_an_outage_is_two_lines_in_the_log_however_long_it_lasts(
     office: Office, warnings: Callable[[], list[logging.LogRecord]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     sender = office.sender()
-    office.server.mood = "away"
+    office.server.behaviour = Away
     for number in range(30):
         office.fail(fingerprint=f"0000000000000{number:03}")
         await sender.work()
         office.clock.advance(100)
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
     office.clock.advance(HOUR)
     await sender.work()
 
@@ -787,7 +782,7 @@ async def test_a_bug_while_sending_is_one_more_reason_to_try_again(
     office.clock.advance(5)
     await sender.work()
 
-    assert len(office.server.mails) == 1
+    assert len(office.server.messages) == 1
 
 
 async def test_a_mail_whose_delivery_could_not_be_noted_does_not_leave_twice(
@@ -802,7 +797,7 @@ async def test_a_mail_whose_delivery_could_not_be_noted_does_not_leave_twice(
                 await sender.work()
     await sender.work()
 
-    assert len(office.server.mails) == 1
+    assert len(office.server.messages) == 1
     assert [mail.state for mail in office.outbox.mails()] == ["sent"]
 
 
@@ -839,17 +834,17 @@ async def test_who_does_not_lead_waits_for_no_digest_that_the_cap_holds(office: 
 
 
 async def test_a_new_leader_sends_what_the_last_one_left_with_the_same_message_id(office: Office) -> None:
-    office.server.mood = "cutting"
+    office.server.behaviour = CuttingShort
     office.fail()
     await office.sender().work()
     [left] = office.outbox.mails("waiting")
     office.outbox.close()
     office.clock.advance(5)
-    office.server.mood = "well"
+    office.server.behaviour = Accepting
 
     await office.sender().work()
 
-    assert [mail["Message-ID"] for mail in office.server.mails] == [left.message_id]
+    assert [mail["Message-ID"] for mail in office.server.messages] == [left.message_id]
 
 
 async def test_at_the_end_all_that_was_not_told_is_due(office: Office) -> None:

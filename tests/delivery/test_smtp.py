@@ -17,8 +17,9 @@ from quartblog.delivery import MailFailed, MailOptions, new_message, send
 from quartblog.delivery.mail.message import wire_form
 from quartblog.delivery.mail.smtp import refused_for_good
 from tests.support import programs
+from tests.support.smtp import MailServer, OldFashioned, Particular
 
-from .conftest import ADMINS, CERTIFICATES, Accepting, Answering, OldFashioned, Particular, Peer, RefusingAll, speaking
+from .conftest import ADMINS, CERTIFICATES
 
 if TYPE_CHECKING:
     import ssl
@@ -72,20 +73,22 @@ async def failed(options: MailOptions) -> MailFailed:
     return caught.value
 
 
-async def test_what_the_server_said_is_returned(accepting_server: Peer, mail_to: Callable[..., MailOptions]) -> None:
+async def test_what_the_server_said_is_returned(
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
+) -> None:
     options = mail_to(accepting_server)
     receipt = await send(new_message(options, "主题", "内容"), options)
 
-    assert receipt.answer == "kept as number one"
+    assert receipt.answer == "taken"
     assert receipt.refused == {}
-    [mail] = accepting_server.mails
+    [mail] = accepting_server.messages
     assert mail["Subject"] == "主题"
     assert mail.get_content().rstrip("\r\n") == "内容"
     assert accepting_server.recipients == [list(ADMINS)]
 
 
 async def test_a_display_name_does_not_reach_the_envelope(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(accepting_server, admins=("Ada <ada@example.org>",), sender="博 <a@b.org>")
     await send(new_message(options, "subject", "text"), options)
@@ -94,7 +97,7 @@ async def test_a_display_name_does_not_reach_the_envelope(
 
 
 async def test_one_refused_recipient_does_not_cost_the_others_their_mail(
-    server_without_grace: Peer, mail_to: Callable[..., MailOptions]
+    server_without_grace: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(server_without_grace)
     receipt = await send(new_message(options, "subject", "text"), options)
@@ -103,7 +106,9 @@ async def test_one_refused_recipient_does_not_cost_the_others_their_mail(
     assert server_without_grace.recipients == [["ada@example.org", "linus@example.org"]]
 
 
-async def test_nobody_accepted_is_a_failure(server_without_grace: Peer, mail_to: Callable[..., MailOptions]) -> None:
+async def test_nobody_accepted_is_a_failure(
+    server_without_grace: MailServer, mail_to: Callable[..., MailOptions]
+) -> None:
     error = await failed(mail_to(server_without_grace, admins=("grace@example.org",)))
 
     assert "refused every recipient: grace@example.org: 550 nobody of this name" in str(error)
@@ -111,7 +116,7 @@ async def test_nobody_accepted_is_a_failure(server_without_grace: Peer, mail_to:
 
 
 async def test_a_temporary_refusal_may_be_tried_again(
-    server_that_says_later: Peer, mail_to: Callable[..., MailOptions]
+    server_that_says_later: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     error = await failed(mail_to(server_that_says_later))
 
@@ -119,7 +124,9 @@ async def test_a_temporary_refusal_may_be_tried_again(
     assert not error.permanent
 
 
-async def test_a_permanent_refusal_may_not(server_that_says_never: Peer, mail_to: Callable[..., MailOptions]) -> None:
+async def test_a_permanent_refusal_may_not(
+    server_that_says_never: MailServer, mail_to: Callable[..., MailOptions]
+) -> None:
     error = await failed(mail_to(server_that_says_never))
 
     assert "refused the mail: 554 we do not want this" in str(error)
@@ -161,8 +168,8 @@ MEANINGS = [
     ],
 )
 async def test_what_a_refusal_of_the_mail_means(answer: str, meaning: str, mail_to: Callable[..., MailOptions]) -> None:
-    with Peer(speaking(lambda peer: Answering(peer, answer))) as peer:
-        error = await failed(mail_to(peer))
+    with MailServer(answer) as server:
+        error = await failed(mail_to(server))
 
     assert (error.permanent, error.too_big) == (meaning != LATER, meaning == TOO_BIG)
     assert not error.unavailable
@@ -174,23 +181,23 @@ async def test_what_a_refusal_of_the_mail_means(answer: str, meaning: str, mail_
 async def test_what_a_refusal_of_a_recipient_means(
     answer: str, meaning: str, mail_to: Callable[..., MailOptions]
 ) -> None:
-    with Peer(speaking(lambda peer: RefusingAll(peer, answer))) as peer:
-        error = await failed(mail_to(peer))
+    with MailServer(refusing=dict.fromkeys(ADMINS, answer)) as server:
+        error = await failed(mail_to(server))
 
     assert error.permanent is (meaning == NEVER)
     assert set(refused_for_good(error.refused)) == (set(ADMINS) if meaning == NEVER else set())
 
 
 async def test_a_mail_above_the_size_a_server_announces_is_not_even_sent(mail_to: Callable[..., MailOptions]) -> None:
-    with Peer(speaking(Accepting, data_size_limit=300)) as peer:
-        error = await failed(mail_to(peer))
+    with MailServer(data_size_limit=300) as server:
+        error = await failed(mail_to(server))
 
     assert "takes 300 bytes at most" in str(error)
     assert (error.permanent, error.too_big, error.unavailable) == (True, True, False)
 
 
 async def test_a_server_that_hangs_up_is_a_failure(
-    server_that_hangs_up: Peer, mail_to: Callable[..., MailOptions]
+    server_that_hangs_up: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     error = await failed(mail_to(server_that_hangs_up))
 
@@ -210,7 +217,7 @@ async def test_one_timeout_bounds_the_whole_session(
 
 
 async def test_nobody_listening_is_a_failure(
-    closed_port: int, mail_to: Callable[..., MailOptions], accepting_server: Peer
+    closed_port: int, mail_to: Callable[..., MailOptions], accepting_server: MailServer
 ) -> None:
     error = await failed(mail_to(accepting_server, port=closed_port))
 
@@ -218,7 +225,7 @@ async def test_nobody_listening_is_a_failure(
 
 
 async def test_an_unknown_name_is_a_failure(
-    mail_to: Callable[..., MailOptions], accepting_server: Peer, monkeypatch: pytest.MonkeyPatch
+    mail_to: Callable[..., MailOptions], accepting_server: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*_: object, **__: object) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -230,38 +237,38 @@ async def test_an_unknown_name_is_a_failure(
 
 
 async def test_starttls_encrypts_and_signs_in(
-    starttls_server: Peer, trusted_authority: None, mail_to: Callable[..., MailOptions]
+    starttls_server: MailServer, trusted_authority: None, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(starttls_server, tls="starttls", username="ada", password="lovelace")
     await send(new_message(options, "subject", "text"), options)
 
-    assert starttls_server.was_encrypted == [True]
+    assert [mail.encrypted for mail in starttls_server.mails] == [True]
     assert starttls_server.logins == [(b"ada", b"lovelace")]
 
 
 async def test_implicit_tls_encrypts_from_the_first_byte(
-    implicit_tls_server: Peer, trusted_authority: None, mail_to: Callable[..., MailOptions]
+    implicit_tls_server: MailServer, trusted_authority: None, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(implicit_tls_server, tls="implicit", server="localhost")
     await send(new_message(options, "subject", "text"), options)
 
-    assert len(implicit_tls_server.mails) == 1
+    assert len(implicit_tls_server.messages) == 1
 
 
 @pytest.mark.parametrize(("which", "tls"), [("starttls_server", "starttls"), ("implicit_tls_server", "implicit")])
 async def test_a_certificate_nobody_vouches_for_is_refused(
     which: str, tls: str, request: pytest.FixtureRequest, mail_to: Callable[..., MailOptions]
 ) -> None:
-    peer: Peer = request.getfixturevalue(which)
-    error = await failed(mail_to(peer, tls=tls, username="ada", password="lovelace"))
+    server: MailServer = request.getfixturevalue(which)
+    error = await failed(mail_to(server, tls=tls, username="ada", password="lovelace"))
 
     assert "certificate" in str(error)
     assert "(TLS)" in str(error)
-    assert peer.logins == []
+    assert server.logins == []
 
 
 async def test_starttls_that_is_not_offered_is_a_failure_and_nothing_is_sent(
-    server_with_password: Peer, mail_to: Callable[..., MailOptions]
+    server_with_password: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(server_with_password, tls="starttls", username="ada", password="lovelace")
     error = await failed(options)
@@ -271,7 +278,7 @@ async def test_starttls_that_is_not_offered_is_a_failure_and_nothing_is_sent(
 
 
 async def test_plain_text_where_tls_is_expected_is_a_failure(
-    accepting_server: Peer, trusted_authority: None, mail_to: Callable[..., MailOptions]
+    accepting_server: MailServer, trusted_authority: None, mail_to: Callable[..., MailOptions]
 ) -> None:
     error = await failed(mail_to(accepting_server, tls="implicit"))
 
@@ -282,16 +289,16 @@ async def test_plain_text_where_tls_is_expected_is_a_failure(
 async def test_a_private_authority_is_trusted_where_its_certificate_is_given(
     which: str, tls: str, request: pytest.FixtureRequest, mail_to: Callable[..., MailOptions]
 ) -> None:
-    peer: Peer = request.getfixturevalue(which)
+    server: MailServer = request.getfixturevalue(which)
     credentials = {"username": "ada", "password": "lovelace"} if which == "starttls_server" else {}
-    options = mail_to(peer, tls=tls, ca_file=CERTIFICATES / "authority.pem", **credentials)
+    options = mail_to(server, tls=tls, ca_file=CERTIFICATES / "authority.pem", **credentials)
     await send(new_message(options, "subject", "text"), options)
 
-    assert len(peer.mails) == 1
+    assert len(server.messages) == 1
 
 
 async def test_a_file_of_certificates_that_cannot_be_read_is_named(
-    starttls_server: Peer, mail_to: Callable[..., MailOptions], tmp_path: Path
+    starttls_server: MailServer, mail_to: Callable[..., MailOptions], tmp_path: Path
 ) -> None:
     error = await failed(mail_to(starttls_server, tls="starttls", ca_file=tmp_path / "gone.pem"))
 
@@ -301,7 +308,7 @@ async def test_a_file_of_certificates_that_cannot_be_read_is_named(
 
 @pytest.mark.parametrize("tls", ["none", "starttls"])
 async def test_a_server_that_waits_for_tls_is_hinted_at(
-    tls: str, implicit_tls_server: Peer, mail_to: Callable[..., MailOptions]
+    tls: str, implicit_tls_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     error = await failed(mail_to(implicit_tls_server, tls=tls, timeout=0.5))
 
@@ -311,21 +318,21 @@ async def test_a_server_that_waits_for_tls_is_hinted_at(
 async def test_a_server_that_breaks_tls_off_is_hinted_at(
     server_certificate: ssl.SSLContext, mail_to: Callable[..., MailOptions]
 ) -> None:
-    with Peer(speaking(Accepting), ssl=server_certificate, ssl_handshake_timeout=0.2) as peer:
-        error = await failed(mail_to(peer))
+    with MailServer(tls=server_certificate, tls_seconds=0.2) as server:
+        error = await failed(mail_to(server))
 
     assert 'set tls to "implicit"' in str(error)
 
 
-async def test_tls_is_never_opportunistic(starttls_server: Peer, mail_to: Callable[..., MailOptions]) -> None:
+async def test_tls_is_never_opportunistic(starttls_server: MailServer, mail_to: Callable[..., MailOptions]) -> None:
     error = await failed(mail_to(starttls_server, tls="none"))
 
     assert "STARTTLS" in str(error)  # The server's own words: it was not upgraded behind our back.
-    assert starttls_server.mails == []
+    assert starttls_server.messages == []
 
 
 async def test_signing_in_on_this_machine_needs_no_tls(
-    server_with_password: Peer, mail_to: Callable[..., MailOptions]
+    server_with_password: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(server_with_password, username="ada", password="lovelace")
     await send(new_message(options, "subject", "text"), options)
@@ -334,7 +341,7 @@ async def test_signing_in_on_this_machine_needs_no_tls(
 
 
 async def test_a_wrong_password_is_a_failure_that_does_not_repeat_it(
-    server_with_password: Peer, mail_to: Callable[..., MailOptions]
+    server_with_password: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     error = await failed(mail_to(server_with_password, username="ada", password="byron"))
 
@@ -344,7 +351,7 @@ async def test_a_wrong_password_is_a_failure_that_does_not_repeat_it(
 
 
 async def test_a_password_never_travels_in_the_clear_to_another_host(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(accepting_server, server="mail.example.org", username="a", password="b")
     error = await failed(options)
@@ -354,7 +361,7 @@ async def test_a_password_never_travels_in_the_clear_to_another_host(
 
 
 async def test_a_server_that_echoes_the_password_is_not_quoted(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import aiosmtplib  # noqa: PLC0415  only to make the server rude
 
@@ -368,7 +375,7 @@ async def test_a_server_that_echoes_the_password_is_not_quoted(
 
 
 async def test_an_address_the_wire_cannot_carry_is_a_failure(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     error = await failed(mail_to(accepting_server, admins=("微博@example.org",)))
 
@@ -376,7 +383,7 @@ async def test_an_address_the_wire_cannot_carry_is_a_failure(
     assert error.permanent
 
 
-async def test_cancelling_closes_the_session(slow_server: Peer, mail_to: Callable[..., MailOptions]) -> None:
+async def test_cancelling_closes_the_session(slow_server: MailServer, mail_to: Callable[..., MailOptions]) -> None:
     options = mail_to(slow_server)
     sending = asyncio.create_task(send(new_message(options, "subject", "text"), options))
     assert await asyncio.to_thread(slow_server.connected.wait, 5)
@@ -402,7 +409,7 @@ async def test_cancelling_closes_the_session(slow_server: Peer, mail_to: Callabl
 async def test_the_server_is_greeted_with_a_name_it_can_take(
     host: str,
     hello: str,
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -414,7 +421,7 @@ async def test_the_server_is_greeted_with_a_name_it_can_take(
     options = mail_to(accepting_server)
     await send(new_message(options, "subject", "text"), options)
 
-    assert accepting_server.greetings == [hello]
+    assert [mail.greeting for mail in accepting_server.mails] == [hello]
 
 
 @pytest.mark.parametrize(
@@ -428,44 +435,44 @@ async def test_the_server_is_greeted_with_a_name_it_can_take(
     ],
 )
 async def test_the_name_of_the_options_goes_before_that_of_the_host(
-    wanted: str, hello: str, accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    wanted: str, hello: str, accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(accepting_server, local_hostname=wanted)
     await send(new_message(options, "subject", "text"), options)
 
-    assert accepting_server.greetings == [hello]
+    assert [mail.greeting for mail in accepting_server.mails] == [hello]
 
 
 async def test_a_server_that_knows_no_ehlo_is_greeted_with_helo(mail_to: Callable[..., MailOptions]) -> None:
-    with Peer(lambda peer: OldFashioned(Accepting(peer), loop=peer.loop)) as peer:
-        options = mail_to(peer, local_hostname="blog.example.org")
+    with MailServer(OldFashioned) as server:
+        options = mail_to(server, local_hostname="blog.example.org")
         await send(new_message(options, "subject", "text"), options)
 
-    assert peer.greetings == ["blog.example.org"]
+    assert [mail.greeting for mail in server.mails] == ["blog.example.org"]
 
 
 async def test_a_server_that_refuses_the_name_in_ehlo_refuses_no_mail(mail_to: Callable[..., MailOptions]) -> None:
-    with Peer(lambda peer: Particular(Accepting(peer), loop=peer.loop)) as peer:
-        error = await failed(mail_to(peer))
+    with MailServer(Particular) as server:
+        error = await failed(mail_to(server))
 
     assert "550 5.7.1 Invalid HELO name" in str(error)
     assert error.unavailable
 
 
 async def test_a_domain_that_is_not_ascii_needs_no_smtputf8(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(accepting_server, sender="微博 <blog@博客.example>", admins=("Ops <ops@bücher.example>",))
     await send(new_message(options, "subject", "text"), options)
 
     assert accepting_server.recipients == [["ops@xn--bcher-kva.example"]]
-    assert accepting_server.mails[0]["To"] == "Ops <ops@xn--bcher-kva.example>"
+    assert accepting_server.messages[0]["To"] == "Ops <ops@xn--bcher-kva.example>"
 
 
 @pytest.mark.parametrize("silent_first", [True, False])
 async def test_an_address_that_does_not_answer_leaves_time_for_the_next(
     silent_first: bool,  # noqa: FBT001
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -478,12 +485,12 @@ async def test_an_address_that_does_not_answer_leaves_time_for_the_next(
         started = time.monotonic()
         await send(new_message(options, "subject", "text"), options)
 
-    assert len(accepting_server.mails) == 1
+    assert len(accepting_server.messages) == 1
     assert time.monotonic() - started < 10
 
 
 async def test_an_address_that_refuses_leads_to_the_next_at_once(
-    accepting_server: Peer, closed_port: int, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
+    accepting_server: MailServer, closed_port: int, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
@@ -493,11 +500,11 @@ async def test_an_address_that_refuses_leads_to_the_next_at_once(
     options = mail_to(accepting_server, server="mail.example.org")
     await send(new_message(options, "subject", "text"), options)
 
-    assert len(accepting_server.mails) == 1
+    assert len(accepting_server.messages) == 1
 
 
 async def test_a_resolver_that_does_not_answer_costs_the_timeout_and_one_thread(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
     asked: list[object] = []
@@ -528,7 +535,7 @@ def test_a_resolver_that_does_not_answer_delays_the_end_of_no_program(tmp_path: 
 
 
 async def test_a_finished_mail_goes_to_whom_it_is_told_as_it_is(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(accepting_server)
     message = new_message(
@@ -540,7 +547,7 @@ async def test_a_finished_mail_goes_to_whom_it_is_told_as_it_is(
 
     assert data.isascii()
     assert accepting_server.recipients == [["eve@example.org"]]
-    [mail] = accepting_server.mails
+    [mail] = accepting_server.messages
     assert mail["Message-ID"] == message["Message-ID"]
     assert mail["To"] == "Eve <eve@example.org>"
     parts = [mail.get_body([kind]) for kind in ("plain", "html")]
@@ -551,7 +558,7 @@ async def test_a_finished_mail_goes_to_whom_it_is_told_as_it_is(
 
 
 async def test_a_message_that_needs_eight_bits_is_sent_in_seven(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions]
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     message = EmailMessage()
     message["To"] = "ada@example.org"
@@ -560,7 +567,7 @@ async def test_a_message_that_needs_eight_bits_is_sent_in_seven(
     await send(message, mail_to(accepting_server))
 
     assert wire_form(message).isascii()
-    assert accepting_server.mails[0].get_content() == "grün\n"
+    assert accepting_server.messages[0].get_content() == "grün\n"
 
 
 @pytest.mark.parametrize("which", ["silent_server", "server_that_hangs_up", "server_that_is_closing"])
@@ -582,13 +589,13 @@ async def test_a_refused_mail_says_nothing_about_others(
 
 
 async def test_a_wrong_password_is_not_the_mails_fault(
-    server_with_password: Peer, mail_to: Callable[..., MailOptions]
+    server_with_password: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     assert (await failed(mail_to(server_with_password, username="ada", password="byron"))).unavailable
 
 
 async def test_who_was_refused_is_told_one_by_one(
-    server_without_grace: Peer, mail_to: Callable[..., MailOptions]
+    server_without_grace: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     error = await failed(mail_to(server_without_grace, admins=("grace@example.org",)))
 
@@ -596,7 +603,7 @@ async def test_who_was_refused_is_told_one_by_one(
 
 
 async def test_who_leaves_during_the_farewell_still_learns_that_the_mail_is_delivered(
-    server_without_farewell: Peer, mail_to: Callable[..., MailOptions]
+    server_without_farewell: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(server_without_farewell)
     answers: list[str] = []
@@ -611,11 +618,11 @@ async def test_who_leaves_during_the_farewell_still_learns_that_the_mail_is_deli
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert answers == ["kept as number one"]
+    assert answers == ["taken"]
 
 
 async def test_a_password_goes_in_the_clear_only_where_that_is_told(
-    server_with_password: Peer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
+    server_with_password: MailServer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quartblog.delivery.options.is_loopback", lambda _: False)
     options = mail_to(server_with_password, username="ada", password="lovelace", allow_plain_login=True)
@@ -625,7 +632,7 @@ async def test_a_password_goes_in_the_clear_only_where_that_is_told(
 
 
 def test_a_server_that_stops_reading_keeps_no_connection(
-    server_that_stops_reading: Peer, mail_to: Callable[..., MailOptions]
+    server_that_stops_reading: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(server_that_stops_reading, timeout=0.5)
     message = new_message(options, "more than any buffer on the way takes", "long " * 4_000_000)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from quartblog.delivery import Delivery, FileOptions, OutboxOptions, QueueOptions
 from quartblog.delivery.statistics import SAMPLES, Latency, Percentiles, Statistics
 from quartblog.delivery.store.outbox import Outbox
+from tests.support.smtp import MailServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     import pytest
 
     from quartblog.delivery import MailOptions
-
-    from .conftest import Peer
 
 
 def test_percentiles_are_of_the_newest_durations_in_milliseconds() -> None:
@@ -42,7 +41,7 @@ def test_one_duration_is_every_percentile() -> None:
 
 
 def test_the_statistics_cover_the_whole_way_of_the_records(
-    tmp_path: Path, accepting_server: Peer, mail_to: Callable[..., MailOptions], app_logger: logging.Logger
+    tmp_path: Path, accepting_server: MailServer, mail_to: Callable[..., MailOptions], app_logger: logging.Logger
 ) -> None:
     with Delivery(
         queue=QueueOptions(size=1_000),

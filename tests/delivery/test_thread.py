@@ -23,13 +23,12 @@ from quartblog.delivery.store.workers import LEASE
 from tests.support import programs
 from tests.support.clocks import FakeClock
 from tests.support.failures import an_event
+from tests.support.smtp import Accepting, Away, MailServer
 
 from .conftest import ADMINS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from .conftest import Moody, Peer
 
     Start = Callable[..., MailThread]
 
@@ -76,12 +75,12 @@ def start(outbox: Outbox) -> Iterator[Start]:
 
 
 @pytest.fixture
-def worker(outbox: Outbox) -> Iterator[Callable[[Peer], subprocess.Popen[str]]]:
+def worker(outbox: Outbox) -> Iterator[Callable[[MailServer], subprocess.Popen[str]]]:
     """Start a process with a mailer of its own; it has looked once when this returns."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(peer: Peer) -> subprocess.Popen[str]:
-        started.append(programs.start(WORKER, outbox.path, peer.port))
+    def begin(server: MailServer) -> subprocess.Popen[str]:
+        started.append(programs.start(WORKER, outbox.path, server.port))
         return started[-1]
 
     yield begin
@@ -119,27 +118,27 @@ def eventually(happened: Callable[[], object], within: float = 5.0) -> bool:
 
 
 def test_what_is_due_is_sent_by_the_time_a_drain_returns(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     mailer = start(mail_to(accepting_server))
     for number in range(3):
         outbox.post(new_message(mail_to(accepting_server), f"number {number}", "text"), ADMINS)
 
     assert mailer.drain(10)
-    assert [mail["Subject"] for mail in accepting_server.mails] == ["number 0", "number 1", "number 2"]
+    assert [mail["Subject"] for mail in accepting_server.messages] == ["number 0", "number 1", "number 2"]
 
 
 def test_nobody_has_to_ask_for_a_mail_to_leave(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     start(mail_to(accepting_server))
     outbox.record([an_event(created=time.time())])
 
-    assert eventually(lambda: accepting_server.mails)
+    assert eventually(lambda: accepting_server.messages)
 
 
 def test_who_asks_is_served_at_once(
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     outbox: Outbox,
     start: Start,
@@ -150,31 +149,33 @@ def test_who_asks_is_served_at_once(
     for number in range(3):
         outbox.post(new_message(mail_to(accepting_server), f"number {number}", "text"), ADMINS)
         mailer.wake()
-        assert eventually(lambda: len(accepting_server.mails) > number)  # noqa: B023  asked before the next
+        assert eventually(lambda: len(accepting_server.messages) > number)  # noqa: B023  asked before the next
 
 
-def test_time_may_belong_to_a_test(moody_server: Moody, mail_to: Callable[..., MailOptions], start: Start) -> None:
+def test_time_may_belong_to_a_test(
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions], start: Start
+) -> None:
     clock = FakeClock()
     outbox = Outbox(clock=clock)
-    moody_server.mood = "away"
-    outbox.post(new_message(mail_to(moody_server), "subject", "text"), ADMINS)
-    mailer = start(mail_to(moody_server), using=outbox)
+    accepting_server.behaviour = Away
+    outbox.post(new_message(mail_to(accepting_server), "subject", "text"), ADMINS)
+    mailer = start(mail_to(accepting_server), using=outbox)
     assert mailer.drain(10)
-    moody_server.mood = "well"
+    accepting_server.behaviour = Accepting
     assert mailer.drain(10)
-    assert moody_server.mails == []
+    assert accepting_server.messages == []
 
     clock.advance(3_600)
     assert mailer.drain(10)
 
-    assert len(moody_server.mails) == 1
+    assert len(accepting_server.messages) == 1
 
 
 @pytest.mark.parametrize("which", ["silent_server", "slow_server"])
 def test_stop_does_not_wait_for_the_mail_server_and_the_mail_stays(
     which: str, request: pytest.FixtureRequest, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
-    server: Peer = request.getfixturevalue(which)
+    server: MailServer = request.getfixturevalue(which)
     mailer = start(mail_to(server, timeout=60.0))
     number = outbox.post(new_message(mail_to(server), "subject", "text"), ADMINS)
     mailer.wake()
@@ -190,14 +191,14 @@ def test_stop_does_not_wait_for_the_mail_server_and_the_mail_stays(
 
 
 def test_stopping_right_after_the_start_is_harmless(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions], start: Start
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions], start: Start
 ) -> None:
     assert start(mail_to(accepting_server)).stop(5)
 
 
 @pytest.mark.usefixtures("quick")
 def test_the_heart_beats_while_the_mail_server_is_slow(
-    silent_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+    silent_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     beats: list[int] = []
 
@@ -229,7 +230,7 @@ def test_without_a_mail_server_the_worker_still_tells_that_it_lives(outbox: Outb
 
 
 def test_a_bug_of_ours_is_told_once_and_ends_nothing(
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     outbox: Outbox,
     start: Start,
@@ -252,14 +253,14 @@ def test_a_bug_of_ours_is_told_once_and_ends_nothing(
     outbox.record([an_event(created=time.time())])
 
     assert mailer.drain(5)
-    assert len(accepting_server.mails) == 1
+    assert len(accepting_server.messages) == 1
     assert capsys.readouterr().err.count("a bug of ours") == 1
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, RuntimeError])
 @pytest.mark.parametrize("place", ["lead", "due", "claim", "beat"])
 def test_nothing_that_is_raised_ends_the_thread(
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     outbox: Outbox,
     start: Start,
@@ -284,7 +285,7 @@ def test_nothing_that_is_raised_ends_the_thread(
 
     assert mailer.drain(10)
     assert not mailer.died
-    assert len(accepting_server.mails) == 1
+    assert len(accepting_server.messages) == 1
     assert eventually(outbox.workers)
 
 
@@ -299,7 +300,11 @@ def test_a_thread_that_ended_for_good_is_noticed(outbox: Outbox, start: Start, m
 
 
 def test_changed_options_hold_from_the_next_mail_on(
-    accepting_server: Peer, slow_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+    accepting_server: MailServer,
+    slow_server: MailServer,
+    mail_to: Callable[..., MailOptions],
+    outbox: Outbox,
+    start: Start,
 ) -> None:
     mailer = start(None)
     outbox.post(new_message(mail_to(accepting_server), "subject", "text"), ADMINS)
@@ -309,11 +314,11 @@ def test_changed_options_hold_from_the_next_mail_on(
     mailer.reconfigure(mail_to(accepting_server), MailingOptions())
     assert mailer.drain(5)
 
-    assert len(accepting_server.mails) == 1
+    assert len(accepting_server.messages) == 1
 
 
 def test_of_two_mailers_one_sends_and_the_other_waits_for_it(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     first = start(mail_to(accepting_server))
     assert first.drain(5)
@@ -322,12 +327,12 @@ def test_of_two_mailers_one_sends_and_the_other_waits_for_it(
 
     assert second.drain(5)
     assert (first.leading, second.leading) == (True, False)
-    assert len(accepting_server.mails) == 1
+    assert len(accepting_server.messages) == 1
 
 
 @pytest.mark.usefixtures("quick")
 def test_who_has_no_mail_server_leaves_the_lead_to_who_has_one(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     without = start(None)
     assert eventually(outbox.workers)  # It has looked by its first beat.
@@ -336,12 +341,12 @@ def test_who_has_no_mail_server_leaves_the_lead_to_who_has_one(
 
     assert able.drain(5)
     assert (without.leading, able.leading) == (False, True)
-    assert len(accepting_server.mails) == 1
+    assert len(accepting_server.messages) == 1
 
 
 @pytest.mark.usefixtures("quick")
 def test_the_lead_goes_with_the_mail_server_and_comes_with_it(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions], start: Start
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions], start: Start
 ) -> None:
     first = start(mail_to(accepting_server))
     assert eventually(lambda: first.leading)
@@ -357,7 +362,7 @@ def test_the_lead_goes_with_the_mail_server_and_comes_with_it(
 
 
 def test_who_has_no_mail_server_waits_for_nobody(
-    silent_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+    silent_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     start(mail_to(silent_server, timeout=60.0))
     outbox.post(new_message(mail_to(silent_server), "subject", "text"), ADMINS)
@@ -368,7 +373,7 @@ def test_who_has_no_mail_server_waits_for_nobody(
 
 
 def test_a_mail_server_that_is_taken_away_is_waited_for_no_longer(
-    silent_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+    silent_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     outbox.post(new_message(mail_to(silent_server), "subject", "text"), ADMINS)
     mailer = start(mail_to(silent_server, timeout=60.0))
@@ -390,7 +395,7 @@ def test_where_nobody_can_mail_the_outbox_is_cleared_all_the_same(outbox: Outbox
 
 @pytest.mark.usefixtures("quick")
 def test_of_those_who_can_mail_only_the_leader_clears_the_outbox(
-    accepting_server: Peer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     beats: list[int] = []
 
@@ -419,12 +424,12 @@ def test_who_ends_at_once_was_no_worker(outbox: Outbox, start: Start) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a process that can be stopped")
 def test_a_leader_that_stands_still_is_replaced_and_sends_nothing_when_it_goes_on(
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     outbox: Outbox,
     start: Start,
     *,
-    worker: Callable[[Peer], subprocess.Popen[str]],
+    worker: Callable[[MailServer], subprocess.Popen[str]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     leader = worker(accepting_server)
@@ -434,7 +439,7 @@ def test_a_leader_that_stands_still_is_replaced_and_sends_nothing_when_it_goes_o
     outbox.record([an_event(created=time.time())])
     follower = start(mail_to(accepting_server))
 
-    assert eventually(lambda: accepting_server.mails, within=30)
+    assert eventually(lambda: accepting_server.messages, within=30)
     assert time.monotonic() - stopped > LEASE - 2
     assert follower.leading
     assert eventually(lambda: "has not renewed its lease for" in capsys.readouterr().err, within=1)
@@ -444,12 +449,12 @@ def test_a_leader_that_stands_still_is_replaced_and_sends_nothing_when_it_goes_o
         outbox.post(new_message(mail_to(accepting_server), f"number {number}", "text"), ADMINS)
         assert follower.drain(10)
     assert follower.leading
-    assert len(accepting_server.mails) == 4
-    assert len({mail["Message-ID"] for mail in accepting_server.mails}) == 4
+    assert len(accepting_server.messages) == 4
+    assert len({mail["Message-ID"] for mail in accepting_server.messages}) == 4
 
 
 def test_a_killed_leader_is_followed_within_seconds(
-    accepting_server: Peer, outbox: Outbox, worker: Callable[[Peer], subprocess.Popen[str]]
+    accepting_server: MailServer, outbox: Outbox, worker: Callable[[MailServer], subprocess.Popen[str]]
 ) -> None:
     leader, follower = worker(accepting_server), None
     assert leads(leader)
@@ -460,12 +465,12 @@ def test_a_killed_leader_is_followed_within_seconds(
     leader.wait(5)
     outbox.record([an_event(created=time.time())])
 
-    assert eventually(lambda: accepting_server.mails, within=20)
-    assert len(accepting_server.mails) == 1
+    assert eventually(lambda: accepting_server.messages, within=20)
+    assert len(accepting_server.messages) == 1
 
 
 def test_a_leader_killed_while_it_sends_leaves_the_mail_and_its_message_id(
-    slow_server: Peer, outbox: Outbox, worker: Callable[[Peer], subprocess.Popen[str]]
+    slow_server: MailServer, outbox: Outbox, worker: Callable[[MailServer], subprocess.Popen[str]]
 ) -> None:
     outbox.record([an_event(created=time.time())])
     leader = worker(slow_server)
@@ -473,17 +478,17 @@ def test_a_leader_killed_while_it_sends_leaves_the_mail_and_its_message_id(
     [begun] = outbox.mails("waiting")
     leader.send_signal(signal.SIGKILL)
     leader.wait(5)
-    slow_server.release.set()
+    slow_server.release()
 
     worker(slow_server)
 
     assert eventually(lambda: outbox.mails("sent"), within=30)
-    assert {mail["Message-ID"] for mail in slow_server.mails} == {begun.message_id}
+    assert {mail["Message-ID"] for mail in slow_server.messages} == {begun.message_id}
     assert outbox.unreported() == []
 
 
 def test_a_process_that_has_the_disk_back_leaves_what_it_finds_there_to_the_leader(
-    accepting_server: Peer,
+    accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     outbox: Outbox,
     start: Start,
@@ -503,6 +508,6 @@ def test_a_process_that_has_the_disk_back_leaves_what_it_finds_there_to_the_lead
     mailer = start(mail_to(accepting_server))
 
     assert not mailer.drain(0.2), "another process is to send it"
-    assert accepting_server.mails == []
+    assert accepting_server.messages == []
     outbox.resign(leader)
-    assert eventually(lambda: accepting_server.mails)
+    assert eventually(lambda: accepting_server.messages)

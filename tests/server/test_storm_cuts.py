@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import pytest
 
 from tests.server.host import Host, told
 from tests.support.processes import eventually
-from tests.support.smtp import MailServer
-
-with warnings.catch_warnings():
-    # aiosmtpd asks atpublic's old names for its exports; nothing of ours is imported here.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from aiosmtpd.smtp import SMTP
+from tests.support.smtp import Accepting, MailServer
 
 pytestmark = pytest.mark.server
 
@@ -26,13 +20,13 @@ class CuttingServer(MailServer):
     """Hangs up on the first mails, each time when a line that begins with `mark` has come."""
 
     def __init__(self, mark: bytes) -> None:
-        super().__init__()
+        super().__init__(Cutting)
         self.mark = mark
         self.cut: list[str] = []
         """The Message-IDs of what it hung up on."""
 
 
-class Cutting(SMTP):
+class Cutting(Accepting):
     """The protocol of such a server."""
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
@@ -53,10 +47,7 @@ class Cutting(SMTP):
 @pytest.mark.parametrize(
     "mark", [MESSAGE_ID, b"--===", b".\r\n"], ids=["in the header", "in the body", "before the answer"]
 )
-def test_a_mail_that_is_cut_off_is_sent_again_as_the_same_mail(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: bytes
-) -> None:
-    monkeypatch.setattr("tests.support.smtp.SMTP", Cutting)
+def test_a_mail_that_is_cut_off_is_sent_again_as_the_same_mail(tmp_path: Path, mark: bytes) -> None:
     with CuttingServer(mark) as mail_server, Host(tmp_path, mail_server.port, retry_min=0.1, retry_max=0.2) as host:
         program = host.start().wait_until_ready()
         program.fail(1)
