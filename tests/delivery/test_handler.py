@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery.capture import listener as listening
 from quartblog.delivery.capture.finalize import CRUMBS
 from quartblog.delivery.capture.handler import BoundedQueueHandler
 from quartblog.delivery.capture.listener import Listener
@@ -434,7 +433,7 @@ class Napping(logging.Handler):
         self.messages: list[str] = []
         self._arrived = threading.Condition()
         naps = threading.Event()
-        self.listener = Listener(handler.records, [self], on_taken=handler.taken, on_pause=lambda: None)
+        self.listener = Listener(handler.records, [self], on_taken=handler.taken, on_pause=lambda: None, pause=60.0)
         lock = self.listener._awake
 
         class Alarm:
@@ -460,12 +459,6 @@ class Napping(logging.Handler):
             return self._arrived.wait_for(lambda: len(self.messages) == count, 5)
 
 
-@pytest.fixture
-def long_nap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "PAUSE", 60.0)
-
-
-@pytest.mark.usefixtures("long_nap")
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 10])
 def test_a_queue_that_fills_during_a_nap_is_emptied_before_it_refuses(size: int) -> None:
     handler = BoundedQueueHandler(QueueOptions(size=size, reserve=0.5))

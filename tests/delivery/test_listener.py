@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery.capture import listener as listening
 from quartblog.delivery.capture.listener import Listener
 from quartblog.delivery.capture.sinks import ExtraSink
 from tests.support.processes import eventually
@@ -237,21 +236,14 @@ class Noticing(logging.Handler):
 
 
 @pytest.fixture
-def long_nap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "PAUSE", 60.0)
-
-
-@pytest.fixture
 def sink() -> Noticing:
     return Noticing()
 
 
 @pytest.fixture
-def napping(
-    records: SimpleQueue[Any], listen: Callable[..., Listener], sink: Noticing, long_nap: None
-) -> Iterator[Listener]:
+def napping(records: SimpleQueue[Any], listen: Callable[..., Listener], sink: Noticing) -> Iterator[Listener]:
     """A listener that has taken a record and would take the next one in a minute."""
-    listener = listen(sink, on_pause=lambda: None)
+    listener = listen(sink, on_pause=lambda: None, pause=60.0)
     alarm = Alarm(listener)
     records.put(record("first"))
     assert alarm.naps.wait(5)
@@ -326,7 +318,7 @@ def test_a_hurry_in_the_middle_of_a_hurry_does_no_harm(
 
 
 def test_without_anything_to_do_at_its_end_there_is_no_nap(
-    records: SimpleQueue[Any], listen: Callable[..., Listener], sink: Noticing, long_nap: None
+    records: SimpleQueue[Any], listen: Callable[..., Listener], sink: Noticing
 ) -> None:
     # A lane holds few records: a nap would let a storm pass by a sink that is quick enough.
     listen(sink)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import threading
 import time
@@ -19,6 +18,7 @@ from quartblog.delivery import MailOptions, Outbox, OutboxOptions, new_message
 from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.mail.thread import MailThread
 from quartblog.delivery.options import MailingOptions
+from quartblog.delivery.store.fallback import RETRY_SECONDS
 from quartblog.delivery.store.workers import LEASE
 from tests.support import programs
 from tests.support.clocks import FakeClock
@@ -62,9 +62,9 @@ def start(outbox: Outbox) -> Iterator[Start]:
     """Start a mailer; it is stopped at the end."""
     started: list[MailThread] = []
 
-    def begin(mail: MailOptions | None, *, using: Outbox = outbox, **figures: Any) -> MailThread:
+    def begin(mail: MailOptions | None, *, using: Outbox = outbox, **options: Any) -> MailThread:
         sender = Sender(using, mail, MailingOptions(), chance=lambda: 1.0)
-        mailer = MailThread(using, sender, **figures)
+        mailer = MailThread(using, sender, **options)
         mailer.start()
         started.append(mailer)
         return mailer
@@ -86,12 +86,6 @@ def worker(outbox: Outbox) -> Iterator[Callable[[MailServer], subprocess.Popen[s
     yield begin
     for process in started:
         programs.killed(process)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hearts beat, and the lead is asked for, without long pauses."""
-    monkeypatch.setattr("quartblog.delivery.mail.thread.BEAT", 0.02)
 
 
 def beat_two_days_ago(outbox: Outbox) -> None:
@@ -142,10 +136,8 @@ def test_who_asks_is_served_at_once(
     mail_to: Callable[..., MailOptions],
     outbox: Outbox,
     start: Start,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("quartblog.delivery.mail.thread.LOOK", 60.0)
-    mailer = start(mail_to(accepting_server))
+    mailer = start(mail_to(accepting_server), look=60.0)
     for number in range(3):
         outbox.post(new_message(mail_to(accepting_server), f"number {number}", "text"), ADMINS)
         mailer.wake()
@@ -196,7 +188,6 @@ def test_stopping_right_after_the_start_is_harmless(
     assert start(mail_to(accepting_server)).stop(5)
 
 
-@pytest.mark.usefixtures("quick")
 def test_the_heart_beats_while_the_mail_server_is_slow(
     silent_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
@@ -207,7 +198,7 @@ def test_the_heart_beats_while_the_mail_server_is_slow(
         return {"beats": len(beats)}
 
     outbox.post(new_message(mail_to(silent_server), "subject", "text"), ADMINS)
-    start(mail_to(silent_server, timeout=60.0), figures=figures)
+    start(mail_to(silent_server, timeout=60.0), figures=figures, beat=0.02)
     assert silent_server.connected.wait(5)
     before = len(beats)
 
@@ -218,9 +209,8 @@ def test_the_heart_beats_while_the_mail_server_is_slow(
     assert worker.figures["beats"] > 1
 
 
-@pytest.mark.usefixtures("quick")
 def test_without_a_mail_server_the_worker_still_tells_that_it_lives(outbox: Outbox, start: Start) -> None:
-    mailer = start(None, figures=lambda: {"written": 3})
+    mailer = start(None, figures=lambda: {"written": 3}, beat=0.02)
     outbox.record([an_event(created=time.time())])
 
     assert mailer.drain(5)
@@ -330,13 +320,12 @@ def test_of_two_mailers_one_sends_and_the_other_waits_for_it(
     assert len(accepting_server.messages) == 1
 
 
-@pytest.mark.usefixtures("quick")
 def test_who_has_no_mail_server_leaves_the_lead_to_who_has_one(
     accepting_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
-    without = start(None)
+    without = start(None, beat=0.02)
     assert eventually(outbox.workers)  # It has looked by its first beat.
-    able = start(mail_to(accepting_server))
+    able = start(mail_to(accepting_server), beat=0.02)
     outbox.record([an_event(created=time.time())])
 
     assert able.drain(5)
@@ -344,13 +333,12 @@ def test_who_has_no_mail_server_leaves_the_lead_to_who_has_one(
     assert len(accepting_server.messages) == 1
 
 
-@pytest.mark.usefixtures("quick")
 def test_the_lead_goes_with_the_mail_server_and_comes_with_it(
     accepting_server: MailServer, mail_to: Callable[..., MailOptions], start: Start
 ) -> None:
-    first = start(mail_to(accepting_server))
+    first = start(mail_to(accepting_server), beat=0.02)
     assert eventually(lambda: first.leading)
-    second = start(mail_to(accepting_server))
+    second = start(mail_to(accepting_server), beat=0.02)
 
     first.reconfigure(None, MailingOptions())
     assert eventually(lambda: second.leading)
@@ -384,16 +372,14 @@ def test_a_mail_server_that_is_taken_away_is_waited_for_no_longer(
     assert mailer.drain(0)
 
 
-@pytest.mark.usefixtures("quick")
 def test_where_nobody_can_mail_the_outbox_is_cleared_all_the_same(outbox: Outbox, start: Start) -> None:
     beat_two_days_ago(outbox)
 
-    start(None)
+    start(None, beat=0.02)
 
     assert eventually(lambda: "host:1" not in {worker.name for worker in outbox.workers()})
 
 
-@pytest.mark.usefixtures("quick")
 def test_of_those_who_can_mail_only_the_leader_clears_the_outbox(
     accepting_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
@@ -407,7 +393,7 @@ def test_of_those_who_can_mail_only_the_leader_clears_the_outbox(
     other = outbox.lead("host:2")
     assert other
 
-    start(mail_to(accepting_server), figures=figures)
+    start(mail_to(accepting_server), figures=figures, beat=0.02)
     # With the third beat the second round is over.
     assert eventually(lambda: len(beats) > 2)
     assert "host:1" in {worker.name for worker in outbox.workers()}
@@ -490,24 +476,27 @@ def test_a_leader_killed_while_it_sends_leaves_the_mail_and_its_message_id(
 def test_a_process_that_has_the_disk_back_leaves_what_it_finds_there_to_the_leader(
     accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
-    outbox: Outbox,
+    tmp_path: Path,
     start: Start,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("quartblog.delivery.store.database.BUSY_SECONDS", 0.01)
-    assert outbox.path is not None
-    outbox.groups()
+    clock, folder, elsewhere = FakeClock(), tmp_path / "data", tmp_path / "elsewhere"
+    folder.mkdir()
+    outbox = Outbox(OutboxOptions(folder / "outbox.sqlite3"), clock=clock)
     leader = outbox.lead("host:2")
     assert leader
-    with contextlib.closing(sqlite3.connect(outbox.path, isolation_level=None)) as blocker:
-        blocker.execute("BEGIN IMMEDIATE")
-        outbox.post(new_message(mail_to(accepting_server), "posted in the outage", "text"), ADMINS)
-        assert outbox.in_memory
-    monkeypatch.setattr("quartblog.delivery.store.fallback.RETRY_SECONDS", 0.0)
+    folder.rename(elsewhere)
+    folder.touch()
+    outbox.post(new_message(mail_to(accepting_server), "posted in the outage", "text"), ADMINS)
+    assert outbox.in_memory
+    folder.unlink()
+    elsewhere.rename(folder)
+    clock.advance(RETRY_SECONDS)
 
-    mailer = start(mail_to(accepting_server))
+    mailer = start(mail_to(accepting_server), using=outbox)
 
     assert not mailer.drain(0.2), "another process is to send it"
     assert accepting_server.messages == []
     outbox.resign(leader)
     assert eventually(lambda: accepting_server.messages)
+    assert mailer.stop(5)
+    outbox.close()

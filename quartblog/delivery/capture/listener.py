@@ -48,8 +48,10 @@ class Listener:
         finalize: Callable[[logging.LogRecord], None] | None = None,
         on_taken: Callable[[], logging.LogRecord | None] | None = None,
         on_pause: Callable[[], None] | None = None,
+        pause: float = PAUSE,
     ) -> None:
-        """No other thread may read the queue."""
+        """No other thread may read the queue. `pause`: seconds from a record to the call of `on_pause`."""
+        self._pause = pause
         self._records = records
         self._sinks = tuple(sinks)
         self.finalize = finalize
@@ -124,7 +126,7 @@ class Listener:
         item = self._next(stopping=self._stopping, until=self._pause_at)
         try:
             if self._take(item) and self._on_pause is not None:
-                self._pause_at = self._pause_at or time.monotonic() + PAUSE
+                self._pause_at = self._pause_at or time.monotonic() + self._pause
             ends = item is None and self._stopping
             is_due = ends or isinstance(item, _Mark) or (self._pause_at or 0.0) <= time.monotonic()
             if self._pause_at is not None and is_due:

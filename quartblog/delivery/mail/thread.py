@@ -42,8 +42,21 @@ AT_ONCE = 0.02
 class MailThread:
     """The loop around a Sender, one thread a process. Only `drain` and `finish` wait for the mail server."""
 
-    def __init__(self, outbox: Outbox, sender: Sender, *, figures: Callable[[], Mapping[str, Any]] = dict) -> None:
-        """`figures` returns the statistics of this process, which each heartbeat stores."""
+    def __init__(
+        self,
+        outbox: Outbox,
+        sender: Sender,
+        *,
+        figures: Callable[[], Mapping[str, Any]] = dict,
+        look: float = LOOK,
+        beat: float = BEAT,
+    ) -> None:
+        """`figures` returns the statistics of this process, which each heartbeat stores.
+
+        `look`: seconds between two rounds of the leader. `beat`: seconds between two heartbeats.
+        """
+        self._look = look
+        self._beat = beat
         self._outbox = outbox
         self._sender = sender
         self._figures = figures
@@ -159,8 +172,8 @@ class MailThread:
 
     def _pause(self) -> float:
         if self.leading:
-            return LOOK
-        return AT_ONCE if self._marks else BEAT
+            return self._look
+        return AT_ONCE if self._marks else self._beat
 
     async def _round(self) -> bool:
         """Do what is due. Return whether all of it was tried."""
@@ -188,7 +201,7 @@ class MailThread:
         """Store heartbeats, also while the other task waits for a mail server."""
         while True:
             # Before the first heartbeat as well, so that a command that ends at once is not a worker.
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(self._beat)
             try:
                 if self.leading:
                     # Also while a mail takes longer than the lease.
