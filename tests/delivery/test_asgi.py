@@ -33,7 +33,7 @@ logger = logging.getLogger("tests.delivery.shop")
 
 
 class Shop:
-    """What the views of every framework do, and what was logged meanwhile."""
+    """The same views in every framework, and the records they logged."""
 
     def __init__(self, delivery: Delivery, kept: Kept) -> None:
         self._delivery = delivery
@@ -61,7 +61,7 @@ def shop(tmp_path: Path, kept: Kept) -> Iterator[Shop]:
 
 
 def page() -> str:
-    """What the application shows its visitor of a failure."""
+    """The page of the application after a failure."""
     work = current_scope()
     return f"Error id {work.error_id if work is not None else None}"
 
@@ -262,7 +262,7 @@ async def test_a_failure_in_the_midst_of_an_answer_has_one_id(shop: Shop) -> Non
     assert len({record["error_id"] for record in shop.errors}) == 1
 
 
-async def test_the_words_of_a_mount_are_the_programs_own(shop: Shop) -> None:
+async def test_text_of_a_mount_counts_as_the_programs_own(shop: Shop) -> None:
     async def item(request: Request) -> PlainTextResponse:
         raise LookupError(f"administration of {request.path_params['tenant']} has no {request.path_params['number']}")
 
@@ -453,7 +453,7 @@ async def test_the_lifespan_passes_untouched() -> None:
     assert connection == {"type": "lifespan"}
 
 
-async def test_what_is_hidden_can_be_chosen(shop: Shop) -> None:
+async def test_an_application_can_choose_the_hidden_values(shop: Shop) -> None:
     def only_the_tea(query: bytes, headers: Any) -> list[str]:
         return ["oolong"]
 

@@ -1,4 +1,4 @@
-"""Whoever configures logging anew while the program runs, errors go on to reach the log, the groups and the mail."""
+"""New logging configuration in a running program -> errors still reach the log, the groups and the mail."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def written(delivery: Delivery, folder: Path, words: str) -> str:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_delivery_comes_back_within_seconds_and_says_what_had_happened(
+def test_the_delivery_comes_back_within_seconds_and_logs_the_cause(
     delivery: Delivery, folder: Path, app: logging.Logger, change: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     app.error("before")
@@ -180,9 +180,7 @@ def test_the_mail_goes_on_too(
     assert ["after it" in mail["Subject"] for mail in accepting_server.messages] == [True]
 
 
-def test_who_changes_it_again_and_again_does_not_fill_the_log(
-    delivery: Delivery, folder: Path, app: logging.Logger
-) -> None:
+def test_repeated_changes_do_not_fill_the_log(delivery: Delivery, folder: Path, app: logging.Logger) -> None:
     for _ in range(3):
         logging.root.setLevel(logging.CRITICAL)
         assert eventually(lambda: delivery.healthy)
@@ -200,7 +198,7 @@ def test_extra_sinks_that_somebody_closed_go_on(folder: Path, app: logging.Logge
     assert "after it" in kept.messages
 
 
-def test_what_was_muted_before_the_start_and_what_mutes_itself_stays_so(folder: Path, app: logging.Logger) -> None:
+def test_loggers_muted_before_the_start_or_by_themselves_stay_muted(folder: Path, app: logging.Logger) -> None:
     noisy, apart = logging.getLogger(f"{APP}.noisy"), logging.getLogger(f"{APP}.apart")
     noisy.disabled, apart.propagate = True, False
     with Delivery(file=FileOptions(path=folder / "site.log")) as delivery:

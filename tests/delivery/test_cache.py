@@ -1,4 +1,4 @@
-"""What a small cache keeps, and what it lets go."""
+"""A small LRU cache: its entries, and the ones it drops."""
 
 from __future__ import annotations
 

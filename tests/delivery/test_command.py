@@ -166,14 +166,14 @@ def test_the_status_counts(shell: Shell) -> None:
         ("retry 4711", "no mail with the number 4711 waits or is dead"),
     ],
 )
-def test_what_is_missing_is_named_and_exits_with_1(shell: Shell, line: str, problem: str) -> None:
+def test_a_missing_group_or_mail_is_named_and_exits_with_1(shell: Shell, line: str, problem: str) -> None:
     code, _, complained = shell(line)
 
     assert (code, complained) == (1, f"{PROGRAM}: {problem}\n")
 
 
 @pytest.mark.parametrize("name", ["missing.sqlite3", "a folder", "notes.txt"])
-def test_what_is_no_outbox_stays_as_it_is(shell: Shell, tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_no_outbox_stays_as_it_is(shell: Shell, tmp_path: Path, name: str) -> None:
     (tmp_path / "a folder").mkdir()
     (tmp_path / "notes.txt").write_text("a list of things to buy")
     before = sorted(tmp_path.rglob("*"))

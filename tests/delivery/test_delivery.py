@@ -156,7 +156,7 @@ def test_posted_mail_leaves_beside_the_digests(
         delivery.post(new_message(options, "reset", "link"), ["eve@example.org"])
 
 
-def test_what_is_not_sent_before_the_stop_is_sent_after_the_next_start(
+def test_unsent_mail_is_sent_after_the_next_start(
     deliver: Callable[..., Delivery],
     accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
@@ -234,7 +234,7 @@ async def test_the_event_loop_is_not_held_up_by_hundreds_of_failures(
     assert await asyncio.to_thread(delivery.drain)
 
 
-def test_without_a_mail_server_one_line_says_so(deliver: Callable[..., Delivery], path: Path) -> None:
+def test_without_a_mail_server_the_log_has_one_line_about_it(deliver: Callable[..., Delivery], path: Path) -> None:
     deliver().drain()
 
     assert path.read_text().count("INFO: No mail server is used") == 1
@@ -338,7 +338,7 @@ def test_starting_and_stopping_twice_is_harmless(
     assert "between" not in text
 
 
-def test_stop_writes_what_is_queued_even_when_the_queue_is_full(path: Path, app_logger: logging.Logger) -> None:
+def test_stop_writes_the_queued_records_even_when_the_queue_is_full(path: Path, app_logger: logging.Logger) -> None:
     file = FileOptions(path=path, max_bytes=10_000_000)
     delivery = Delivery(queue=QueueOptions(size=200, reserve=0.0), file=file)
     delivery.start()

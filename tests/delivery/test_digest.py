@@ -1,4 +1,4 @@
-"""The mail an operator reads: what it tells, and what nobody can make it tell."""
+"""Groups -> the digest that an operator reads, with nothing that a visitor can forge."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_nobody_answers_a_digest_with_an_out_of_office_note() -> None:
     assert (mail["Auto-Submitted"], mail["X-Auto-Response-Suppress"]) == ("auto-generated", "All")
 
 
-def test_the_worst_group_is_told_first() -> None:
+def test_the_worst_group_comes_first() -> None:
     often = a_group(count=50)
     worst = a_group(level=logging.CRITICAL, event=an_event(title="MemoryError", traceback="MemoryError", level=50))
     mail = read(often, worst)
@@ -134,7 +134,7 @@ def test_the_worst_group_is_told_first() -> None:
     assert text_of(mail).index("MemoryError") < text_of(mail).index("ValueError")
 
 
-def test_a_plain_record_is_told_by_its_level_and_message() -> None:
+def test_a_record_without_an_exception_is_titled_by_its_level_and_message() -> None:
     event = an_event(title="the disk has <n> bytes left", message="the disk has 12 bytes left", traceback="")
 
     assert read(a_group(event=event))["Subject"].startswith("ERROR: the disk has 12 bytes left (博客异常 微博")
@@ -163,7 +163,7 @@ def test_the_body_holds_what_an_operator_needs_to_know_and_do() -> None:
     assert f"\n{TRACEBACK}\n" in text
 
 
-def test_the_html_part_tells_the_same() -> None:
+def test_the_html_part_has_the_same_content() -> None:
     mail = read(a_group(event=an_event(message="<b>&", breadcrumbs=("<i>",))))
     page = Page(mail)
 
@@ -172,7 +172,7 @@ def test_the_html_part_tells_the_same() -> None:
     assert mail.get_content_type() == "multipart/alternative"
 
 
-def test_a_group_that_came_back_says_since_when() -> None:
+def test_a_reopened_group_shows_when_it_came_back() -> None:
     events = (an_event(created=START + 20), an_event(created=START + 10), an_event(created=START - 10))
     text = text_of(read(a_group(count=9, reported=7, reopened=True, resolved_at=START, samples=events)))
 
@@ -182,7 +182,7 @@ def test_a_group_that_came_back_says_since_when() -> None:
     assert since == last
 
 
-def test_a_digest_after_the_cap_says_that_mails_were_held_back_and_since_when() -> None:
+def test_a_digest_after_the_cap_reports_how_long_mails_were_held_back() -> None:
     text = text_of(read(a_group(), notes=[held_note(START, 30)]))
 
     assert re.search(r"^The cap held this back since 2.*: 30 digests had left within the hour", text, re.MULTILINE)
@@ -196,7 +196,7 @@ def test_one_thing_is_not_many() -> None:
     assert text_of(read(*groups)).rstrip().endswith("\nand 1 more kind")
 
 
-def test_without_a_command_none_is_told() -> None:
+def test_without_a_command_the_digest_names_none() -> None:
     options = MailOptions(server="localhost", sender="a@b.org", admins=("c@d.org",))
 
     assert "errors show" not in text_of(read(a_group(), options=options))
@@ -206,7 +206,7 @@ def test_a_group_that_is_only_in_memory_is_named_by_what_stays() -> None:
     assert "blog errors show 00000000000000aa" in text_of(read(a_group(id=-1)))
 
 
-def test_a_group_whose_samples_are_gone_is_still_told() -> None:
+def test_a_group_without_samples_is_still_in_the_digest() -> None:
     mail = read(a_group(samples=(), count=3))
 
     assert mail["Subject"] == "ValueError (博客异常 微博 on app1, 3 errors)"

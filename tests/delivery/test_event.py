@@ -1,4 +1,4 @@
-"""What is kept of one failure, whatever its record carries."""
+"""One record of any kind -> the event that the outbox stores."""
 
 from __future__ import annotations
 

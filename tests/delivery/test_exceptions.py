@@ -278,7 +278,7 @@ def test_of_a_group_with_very_many_members_none_is_described() -> None:
     assert shown.kind is ValueError
 
 
-def test_a_class_that_will_not_say_where_it_is_from_becomes_a_line_that_says_why() -> None:
+def test_a_class_without_a_readable_module_becomes_a_line_with_the_reason() -> None:
     class Homeless(type):
         __module__: Any = property(lambda self: 1 / 0)
 
@@ -439,7 +439,7 @@ def logged(error: BaseException) -> logging.LogRecord:
         ExceptionGroup("several", [ValueError(), Plain(7)]),
     ],
 )
-def test_what_is_cheap_to_describe_is_let_go_when_its_scope_ends(error: BaseException) -> None:
+def test_an_exception_that_is_cheap_to_describe_is_released_when_its_scope_ends(error: BaseException) -> None:
     record = logged(error)
 
     assert record.exc_info is None
@@ -507,7 +507,7 @@ def examined(error: BaseException) -> traceback.TracebackException:
         return traceback.TracebackException.from_exception(caught)
 
 
-def test_the_words_of_an_exception_can_be_replaced() -> None:
+def test_the_message_of_an_exception_can_be_replaced() -> None:
     part = examined(ValueError("before"))
     set_message(part, "after")
 
@@ -515,7 +515,7 @@ def test_the_words_of_an_exception_can_be_replaced() -> None:
     assert list(part.format())[-1] == "ValueError: after\n"
 
 
-def test_the_words_of_each_exception_in_a_group_can_be_replaced() -> None:
+def test_the_message_of_each_exception_in_a_group_can_be_replaced() -> None:
     whole = examined(ExceptionGroup("several", [ValueError("before")]))
     assert whole.exceptions is not None
     [member] = whole.exceptions

@@ -128,7 +128,7 @@ def test_in_roots_own_folder_for_a_group_the_group_can_go_on(tmp_path: Path, fol
 
 
 @needs_root
-def test_who_may_not_write_the_log_does_not_rotate_it_away(folder: Path) -> None:
+def test_a_user_without_write_permission_does_not_rotate_the_log(folder: Path) -> None:
     log_and_rotate(folder)
     for name in ("site.log", ".__site.lock"):
         os.chown(folder / name, 0, 0)
@@ -253,7 +253,7 @@ def test_a_lock_that_fails_for_another_reason_is_not_passed_over(
 @pytest.mark.parametrize(
     ("utc", "says", "hour"), [(False, "are local, UTC+05:30 (IST)", "05:30"), (True, "are UTC [", "00:00")]
 )
-def test_the_log_says_the_zone_of_its_times(tmp_path: Path, *, utc: bool, says: str, hour: str) -> None:
+def test_the_log_names_the_time_zone_of_its_times(tmp_path: Path, *, utc: bool, says: str, hour: str) -> None:
     source = f"""
 import logging, sys, time
 from pathlib import Path
@@ -273,7 +273,7 @@ with Delivery(file=FileOptions(path=Path(sys.argv[1]), utc={utc})):
     assert f"2024-10-04 {hour}:00,000 ERROR: at midnight" in log
 
 
-def test_a_change_of_the_zone_is_said_and_json_says_it_in_each_line(tmp_path: Path) -> None:
+def test_a_change_of_the_time_zone_is_logged_and_each_json_line_has_the_zone(tmp_path: Path) -> None:
     path = tmp_path / "site.log"
     with Delivery(file=FileOptions(path=path, format="json")) as delivery:
         assert delivery.drain()

@@ -1,4 +1,4 @@
-"""What every sink may see of a record, and what none may."""
+"""Queued record -> the record that every sink gets, without the hidden values."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_no_part_of_a_value_is_left_where_a_text_was_cut(
         assert set(rest) <= set(" -…'\""), inside
 
 
-def test_what_was_left_out_beside_a_cut_is_counted(desk: Desk) -> None:
+def test_the_characters_left_out_at_a_cut_are_counted(desk: Desk) -> None:
     text = "-" * (LONGEST // 2 - 4) + SECRET + "-" * LONGEST
     record = hiding(desk, lambda: desk.logger.error("%s", text), SECRET)
     shown = record.getMessage()
@@ -214,7 +214,7 @@ def test_what_was_left_out_beside_a_cut_is_counted(desk: Desk) -> None:
     assert len(shown) - len(f" … {left_out[0]} … ") + int(left_out[1]) == len(text)
 
 
-def test_a_scope_that_cannot_name_its_values_leaves_no_word_of_the_record(
+def test_a_scope_that_cannot_list_its_values_hides_the_whole_record(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken() -> list[str]:
@@ -273,14 +273,14 @@ def test_failures_of_one_place_that_differ_are_shown_as_they_are(desk: Desk, oth
         apart = Desk(None)
 
 
-def test_what_is_hidden_of_one_failure_is_not_hidden_of_its_equals(desk: Desk) -> None:
+def test_a_value_hidden_in_one_failure_is_not_hidden_in_equal_ones(desk: Desk) -> None:
     texts = [str(logged(desk, f"no {SECRET}", hidden=hidden).exc_text) for hidden in ((), (SECRET,), (), (SECRET,))]
 
     assert [f"ValueError: no {SECRET}" in text for text in texts] == [True, False, True, False]
     assert [f"ValueError: no {REDACTED}" in text for text in texts] == [False, True, False, True]
 
 
-def test_a_text_with_hidden_words_is_shared_by_its_equals(desk: Desk) -> None:
+def test_equal_failures_share_a_text_with_hidden_values(desk: Desk) -> None:
     first, again = (logged(desk, f"no {SECRET}", hidden=(SECRET,)) for _ in range(2))
 
     assert again.exc_text is first.exc_text
@@ -318,7 +318,7 @@ def test_a_failure_that_is_let_go_the_moment_it_is_looked_at_is_shown() -> None:
     assert failure.message == "twelve"
 
 
-def test_a_failure_that_is_let_go_while_it_is_finalized_is_shown_once_and_without_what_was_sent(
+def test_a_failure_released_while_it_is_finalized_is_logged_once_without_its_values(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desk = Desk(Redactor(), frames=False)

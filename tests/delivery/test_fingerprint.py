@@ -91,7 +91,7 @@ def test_one_function_that_fails_in_several_ways_is_several_failures() -> None:
 
 
 @given(st.integers(0, 500))
-def test_what_is_written_above_an_own_function_does_not_count(above: int) -> None:
+def test_lines_above_an_own_function_do_not_change_its_fingerprint(above: int) -> None:
     assert digits(function(OWN, "raise ValueError", above=above)) == digits(function(OWN, "raise ValueError"))
 
 
@@ -213,7 +213,7 @@ def test_the_exceptions_in_nested_groups_count() -> None:
     assert group(nested[2], beta).fingerprint == group(nested[3], alpha).fingerprint
 
 
-def test_a_group_as_a_cause_counts_by_what_is_inside() -> None:
+def test_an_exception_group_as_a_cause_counts_by_its_members() -> None:
     def because_of(name: str) -> str:
         return digits(partial(function(OWN, "raise OSError from arguments[0]"), ExceptionGroup("", [raised(name)])))
 
@@ -304,7 +304,7 @@ def test_messages_that_differ_in_what_varies_are_one_failure(one: str, other: st
     assert message_pattern(one) == message_pattern(other) != one
 
 
-def test_messages_that_say_other_things_are_not_one_failure() -> None:
+def test_different_messages_are_different_groups() -> None:
     texts = ["can't connect", "can't read", "the cache is away", "connection refused by peer"]
 
     assert len({fingerprint(said(text)) for text in texts}) == len(texts)

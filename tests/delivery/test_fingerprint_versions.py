@@ -49,7 +49,7 @@ def test_a_group_of_the_version_before_goes_on_as_the_same_group(outbox: Outbox)
     assert counts(outbox) == {NOW: 8}
 
 
-def test_what_was_resolved_is_opened_again_and_not_new(outbox: Outbox) -> None:
+def test_a_resolved_group_is_reopened_and_not_new(outbox: Outbox) -> None:
     assert outbox.resolve(BEFORE)
     outbox.record([an_event(NOW, earlier=(BEFORE,), created=START + 1)])
 
@@ -58,7 +58,7 @@ def test_what_was_resolved_is_opened_again_and_not_new(outbox: Outbox) -> None:
     assert (now.first_seen, now.count) == (START, 6)
 
 
-def test_the_other_parts_of_what_was_one_failure_are_new_groups(outbox: Outbox) -> None:
+def test_further_parts_of_a_split_group_are_new_groups(outbox: Outbox) -> None:
     outbox.record([an_event(NOW, earlier=(BEFORE,))])
     outbox.record([an_event(OTHER, earlier=(BEFORE,))])
 

@@ -173,7 +173,7 @@ with delivery():
     assert grouped(tmp_path) == 5
 
 
-def test_a_program_that_forgets_to_stop_loses_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_program_that_ends_without_a_stop_loses_nothing(run: Run, tmp_path: Path) -> None:
     texts = run("""
 delivery().start()
 for number in range(100):

@@ -121,7 +121,7 @@ def test_an_exception_in_a_tuple_without_a_traceback_is_shown_with_its_own(failu
     assert shown["traceback"] == logging.Formatter().formatException(of(failure))
 
 
-def test_a_traceback_that_cannot_be_formatted_becomes_a_line_that_says_why() -> None:
+def test_a_traceback_that_cannot_be_formatted_becomes_a_line_with_the_reason() -> None:
     error = Unformattable()
     error.__cause__ = ValueError()
     text = TextFormatter().format(record(exc_info=of(error)))
@@ -142,7 +142,7 @@ def test_whatever_the_message_and_the_path_it_is_one_line(message: str, path: st
 
 @settings(deadline=None)
 @given(ANYTHING)
-def test_whatever_the_exception_says_the_file_can_hold_it(message: str) -> None:
+def test_the_file_can_hold_any_message_of_an_exception(message: str) -> None:
     text = TextFormatter().format(record(exc_info=(ValueError, ValueError(message), None)))
 
     assert text.encode()
@@ -167,7 +167,7 @@ def test_whatever_the_exception_says_the_file_can_hold_it(message: str) -> None:
         ("שלום مرحبا e\u0301 \xa0\u3000 𠀀 😀 \ue000", "שלום مرحبا e\u0301 \xa0\u3000 𠀀 😀 \ue000"),
     ],
 )
-def test_what_is_escaped_and_what_is_not(raw: str, escaped: str) -> None:
+def test_control_characters_are_escaped_and_others_are_not(raw: str, escaped: str) -> None:
     assert one_line(raw) == escaped
     assert block(f"{raw}\n\t.") == f"{escaped}\n\t.".replace(r"\n", "\n").replace(r"\t", "\t")
 
@@ -221,7 +221,7 @@ def test_json_has_the_documented_fields_in_their_order(failure: BaseException) -
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", fields["time"])
 
 
-def test_json_says_null_for_what_a_record_does_not_have() -> None:
+def test_json_has_null_for_missing_values() -> None:
     fields = json.loads(JsonFormatter().format(record()))
 
     missing = ("error_id", "method", "route", "user_id", "exception", "stack_info", "extra")
@@ -267,7 +267,7 @@ def test_json_safe_text_survives(text: str) -> None:
     assert json.loads(json_safe(json.dumps(text, ensure_ascii=False))) == text
 
 
-def test_a_shortened_text_says_how_much_is_missing() -> None:
+def test_a_shortened_text_counts_the_missing_characters() -> None:
     assert shortened("abcdef", 6) == "abcdef"
     assert shortened("abcdefgh", 4) == "ab … (4 characters left out) … gh"
     assert shortened("abcdefgh", 0) == shortened("abcdefgh", 1) == " … (8 characters left out) … "

@@ -1,4 +1,4 @@
-"""What a logging call freezes: message and extra values as they are then, and no more than a record may hold."""
+"""Logging call -> a bounded record with message and extra values as they were at the call."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_the_thread_that_logs_writes_arguments_and_extra_values(lines: Any) -> N
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_the_thread_that_logs_does_not_ask_an_exception_for_its_words(lines: Any, nested: bool) -> None:  # noqa: FBT001
+def test_the_logging_thread_does_not_format_an_exceptions_message(lines: Any, nested: bool) -> None:  # noqa: FBT001
     TalkingError.threads = []
 
     def log() -> None:

@@ -1,4 +1,4 @@
-"""What the thread that logs does, and what it must never do."""
+"""Logging call -> the queue: the work of the thread that logs."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_no_breadcrumbs_are_kept_where_none_are_wanted() -> None:
     assert not work.breadcrumbs
 
 
-def test_beyond_the_mark_an_exception_waits_without_its_frames_and_tells_the_same(failure: BaseException) -> None:
+def test_past_the_backlog_an_exception_waits_without_frames_and_is_logged_in_full(failure: BaseException) -> None:
     handler = BoundedQueueHandler(QueueOptions(whole=1))
     for _ in range(2):
         logger_with(handler).error("failed", exc_info=failure)
@@ -159,7 +159,7 @@ def test_beyond_the_mark_the_locals_of_a_failure_are_let_go() -> None:
     assert [reference() is None for reference in held] == [False, True, True]
 
 
-def test_a_failure_of_a_piece_of_work_keeps_its_frames_until_that_ends_and_tells_the_same(
+def test_a_failure_keeps_its_frames_until_its_scope_ends_and_is_logged_in_full(
     failure: BaseException,
 ) -> None:
     handler = BoundedQueueHandler(QueueOptions())
@@ -208,7 +208,7 @@ def test_where_somebody_wants_the_frames_they_stay(failure: BaseException) -> No
     assert record.exc_info is not None
 
 
-def test_what_outlives_its_piece_of_work_and_fails_then_is_told_as_well(failure: BaseException) -> None:
+def test_a_task_that_fails_after_its_scope_is_logged_too(failure: BaseException) -> None:
     handler = BoundedQueueHandler(QueueOptions())
     with scope() as work:
         later = copy_context()
@@ -228,7 +228,7 @@ def test_a_long_piece_of_work_holds_no_more_than_its_last_failures(failure: Base
         assert sum(reference() is not None for reference in held) == FAILURES
 
 
-def test_the_handler_tells_how_much_it_took_and_how_much_waited_at_most() -> None:
+def test_the_handler_counts_its_records_and_the_largest_backlog() -> None:
     handler = BoundedQueueHandler(QueueOptions())
     for _ in range(40):
         logger_with(handler).info("news")
@@ -270,7 +270,9 @@ class DoublyHostile:
         ("see %(name)s", {"other": 1}, "KeyError"),
     ],
 )
-def test_a_message_that_cannot_be_built_becomes_a_line_that_says_why(template: Any, arguments: Any, why: str) -> None:
+def test_a_message_that_cannot_be_formatted_becomes_a_line_with_the_reason(
+    template: Any, arguments: Any, why: str
+) -> None:
     handler = BoundedQueueHandler(QueueOptions())
     record = logging.LogRecord("app", logging.ERROR, "a.py", 1, template, None, None)
     record.args = arguments
@@ -282,7 +284,7 @@ def test_a_message_that_cannot_be_built_becomes_a_line_that_says_why(template: A
     assert why in frozen.getMessage()
 
 
-def test_a_huge_message_is_shortened_and_says_so() -> None:
+def test_a_huge_message_is_shortened_with_a_note() -> None:
     handler = BoundedQueueHandler(QueueOptions())
     logger_with(handler).error("a" * 10_000_000 + "the end")
 

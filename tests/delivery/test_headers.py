@@ -133,7 +133,7 @@ def test_a_subject_in_ascii_stays_readable_in_the_raw_mail(subject: str) -> None
     assert raw.replace("\r\n", "") == subject
 
 
-def test_beside_chinese_the_words_in_ascii_stay_readable_too() -> None:
+def test_beside_chinese_the_ascii_text_stays_readable_too() -> None:
     raw = raw_headers(wire_form(new_message(OPTIONS, "app1 [微博] 博客异常 ValueError: twelve", "text")))["Subject"]
 
     assert raw.startswith("app1 =?utf-8?")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Bug(Exception):
-    """What nobody caught."""
+    """An uncaught exception."""
 
 
 def fail() -> None:
@@ -32,7 +32,7 @@ def fail() -> None:
 
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was there before: hooks that print, and name the exception they were given."""
+    """Earlier hooks, which record the exceptions they were given."""
     names: list[str] = []
     for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
         monkeypatch.setattr(module, name, lambda *what, name=name: names.append(name))

@@ -138,7 +138,7 @@ def test_a_record_of_its_own_is_written_as_well(
     assert kept.messages == ["first", "report", "second"]
 
 
-def test_stop_writes_what_is_queued_and_may_be_called_again(
+def test_stop_writes_the_queued_records_and_may_be_called_again(
     records: SimpleQueue[Any], listen: Callable[..., Listener], kept: Kept
 ) -> None:
     listener = listen(kept)
@@ -206,7 +206,7 @@ def test_an_idle_listener_keeps_no_frames_alive(records: SimpleQueue[Any], liste
 
 
 class Alarm:
-    """The lock a listener naps on; tells when a nap begins, from where on only a hurry ends it."""
+    """The lock a listener naps on; `naps` is set when a nap begins, which only a hurry ends from then on."""
 
     def __init__(self, listener: Listener) -> None:
         self.naps = threading.Event()

@@ -353,7 +353,7 @@ def test_a_folder_that_somebody_removes_is_made_again_and_nothing_is_lost(
     assert capsys.readouterr().err == ""
 
 
-def test_a_record_that_cannot_be_formatted_becomes_a_line_that_says_why(sink: RotatingFile, path: Path) -> None:
+def test_a_record_that_cannot_be_formatted_becomes_a_line_with_the_reason(sink: RotatingFile, path: Path) -> None:
     broken = record("x")
     broken.args = ("one too many",)
     sink.handle(broken)
@@ -389,7 +389,7 @@ def test_a_batch_is_rotated_as_if_each_record_came_alone(tmp_path: Path) -> None
     assert len(files[0]) > 20
 
 
-def test_a_disk_that_is_full_in_the_middle_of_a_batch_keeps_what_was_written(
+def test_a_disk_that_fills_up_in_a_batch_keeps_the_lines_already_written(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sink = RotatingFile(FileOptions(path=path))

@@ -42,7 +42,7 @@ def test_every_message_has_a_message_id_of_its_own() -> None:
     assert len({new_message(OPTIONS, "subject", "text")["Message-ID"] for _ in range(50)}) == 50
 
 
-def test_a_message_says_who_sent_it_to_whom_and_that_no_person_did() -> None:
+def test_a_message_names_its_sender_and_readers_and_is_marked_as_automatic() -> None:
     mail = over_the_wire(new_message(OPTIONS, "subject", "text"))
 
     assert mail["From"] == "微博 <blog@example.org>"
@@ -77,7 +77,7 @@ def test_what_cannot_be_encoded_is_escaped_in_the_body() -> None:
 
 
 @pytest.mark.parametrize("text", ["发生意外错误\nValueError: twelve\n", "ValueError: twelve\n" + "错" * 1_000])
-def test_what_is_ascii_stays_readable_on_the_wire(text: str) -> None:
+def test_ascii_text_stays_readable_on_the_wire(text: str) -> None:
     data = wire_form(new_message(OPTIONS, "subject", text, html=f"<p>{text}</p>"))
 
     assert data.count(b"ValueError: twelve") == 2
@@ -124,7 +124,7 @@ def test_a_huge_subject_is_shortened() -> None:
         ({"server": "10.0.0.1", "username": "ada"}, "in the clear"),
     ],
 )
-def test_options_that_cannot_send_say_why(changes: dict[str, Any], why: str) -> None:
+def test_options_that_cannot_send_are_refused_with_the_reason(changes: dict[str, Any], why: str) -> None:
     values: dict[str, Any] = {"server": "localhost", "sender": "a@b.org", "admins": ("c@d.org",)}
 
     assert why in (MailOptions(**(values | changes)).problem or "")

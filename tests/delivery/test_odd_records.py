@@ -304,7 +304,7 @@ def test_any_number_is_a_level(tmp_path: Path, level: int) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda: "ERROR", lambda: None, lambda: 40.0, lambda: raising(SystemExit)])
-def test_what_is_no_level_counts_as_an_error(tmp_path: Path, make: Callable[[], Any]) -> None:
+def test_an_invalid_level_counts_as_an_error(tmp_path: Path, make: Callable[[], Any]) -> None:
     record = logging.LogRecord("tests.odd", logging.ERROR, "odd.py", 7, "an odd record", None, None)
     record.levelno = make()
     with delivering(tmp_path) as delivery:
@@ -322,7 +322,7 @@ def test_what_is_no_level_counts_as_an_error(tmp_path: Path, make: Callable[[], 
 @pytest.mark.parametrize(
     ("kind", "message"), [(Braces, "an odd record of {braces}"), (Nosy, "(the message could not be built")]
 )
-def test_a_record_of_another_class_says_what_that_class_makes_of_it(
+def test_a_record_of_another_class_uses_the_message_of_that_class(
     tmp_path: Path, kind: type[logging.LogRecord], message: str
 ) -> None:
     with delivering(tmp_path) as delivery:
@@ -332,7 +332,7 @@ def test_a_record_of_another_class_says_what_that_class_makes_of_it(
     assert f"ERROR: {message}" in (tmp_path / "site.log").read_text()
 
 
-def test_a_record_that_cannot_be_queued_is_a_line_that_says_why_with_the_id_of_its_page(tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_queued_is_a_line_with_the_reason_and_its_error_id(tmp_path: Path) -> None:
     record = logging.LogRecord("app", logging.ERROR, "a.py", 1, "text", None, None)
     del record.msg
     with delivering(tmp_path) as delivery, scope() as work:

@@ -53,7 +53,7 @@ def failing(number: int, error: BaseException) -> logging.LogRecord:
     return record
 
 
-def test_numbers_of_groups_have_no_gaps_for_what_was_counted_between(outbox: Outbox) -> None:
+def test_numbers_of_groups_have_no_gaps_after_repeated_errors(outbox: Outbox) -> None:
     for key in (A, A, A, B):
         outbox.record([an_event(key)])
 
@@ -140,7 +140,7 @@ def test_an_outbox_that_breaks_does_not_break_its_caller(outbox: Outbox, capfd: 
     assert "2 errors could not be stored" in capfd.readouterr().err
 
 
-def test_what_was_not_mailed_is_told(outbox: Outbox, clock: FakeClock) -> None:
+def test_unreported_groups_are_listed(outbox: Outbox, clock: FakeClock) -> None:
     outbox.record([an_event(A), an_event(A), an_event(B)])
     clock.advance(60)
 
@@ -178,7 +178,7 @@ def test_a_resolved_group_is_left_alone_until_it_happens_again(outbox: Outbox, c
     assert not reported.reopened
 
 
-def test_resolving_twice_or_what_is_not_there_changes_nothing(outbox: Outbox, clock: FakeClock) -> None:
+def test_resolving_twice_or_a_missing_group_changes_nothing(outbox: Outbox, clock: FakeClock) -> None:
     outbox.record([an_event(A)])
     assert outbox.resolve(A)
     clock.advance(60)
@@ -307,7 +307,7 @@ def test_workers_are_seen_by_their_latest_beat(outbox: Outbox, neighbour: Outbox
     assert [worker.name for worker in outbox.workers(0.5)] == ["host:2"]
 
 
-def test_what_was_recorded_is_there_after_a_restart(tmp_path: Path, outbox: Outbox) -> None:
+def test_recorded_errors_are_there_after_a_restart(tmp_path: Path, outbox: Outbox) -> None:
     outbox.record([an_event(A)])
     outbox.close()
 
@@ -369,7 +369,7 @@ def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_totals_count_what_is_open_waits_or_was_given_up(outbox: Outbox, clock: FakeClock) -> None:
+def test_the_totals_count_open_groups_and_waiting_and_dead_mail(outbox: Outbox, clock: FakeClock) -> None:
     assert outbox.totals() == (0, 0, 0, 0, 0, None, 0, 0, 0, None)
     outbox.record([*[an_event(A)] * 5, *[an_event(B)] * 3, an_event(C)])
     assert outbox.resolve(C)
@@ -416,14 +416,14 @@ def test_a_tool_opens_the_outbox_of_a_running_program(outbox: Outbox, tmp_path: 
     assert outbox.groups() == []
 
 
-def test_a_tool_that_cannot_open_it_is_told_so(tmp_path: Path) -> None:
+def test_a_tool_that_cannot_open_it_gets_an_error(tmp_path: Path) -> None:
     (tmp_path / "outbox.sqlite3").mkdir()
 
     with pytest.raises(OSError, match="unable to open database file"):
         open_outbox(tmp_path / "outbox.sqlite3")
 
 
-def test_a_tool_that_met_damage_says_so_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_tool_that_finds_a_damaged_file_logs_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "outbox.sqlite3").write_bytes(b"garbage" * 999)
 
     open_outbox(tmp_path / "outbox.sqlite3").close()

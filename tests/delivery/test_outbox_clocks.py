@@ -137,7 +137,7 @@ def test_nothing_ages_by_a_jump_and_everything_ages_in_the_end(
 
 
 @JUMPS
-def test_the_newest_samples_stay_whatever_their_records_say(
+def test_the_newest_samples_stay_whatever_time_their_records_have(
     opened: Callable[[], Outbox], clock: FakeClock, jump: float
 ) -> None:
     outbox = opened()

@@ -1,4 +1,4 @@
-"""One worker mails for the host: who leads, who follows a leader that stands still, and what that one may still do."""
+"""Several workers -> one leader; another one follows a leader that hangs, which then may not mail."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_lead_of_a_worker_that_resigned_is_free_at_once(outbox: Outbox, neig
     assert neighbour.claim(second, grace=GRACE), "its mail in flight is free as well"
 
 
-def test_who_lost_the_lead_neither_writes_a_digest_nor_claims_a_mail(
+def test_a_worker_that_lost_the_lead_neither_writes_a_digest_nor_claims_a_mail(
     outbox: Outbox, neighbour: Outbox, clock: FakeClock
 ) -> None:
     outbox.record([an_event()])

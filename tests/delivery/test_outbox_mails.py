@@ -219,7 +219,7 @@ def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Ou
     assert outbox.retry(99) == 0
 
 
-def test_a_word_about_a_mail_that_is_not_there_changes_nothing(outbox: Outbox) -> None:
+def test_an_answer_about_a_missing_mail_changes_nothing(outbox: Outbox) -> None:
     outbox.begin_mail(a_mail(), {"nobody": 1})
 
     for number in (99, -99):
@@ -229,7 +229,7 @@ def test_a_word_about_a_mail_that_is_not_there_changes_nothing(outbox: Outbox) -
     assert [mail.state for mail in outbox.mails()] == ["waiting"]
 
 
-def test_a_mail_that_is_over_does_not_come_back_by_a_late_word(outbox: Outbox, clock: FakeClock) -> None:
+def test_a_finished_mail_does_not_come_back_by_a_late_answer(outbox: Outbox, clock: FakeClock) -> None:
     number = outbox.begin_mail(a_mail(), {})
     outbox.sent(number, "250")
 
@@ -258,7 +258,7 @@ def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox, clock: FakeClock) 
     assert due(outbox).recipients == (GRACE,)
 
 
-def test_who_is_served_is_not_tried_again_when_the_rest_is_refused(outbox: Outbox) -> None:
+def test_a_reader_who_got_the_mail_is_not_tried_again_when_the_rest_is_refused(outbox: Outbox) -> None:
     number = outbox.begin_mail(a_mail(to=(ADA, GRACE)), {})
 
     outbox.partly(number, [ADA], {GRACE: "550 nobody"}, [])
@@ -286,7 +286,7 @@ def test_without_a_time_the_waiting_keep_theirs_until_it_is_said(outbox: Outbox,
     assert (waiting.recipients, waiting.tries) == ((GRACE,), 1)
 
 
-def test_purging_removes_what_is_over_and_nothing_else(outbox: Outbox, clock: FakeClock) -> None:
+def test_purging_removes_finished_mail_and_nothing_else(outbox: Outbox, clock: FakeClock) -> None:
     for name in ("waiting", "old", "new", "dead"):
         clock.advance(100 if name == "new" else 0)
         number = outbox.begin_mail(a_mail(name), {})

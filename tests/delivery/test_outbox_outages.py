@@ -260,7 +260,7 @@ def a_folder_for_the_file(path: Path) -> Callable[[], object]:
 
 
 @pytest.mark.parametrize("put", [a_file_for_the_folder, a_folder_for_the_file])
-def test_a_place_that_cannot_be_written_is_told_once_and_used_when_it_can(
+def test_an_unwritable_folder_is_logged_once_and_used_once_it_is_writable(
     put: Callable[[Path], Callable[[], object]],
     outbox: Outbox,
     path: Path,

@@ -98,7 +98,7 @@ def test_four_processes_that_record_at_once_lose_no_count(path: Path) -> None:
     outbox.close()
 
 
-def test_what_was_committed_survives_a_kill_in_the_middle(path: Path) -> None:
+def test_committed_errors_survive_a_kill(path: Path) -> None:
     committed = 0
     for _ in range(3):
         running = programs.start(ENDLESS, path, "w", 0, 50)

@@ -1,4 +1,4 @@
-"""Who reads which groups besides the admins."""
+"""Routes -> the readers of each group besides the admins."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OPS = ("ops@example.org",)
         (Route(OPS, level="ERROR", logger="shop", path="/user"), False),
     ],
 )
-def test_a_route_means_the_groups_that_meet_all_it_says(route: Route, match: bool) -> None:  # noqa: FBT001
+def test_a_route_selects_the_groups_that_meet_all_its_conditions(route: Route, match: bool) -> None:  # noqa: FBT001
     assert matches(route, a_group()) is match
 
 

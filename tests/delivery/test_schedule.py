@@ -25,7 +25,7 @@ def test_a_group_is_due_the_first_time() -> None:
     assert is_due(a_group(), START, OPTIONS)
 
 
-def test_a_group_that_was_told_in_full_is_not_due() -> None:
+def test_a_group_that_was_reported_in_full_is_not_due() -> None:
     assert not is_due(a_group(count=5, reported=5, last_reported=START), START + 10_000, OPTIONS)
 
 

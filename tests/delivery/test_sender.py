@@ -1,4 +1,4 @@
-"""What the leader does, with a real mail server and a clock that stands still until a test moves it."""
+"""The leader with a real mail server and a clock that only the test moves."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def office(tmp_path: Path, accepting_server: MailServer, mail_to: Callable[..., 
 
 @pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[logging.LogRecord]]:
-    """What the delivery itself logged; aiosmtpd logs too."""
+    """The messages that the delivery itself logged; aiosmtpd logs too."""
     caplog.set_level("INFO")
     return lambda: [record for record in caplog.records if record.name.startswith("quartblog.delivery")]
 
@@ -109,7 +109,7 @@ async def test_a_thousand_equal_failures_in_a_minute_are_few_mails_whose_counts_
     assert len(office.server.messages) <= 11
 
 
-async def test_what_is_due_within_batch_seconds_shares_one_digest(office: Office) -> None:
+async def test_groups_due_within_batch_seconds_share_one_digest(office: Office) -> None:
     sender = office.sender(batch_seconds=5.0)
     office.fail()
     await sender.work()
@@ -127,7 +127,7 @@ async def test_what_is_due_within_batch_seconds_shares_one_digest(office: Office
     assert "(+2 more)" in office.server.messages[1]["Subject"]
 
 
-async def test_a_failure_that_goes_on_is_told_again_when_its_window_ends(office: Office) -> None:
+async def test_a_failure_that_goes_on_is_mailed_again_when_its_window_ends(office: Office) -> None:
     sender = office.sender(window_seconds=900.0)
     office.fail(4)
     await sender.work()
@@ -142,7 +142,7 @@ async def test_a_failure_that_goes_on_is_told_again_when_its_window_ends(office:
     assert counts(office.server) == [4, 1]
 
 
-async def test_a_resolved_group_that_fails_again_is_told_at_once(office: Office) -> None:
+async def test_a_resolved_group_that_fails_again_is_mailed_at_once(office: Office) -> None:
     sender = office.sender()
     office.fail(100)
     await sender.work()
@@ -157,7 +157,7 @@ async def test_a_resolved_group_that_fails_again_is_told_at_once(office: Office)
     assert "1 new, 101 altogether, again since" in body.get_content()
 
 
-async def test_the_cap_holds_digests_back_and_the_next_one_says_so(
+async def test_the_cap_holds_digests_back_and_the_next_one_reports_it(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
     sender = office.sender(mails_per_hour=3, batch_seconds=5.0)
@@ -751,7 +751,7 @@ async def test_an_outage_is_two_lines_in_the_log_however_long_it_lasts(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-async def test_the_log_tells_nothing_of_who_gets_product_mail(
+async def test_the_log_does_not_name_the_readers_of_product_mail(
     office: Office, warnings: Callable[[], list[logging.LogRecord]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     sender = office.sender()
@@ -821,7 +821,7 @@ async def test_a_mail_whose_delivery_could_not_be_noted_takes_no_more_errors_in(
     assert counts(office.server)[0] == 1
 
 
-async def test_who_does_not_lead_waits_for_no_digest_that_the_cap_holds(office: Office) -> None:
+async def test_a_follower_does_not_wait_for_a_digest_that_the_cap_holds(office: Office) -> None:
     leader, other = office.sender(mails_per_hour=1), office.sender(mails_per_hour=1)
     office.fail()
     await leader.work()
@@ -847,7 +847,7 @@ async def test_a_new_leader_sends_what_the_last_one_left_with_the_same_message_i
     assert [mail["Message-ID"] for mail in office.server.messages] == [left.message_id]
 
 
-async def test_at_the_end_all_that_was_not_told_is_due(office: Office) -> None:
+async def test_at_the_end_every_unreported_error_is_due(office: Office) -> None:
     sender = office.sender()
     office.fail(2)
     await sender.work()

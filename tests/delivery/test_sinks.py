@@ -103,7 +103,7 @@ def test_a_fast_writer_waits_for_a_slow_disk_and_loses_nothing(path: Path) -> No
     assert sink.lost == 0
 
 
-def test_a_disk_that_hangs_loses_what_exceeds_the_backlog_and_says_so(
+def test_a_disk_that_hangs_loses_records_past_the_backlog_and_reports_them(
     path: Path, gate: Gate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sink = FileSink(FileOptions(path=path), backlog=100, hanging=0.2)

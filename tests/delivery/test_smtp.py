@@ -534,7 +534,7 @@ def test_a_resolver_that_does_not_answer_delays_the_end_of_no_program(tmp_path: 
     assert time.monotonic() - started < 30
 
 
-async def test_a_finished_mail_goes_to_whom_it_is_told_as_it_is(
+async def test_a_composed_mail_goes_unchanged_to_the_given_recipients(
     accepting_server: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(accepting_server)
@@ -580,7 +580,7 @@ async def test_a_server_that_takes_no_mail_at_all_is_unavailable(
 
 
 @pytest.mark.parametrize("which", ["server_that_says_later", "server_that_says_never"])
-async def test_a_refused_mail_says_nothing_about_others(
+async def test_a_refused_mail_leaves_the_server_available(
     which: str, request: pytest.FixtureRequest, mail_to: Callable[..., MailOptions]
 ) -> None:
     error = await failed(mail_to(request.getfixturevalue(which)))
@@ -594,7 +594,7 @@ async def test_a_wrong_password_is_not_the_mails_fault(
     assert (await failed(mail_to(server_with_password, username="ada", password="byron"))).unavailable
 
 
-async def test_who_was_refused_is_told_one_by_one(
+async def test_each_refused_recipient_is_reported(
     server_without_grace: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     error = await failed(mail_to(server_without_grace, admins=("grace@example.org",)))
@@ -602,7 +602,7 @@ async def test_who_was_refused_is_told_one_by_one(
     assert error.refused == {"grace@example.org": "550 nobody of this name"}
 
 
-async def test_who_leaves_during_the_farewell_still_learns_that_the_mail_is_delivered(
+async def test_a_sender_cancelled_during_quit_still_learns_of_the_delivery(
     server_without_farewell: MailServer, mail_to: Callable[..., MailOptions]
 ) -> None:
     options = mail_to(server_without_farewell)
@@ -621,7 +621,7 @@ async def test_who_leaves_during_the_farewell_still_learns_that_the_mail_is_deli
     assert answers == ["taken"]
 
 
-async def test_a_password_goes_in_the_clear_only_where_that_is_told(
+async def test_a_password_goes_in_the_clear_only_where_an_option_allows_it(
     server_with_password: MailServer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quartblog.delivery.options.is_loopback", lambda _: False)

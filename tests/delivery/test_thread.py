@@ -111,7 +111,7 @@ def eventually(happened: Callable[[], object], within: float = 5.0) -> bool:
     return True
 
 
-def test_what_is_due_is_sent_by_the_time_a_drain_returns(
+def test_due_mail_is_sent_by_the_time_a_drain_returns(
     accepting_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     mailer = start(mail_to(accepting_server))
@@ -131,7 +131,7 @@ def test_nobody_has_to_ask_for_a_mail_to_leave(
     assert eventually(lambda: accepting_server.messages)
 
 
-def test_who_asks_is_served_at_once(
+def test_a_wake_starts_the_next_round_at_once(
     accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     outbox: Outbox,
@@ -188,7 +188,7 @@ def test_stopping_right_after_the_start_is_harmless(
     assert start(mail_to(accepting_server)).stop(5)
 
 
-def test_the_heart_beats_while_the_mail_server_is_slow(
+def test_heartbeats_go_on_while_the_mail_server_is_slow(
     silent_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     beats: list[int] = []
@@ -209,7 +209,7 @@ def test_the_heart_beats_while_the_mail_server_is_slow(
     assert worker.figures["beats"] > 1
 
 
-def test_without_a_mail_server_the_worker_still_tells_that_it_lives(outbox: Outbox, start: Start) -> None:
+def test_without_a_mail_server_the_worker_still_gives_heartbeats(outbox: Outbox, start: Start) -> None:
     mailer = start(None, figures=lambda: {"written": 3}, beat=0.02)
     outbox.record([an_event(created=time.time())])
 
@@ -219,7 +219,7 @@ def test_without_a_mail_server_the_worker_still_tells_that_it_lives(outbox: Outb
     assert len(outbox.unreported()) == 1
 
 
-def test_a_bug_of_ours_is_told_once_and_ends_nothing(
+def test_a_bug_of_ours_is_reported_once_and_ends_nothing(
     accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     outbox: Outbox,
@@ -320,7 +320,7 @@ def test_of_two_mailers_one_sends_and_the_other_waits_for_it(
     assert len(accepting_server.messages) == 1
 
 
-def test_who_has_no_mail_server_leaves_the_lead_to_who_has_one(
+def test_a_worker_without_a_mail_server_leaves_the_lead_to_one_that_has_it(
     accepting_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     without = start(None, beat=0.02)
@@ -349,7 +349,7 @@ def test_the_lead_goes_with_the_mail_server_and_comes_with_it(
     assert eventually(lambda: first.leading)
 
 
-def test_who_has_no_mail_server_waits_for_nobody(
+def test_a_worker_without_a_mail_server_waits_for_no_other(
     silent_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     start(mail_to(silent_server, timeout=60.0))
@@ -360,7 +360,7 @@ def test_who_has_no_mail_server_waits_for_nobody(
     assert without.drain(0)
 
 
-def test_a_mail_server_that_is_taken_away_is_waited_for_no_longer(
+def test_a_drain_does_not_wait_for_a_mail_server_that_was_removed(
     silent_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     outbox.post(new_message(mail_to(silent_server), "subject", "text"), ADMINS)
@@ -372,7 +372,7 @@ def test_a_mail_server_that_is_taken_away_is_waited_for_no_longer(
     assert mailer.drain(0)
 
 
-def test_where_nobody_can_mail_the_outbox_is_cleared_all_the_same(outbox: Outbox, start: Start) -> None:
+def test_without_any_mail_server_the_outbox_is_cleared_too(outbox: Outbox, start: Start) -> None:
     beat_two_days_ago(outbox)
 
     start(None, beat=0.02)
@@ -380,7 +380,7 @@ def test_where_nobody_can_mail_the_outbox_is_cleared_all_the_same(outbox: Outbox
     assert eventually(lambda: "host:1" not in {worker.name for worker in outbox.workers()})
 
 
-def test_of_those_who_can_mail_only_the_leader_clears_the_outbox(
+def test_of_the_workers_with_a_mail_server_only_the_leader_clears_the_outbox(
     accepting_server: MailServer, mail_to: Callable[..., MailOptions], outbox: Outbox, start: Start
 ) -> None:
     beats: list[int] = []
@@ -402,7 +402,7 @@ def test_of_those_who_can_mail_only_the_leader_clears_the_outbox(
     assert eventually(lambda: "host:1" not in {worker.name for worker in outbox.workers()})
 
 
-def test_who_ends_at_once_was_no_worker(outbox: Outbox, start: Start) -> None:
+def test_a_process_that_ends_at_once_is_no_worker(outbox: Outbox, start: Start) -> None:
     assert start(None).stop(5)
 
     assert outbox.workers() == []
@@ -473,7 +473,7 @@ def test_a_leader_killed_while_it_sends_leaves_the_mail_and_its_message_id(
     assert outbox.unreported() == []
 
 
-def test_a_process_that_has_the_disk_back_leaves_what_it_finds_there_to_the_leader(
+def test_a_process_that_has_the_disk_back_leaves_its_mail_to_the_leader(
     accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],
     tmp_path: Path,

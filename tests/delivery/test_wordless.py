@@ -1,4 +1,4 @@
-"""What is left of an exception nobody may quote: its type, its causes and where it was, for any exception at all."""
+"""An exception with a hidden message -> its type, its causes and its place."""
 
 import asyncio
 import errno
@@ -65,7 +65,7 @@ def raised(error: BaseException) -> BaseException:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_nothing_it_says_is_left(error: BaseException) -> None:
+def test_its_message_is_left_out(error: BaseException) -> None:
     error.add_note(CANARY)
 
     bare = wordless(raised(error))
@@ -78,7 +78,7 @@ def test_nothing_it_says_is_left(error: BaseException) -> None:
     assert "4711x" not in shown.replace('int("4711x")', "")
 
 
-def test_the_systems_own_words_stay() -> None:
+def test_messages_of_the_operating_system_stay() -> None:
     assert str(wordless(OSError(errno.ENOSPC, CANARY, CANARY))) == "[Errno 28] No space left on device"
 
 
