@@ -144,7 +144,7 @@ def test_the_delivery_comes_back_within_seconds_and_logs_the_cause(
     assert eventually(lambda: delivery.healthy)
     app.error("after it")
     app.info("news")
-    # What closes the handlers and leaves them in their places takes nothing away.
+    # A configuration that closes the handlers and leaves them attached removes none.
     reported = change != "shutdown"
     log = eventually(lambda: written(delivery, folder, "WARNING: Logging was configured anew" if reported else "news"))
     assert "ERROR: before" in log

@@ -222,7 +222,7 @@ async def test_the_event_loop_is_not_held_up_by_hundreds_of_failures(
         longest = max(longest, time.perf_counter() - started)
         await asyncio.sleep(0)
 
-    # Whoever waited for the silent server would wait for its 10 s.
+    # A caller that waited for the silent server would wait for 10 s.
     assert longest < 5
     assert await asyncio.to_thread(delivery.drain)
 

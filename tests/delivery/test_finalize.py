@@ -268,7 +268,7 @@ def test_equal_failures_are_one_object_with_one_text(desk: Desk) -> None:
 def test_failures_of_one_place_that_differ_are_shown_as_they_are(desk: Desk, other: tuple[Any, ...]) -> None:
     apart = Desk(None)
     for arguments in (("one",), other, ("one",), other):
-        # What nobody shares with anybody.
+        # A text that no other record shares.
         assert logged(desk, *arguments).exc_text == logged(apart, *arguments).exc_text
         apart = Desk(None)
 

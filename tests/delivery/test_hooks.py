@@ -52,7 +52,7 @@ def failures(delivery: Delivery, kept: Kept) -> Callable[[], list[tuple[str, str
     def failures() -> list[tuple[str, str]]:
         assert delivery.drain()
         found = [record for record in kept.records if record.name == "uncaught"]
-        # Nobody knows what stands in its words: they are left out, its type and its place are not.
+        # Its message may hold hidden values, so the log has its type and its place alone.
         assert all(f"{Bug.__module__}.Bug" in str(record.exc_text).splitlines()[-1] for record in found)
         assert not any("nobody caught this" in str(record.exc_text).splitlines()[-1] for record in found)
         return [(record.levelname, record.getMessage()) for record in found]

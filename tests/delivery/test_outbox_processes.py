@@ -158,7 +158,7 @@ if child:
     os.close(to_child)
     os.close(from_parent)
 else:
-    # Who closes a file last removes its log: the parent must not take itself for the last.
+    # The last process that closes a file removes its log; the parent is not the last one.
     os.read(to_child, 6)
 outbox.record([numbered(1)])
 assert outbox.healthy

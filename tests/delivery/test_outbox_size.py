@@ -119,7 +119,7 @@ def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: O
     assert len(next(mail.data for mail in mails if mail.state == "dead")) == 1000
     group = outbox.group(key(1))
     assert group is not None
-    assert len(group.samples) == 9  # What the mails gave was enough.
+    assert len(group.samples) == 9  # Deleting the mails gave enough room.
 
 
 def test_no_more_room_is_made_than_is_needed(outbox: Outbox) -> None:

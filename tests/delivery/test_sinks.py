@@ -131,7 +131,7 @@ def test_a_log_file_that_hangs_keeps_neither_outbox_nor_stop_waiting(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "site.log"
-    # Nobody reads it: whoever opens it to write waits.
+    # No process reads it, so opening it for writing waits.
     os.mkfifo(path)
     delivery = Delivery(file=FileOptions(path=path), outbox=OutboxOptions(path=tmp_path / "outbox.sqlite3"))
     delivery.start()
