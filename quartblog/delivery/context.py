@@ -110,7 +110,11 @@ class Scope:
             drop_frames(self._failures.pop(), at_any_cost=False)
 
     def hide(self, values: Callable[[], Iterable[str]]) -> None:
-        """Name values that no record may show. The listener's thread calls this function for each record."""
+        """Name texts that no record may show. The listener's thread calls this function for each record.
+
+        Convert numbers with `str` first: where the function raises or returns anything else than texts, the records
+        of this scope lose their words.
+        """
         self._hidden.append(values)
 
     def hidden(self) -> set[str]:
