@@ -154,7 +154,8 @@ class Pipeline:
         self._ended = True
         # The mail thread ends first: it logs what it could not send, and records are still accepted.
         done = self._drain_sinks(deadline)
-        self._stop_mail(deadline, wait=mail)
+        mail_ended = self._stop_mail(deadline, wait=mail)
+        done = mail_ended and done
         self._hooks.remove()
         self._attachment.detach()
         done = self._listener.stop(_left(deadline)) and done
@@ -163,8 +164,9 @@ class Pipeline:
             done = sink.stop(max(MOMENT, _left(deadline))) and done
         for handler in (self._file, self._store, self._handler):
             handler.close()
-        if not self._store.flusher.alive:
-            self.outbox.close()
+        # A thread that was left behind may hold the outbox for as long as the disk hangs.
+        if mail_ended and not self._store.flusher.alive:
+            done = self.outbox.close(timeout=max(MOMENT, _left(deadline))) and done
         return done
 
     def statistics(self) -> Statistics:
@@ -226,14 +228,15 @@ class Pipeline:
             done = sink.drain(_left(deadline)) and done
         return done
 
-    def _stop_mail(self, deadline: float, *, wait: bool) -> None:
+    def _stop_mail(self, deadline: float, *, wait: bool) -> bool:
         if wait and self.outbox.in_memory:
             self._mail_thread.finish(min(MAIL_AT_STOP, _left(deadline)))
-        self._mail_thread.stop(max(MOMENT, _left(deadline)))
+        ended = self._mail_thread.stop(max(MOMENT, _left(deadline)))
         if self.outbox.path is None and (waiting := self.outbox.totals().waiting):
             text = f"Mails that were not sent before the stop: {waiting}. The log file has their errors"
             report(text)
             logger.warning("%s", text)
+        return ended
 
     def _start_in_child(self) -> None:
         self.start()

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ from quartblog.delivery import (
     scope,
 )
 from quartblog.delivery.capture.handler import BoundedQueueHandler
+from tests.support import programs
 from tests.support.processes import eventually
 from tests.support.smtp import Accepting, MailServer, Silent
 
@@ -446,3 +448,48 @@ def test_a_stop_by_a_signal_handler_during_the_start_ends_all(tmp_path: Path) ->
     assert (logging.root.handlers, logging.root.level) == (handlers, level)
     assert [thread for thread in threading.enumerate() if thread.name.startswith("quartblog.delivery")] == []
     assert delivery.problem == "stopped"
+
+
+def test_a_locked_outbox_keeps_stop_within_its_time(tmp_path: Path, app_logger: logging.Logger) -> None:
+    path = tmp_path / "outbox.sqlite3"
+    delivery = Delivery(file=FileOptions(path=tmp_path / "site.log"), outbox=OutboxOptions(path))
+    delivery.start()
+    app_logger.error("stored")
+    assert delivery.drain()
+    outbox = delivery.outbox
+    assert outbox is not None
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waiting = threading.Thread(target=outbox.resolve, args=(1,))
+    waiting.start()
+    assert eventually(lambda: not outbox.close(timeout=0))
+    started = time.monotonic()
+    stopped = delivery.stop(0.5)
+    took = time.monotonic() - started
+    other.close()
+    waiting.join()
+    outbox.close()
+
+    assert not stopped
+    # SQLite waits for the lock for 5 s.
+    assert took < 4
+    assert "ERROR: stored" in (tmp_path / "site.log").read_text()
+
+
+PROGRAM = """
+import logging, os, sys
+from pathlib import Path
+from quartblog.delivery import Delivery, FileOptions, OutboxOptions
+folder = Path(sys.argv[1])
+os.mkfifo(folder / "site.log")
+Delivery(file=FileOptions(path=folder / "site.log"), outbox=OutboxOptions(folder / "outbox.sqlite3")).start()
+logging.getLogger("app").warning("nobody reads this")
+print("over")
+"""
+
+
+def test_a_program_ends_although_its_log_file_hangs(tmp_path: Path) -> None:
+    code, printed, complained = programs.ended(programs.start(PROGRAM, tmp_path))
+
+    assert (code, printed) == (0, "over\n")
+    assert "writing the log file did not return in time and was left behind" in complained

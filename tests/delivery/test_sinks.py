@@ -174,7 +174,8 @@ def test_every_record_is_written_once_however_often_the_options_change(
     def options(change: dict[str, Any]) -> FileOptions:
         return FileOptions(**{"path": tmp_path / "site.log", "max_bytes": 10**9, "backup_count": 100, **change})
 
-    queue = QueueOptions()
+    # Room for every record: a full queue refuses them.
+    queue = QueueOptions(size=100_000)
     with Delivery(queue=queue, file=options(changes[0])) as delivery:
         threads = [threading.Thread(target=log, args=(name,)) for name in range(3)]
         for thread in threads:

@@ -58,6 +58,8 @@ class Flusher:
         self._working_since: float | None = None
         self._failing = False
         self._hung = False
+        self.left_behind = False
+        """Whether a stop did not wait for the thread, which may still write."""
         self._thread = threading.Thread(target=self._run, name=f"{LOGGER_NAME}-{name}", daemon=True)
 
     @property
@@ -113,7 +115,8 @@ class Flusher:
             return True
         self._orders.put(_LAST)
         self._thread.join(timeout)
-        if self.alive:
+        self.left_behind = self.alive
+        if self.left_behind:
             report(f"writing {self._name} did not return in time and was left behind")
         return not self.alive
 
@@ -156,7 +159,7 @@ class FileSink(Unlocked):
         """`backlog` is in characters, `hanging` in seconds. The file is opened by the first flush."""
         super().__init__()
         self.file = RotatingFile(options)
-        self.flusher = Flusher(self.flush, "the log file", close=self.file.close, hanging=hanging)
+        self.flusher = Flusher(self._flush, "the log file", close=self.file.close, hanging=hanging)
         self.written = 0
         """Records in the file."""
         # Two counts, because two threads count.
@@ -193,7 +196,11 @@ class FileSink(Unlocked):
             self._size += len(text)
 
     def flush(self) -> None:
-        """Write the backlog. Any thread may call it: logging flushes all handlers at exit."""
+        """Write the backlog. Logging calls this for all handlers at exit, which must not wait for a disk that hangs."""
+        if not self.flusher.left_behind:
+            self._flush()
+
+    def _flush(self) -> None:
         if self.flusher.hangs:
             return
         with self._writing:
@@ -240,7 +247,7 @@ class StoreSink(Unlocked):
     ) -> None:
         """`samples` events of a group are kept in a batch; `backlog` is in groups, `hanging` in seconds."""
         super().__init__(logging.ERROR)
-        self.flusher = Flusher(self.flush, "the outbox", hanging=hanging)
+        self.flusher = Flusher(self._flush, "the outbox", hanging=hanging)
         self.samples = samples
         """Events kept of a group in each further batch."""
         self.grouped = 0
@@ -270,7 +277,11 @@ class StoreSink(Unlocked):
             self._batch.add(record)
 
     def flush(self) -> None:
-        """Store the batch. Any thread may call it: logging flushes all handlers at exit."""
+        """Store the batch. Logging calls this for all handlers at exit, which must not wait for a disk that hangs."""
+        if not self.flusher.left_behind:
+            self._flush()
+
+    def _flush(self) -> None:
         if self.flusher.hangs:
             return
         with self._collecting:

@@ -83,9 +83,14 @@ class Storage:
             aside, self._file.moved_aside = self._file.moved_aside, None
             return aside
 
-    def close(self) -> None:
-        """Close the file. Rows that are only in memory are written to it, or reported as lost."""
-        with self._lock:
+    def close(self, timeout: float = -1) -> bool:
+        """Close the file. Rows that are only in memory are written to it, or reported as lost.
+
+        False when another thread uses the file for more than `timeout` seconds; below 0, this waits for it.
+        """
+        if not self._lock.acquire(timeout=timeout):
+            return False
+        try:
             if self._memory is not None:
                 self._tried = float("-inf")
                 self._database()
@@ -95,7 +100,10 @@ class Storage:
                 self._memory.close()
                 self._memory = None
             self._file.close()
+        finally:
+            self._lock.release()
         self._log()
+        return True
 
     def hold(self) -> None:
         """Before a fork: wait for the transaction that is under way, a few seconds at most."""

@@ -92,9 +92,9 @@ class Outbox:
         """
         return self._storage.open()
 
-    def close(self) -> None:
-        """Close the file; a later use opens it again."""
-        self._storage.close()
+    def close(self, timeout: float = -1) -> bool:
+        """Close the file; a later use opens it again. False when another thread uses it for `timeout` seconds."""
+        return self._storage.close(timeout)
 
     # Errors
 
