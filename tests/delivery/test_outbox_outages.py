@@ -397,6 +397,24 @@ def test_digests_that_left_before_an_outage_count_against_the_cap_in_it(
     assert outbox.healthy
 
 
+def test_digests_that_left_in_an_outage_count_against_the_cap_after_it(
+    outbox: Outbox, disk: Disk, clock: FakeClock
+) -> None:
+    outbox.begin_mail(a_mail(), {})
+    outbox.beat("host:1", leader=True, figures={})
+    disk.leave()
+    for _ in range(2):
+        clock.advance(1)
+        assert outbox.sent(outbox.begin_mail(a_mail(), {}), "250")
+        outbox.beat("host:1", leader=True, figures={})
+    assert outbox.in_memory
+    disk.come_back()
+    clock.advance(RETRY_SECONDS)
+
+    assert outbox.digests_within(3_600) == 3
+    assert outbox.healthy
+
+
 def test_a_change_of_a_row_that_is_elsewhere_changes_nothing(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
     on_disk = outbox.begin_mail(a_mail("on disk"), {})
     disk.leave()

@@ -308,7 +308,8 @@ class Outbox:
             worker_rows.beat(database, worker, figures, at.now, leader=leader)
             self.recent_losses = retention.recent(database, at.now)
             self._storage.clock.note(database)
-            self._storage.digests = mail_rows.digests_since(database, at.now - retention.DAY)
+            if not database.in_memory:
+                self._storage.digests = mail_rows.digests_since(database, at.now - retention.DAY)
 
         self._write(note, durable=False)
 
