@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -216,6 +217,11 @@ def crowd(outbox: Outbox, count: int, first: int = 1) -> None:
         outbox.record([an_event(key(number), place="p" * 2_500, function=key(number))])
 
 
+def report(outbox: Outbox, counts: dict[str, int]) -> int:
+    """Begin a digest of these errors, as the sender does."""
+    return outbox.begin_mail(replace(a_mail(), counts=counts), counts)
+
+
 def test_waiting_mail_leaves_half_of_the_room_to_errors(
     outbox: Outbox, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -260,7 +266,7 @@ def test_reported_groups_and_resolved_ones_make_room_without_a_loss(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     crowd(outbox, 150)
-    outbox.begin_mail(a_mail(), {key(number): 1 for number in range(1, 101)})
+    outbox.sent(report(outbox, {key(number): 1 for number in range(1, 101)}), "250")
     for number in range(101, 151):
         outbox.resolve(key(number))
     crowd(outbox, 200, first=151)
@@ -271,6 +277,48 @@ def test_reported_groups_and_resolved_ones_make_room_without_a_loss(
     totals = outbox.totals()
     assert (totals.crowded_errors, totals.crowded_mails) == (0, 0)
     assert caplog.messages == []
+
+
+def test_groups_of_a_waiting_digest_stay_while_reported_ones_make_room(outbox: Outbox) -> None:
+    outbox.record([an_event(key(1))] * 50)
+    waiting = report(outbox, {key(1): 50})
+    crowd(outbox, 150, first=2)
+    outbox.sent(report(outbox, {key(number): 1 for number in range(2, 152)}), "250")
+    crowd(outbox, 150, first=152)
+    assert outbox.group(key(2)) is None
+
+    outbox.dead(waiting, "554 no")
+
+    assert [group.count for group in outbox.unreported() if group.fingerprint == key(1)] == [50]
+    assert outbox.totals().crowded_errors == 0
+
+
+def test_errors_of_a_waiting_digest_are_counted_once_when_their_group_makes_room(outbox: Outbox) -> None:
+    outbox.record([an_event(key(1))] * 50)
+    outbox.sent(report(outbox, {key(1): 20}), "250")
+    counts = {key(1): 20}
+    route = replace(a_mail(kind="route"), counts=counts)
+    outbox.begin_mail(replace(a_mail(), counts=counts), counts, [route])
+    crowd(outbox, 600, first=2)
+
+    kept = sum(group.count for group in outbox.groups(limit=1_000))
+    assert outbox.group(key(1)) is None
+    assert outbox.totals().crowded_errors == 650 - 20 - kept
+
+
+def test_groups_of_a_waiting_digest_stay_however_old_they_are(outbox: Outbox, clock: FakeClock) -> None:
+    outbox.record([an_event(key(1)), an_event(key(2))])
+    waiting = report(outbox, {key(1): 1})
+    outbox.sent(report(outbox, {key(2): 1}), "250")
+    clock.advance(31 * DAY)
+    outbox.housekeeping()
+    assert [group.fingerprint for group in outbox.groups()] == [key(1)]
+
+    outbox.dead(waiting, "554 no")
+    outbox.housekeeping()
+
+    assert outbox.groups() == []
+    assert outbox.totals().old_errors == 1
 
 
 def test_a_dead_letter_whose_text_made_room_is_counted(outbox: Outbox) -> None:
