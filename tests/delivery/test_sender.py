@@ -821,6 +821,57 @@ async def test_a_mail_whose_delivery_could_not_be_noted_takes_no_more_errors_in(
     assert counts(office.server)[0] == 1
 
 
+class Deleting(MailServer):
+    """Deletes a file of an outbox while it takes a mail."""
+
+    path: Path | None = None
+
+    async def handle_DATA(self, server: object, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        if self.path is not None:
+            for suffix in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            self.path = None
+        return await super().handle_DATA(server, session, envelope)
+
+
+async def test_a_mail_of_a_new_file_leaves_though_one_with_its_id_left_the_deleted_file(
+    office: Office, mail_to: Callable[..., MailOptions]
+) -> None:
+    with Deleting() as server:
+        server.path = office.outbox.path
+        sender = Sender(office.outbox, mail_to(server), MailingOptions())
+        first = office.outbox.post(new_message(mail_to(server), "first", "text"), ADMINS)
+        await sender.work()
+        second = office.outbox.post(new_message(mail_to(server), "reset", "link"), ADMINS)
+        assert second == first
+        await sender.work()
+        await sender.work()
+
+        assert [mail["Subject"] for mail in server.messages] == ["first", "reset"]
+
+
+async def test_a_mail_that_left_from_memory_unnoted_does_not_leave_again_from_the_file(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = office.outbox.path
+    assert folder is not None
+    folder.mkdir()
+    sender = office.sender()
+    office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ADMINS)
+    with monkeypatch.context() as patch:
+        patch.setattr(office.outbox, "sent", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await sender.work()
+    assert office.outbox.in_memory
+    folder.rmdir()
+    office.clock.advance(60)
+    await sender.work()
+
+    assert not office.outbox.in_memory
+    assert len(office.server.messages) == 1
+    assert [mail.state for mail in office.outbox.mails()] == ["sent"]
+
+
 async def test_a_follower_does_not_wait_for_a_digest_that_the_cap_holds(office: Office) -> None:
     leader, other = office.sender(mails_per_hour=1), office.sender(mails_per_hour=1)
     office.fail()

@@ -49,6 +49,8 @@ MOST_NAMED = 10
 """Dead letters that a digest names one by one."""
 MARGIN = 5.0
 """Seconds after the longest session with the mail server, until another leader sends a mail in flight."""
+MOST_RECEIPTS = 100
+"""Receipts that wait until the outbox can note them; an older one may belong to a file that is gone."""
 
 
 class Sender:
@@ -76,7 +78,8 @@ class Sender:
         self._taken_in = -math.inf
         self._away_until = -math.inf
         self._failures = 0
-        self._accepted: dict[int, Receipt] = {}
+        # By Message-ID and recipients: ids change when memory is merged, and begin again in a new file.
+        self._accepted: dict[tuple[str, tuple[str, ...]], Receipt] = {}
 
     def reconfigure(self, mail: MailOptions | None, options: MailingOptions) -> None:
         """Use these from the next mail on; a server that was away may be another one now."""
@@ -127,7 +130,7 @@ class Sender:
                 if mail is None or mail.id in tried:
                     return True
                 tried.add(mail.id)
-                if mail.id not in self._accepted:
+                if _mark(mail) not in self._accepted:
                     mail = self._complete(mail, options, self.lease)
                 await self._deliver(mail, options, self.lease)
         except LeaseLost:
@@ -159,7 +162,7 @@ class Sender:
         groups = [group for group in found if group.count > group.reported]
         notes = [*self._held_note(groups), *_undelivered_notes(undelivered)]
         # A digest that the mail server has accepted takes nothing in, even if the outbox could not note that yet.
-        in_outbox = [digest for digest in self._outbox.waiting_digests(lease) if digest.id not in self._accepted]
+        in_outbox = [digest for digest in self._outbox.waiting_digests(lease) if _mark(digest) not in self._accepted]
         new: list[NewMail] = []
         taken_in: dict[int, TakenIn] = {}
         shares = [(mail.admins, groups), *readers(options.routes, groups, besides=mail.admins)]
@@ -230,7 +233,7 @@ class Sender:
 
     async def _deliver(self, mail: StoredMail, options: MailOptions, lease: Lease) -> None:
         began = self._outbox.now()
-        if (receipt := self._accepted.get(mail.id)) is None:
+        if (receipt := self._accepted.get(_mark(mail))) is None:
             self.counters.retried += mail.tries > 0
             try:
                 # Checked again, because this process may have been stopped since the claim.
@@ -246,9 +249,11 @@ class Sender:
                 self._put_back(mail, MailFailed(describe(error)))
                 return
         # Kept until the outbox has noted it, so that no further round sends the mail again.
-        self._accepted[mail.id] = receipt
+        self._accepted[_mark(mail)] = receipt
+        if len(self._accepted) > MOST_RECEIPTS:
+            del self._accepted[next(iter(self._accepted))]
         if self._note(mail, receipt, self._outbox.now() - began):
-            del self._accepted[mail.id]
+            del self._accepted[_mark(mail)]
 
     def _note(self, mail: StoredMail, receipt: Receipt, took: float) -> bool:
         """Note the result. Return False while the row of the mail is on a disk that is away."""
@@ -344,6 +349,10 @@ def _finished(  # noqa: PLR0913  each is one part of the mail
     return NewMail(
         message["Message-ID"], message["Subject"], wire_form(message), recipients, kind, more.counts, tuple(more.notes)
     )
+
+
+def _mark(mail: StoredMail | WaitingDigest) -> tuple[str, tuple[str, ...]]:
+    return mail.message_id, mail.recipients
 
 
 def _split_waiting(

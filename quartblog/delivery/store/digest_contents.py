@@ -43,6 +43,7 @@ class WaitingDigest(NamedTuple):
     """A digest that waits, with its envelope addresses."""
 
     id: int
+    message_id: str
     kind: Literal["digest", "route"]
     recipients: tuple[str, ...]
 
@@ -88,12 +89,14 @@ def get(database: Database, mail: int) -> Report | None:
 def waiting(database: Database, token: int) -> list[WaitingDigest]:
     """Return the digests that wait, except those that an earlier leader may be sending, the oldest first."""
     rows = database.execute(
-        """SELECT id, kind, recipients FROM mails WHERE state = 'waiting' AND kind != 'post'
+        """SELECT id, message_id, kind, recipients FROM mails WHERE state = 'waiting' AND kind != 'post'
             AND (token IS NULL OR token = ?) AND EXISTS (SELECT 1 FROM mail_groups WHERE mail_id = mails.id)
         ORDER BY created, abs(id)""",
         (token,),
     )
-    return [WaitingDigest(row["id"], row["kind"], tuple(json.loads(row["recipients"]))) for row in rows]
+    return [
+        WaitingDigest(row["id"], row["message_id"], row["kind"], tuple(json.loads(row["recipients"]))) for row in rows
+    ]
 
 
 def undelivered(database: Database) -> list[Undelivered]:
