@@ -378,6 +378,37 @@ async def test_an_outage_longer_than_a_mail_is_tried_loses_nothing_and_ends_in_o
     assert len(office.outbox.mails("dead")) == 2
 
 
+@pytest.mark.parametrize("routed", [False, True])
+async def test_a_waiting_digest_takes_errors_in_though_the_cap_is_spent(office: Office, *, routed: bool) -> None:
+    routes = (Route(("eve@example.org",), logger="shop"),) if routed else ()
+    sender = office.sender(mails_per_hour=3, batch_seconds=5.0, routes=routes)
+    for number in range(33):
+        office.server.behaviour = Accepting if number < 2 else Away
+        office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", logger="shop")
+        await sender.work()
+        office.clock.advance(60)
+    office.server.behaviour = Accepting
+    office.clock.advance(300)
+    await sender.work()
+
+    assert counts(office.server) == ([1, 1, 1, 1, 31, 31] if routed else [1, 1, 31])
+    assert held(office.server) == [False] * len(office.server.messages)
+    assert office.outbox.unreported() == []
+
+
+async def test_the_cap_holds_a_new_mail_to_further_readers_beside_a_waiting_digest(office: Office) -> None:
+    sender = office.sender(mails_per_hour=1, batch_seconds=5.0, routes=(Route(("eve@example.org",), logger="shop"),))
+    office.server.behaviour = "451 later"
+    office.fail()
+    await sender.work()
+    office.clock.advance(10)
+    office.fail(2, TWO, logger="shop")
+    await sender.work()
+
+    assert [mail.kind for mail in office.outbox.mails()] == ["digest"]
+    assert [group.fingerprint for group in office.outbox.unreported()] == [TWO]
+
+
 async def test_the_cap_holds_after_an_outage(office: Office) -> None:
     sender = office.sender(mails_per_hour=2, batch_seconds=5.0)
     office.server.behaviour = Away

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
 
     from ..options import MailOptions
+    from ..store.digest_contents import Undelivered
     from ..store.groups import Group
 
 DETAILED = 20
@@ -33,6 +34,8 @@ TRACES_LIMIT = 200_000
 """Characters of all tracebacks together, shared out among the groups with details."""
 MESSAGE_LIMIT = 2_000
 """Characters of one message; the log file has all of it."""
+MOST_NAMED = 10
+"""Dead letters that a digest names one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,18 @@ def held_note(since: float, cap: int) -> str:
         f"The cap held this back since {_moment(since)}: {counted(cap, 'digest')} had left within the hour."
         " The counts below include the errors since then."
     )
+
+
+def undelivered_notes(mails: Sequence[Undelivered]) -> Iterator[str]:
+    """Yield the sentences about mails that did not reach all readers."""
+    for mail in mails[:MOST_NAMED]:
+        if mail.counts:
+            errors = counted(sum(mail.counts.values()), "error")
+            yield f"{errors} of these groups were in a mail that was refused: {mail.reason}"
+        else:
+            yield f"The mail {mail.subject!r} did not reach {', '.join(mail.recipients)}: {mail.reason}"
+    if len(mails) > MOST_NAMED:
+        yield f"{counted(len(mails) - MOST_NAMED, 'more mail')} did not reach all readers; the outbox lists them."
 
 
 class _Detailed:

@@ -23,17 +23,17 @@ from ..store.digest_contents import NotWaiting, TakenIn
 from ..store.mails import NewMail
 from ..store.workers import LeaseLost
 from ..text import counted
-from .digest import Digest, held_note
+from .digest import Digest, held_note, undelivered_notes
 from .message import wire_form
 from .recipients import readers
 from .schedule import cap, held_since, pause
 from .smtp import MailFailed, Receipt, refused_for_good, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..options import MailingOptions, MailOptions
-    from ..store.digest_contents import Report, Undelivered, WaitingDigest
+    from ..store.digest_contents import Report, WaitingDigest
     from ..store.groups import Group
     from ..store.mails import Kind, StoredMail
     from ..store.outbox import Outbox
@@ -45,8 +45,6 @@ AWAY = 30.0
 """Seconds without a try at most, after a server was away, because a password reset must not wait for a long pause."""
 RENEW = 1.0
 """Seconds between two times a leader renews its lease."""
-MOST_NAMED = 10
-"""Dead letters that a digest names one by one."""
 MARGIN = 5.0
 """Seconds after the longest session with the mail server, until another leader sends a mail in flight."""
 MOST_RECEIPTS = 100
@@ -153,16 +151,18 @@ class Sender:
         options = self._options
         if not due:
             return
-        if cap(self._outbox, options).spent:
+        # A digest that the mail server has accepted takes nothing in, even if the outbox could not note that yet.
+        in_outbox = [digest for digest in self._outbox.waiting_digests(lease) if _mark(digest) not in self._accepted]
+        # The cap decides only about new digests: one that waits costs no further mail.
+        spent = cap(self._outbox, options).spent
+        if spent and _split_waiting(in_outbox, "digest", mail.admins)[1]:
             self._note_cap()
             return
         undelivered = self._outbox.undelivered()
         keys = dict.fromkeys((*due, *(key for each in undelivered for key in each.counts)))
         found = [group for key in keys if (group := self._outbox.group(key)) is not None]
         groups = [group for group in found if group.count > group.reported]
-        notes = [*self._held_note(groups), *_undelivered_notes(undelivered)]
-        # A digest that the mail server has accepted takes nothing in, even if the outbox could not note that yet.
-        in_outbox = [digest for digest in self._outbox.waiting_digests(lease) if _mark(digest) not in self._accepted]
+        notes = [*([] if spent else self._held_note(groups)), *undelivered_notes(undelivered)]
         new: list[NewMail] = []
         taken_in: dict[int, TakenIn] = {}
         shares = [(mail.admins, groups), *readers(options.routes, groups, besides=mail.admins)]
@@ -177,13 +177,16 @@ class Sender:
                 new.append(_finished(Digest(share, self._host, more.notes), kind, mail, others, more))
         reported = {group.fingerprint: group.count - group.reported for group in groups}
         announced = [each.id for each in undelivered]
+        if new and spent:
+            self._note_cap()
+            return
         if new:
             first, *also = new
             self._outbox.begin_mail(first, reported, also, taken_in=taken_in, announced=announced, lease=lease)
         else:
             self._outbox.take_in(taken_in, reported, announced=announced, lease=lease)
             self._taken_in = self._outbox.now()
-        if self._cap_reached:
+        if self._cap_reached and not spent:
             self._cap_reached = False
             logger.info("Digests leave again: fewer than %d left within the hour", options.mails_per_hour)
 
@@ -367,17 +370,6 @@ def _split_waiting(
             for address in digest.recipients:
                 del left[address]
     return waiting, tuple(left.values())
-
-
-def _undelivered_notes(mails: Sequence[Undelivered]) -> Iterator[str]:
-    for mail in mails[:MOST_NAMED]:
-        if mail.counts:
-            errors = counted(sum(mail.counts.values()), "error")
-            yield f"{errors} of these groups were in a mail that was refused: {mail.reason}"
-        else:
-            yield f"The mail {mail.subject!r} did not reach {', '.join(mail.recipients)}: {mail.reason}"
-    if len(mails) > MOST_NAMED:
-        yield f"{counted(len(mails) - MOST_NAMED, 'more mail')} did not reach all readers; the outbox lists them."
 
 
 def _sentence(refused: Mapping[str, str]) -> str:
