@@ -284,6 +284,34 @@ async def test_a_posted_mail_does_not_wait_for_the_end_of_a_long_outage_pause(of
     assert [mail["Subject"] for mail in office.server.messages] == ["reset"]
 
 
+async def test_a_file_with_another_offset_of_its_clock_holds_no_mail(office: Office) -> None:
+    office.outbox.beat("earlier", leader=False, figures={})
+    office.outbox.close()
+    path = office.outbox.path
+    assert path is not None
+    aside = path.with_name("aside")
+    path.rename(aside)
+    path.mkdir()
+    office.clock.reboot(off=365 * DAY)
+    office.outbox = Outbox(OutboxOptions(path), clock=office.clock)
+    sender = office.sender(batch_seconds=60.0)
+    office.server.behaviour = Away
+    office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ADMINS)
+    await sender.work()
+    assert office.outbox.in_memory
+
+    path.rmdir()
+    aside.rename(path)
+    office.server.behaviour = Accepting
+    office.clock.advance(60)
+    for _ in range(2):
+        await sender.work()
+        office.clock.advance(60)
+
+    assert not office.outbox.in_memory
+    assert [mail["Subject"] for mail in office.server.messages] == ["reset"]
+
+
 async def test_a_server_that_is_away_gets_one_try_and_not_one_for_each_mail(office: Office) -> None:
     sender = office.sender(retry_min=5.0)
     for number in range(20):

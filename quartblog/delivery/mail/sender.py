@@ -95,7 +95,7 @@ class Sender:
 
     def lead(self) -> bool:
         """Take the lead of the host, or renew it; False while another worker has it. Call it every second."""
-        now, before = self._outbox.now(), self.lease
+        now, before = self._outbox.elapsed(), self.lease
         if before is not None and now - self._renewed < RENEW:
             return True
         self.lease, self._renewed = self._outbox.lead(self.worker, before), now
@@ -141,7 +141,7 @@ class Sender:
     def _due(self, *, last: bool = False) -> list[str]:
         """Return the groups of the next digest; none while the latest digest is too fresh."""
         batch = self._options.batch_seconds
-        fresh = self._outbox.digests_within(batch) or self._outbox.now() - self._taken_in < batch
+        fresh = self._outbox.digests_within(batch) or self._outbox.elapsed() - self._taken_in < batch
         if fresh and not last:
             return []
         return self._outbox.due(0.0 if last else self._options.window_seconds)
@@ -185,7 +185,7 @@ class Sender:
             self._outbox.begin_mail(first, reported, also, taken_in=taken_in, announced=announced, lease=lease)
         else:
             self._outbox.take_in(taken_in, reported, announced=announced, lease=lease)
-            self._taken_in = self._outbox.now()
+            self._taken_in = self._outbox.elapsed()
         if self._cap_reached and not spent:
             self._cap_reached = False
             logger.info("Digests leave again: fewer than %d left within the hour", options.mails_per_hour)
@@ -230,12 +230,12 @@ class Sender:
             _warn(f"The cap of {most} an hour is reached: groups go on counting")
 
     def _next(self, lease: Lease, options: MailOptions) -> StoredMail | None:
-        if self._outbox.now() < self._away_until:
+        if self._outbox.elapsed() < self._away_until:
             return None
         return self._outbox.claim(lease, grace=options.timeout + MARGIN)
 
     async def _deliver(self, mail: StoredMail, options: MailOptions, lease: Lease) -> None:
-        began = self._outbox.now()
+        began = self._outbox.elapsed()
         if (receipt := self._accepted.get(_mark(mail))) is None:
             self.counters.retried += mail.tries > 0
             try:
@@ -255,7 +255,7 @@ class Sender:
         self._accepted[_mark(mail)] = receipt
         if len(self._accepted) > MOST_RECEIPTS:
             del self._accepted[next(iter(self._accepted))]
-        if self._note(mail, receipt, self._outbox.now() - began):
+        if self._note(mail, receipt, self._outbox.elapsed() - began):
             del self._accepted[_mark(mail)]
 
     def _note(self, mail: StoredMail, receipt: Receipt, took: float) -> bool:
@@ -276,7 +276,7 @@ class Sender:
         if error.unavailable:
             self._failures += 1
             wait = self._pause(self._failures)
-            self._away_until = self._outbox.now() + min(wait, AWAY)
+            self._away_until = self._outbox.elapsed() + min(wait, AWAY)
         else:
             wait = self._pause(mail.tries + 1)
         left = self._options.retry_for - mail.tried_for

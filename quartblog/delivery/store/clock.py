@@ -92,7 +92,7 @@ class SteadyClock:
         self._kept = False
 
     def now(self) -> float:
-        """Return the steady time, in seconds."""
+        """Return the steady time, in seconds. It jumps when the file gives another offset."""
         return self._clock.ticks() + self.offset
 
     def moment(self) -> Moment:
@@ -100,7 +100,7 @@ class SteadyClock:
         return Moment(self.now(), self._clock.wall())
 
     def elapsed(self) -> float:
-        """Return seconds since the boot, for short waits that concern no row."""
+        """Return seconds since the boot, for times of this process that no row keeps."""
         return self._clock.ticks()
 
     def take_over(self, database: sqlite3.Connection) -> bool:

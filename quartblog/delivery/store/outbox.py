@@ -56,6 +56,8 @@ class Outbox:
         self.path: Path | None = options.path if options else None
         self.reconfigure(options)
         self._storage = Storage(self.path, clock)
+        self.elapsed = self._storage.clock.elapsed
+        """Returns seconds since the boot, for times of this process that no row keeps: nothing makes them jump."""
         self._losses = retention.LossLog()
         self.recent_losses: tuple[str, ...] = ()
         """What the full outbox dropped within an hour before the last heartbeat, in words without paths."""
@@ -77,7 +79,7 @@ class Outbox:
         return self.path is None or not self._storage.in_memory
 
     def now(self) -> float:
-        """Return the steady time in seconds, for measuring: a change of the wall clock does not change it."""
+        """Return the steady time of the rows in seconds. It may jump when the file is opened: see `elapsed`."""
         return self._storage.clock.now()
 
     def wall(self) -> float:
@@ -177,8 +179,7 @@ class Outbox:
 
         `reported` gives for each fingerprint how many more of the group's events are reported now. `also` are the
         mails to further recipients that belong to it. The rest is as in `take_in`. With a lease, raise LeaseLost if it
-        is no longer the current one; nothing is stored then. Raise UnicodeEncodeError for data that is no
-        bytes.
+        is no longer the current one; nothing is stored then. Raise UnicodeEncodeError for data that is no bytes.
         """
         return self._report_in([mail, *also], reported, taken_in or {}, announced, lease)
 
