@@ -260,7 +260,7 @@ def _data(group: Group) -> dict[str, Any]:
 
 def _mail_data(mail: StoredMail) -> dict[str, Any]:
     # The subject and the recipients of the program's own mails are private.
-    hidden = {"data"} if mail.kind != "post" else {"data", "subject", "recipients", "last_error"}
+    hidden = {"data", "token"} if mail.kind != "post" else {"data", "token", "subject", "recipients", "last_error"}
     return {name: value for name, value in asdict(mail).items() if name not in hidden}
 
 

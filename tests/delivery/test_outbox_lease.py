@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery.store.mails import Outcome
 from quartblog.delivery.store.workers import LEASE, LeaseLost
 from tests.support import programs
 from tests.support.clocks import FakeClock
@@ -150,6 +151,47 @@ def test_what_an_earlier_leader_has_sent_is_not_sent_again(outbox: Outbox, neigh
     clock.advance(GRACE)
 
     assert neighbour.claim(second, grace=GRACE) is None
+
+
+def test_a_late_leader_gives_up_and_changes_no_mail_that_a_later_one_has_sent(
+    outbox: Outbox, neighbour: Outbox, clock: FakeClock
+) -> None:
+    number = outbox.begin_mail(a_mail(), {})
+    late = outbox.claim(leads(outbox, "host:1"), grace=GRACE)
+    assert late is not None
+    clock.advance(LEASE + GRACE)
+    assert neighbour.claim(leads(neighbour, "host:2"), grace=GRACE)
+    assert neighbour.sent(number, "250")
+    [before] = outbox.mails()
+
+    assert not outbox.dead(number, "timed out")
+    assert not outbox.partly(number, Outcome(["ada@example.org"], {"grace@example.org": "550"}, []))
+    assert not outbox.rewrite(number, a_mail("anew"))
+
+    assert outbox.mails() == [before]
+
+
+def test_a_late_leader_changes_no_mail_that_a_later_one_has_in_flight(
+    outbox: Outbox, neighbour: Outbox, clock: FakeClock
+) -> None:
+    number = outbox.begin_mail(a_mail(), {})
+    late = outbox.claim(leads(outbox, "host:1"), grace=GRACE)
+    assert late is not None
+    clock.advance(LEASE + GRACE)
+    second = leads(neighbour, "host:2")
+    current = neighbour.claim(second, grace=GRACE)
+    assert current is not None
+    [before] = outbox.mails()
+
+    assert not outbox.failed(number, "timed out", 0.0, late.token)
+    assert not outbox.dead(number, "timed out", late.token)
+    assert not outbox.partly(number, Outcome([], {"ada@example.org": "550"}, []), late.token)
+    assert not outbox.rewrite(number, a_mail("anew"), token=late.token)
+
+    assert outbox.mails() == [before]
+    clock.advance(LEASE)
+    assert outbox.claim(leads(outbox, "host:3"), grace=GRACE) is None, "it is still in flight"
+    assert neighbour.failed(number, "451", 0.0, current.token)
 
 
 def test_the_leader_claims_its_own_mail_again_at_once(outbox: Outbox) -> None:

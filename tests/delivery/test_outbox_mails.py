@@ -13,7 +13,7 @@ import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.store.digest_contents import NotWaiting, TakenIn
-from quartblog.delivery.store.mails import StoredMail
+from quartblog.delivery.store.mails import Outcome, StoredMail
 from tests.support.clocks import START, FakeClock
 from tests.support.failures import a_mail, a_message, an_event
 
@@ -234,7 +234,7 @@ def test_a_finished_mail_does_not_come_back_by_a_late_answer(outbox: Outbox, clo
     outbox.sent(number, "250")
 
     outbox.failed(number, "451", 0)
-    outbox.partly(number, [], {}, [ADA])
+    outbox.partly(number, Outcome([], {}, [ADA]))
 
     clock.advance(1e9)
     assert not outbox.has_due_mail()
@@ -243,7 +243,7 @@ def test_a_finished_mail_does_not_come_back_by_a_late_answer(outbox: Outbox, clo
 def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox, clock: FakeClock) -> None:
     number = outbox.begin_mail(a_mail(to=(ADA, GRACE, LINUS)), {})
 
-    assert outbox.partly(number, [ADA], {GRACE: "550 nobody"}, [LINUS])
+    assert outbox.partly(number, Outcome([ADA], {GRACE: "550 nobody"}, [LINUS]))
     assert outbox.failed(number, "451", 30)
     clock.advance(30)
 
@@ -261,7 +261,7 @@ def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox, clock: FakeClock) 
 def test_a_reader_who_got_the_mail_is_not_tried_again_when_the_rest_is_refused(outbox: Outbox) -> None:
     number = outbox.begin_mail(a_mail(to=(ADA, GRACE)), {})
 
-    outbox.partly(number, [ADA], {GRACE: "550 nobody"}, [])
+    outbox.partly(number, Outcome([ADA], {GRACE: "550 nobody"}, []))
 
     assert {mail.state: mail.recipients for mail in outbox.mails()} == {"sent": (ADA,), "dead": (GRACE,)}
 
@@ -269,7 +269,7 @@ def test_a_reader_who_got_the_mail_is_not_tried_again_when_the_rest_is_refused(o
 def test_a_mail_refused_by_all_is_one_dead_letter(outbox: Outbox) -> None:
     number = outbox.begin_mail(a_mail(to=(ADA, GRACE)), {})
 
-    outbox.partly(number, [], {ADA: "550", GRACE: "551"}, [])
+    outbox.partly(number, Outcome([], {ADA: "550", GRACE: "551"}, []))
 
     [dead] = outbox.mails()
     assert (dead.state, dead.recipients) == ("dead", (ADA, GRACE))
@@ -278,7 +278,7 @@ def test_a_mail_refused_by_all_is_one_dead_letter(outbox: Outbox) -> None:
 def test_without_a_time_the_waiting_keep_theirs_until_it_is_said(outbox: Outbox, clock: FakeClock) -> None:
     number = outbox.begin_mail(a_mail(to=(ADA, GRACE)), {})
 
-    outbox.partly(number, [ADA], {}, [GRACE])
+    outbox.partly(number, Outcome([ADA], {}, [GRACE]))
     outbox.failed(number, "451", 30)
     clock.advance(30)
 

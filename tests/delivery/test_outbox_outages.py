@@ -13,6 +13,7 @@ import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.store.fallback import RETRY_SECONDS
+from quartblog.delivery.store.mails import Outcome
 from quartblog.delivery.store.retention import MEMORY_BYTES
 from tests.support import programs
 from tests.support.clocks import START, FakeClock
@@ -422,7 +423,7 @@ def test_a_change_of_a_row_that_is_elsewhere_changes_nothing(outbox: Outbox, dis
     assert not outbox.sent(on_disk, "250")
     assert not outbox.failed(on_disk, "451", 0)
     assert not outbox.dead(on_disk, "554")
-    assert not outbox.partly(on_disk, [], {}, [])
+    assert not outbox.partly(on_disk, Outcome([], {}, []))
     disk.come_back()
     clock.advance(RETRY_SECONDS)
     assert not outbox.sent(in_memory, "250")

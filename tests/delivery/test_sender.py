@@ -681,6 +681,30 @@ async def test_a_leader_that_lost_its_lease_on_the_way_to_the_server_sends_nothi
     assert sender.lease is None
 
 
+@pytest.mark.parametrize("answer", ["554 not with us", "451 later"])
+async def test_a_late_refusal_changes_no_mail_that_the_next_leader_has_sent(
+    office: Office, warnings: Callable[[], list[logging.LogRecord]], answer: str
+) -> None:
+    class Slow(MailServer):
+        async def handle_DATA(self, server: object, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+            office.clock.advance(60)
+            lease = office.outbox.lead("another")
+            assert lease is not None
+            mail = office.outbox.claim(lease, grace=30)
+            assert mail is not None
+            assert office.outbox.sent(mail.id, "250")
+            return answer
+
+    office.fail()
+    with Slow() as server:
+        sender = Sender(office.outbox, office.mail_to(server), MailingOptions())
+        await sender.work()
+
+    assert [mail.state for mail in office.outbox.mails()] == ["sent"]
+    assert sender.counters.dead == 0
+    assert warnings() == []
+
+
 async def test_after_retry_for_a_mail_is_a_dead_letter_that_can_be_asked_for_again(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:

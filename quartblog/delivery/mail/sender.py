@@ -20,7 +20,7 @@ from ..options import bare_address
 from ..own_log import describe, own_logger, report
 from ..statistics import MailCounters
 from ..store.digest_contents import NotWaiting, TakenIn
-from ..store.mails import NewMail
+from ..store.mails import NewMail, Outcome
 from ..store.workers import LeaseLost
 from ..text import counted
 from .digest import Digest, held_note, undelivered_notes
@@ -209,7 +209,7 @@ class Sender:
         return self._rewritten(mail, report, options, report.most) or mail
 
     def _rewritten(self, mail: StoredMail, report: Report, options: MailOptions, most: int | None) -> StoredMail | None:
-        """Return the digest with a new text; None if the outbox has none of its groups any more."""
+        """Return the digest with a new text; None without its groups, or if another leader has the mail."""
         groups = [
             replace(group, reported=max(0, group.count - count))
             for key, count in report.counts.items()
@@ -220,7 +220,8 @@ class Sender:
         names = {bare_address(address): address for address in options.admins}
         to = [names.get(address, address) for address in mail.recipients]
         new = _finished(Digest(groups, self._host, report.notes), mail.kind, options, to, most=most)
-        self._outbox.rewrite(mail.id, new, most=most)
+        if not self._outbox.rewrite(mail.id, new, most=most, token=mail.token):
+            return None
         return replace(mail, message_id=new.message_id, subject=new.subject, data=new.data)
 
     def _note_cap(self) -> None:
@@ -285,10 +286,10 @@ class Sender:
             return
         wait = min(wait, left)
         if refused_for_good(error.refused):
-            self._split(mail, [], error.refused, wait)
+            noted = self._split(mail, [], error.refused, wait)
         else:
-            self._outbox.failed(mail.id, str(error), wait)
-        if self._failures == 1 if error.unavailable else mail.tries == 0:
+            noted = self._outbox.failed(mail.id, str(error), wait, mail.token)
+        if self._failures == 1 if error.unavailable else noted and mail.tries == 0:
             _warn(_named(mail, f"was not sent: {error}; it is tried again"))
 
     def _shortened(self, mail: StoredMail, error: MailFailed, options: MailOptions) -> bool:
@@ -299,12 +300,13 @@ class Sender:
         new = self._rewritten(mail, report, options, error.most or len(mail.data) // 2)
         if new is None or len(new.data) >= len(mail.data):
             return False
-        self._outbox.failed(mail.id, str(error), 0.0)
+        self._outbox.failed(mail.id, str(error), 0.0, mail.token)
         _warn(_named(mail, f"was not sent: {error}; it is sent shortened"))
         return True
 
     def _give_up(self, mail: StoredMail, error: MailFailed) -> None:
-        self._outbox.dead(mail.id, str(error))
+        if not self._outbox.dead(mail.id, str(error), mail.token):
+            return
         self.counters.dead += 1
         _warn(_named(mail, f"was not sent and is given up: {error}; it is kept as a dead letter"))
 
@@ -312,10 +314,10 @@ class Sender:
         """Note for each recipient whether it is served, given up, or waits for the next try."""
         for_good = refused_for_good(refused)
         waiting = [address for address in refused if address not in for_good]
-        noted = self._outbox.partly(mail.id, served, for_good, waiting)
+        noted = self._outbox.partly(mail.id, Outcome(served, for_good, waiting), mail.token)
         if waiting:
-            self._outbox.failed(mail.id, _sentence(refused), wait)
-        if for_good:
+            self._outbox.failed(mail.id, _sentence(refused), wait, mail.token)
+        if noted and for_good:
             self.counters.dead += 1
             _warn(_named(mail, f"was refused for {_sentence(for_good)}; that part is kept as a dead letter"))
         return noted

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Kind = Literal["digest", "route", "post"]
 State = Literal["waiting", "sent", "dead"]
 
+_HELD = "id = :mail AND state = 'waiting' AND (:token IS NULL OR token = :token)"
+"""A mail that still waits and, with a token, that no later leader has claimed."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewMail:
@@ -69,6 +72,8 @@ class StoredMail:
     """Seconds from `created` until it was read."""
     tried_for: float = field(default=0.0, compare=False)
     """Seconds from `since` until it was read, which no change of the wall clock moves."""
+    token: int | None = field(default=None, compare=False)
+    """That of the lease that has claimed it."""
 
 
 def posted(message: EmailMessage, recipients: Sequence[str]) -> NewMail:
@@ -109,13 +114,12 @@ def add(database: Database, mail: NewMail, at: float) -> int:
     return number
 
 
-def rewrite(database: Database, mail: int, new: NewMail, most: int | None) -> None:
+def rewrite(database: Database, mail: int, new: NewMail, most: int | None, token: int | None) -> bool:
     """Give a waiting digest another text, with all that it reports."""
-    database.execute(
-        """UPDATE mails SET message_id = ?, subject = ?, data = ?, most = ?, stale = 0
-        WHERE id = ? AND state = 'waiting'""",
-        (new.message_id, one_line(new.subject), new.data, most, mail),
-    )
+    statement = f"""UPDATE mails SET message_id = :message_id, subject = :subject, data = :data, most = :most, stale = 0
+        WHERE {_HELD}"""  # noqa: S608  a constant
+    text = {"message_id": new.message_id, "subject": one_line(new.subject), "data": new.data, "most": most}
+    return database.execute(statement, {**text, "mail": mail, "token": token}).rowcount > 0
 
 
 def is_due(database: Database, now: float) -> bool:
@@ -157,31 +161,37 @@ def sent(database: Database, mail: int, answer: str, now: float) -> bool:
     return database.execute(statement, (one_line(answer), now, mail)).rowcount > 0
 
 
-def failed(database: Database, mail: int, reason: str, next_try: float) -> bool:
+def failed(database: Database, mail: int, reason: str, next_try: float, token: int | None) -> bool:
     """Note a failed try; the mail is due again at `next_try`."""
-    statement = """UPDATE mails SET tries = tries + 1, last_error = ?, next_try = ?, token = NULL, claimed = NULL
-        WHERE id = ? AND state = 'waiting'"""
-    return database.execute(statement, (one_line(reason), next_try, mail)).rowcount > 0
+    statement = f"""UPDATE mails SET tries = tries + 1, last_error = :reason, next_try = :at, token = NULL,
+        claimed = NULL WHERE {_HELD}"""  # noqa: S608  a constant
+    values = {"mail": mail, "reason": one_line(reason), "at": next_try, "token": token}
+    return database.execute(statement, values).rowcount > 0
 
 
-def dead(database: Database, mail: int, reason: str, now: float) -> bool:
+def dead(database: Database, mail: int, reason: str, now: float, token: int | None) -> bool:
     """Give the mail up, unless an operator asks for a retry."""
-    statement = "UPDATE mails SET state = 'dead', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?"
-    return database.execute(statement, (one_line(reason), now, mail)).rowcount > 0
+    statement = f"""UPDATE mails SET state = 'dead', tries = tries + 1, last_error = :reason, finished = :now
+        WHERE {_HELD}"""  # noqa: S608  a constant
+    values = {"mail": mail, "reason": one_line(reason), "now": now, "token": token}
+    return database.execute(statement, values).rowcount > 0
 
 
 class Outcome(NamedTuple):
     """The result of one try for each recipient."""
 
-    served: tuple[str, ...]
+    served: Sequence[str]
     refused: Mapping[str, str]
     """Those that are given up, each with the server's answer."""
-    waiting: tuple[str, ...]
+    waiting: Sequence[str]
     """Those that are tried again."""
 
 
-def partly(database: Database, mail: int, outcome: Outcome, now: float) -> bool:
+def partly(database: Database, mail: int, outcome: Outcome, now: float, token: int | None) -> bool:
     """Make a dead letter of its own for the refused recipients, so that a retry does not reach the others again."""
+    held = f"SELECT 1 FROM mails WHERE {_HELD}"  # noqa: S608  a constant
+    if database.execute(held, {"mail": mail, "token": token}).fetchone() is None:
+        return False
     if outcome.refused:
         reason = "; ".join(f"{address}: {words}" for address, words in outcome.refused.items())
         database.execute(
@@ -255,7 +265,7 @@ def _count_from_now(database: Database, mail: int, now: float) -> None:
 
 def _mail(row: sqlite3.Row, at: Moment) -> StoredMail:
     values = dict(row)
-    for internal in ("token", "claimed", "notes", "stale", "most", "reached", "announced"):
+    for internal in ("claimed", "notes", "stale", "most", "reached", "announced"):
         del values[internal]
     values["recipients"] = tuple(json.loads(values["recipients"]))
     values["age"] = max(0.0, at.now - values["created"])

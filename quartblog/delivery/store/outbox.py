@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .database import Database
     from .digest_contents import Report, TakenIn, Undelivered, WaitingDigest
     from .groups import Group
-    from .mails import NewMail, State, StoredMail
+    from .mails import NewMail, Outcome, State, StoredMail
     from .workers import Leader, Lease, Totals, Worker
 
 T = TypeVar("T")
@@ -206,9 +206,9 @@ class Outbox:
         """Return what a digest reports; None for an unknown mail."""
         return self._read(lambda database, _: digest_contents.get(database, mail))
 
-    def rewrite(self, mail: int, new: NewMail, *, most: int | None = None) -> None:
-        """Give a waiting digest another text, of at most `most` bytes if the mail server has a bound."""
-        self._write(lambda database, _: mail_rows.rewrite(database, mail, new, most))
+    def rewrite(self, mail: int, new: NewMail, *, most: int | None = None, token: int | None = None) -> bool:
+        """Give a digest another text, of `most` bytes at most if the mail server has a bound. Else as in `failed`."""
+        return self._write(lambda database, _: mail_rows.rewrite(database, mail, new, most, token))
 
     def undelivered(self) -> list[Undelivered]:
         """Return the digests that were given up and that no later one has named, the oldest first."""
@@ -244,21 +244,20 @@ class Outbox:
         """Note that all waiting recipients were served; False for an unknown mail."""
         return self._write(lambda database, at: mail_rows.sent(database, mail, answer, at.now))
 
-    def partly(self, mail: int, served: Sequence[str], refused: Mapping[str, str], waiting: Sequence[str]) -> bool:
-        """Note which recipients were served. The refused ones become a dead letter; `failed` sets when the rest is due.
+    def partly(self, mail: int, outcome: Outcome, token: int | None = None) -> bool:
+        """Note the result for each recipient; `failed` sets when the rest is due. Else as in `failed`."""
+        return self._write(lambda database, at: mail_rows.partly(database, mail, outcome, at.now, token))
 
-        False for an unknown mail.
+    def failed(self, mail: int, reason: str, wait: float, token: int | None = None) -> bool:
+        """Note that no recipient was served, and retry in `wait` seconds.
+
+        False for a mail that does not wait or, with the token of a lease, that this lease has not claimed.
         """
-        outcome = mail_rows.Outcome(tuple(served), dict(refused), tuple(waiting))
-        return self._write(lambda database, at: mail_rows.partly(database, mail, outcome, at.now))
+        return self._write(lambda database, at: mail_rows.failed(database, mail, reason, at.now + wait, token))
 
-    def failed(self, mail: int, reason: str, wait: float) -> bool:
-        """Note that no recipient was served, and retry in `wait` seconds. False for a mail that does not wait."""
-        return self._write(lambda database, at: mail_rows.failed(database, mail, reason, at.now + wait))
-
-    def dead(self, mail: int, reason: str) -> bool:
-        """Give the mail up, unless an operator asks for a retry. False for an unknown mail."""
-        return self._write(lambda database, at: mail_rows.dead(database, mail, reason, at.now))
+    def dead(self, mail: int, reason: str, token: int | None = None) -> bool:
+        """Give the mail up, unless an operator asks for a retry. Else as in `failed`."""
+        return self._write(lambda database, at: mail_rows.dead(database, mail, reason, at.now, token))
 
     def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
         """Return the newest mails; `totals` counts all of them."""
