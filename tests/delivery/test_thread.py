@@ -60,18 +60,20 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 @pytest.fixture
 def start(outbox: Outbox) -> Iterator[Start]:
     """Start a mailer; it is stopped at the end."""
-    started: list[MailThread] = []
+    started: list[tuple[MailThread, Outbox]] = []
 
     def begin(mail: MailOptions | None, *, using: Outbox = outbox, **options: Any) -> MailThread:
         sender = Sender(using, mail, MailingOptions(), chance=lambda: 1.0)
         mailer = MailThread(using, sender, **options)
         mailer.start()
-        started.append(mailer)
+        started.append((mailer, using))
         return mailer
 
     yield begin
-    for mailer in started:
-        mailer.stop()
+    for mailer, used in started:
+        # A thread that is left behind would open the outbox again, after the test has closed it.
+        assert mailer.stop(10)
+        used.close()
 
 
 @pytest.fixture
