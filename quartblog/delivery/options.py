@@ -247,7 +247,7 @@ class OutboxOptions:
     max_age: float = MAX_AGE
     """Seconds after which groups that did not happen again, and finished mails, are deleted."""
     max_bytes: int = MAX_BYTES
-    """Bytes the file has at most, beside a log of about 4 MB. Old samples and texts of sent mails are deleted first."""
+    """Bytes the file is cut down to after each batch, beside a log of about 4 MB. Old samples leave first."""
     samples: int = SAMPLES
     """Latest events of each group that are kept as samples."""
 

@@ -1,4 +1,4 @@
-"""Listener -> a thread per sink -> log file, outbox, other handlers. A sink that hangs delays no other."""
+"""Listener -> a thread per sink -> log file, outbox, other handlers. A hanging one delays the others 5 s at most."""
 
 from __future__ import annotations
 
