@@ -105,7 +105,7 @@ from .options import (
     MailOptions,
     OutboxOptions,
     QueueOptions,
-    Route,
+    Reader,
     ascii_host,
     is_loopback,
 )
@@ -135,8 +135,8 @@ __all__ = [
     "OutboxOptions",
     "Percentiles",
     "QueueOptions",
+    "Reader",
     "Receipt",
-    "Route",
     "Scope",
     "State",
     "Statistics",

@@ -133,7 +133,7 @@ class MailOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Reader:
     """Further recipients of some errors: they get digests of the groups that meet every condition given here."""
 
     to: tuple[str, ...]
@@ -146,9 +146,9 @@ class Route:
     """The beginning of a route's path, in whole segments: "/user" means "/user/edit" and not "/users"."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a route without addresses, and for a level that logging does not know."""
+        """Raise ValueError for a reader without addresses, and for a level that logging does not know."""
         if not self.to:
-            raise ValueError("a route needs at least one address")
+            raise ValueError("a reader needs at least one address")
         for address in self.to:
             if split_address(address) is None:
                 raise ValueError(f"{address!r} is not a mail address")
@@ -172,7 +172,7 @@ class MailingOptions:
     """Seconds between two tries at most."""
     retry_for: float = 259_200.0
     """Seconds after which a mail is no longer tried, and kept as a dead letter."""
-    routes: tuple[Route, ...] = ()
+    readers: tuple[Reader, ...] = ()
     """Further recipients, each for some groups."""
 
     def __post_init__(self) -> None:
@@ -293,7 +293,7 @@ class DeliveryOptions:
     def own_addresses(self) -> tuple[str, ...]:
         """The operators' addresses, which redaction leaves in the log."""
         mail = (*self.mail.admins, self.mail.sender) if self.mail else ()
-        readers = [address for route in self.mailing.routes for address in route.to]
+        readers = [address for reader in self.mailing.readers for address in reader.to]
         return tuple(map(bare_address, (*mail, *readers)))
 
     def with_paths_of(self, other: "DeliveryOptions") -> "DeliveryOptions":

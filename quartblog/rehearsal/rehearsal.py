@@ -56,7 +56,7 @@ class Stage:
     mail: MailOptions
     """The rehearsal uses only its texts and timeout, and its own mail server."""
     mailing: MailingOptions
-    """The rehearsal ignores its routes, so that no mail goes to their recipients."""
+    """The rehearsal ignores its readers, so that no mail goes to them."""
 
 
 def rehearse(stage: Stage, plan: Plan) -> Rehearsed:
@@ -82,7 +82,7 @@ def _inside(stage: Stage, folder: Path, port: int) -> Stage:
         stage,
         file=replace(stage.file, path=folder / stage.file.path.name),
         mail=replace(stage.mail, server="127.0.0.1", port=port, tls="none", username="", password=""),
-        mailing=replace(stage.mailing, routes=()),
+        mailing=replace(stage.mailing, readers=()),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urlsplit
 
-from quartblog.delivery import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Route
+from quartblog.delivery import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Reader
 from quartblog.errors.exceptions import SettingsError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def mailing_options(settings: Settings) -> MailingOptions:
         retry_min=section.retry_min,
         retry_max=section.retry_max,
         retry_for=section.retry_for,
-        routes=tuple(Route(route.to, route.level, route.logger, route.path) for route in section.routes),
+        readers=tuple(Reader(each.to, each.level, each.logger, each.path) for each in section.routes),
     )
 
 

@@ -133,7 +133,7 @@ class Logging(Section):
     utc: bool = False
 
 
-class Route(Section):
+class Reader(Section):
     """[[delivery.routes]]: more recipients for errors that meet all conditions."""
 
     to: Addresses
@@ -150,7 +150,7 @@ class Route(Section):
 
 
 Routes = Annotated[
-    tuple[Route, ...],
+    tuple[Reader, ...],
     BeforeValidator(items),
     Allowed(
         'a list such as [{ to = ["ops@example.org"], level = "CRITICAL" }], with to and any of level, logger and path'

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quartblog.delivery import Outbox
 from quartblog.delivery.mail.schedule import HOUR, held_since, is_due, next_power_of_two, pause
-from quartblog.delivery.options import MailingOptions, Route
+from quartblog.delivery.options import MailingOptions, Reader
 from tests.support.clocks import START, FakeClock
 from tests.support.failures import a_group, a_mail, an_event
 
@@ -104,9 +104,9 @@ def test_bounds_that_cannot_hold_are_refused(changes: dict[str, Any]) -> None:
         ({"level": "LOUD"}, "logging level"),
     ],
 )
-def test_a_route_that_leads_nowhere_is_refused(changes: dict[str, Any], why: str) -> None:
+def test_a_reader_that_is_nobody_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        Route(**{"to": ("ops@example.org",), **changes})
+        Reader(**{"to": ("ops@example.org",), **changes})
 
 
 CAPPED = MailingOptions(mails_per_hour=3, batch_seconds=5.0, window_seconds=900.0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from quartblog.delivery import FileOptions, MailingOptions, MailOptions, Outbox, Percentiles, QueueOptions, Route
+from quartblog.delivery import FileOptions, MailingOptions, MailOptions, Outbox, Percentiles, QueueOptions, Reader
 from quartblog.rehearsal import rehearsal
 from quartblog.rehearsal.rehearsal import Stage, rehearse
 from quartblog.rehearsal.report import Peaks, Plan, Rehearsed, Suggestion, suggestions
@@ -230,7 +230,7 @@ def test_a_mail_server_that_is_away_delays_mail_and_loses_none(
 
 
 def test_the_cap_holds_errors_back_and_a_better_one_is_named(stage: Stage) -> None:
-    mailing = replace(QUICK, mails_per_hour=1, routes=(Route(("grace@example.org",)),))
+    mailing = replace(QUICK, mails_per_hour=1, readers=(Reader(("grace@example.org",)),))
 
     done = rehearse(replace(stage, mailing=mailing), Plan(rate=50, distinct=1, seconds=1.0))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from quartblog.delivery import Route
+from quartblog.delivery import Reader
 from quartblog.settings import Settings
 from quartblog.settings.masking import shown
 from quartblog.settings.options import mail_options, mailing_options
@@ -21,20 +21,20 @@ to = "bob@example.org"
 logger = "quartblog.auth"
 path = "/user"
 """
-ROUTES = (
-    Route(("ops@example.org", "eve@example.org"), "CRITICAL"),
-    Route(("bob@example.org",), None, "quartblog.auth", "/user"),
+READERS = (
+    Reader(("ops@example.org", "eve@example.org"), "CRITICAL"),
+    Reader(("bob@example.org",), None, "quartblog.auth", "/user"),
 )
 
 
 def test_routes_are_tables_of_the_file(load: Load) -> None:
-    assert mailing_options(load(TABLES)).routes == ROUTES
+    assert mailing_options(load(TABLES)).readers == READERS
 
 
 def test_routes_are_json_in_a_variable(load: Load) -> None:
     text = '[{"to": ["ops@example.org"], "level": "ERROR"}]'
 
-    assert mailing_options(load(QUARTBLOG_DELIVERY__ROUTES=text)).routes == (Route(("ops@example.org",), "ERROR"),)
+    assert mailing_options(load(QUARTBLOG_DELIVERY__ROUTES=text)).readers == (Reader(("ops@example.org",), "ERROR"),)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Groups and routes -> the recipients besides the admins, each with some of the groups."""
+"""Groups and readers -> the recipients besides the admins, each with some of the groups."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..options import Route
+    from ..options import Reader
     from ..store.groups import Group
 
 
-def matches(route: Route, group: Group) -> bool:
-    """Return whether the group meets every condition of the route. A route without conditions has all groups."""
-    if route.level is not None and group.level < logging.getLevelNamesMapping()[route.level]:
+def matches(reader: Reader, group: Group) -> bool:
+    """Return whether the group meets every condition of the reader. A reader without conditions gets all groups."""
+    if reader.level is not None and group.level < logging.getLevelNamesMapping()[reader.level]:
         return False
-    if route.logger is not None and not _is_below(group.logger, route.logger, "."):
+    if reader.logger is not None and not _is_below(group.logger, reader.logger, "."):
         return False
-    if route.path is None:
+    if reader.path is None:
         return True
-    return group.route is not None and _is_below(group.route, route.path.rstrip("/"), "/")
+    return group.route is not None and _is_below(group.route, reader.path.rstrip("/"), "/")
 
 
-def readers(
-    routes: Iterable[Route], groups: Sequence[Group], *, besides: Iterable[str]
+def shares_of(
+    readers: Iterable[Reader], groups: Sequence[Group], *, besides: Iterable[str]
 ) -> list[tuple[tuple[str, ...], list[Group]]]:
     """Return pairs of addresses and their groups, in order. Each address is in one pair, with others of equal groups.
 
@@ -32,9 +32,9 @@ def readers(
     """
     known = {address.lower() for address in besides}
     wanted: dict[str, tuple[str, set[int]]] = {}
-    for route in routes:
-        numbers = {number for number, group in enumerate(groups) if matches(route, group)}
-        for address in route.to:
+    for reader in readers:
+        numbers = {number for number, group in enumerate(groups) if matches(reader, group)}
+        for address in reader.to:
             if address.lower() not in known:
                 wanted.setdefault(address.lower(), (address, set()))[1].update(numbers)
     together: dict[tuple[int, ...], list[str]] = {}

@@ -25,7 +25,7 @@ from ..store.workers import LeaseLost
 from ..text import counted
 from .digest import Digest, held_note, undelivered_notes
 from .message import wire_form
-from .recipients import readers
+from .recipients import shares_of
 from .schedule import cap, held_since, pause
 from .smtp import MailFailed, Receipt, refused_for_good, send
 
@@ -165,7 +165,7 @@ class Sender:
         notes = [*([] if spent else self._held_note(groups)), *undelivered_notes(undelivered)]
         new: list[NewMail] = []
         taken_in: dict[int, TakenIn] = {}
-        shares = [(mail.admins, groups), *readers(options.routes, groups, besides=mail.admins)]
+        shares = [(mail.admins, groups), *shares_of(options.readers, groups, besides=mail.admins)]
         for number, (to, share) in enumerate(shares):
             kind: Kind = "route" if number else "digest"
             more = TakenIn(
