@@ -1,6 +1,8 @@
 """Which module may import which: DESIGN's arrows, held against the source."""
 
 import ast
+import importlib
+import re
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -8,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import quartblog
-from quartblog import delivery
 
 ROOT = Path(quartblog.__file__).parent
 TOP = ROOT.parent
@@ -37,6 +38,8 @@ ALLOWED = {
     "operations": ("auth", "database", "delivery", "errors", "models", "settings", "web"),
 }
 EVERYTHING = {"app", "cli"}
+DOORS = ("delivery", "delivery.tools")
+"""What others may import of the delivery: what an application needs, and what a program on top of it may use."""
 LONGEST = 400
 TOP_LEVEL = {
     "quartblog",
@@ -147,27 +150,52 @@ def test_the_delivery_could_be_taken_as_it_is() -> None:
     assert libraries == {"aiosmtplib", "concurrent_log_handler"}
 
 
-def test_the_delivery_is_used_through_its_front_door_only() -> None:
+def test_the_delivery_is_used_through_its_two_doors_only() -> None:
     inner = {
         (module, name)
         for module in MODULES
         if not lies_in(module, "delivery")
         for name in own_imports(module)
-        if lies_in(name, "delivery") and name != "delivery"
+        if lies_in(name, "delivery") and name not in DOORS
     }
 
-    assert inner == set(), "import it from quartblog.delivery, whose __all__ names what others may use"
+    assert inner == set(), f"import it from one of {DOORS}, whose __all__ names what others may use"
 
 
-def test_the_front_door_lists_what_it_imports() -> None:
+def test_the_delivery_itself_does_not_use_its_doors() -> None:
+    inside = [module for module in MODULES if lies_in(module, "delivery")]
+
+    assert [module for module in inside if own_imports(module) & set(DOORS)] == []
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_lists_what_it_imports(door: str) -> None:
     imported = {
         alias.asname or alias.name
-        for node in ast.parse(MODULES["delivery"].read_text("utf-8")).body
+        for node in ast.parse(MODULES[door].read_text("utf-8")).body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
 
-    assert imported == set(delivery.__all__)
+    assert imported == set(importlib.import_module(f"{NAME}.{door}").__all__)
+
+
+def test_a_name_is_in_one_door_only_and_used_outside_or_documented() -> None:
+    front, tools = (set(importlib.import_module(f"{NAME}.{door}").__all__) for door in DOORS)
+    outside = {
+        alias.name
+        for module, path in MODULES.items()
+        if not lies_in(module, "delivery")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module in {f"{NAME}.{door}" for door in DOORS}
+        for alias in node.names
+    }
+    _, _, page = (TOP / "docs/delivery.md").read_text("utf-8").partition("## Take the folder into your own program")
+
+    assert front & tools == set()
+    assert tools - outside == set()
+    # The page is for strangers, who must find everything that is meant for them.
+    assert {name for name in front if not re.search(rf"`{name}[`(]", page)} == set()
 
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if name.endswith(".service")))

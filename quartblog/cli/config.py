@@ -8,7 +8,7 @@ import click
 
 from quartblog.app import check_options
 from quartblog.cli import output
-from quartblog.delivery import one_line
+from quartblog.delivery.tools import one_line
 from quartblog.errors.exceptions import SettingsError
 from quartblog.serving.configuration import configuration
 from quartblog.settings import permissions, report

@@ -14,7 +14,8 @@ from quartblog.cli import status as state
 from quartblog.cli.invocation import ROWS, Finite
 from quartblog.cli.output import as_json, count
 from quartblog.cli.site_outbox import anybody_mails, opened
-from quartblog.delivery import State, json_safe
+from quartblog.delivery import State
+from quartblog.delivery.tools import json_safe
 from quartblog.errors.exceptions import SettingsError
 from quartblog.settings.options import mailing_options
 

@@ -12,7 +12,8 @@ import click
 from quartblog.cli.invocation import ROWS
 from quartblog.cli.output import as_json, clipped, iso, moment, span, table
 from quartblog.cli.site_outbox import opened
-from quartblog.delivery import OutboxOptions, block, headline, one_line
+from quartblog.delivery import OutboxOptions
+from quartblog.delivery.tools import block, headline, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -11,7 +11,8 @@ import click
 
 from quartblog.cli import unexpected
 from quartblog.cli.streams import show_everything
-from quartblog.delivery import block, current_scope, scope
+from quartblog.delivery import current_scope, scope
+from quartblog.delivery.tools import block
 from quartblog.errors.exceptions import QuartblogError, SettingsError
 from quartblog.settings import Loaded, Settings, load, load_outbox
 from quartblog.settings.load import at_home

@@ -16,7 +16,8 @@ from quartblog.cli import ownership
 from quartblog.cli.mails import TEST
 from quartblog.cli.output import count, say
 from quartblog.cli.site_outbox import exists
-from quartblog.delivery import Outbox, OutboxOptions, new_message, send_due
+from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery.tools import new_message, send_due
 from quartblog.settings.options import mail_options, mailing_options
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from quartblog.cli.output import clipped, iso, span, table
-from quartblog.delivery import one_line
+from quartblog.delivery.tools import one_line
 
 if TYPE_CHECKING:
     from quartblog.delivery import StoredMail

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quartblog.delivery import block, json_safe, one_line
+from quartblog.delivery.tools import block, json_safe, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quartblog.delivery import check_owner, make_private
+from quartblog.delivery.tools import check_owner, make_private
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,8 @@ import click
 from quartblog.app import check_options, create_app
 from quartblog.cli.database import bring_up_to_date
 from quartblog.cli.output import say
-from quartblog.delivery import Delivery, is_loopback
+from quartblog.delivery import Delivery
+from quartblog.delivery.tools import is_loopback
 from quartblog.errors.exceptions import SettingsError
 from quartblog.serving import parent
 from quartblog.serving.configuration import configuration, listen, warnings

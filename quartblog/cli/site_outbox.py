@@ -10,7 +10,8 @@ import click
 from quartblog.cli import ownership
 from quartblog.cli.invocation import explanation
 from quartblog.cli.output import say
-from quartblog.delivery import SILENT, Outbox, OutboxOptions
+from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery.tools import SILENT
 from quartblog.errors.exceptions import SettingsError
 
 if TYPE_CHECKING:

@@ -6,13 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from quartblog.cli.output import count, iso, moment, span, table
-from quartblog.delivery import SILENT, cap
+from quartblog.delivery.tools import SILENT, cap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from quartblog.delivery import Cap, MailingOptions, Outbox, Totals, Worker
+    from quartblog.delivery import MailingOptions, Outbox, Totals, Worker
+    from quartblog.delivery.tools import Cap
 
     Figures = Mapping[str, Any]
 

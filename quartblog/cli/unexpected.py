@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quartblog.delivery import Delivery, current_scope, reraise_interrupt
+from quartblog.delivery import Delivery, current_scope
+from quartblog.delivery.tools import reraise_interrupt
 from quartblog.settings.options import failure_options
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ Where to look. On the left is the path of a record, on the right are the parts b
     grouping/   fingerprint: which errors are the same            forks       one reset in each forked child
     store/      the outbox: groups and mails in a SQLite file     interrupts  exceptions of foreign code
     mail/       due groups -> digest -> SMTP server               filesystem  owner, mode and lock of each file
-    __main__    the command
+    __main__    the command                                       tools       parts for programs on top of the folder
 
 Words:
 
@@ -88,47 +88,26 @@ Three limits to know:
   bodies; `current_scope().hide(lambda: values)` adds the rest.
 """
 
-from .asgi import ErrorScope, sent_values, worth_hiding
-from .context import Scope, current_scope, new_error_id, scope
+from .asgi import ErrorScope
+from .context import Scope, current_scope, scope
 from .delivery import Delivery
-from .filesystem import check_owner, make_private
 from .grouping.event import Event
-from .interrupts import reraise_interrupt
-from .mail.digest import headline
-from .mail.message import new_message
-from .mail.schedule import Cap, cap
-from .mail.sender import send_due
-from .mail.smtp import MailFailed, Receipt, send
-from .options import (
-    FileOptions,
-    MailingOptions,
-    MailOptions,
-    OutboxOptions,
-    QueueOptions,
-    Reader,
-    ascii_host,
-    is_loopback,
-)
+from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Reader
 from .statistics import Percentiles, Statistics
 from .store.access import AsyncOutbox, open_outbox
 from .store.groups import Group
 from .store.mails import State, StoredMail
 from .store.outbox import Outbox
-from .store.workers import SILENT, Leader, Totals, Worker
-from .text.escaping import block, json_safe, one_line
-from .text.wordless import wordless
+from .store.workers import Leader, Totals, Worker
 
 __all__ = [
-    "SILENT",
     "AsyncOutbox",
-    "Cap",
     "Delivery",
     "ErrorScope",
     "Event",
     "FileOptions",
     "Group",
     "Leader",
-    "MailFailed",
     "MailOptions",
     "MailingOptions",
     "Outbox",
@@ -136,31 +115,13 @@ __all__ = [
     "Percentiles",
     "QueueOptions",
     "Reader",
-    "Receipt",
     "Scope",
     "State",
     "Statistics",
     "StoredMail",
     "Totals",
     "Worker",
-    "ascii_host",
-    "block",
-    "cap",
-    "check_owner",
     "current_scope",
-    "headline",
-    "is_loopback",
-    "json_safe",
-    "make_private",
-    "new_error_id",
-    "new_message",
-    "one_line",
     "open_outbox",
-    "reraise_interrupt",
     "scope",
-    "send",
-    "send_due",
-    "sent_values",
-    "wordless",
-    "worth_hiding",
 ]

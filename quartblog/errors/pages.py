@@ -19,7 +19,8 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_accept_header
 
-from quartblog.delivery import current_scope, worth_hiding
+from quartblog.delivery import current_scope
+from quartblog.delivery.tools import worth_hiding
 from quartblog.errors.exceptions import (
     DatabaseUnavailable,
     EmailTaken,

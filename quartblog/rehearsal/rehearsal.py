@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quartblog.delivery import Delivery, Outbox, OutboxOptions, Percentiles, cap, send_due
+from quartblog.delivery import Delivery, Outbox, OutboxOptions, Percentiles
+from quartblog.delivery.tools import cap, send_due
 from quartblog.rehearsal.report import Peaks, Rehearsed
 from quartblog.rehearsal.server import RehearsalServer
 from quartblog.rehearsal.storm import TICK, Storm, kinds_in

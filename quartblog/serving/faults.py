@@ -15,7 +15,7 @@ from pathlib import Path
 from ssl import SSLError
 from typing import TYPE_CHECKING, Any
 
-from quartblog.delivery import reraise_interrupt, wordless
+from quartblog.delivery.tools import reraise_interrupt, wordless
 
 if TYPE_CHECKING:
     from collections.abc import Callable

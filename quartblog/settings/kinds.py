@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from quartblog.delivery import ascii_host
+from quartblog.delivery.tools import ascii_host
 
 SHORTEST_SECRET = 32
 """Characters. 32 hexadecimal digits are 128 bits, the least that resists guessing."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
-from quartblog.delivery import is_loopback
+from quartblog.delivery.tools import is_loopback
 from quartblog.errors.exceptions import SettingsError
 from quartblog.settings.masking import MASK, plain, shown
 from quartblog.settings.secret import INSTANCE, is_readable_by_others, secret_key

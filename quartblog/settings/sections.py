@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from quartblog.delivery import is_loopback
+from quartblog.delivery.tools import is_loopback
 from quartblog.settings.kinds import (
     Addresses,
     Allowed,

@@ -16,7 +16,7 @@ from hypercorn.middleware import ProxyFixMiddleware
 from quart import Quart
 
 from quartblog.delivery import scope as scope_of_work
-from quartblog.delivery import sent_values
+from quartblog.delivery.tools import sent_values
 from quartblog.errors.pages import EXPLANATIONS, RETRY_AFTER, failure
 from quartblog.web.application import info
 from quartblog.web.fixed_answer import ASGIApp, FixedAnswer, Receive, Scope, Send

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from werkzeug.datastructures import MultiDict
 
-from quartblog.delivery import current_scope, worth_hiding
+from quartblog.delivery import current_scope
+from quartblog.delivery.tools import worth_hiding
 
 
 def hide_form(form: MultiDict[str, str]) -> None:

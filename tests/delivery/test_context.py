@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery import Delivery, FileOptions, current_scope, new_error_id, scope
-from quartblog.delivery.context import ALPHABET
+from quartblog.delivery import Delivery, FileOptions, current_scope, scope
+from quartblog.delivery.context import ALPHABET, new_error_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -25,10 +25,10 @@ from quartblog.delivery import (
     Outbox,
     OutboxOptions,
     QueueOptions,
-    new_message,
     scope,
 )
 from quartblog.delivery.capture.handler import BoundedQueueHandler
+from quartblog.delivery.tools import new_message
 from tests.support import programs
 from tests.support.processes import eventually
 from tests.support.smtp import Accepting, MailServer, Silent

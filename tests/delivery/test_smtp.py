@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery import MailFailed, MailOptions, new_message, send
+from quartblog.delivery import MailOptions
 from quartblog.delivery.mail.message import wire_form
-from quartblog.delivery.mail.smtp import refused_for_good
+from quartblog.delivery.mail.smtp import MailFailed, refused_for_good, send
+from quartblog.delivery.tools import new_message
 from tests.support import programs
 from tests.support.smtp import MailServer, OldFashioned, Particular
 
@@ -624,8 +625,11 @@ async def test_a_sender_cancelled_during_quit_still_learns_of_the_delivery(
 async def test_a_password_goes_in_the_clear_only_where_an_option_allows_it(
     server_with_password: MailServer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quartblog.delivery.options.is_loopback", lambda _: False)
-    options = mail_to(server_with_password, username="ada", password="lovelace", allow_plain_login=True)
+    here = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server_with_password.port))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [here])
+    login = {"server": "mail.example.org", "username": "ada", "password": "lovelace"}
+    assert mail_to(server_with_password, **login).problem is not None
+    options = mail_to(server_with_password, **login, allow_plain_login=True)
     await send(new_message(options, "subject", "text"), options)
 
     assert server_with_password.logins == [(b"ada", b"lovelace")]

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery import MailOptions, Outbox, OutboxOptions, new_message
+from quartblog.delivery import MailOptions, Outbox, OutboxOptions
 from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.mail.thread import MailThread
 from quartblog.delivery.options import MailingOptions
 from quartblog.delivery.store.fallback import RETRY_SECONDS
 from quartblog.delivery.store.workers import LEASE
+from quartblog.delivery.tools import new_message
 from tests.support import programs
 from tests.support.clocks import FakeClock
 from tests.support.failures import an_event

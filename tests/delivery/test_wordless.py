@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quartblog.delivery import wordless
+from quartblog.delivery.tools import wordless
 
 CANARY = "canary-4711"
 

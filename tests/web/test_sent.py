@@ -7,7 +7,8 @@ from base64 import b64encode
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from quartblog.delivery import scope, sent_values
+from quartblog.delivery import scope
+from quartblog.delivery.tools import sent_values
 from quartblog.web.sent import hide_form
 
 

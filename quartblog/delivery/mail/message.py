@@ -10,8 +10,8 @@ from email.message import EmailMessage
 from email.policy import EmailPolicy
 from typing import TYPE_CHECKING, Self
 
-from ..options import ascii_host, split_address
 from ..text.escaping import block, one_line, shortened
+from .addresses import ascii_host, split_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,13 +16,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..interrupts import reraise_cancellation
-from ..options import bare_address
 from ..own_log import describe, own_logger, report
 from ..statistics import MailCounters
 from ..store.digest_contents import NotWaiting, TakenIn
 from ..store.mails import NewMail, Outcome
 from ..store.workers import LeaseLost
 from ..text import counted
+from .addresses import bare_address
 from .digest import Digest, held_note, undelivered_notes
 from .message import wire_form
 from .recipients import shares_of

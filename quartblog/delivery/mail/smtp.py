@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import aiosmtplib
 
-from ..options import ascii_host, bare_address
 from ..text.escaping import one_line, shortened
+from .addresses import ascii_host, bare_address
 from .connect import connect, in_thread
 from .message import wire_form
 from .refusals import is_final, is_too_big

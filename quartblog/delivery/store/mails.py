@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from ..mail.addresses import bare_address
 from ..mail.message import wire_form
-from ..options import bare_address
 from ..text.escaping import one_line
 from . import digest_contents
 
