@@ -32,8 +32,8 @@ def outbox(folder: Path, clock: FakeClock) -> Iterator[Outbox]:
 @pytest.fixture
 def aged(outbox: Outbox, clock: FakeClock) -> int:
     """A digest that was given up eight days ago."""
-    number = outbox.begin_mail(a_mail(), {})
-    outbox.dead(number, "550 no")
+    number = a_digest(outbox)
+    outbox.dead(number, Result("550 no"))
     clock.advance(8 * DAY)
     outbox.beat("host:1", leader=False, figures={})
     return number
@@ -42,24 +42,24 @@ def aged(outbox: Outbox, clock: FakeClock) -> int:
 @pytest.fixture
 def waiting(outbox: Outbox) -> int:
     """A digest the server did not take, to be tried again in an hour."""
-    number = outbox.begin_mail(a_mail("what waits"), {})
-    outbox.failed(number, "mail.example.org:25 refused the connection", 3600)
+    number = a_digest(outbox, "what waits")
+    outbox.failed(number, Result("mail.example.org:25 refused the connection", wait=3600))
     return number
 
 
 @pytest.fixture
 def dead(outbox: Outbox) -> int:
     """A digest that was given up."""
-    number = outbox.begin_mail(a_mail("what is dead"), {})
-    outbox.dead(number, "550 nobody of this name")
+    number = a_digest(outbox, "what is dead")
+    outbox.dead(number, Result("550 nobody of this name"))
     return number
 
 
 @pytest.fixture
 def sent(outbox: Outbox) -> int:
     """A digest that arrived."""
-    number = outbox.begin_mail(a_mail("what is sent"), {})
-    outbox.sent(number, "250 taken")
+    number = a_digest(outbox, "what is sent")
+    outbox.sent(number, Result("250 taken"))
     return number
 
 
@@ -89,8 +89,8 @@ def test_one_state_alone_is_listed_on_request(
 
 
 def test_a_mail_as_json_has_what_a_script_needs(quartblog: Command, outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(a_mail("what waits"), {})
-    outbox.failed(number, "450 later", 60)
+    number = a_digest(outbox, "what waits")
+    outbox.failed(number, Result("450 later", wait=60))
 
     [found] = json.loads(quartblog("delivery", "outbox", "--json").stdout)
 
@@ -114,8 +114,8 @@ def test_a_mail_as_json_has_what_a_script_needs(quartblog: Command, outbox: Outb
 def test_neither_readers_nor_subjects_of_product_mail_are_shown(
     quartblog: Command, outbox: Outbox, form: tuple[str, ...]
 ) -> None:
-    number = outbox.begin_mail(a_mail("Grace, reset your password", to=("grace@example.org",), kind="post"), {})
-    outbox.failed(number, "grace@example.org: 450 mailbox of Grace@Example.org is full", 0)
+    number = a_digest(outbox, "Grace, reset your password", to=("grace@example.org",), kind="post")
+    outbox.failed(number, Result("grace@example.org: 450 mailbox of Grace@Example.org is full", wait=0))
 
     shown = quartblog("delivery", "outbox", *form).stdout
 

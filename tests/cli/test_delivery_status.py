@@ -102,9 +102,9 @@ def test_a_queue_that_refused_nothing_says_so(quartblog: Command, outbox: Outbox
 def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Outbox) -> None:
     outbox.record(events(1204))
     outbox.record(events(1, fingerprint="fedcba9876543210"))
-    number = outbox.begin_mail(a_mail(), {events(1)[0].fingerprint: 1000})
-    outbox.failed(number, "away", 7201)
-    outbox.dead(outbox.begin_mail(a_mail(), {}), "550 no")
+    number = a_digest(outbox)
+    outbox.failed(number, Result("away", wait=7201))
+    outbox.dead(a_digest(outbox), Result("550 no"))
 
     lines = quartblog("delivery", "status").stdout.splitlines()
 
@@ -118,7 +118,7 @@ def begun(path: Path, *ago: float) -> None:
     clock = FakeClock(time.time() - ago[0])
     with closing(Outbox(OutboxOptions(path), clock=clock)) as outbox:
         for seconds, following in zip(ago, (*ago[1:], 0), strict=True):
-            outbox.begin_mail(a_mail(), {})
+            a_digest(outbox)
             clock.advance(seconds - following)
 
 
@@ -164,7 +164,7 @@ def test_the_status_reads_no_mail_only_to_count_it(
 ) -> None:
     for loading in ("mails", "groups"):
         monkeypatch.setattr(Outbox, loading, None)
-    outbox.begin_mail(a_mail(), {})
+    a_digest(outbox)
 
     assert "mails   1 waiting (next try now), 0 dead" in quartblog("delivery", "status").stdout
 

@@ -30,7 +30,7 @@ def outbox(folder: Path) -> Iterator[Outbox]:
 def test_open_failures_are_listed_with_their_counts_the_latest_first(quartblog: Command, outbox: Outbox) -> None:
     outbox.record(events(1, fingerprint="fedcba9876543210", title="KeyError", traceback="", message="no such key"))
     outbox.record(events(1200))
-    outbox.begin_mail(a_mail(), {events(1)[0].fingerprint: 1000})
+    a_digest(outbox)
 
     result = quartblog("errors", "list")
 

@@ -49,7 +49,7 @@ def test_one_mail_reaches_every_admin_and_the_servers_words_are_printed(quartblo
 
 
 def test_where_no_server_runs_the_command_sends_from_the_outbox_itself(quartblog: Command, outbox: Outbox) -> None:
-    earlier = outbox.begin_mail(a_mail("what was waiting"), {})
+    earlier = a_digest(outbox, "what was waiting")
 
     with MailServer() as server:
         result = quartblog("mail", "test", **variables(server.port))
@@ -60,7 +60,7 @@ def test_where_no_server_runs_the_command_sends_from_the_outbox_itself(quartblog
 
 
 def test_whoever_mended_the_reason_is_told_of_mails_that_are_dead(quartblog: Command, outbox: Outbox) -> None:
-    outbox.dead(outbox.begin_mail(a_mail("refused for good"), {}), "550 nobody of this name")
+    outbox.dead(a_digest(outbox, "refused for good"), Result("550 nobody of this name"))
 
     with MailServer() as server:
         result = quartblog("mail", "test", **variables(server.port))
@@ -150,7 +150,7 @@ def test_a_test_is_listed_as_one_and_not_as_mail_to_a_visitor(quartblog: Command
 
 
 def test_a_test_behind_a_mail_that_failed_tells_that_failure(quartblog: Command, outbox: Outbox) -> None:
-    outbox.begin_mail(a_mail("what was waiting", kind="post"), {})
+    a_digest(outbox, "what was waiting", kind="post")
 
     with dead_server() as port:
         result = quartblog("mail", "test", **variables(port))

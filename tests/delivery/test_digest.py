@@ -125,15 +125,6 @@ def test_nobody_answers_a_digest_with_an_out_of_office_note() -> None:
     assert (mail["Auto-Submitted"], mail["X-Auto-Response-Suppress"]) == ("auto-generated", "All")
 
 
-def test_the_worst_group_comes_first() -> None:
-    often = a_group(count=50)
-    worst = a_group(level=logging.CRITICAL, event=an_event(title="MemoryError", traceback="MemoryError", level=50))
-    mail = read(often, worst)
-
-    assert mail["Subject"] == "MemoryError (+1 more) (博客异常 微博 on app1, 51 errors)"
-    assert text_of(mail).index("MemoryError") < text_of(mail).index("ValueError")
-
-
 def test_a_record_without_an_exception_is_titled_by_its_level_and_message() -> None:
     event = an_event(title="the disk has <n> bytes left", message="the disk has 12 bytes left", traceback="")
 

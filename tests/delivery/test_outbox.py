@@ -12,7 +12,8 @@ import pytest
 from quartblog.delivery import AsyncOutbox, Group, Outbox, OutboxOptions, open_outbox
 from quartblog.delivery.grouping.event import Batch
 from tests.support.clocks import START, FakeClock
-from tests.support.failures import a_mail, a_message, an_event
+from quartblog.delivery.store.mails import Result
+from tests.support.failures import a_digest, a_message, an_event, report_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,10 +142,10 @@ def test_an_outbox_that_breaks_does_not_break_its_caller(outbox: Outbox, capfd: 
 
 
 def test_unreported_groups_are_listed(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.record([an_event(A), an_event(A), an_event(B)])
+    outbox.record([an_event(A), an_event(A)])
     clock.advance(60)
-
-    outbox.begin_mail(a_mail(), {A: 2})
+    report_all(outbox)
+    outbox.record([an_event(B)])
 
     assert [group.fingerprint for group in outbox.unreported()] == [B]
     outbox.record([an_event(A)])
@@ -172,7 +173,7 @@ def test_a_resolved_group_is_left_alone_until_it_happens_again(outbox: Outbox, c
 
     again = next(group for group in outbox.unreported() if group.fingerprint == A)
     assert (again.resolved, again.reopened, again.resolved_at, again.count) == (False, True, START + 60, 2)
-    outbox.begin_mail(a_mail(), {A: 2})
+    report_all(outbox)
     reported = outbox.group(A)
     assert reported is not None
     assert not reported.reopened
@@ -195,14 +196,13 @@ def test_a_muted_group_counts_on_and_is_not_mailed_until_the_time_is_over(outbox
     assert outbox.mute(A, 600)
 
     outbox.record([an_event(A)])
-    assert outbox.due(0) == [B]
     assert [group.fingerprint for group in outbox.unreported()] == [B]
     assert {group.fingerprint: (group.count, group.muted_until) for group in outbox.groups()} == {
         A: (2, START + 600),
         B: (1, None),
     }
     clock.advance(600)
-    assert outbox.due(0) == [A, B]
+    assert [group.fingerprint for group in outbox.unreported()] == [A, B]
     assert not outbox.mute("nobody", 600)
 
 
@@ -222,7 +222,7 @@ def test_a_group_is_opened_again_on_request(outbox: Outbox) -> None:
     assert outbox.reopen(A)
     assert outbox.reopen(B)
 
-    assert outbox.due(0) == [A, B]
+    assert [group.fingerprint for group in outbox.unreported()] == [A, B]
     assert {group.resolved or group.reopened or group.muted_until is not None for group in outbox.groups()} == {False}
     assert not outbox.reopen("nobody")
 
@@ -237,14 +237,15 @@ def test_a_group_is_opened_again_on_request(outbox: Outbox) -> None:
 def test_a_group_is_due_when_its_count_passes_a_power_of_two(
     outbox: Outbox, clock: FakeClock, *, reported: int, count: int, due: bool
 ) -> None:
-    outbox.record([an_event(A)] * count)
     if reported:
-        outbox.begin_mail(a_mail(), {A: reported})
+        outbox.record([an_event(A)] * reported)
+        report_all(outbox)
+    outbox.record([an_event(A)] * (count - reported))
     clock.advance(899)
 
-    assert outbox.due(900) == ([A] if due else [])
+    assert outbox.digest_is_due(900, 5) is due
     clock.advance(1)
-    assert outbox.due(900) == ([A] if count > reported else [])
+    assert outbox.digest_is_due(900, 5) is (count > reported)
 
 
 def test_a_batch_counts_all_and_makes_events_of_the_last_alone(
@@ -357,9 +358,9 @@ def test_nobody_else_may_read_the_file(outbox: Outbox, tmp_path: Path) -> None:
 def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     outbox = Outbox(None)
-    outbox.record([an_event(A), an_event(A)])
-    number = outbox.begin_mail(a_mail(), {A: 1})
-    outbox.sent(number, "250 OK")
+    outbox.record([an_event(A)])
+    report_all(outbox)
+    outbox.record([an_event(A)])
 
     assert only(outbox.unreported()).reported == 1
     assert [mail.state for mail in outbox.mails()] == ["sent"]
@@ -371,12 +372,13 @@ def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_totals_count_open_groups_and_waiting_and_dead_mail(outbox: Outbox, clock: FakeClock) -> None:
     assert outbox.totals() == (0, 0, 0, 0, 0, None, 0, 0, 0, None)
-    outbox.record([*[an_event(A)] * 5, *[an_event(B)] * 3, an_event(C)])
+    outbox.record([*[an_event(A)] * 4, an_event(C)])
     assert outbox.resolve(C)
-    outbox.failed(outbox.begin_mail(a_mail("later"), {A: 4}), "away", 30)
-    outbox.begin_mail(a_mail("now"), {})
-    outbox.dead(outbox.begin_mail(a_mail("dead"), {}), "550")
-    outbox.sent(outbox.begin_mail(a_mail("sent"), {}), "250")
+    outbox.sent(a_digest(outbox, "sent"), Result("250"))
+    outbox.record([an_event(A), *[an_event(B)] * 3])
+    outbox.failed(a_digest(outbox, "later"), Result("away", wait=30))
+    a_digest(outbox, "now")
+    outbox.dead(a_digest(outbox, "dead"), Result("550"))
 
     totals = outbox.totals()
 

@@ -61,7 +61,7 @@ def test_a_mail_is_tried_when_its_pause_is_over(
 ) -> None:
     before = opened()
     number = before.begin_mail(a_mail(), {})
-    assert before.failed(number, "451", 300)
+    assert before.failed(number, Result("451", wait=300))
     before.beat("host:1", leader=True, figures={})
     moved(clock, jump, reboot=reboot)
     outbox = opened()
@@ -122,7 +122,7 @@ def test_nothing_ages_by_a_jump_and_everything_ages_in_the_end(
 ) -> None:
     before = opened()
     before.record([an_event(A, created=clock.wall())])
-    before.dead(before.begin_mail(a_mail(), {}), "554")
+    before.dead(before.begin_mail(a_mail(), {}), Result("554"))
     before.beat("host:1", leader=True, figures={})
     moved(clock, jump, reboot=reboot)
     outbox = opened()
@@ -200,7 +200,7 @@ def test_what_memory_took_before_the_file_was_there_has_the_files_time_afterward
     path.rename(aside)
     path.mkdir()
     outbox = opened()
-    assert outbox.failed(outbox.begin_mail(a_mail("in memory"), {}), "451", 300)
+    assert outbox.failed(a_digest(outbox, "in memory"), Result("451", wait=300))
     path.rmdir()
     aside.rename(path)
     clock.advance(3)

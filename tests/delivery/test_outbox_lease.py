@@ -87,7 +87,7 @@ def test_a_worker_that_was_started_anew_under_the_same_name_is_another_one(outbo
 
 def test_the_lead_of_a_worker_that_resigned_is_free_at_once(outbox: Outbox, neighbour: Outbox) -> None:
     first = leads(outbox, "host:1")
-    outbox.begin_mail(a_mail(), {})
+    a_digest(outbox)
     assert outbox.claim(first, grace=GRACE)
 
     outbox.resign(first)
@@ -121,18 +121,18 @@ def test_a_worker_that_lost_the_lead_neither_writes_a_digest_nor_claims_a_mail(
 def test_a_mail_in_flight_is_left_to_the_earlier_leader_for_a_while(
     outbox: Outbox, neighbour: Outbox, clock: FakeClock
 ) -> None:
-    number = outbox.begin_mail(a_mail("in flight"), {})
+    number = a_digest(outbox, "in flight")
     first = leads(outbox, "host:1")
     claimed = outbox.claim(first, grace=GRACE)
     assert claimed is not None
     clock.advance(LEASE)
-    outbox.begin_mail(a_mail("waits"), {})
+    a_digest(outbox, "waits")
     second = leads(neighbour, "host:2")
 
     other = neighbour.claim(second, grace=GRACE)
     assert other is not None
     assert other.subject == "waits"
-    assert neighbour.sent(other.id, "250")
+    assert neighbour.sent(other.id, Result("250"))
     assert neighbour.claim(second, grace=GRACE) is None
     clock.advance(GRACE - LEASE)
 
@@ -142,12 +142,12 @@ def test_a_mail_in_flight_is_left_to_the_earlier_leader_for_a_while(
 
 
 def test_what_an_earlier_leader_has_sent_is_not_sent_again(outbox: Outbox, neighbour: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(a_mail(), {})
+    number = a_digest(outbox)
     assert outbox.claim(leads(outbox, "host:1"), grace=GRACE)
     clock.advance(LEASE)
     second = leads(neighbour, "host:2")
 
-    assert outbox.sent(number, "250")
+    assert outbox.sent(number, Result("250"))
     clock.advance(GRACE)
 
     assert neighbour.claim(second, grace=GRACE) is None
@@ -156,15 +156,15 @@ def test_what_an_earlier_leader_has_sent_is_not_sent_again(outbox: Outbox, neigh
 def test_a_late_leader_gives_up_and_changes_no_mail_that_a_later_one_has_sent(
     outbox: Outbox, neighbour: Outbox, clock: FakeClock
 ) -> None:
-    number = outbox.begin_mail(a_mail(), {})
+    number = a_digest(outbox)
     late = outbox.claim(leads(outbox, "host:1"), grace=GRACE)
     assert late is not None
     clock.advance(LEASE + GRACE)
     assert neighbour.claim(leads(neighbour, "host:2"), grace=GRACE)
-    assert neighbour.sent(number, "250")
+    assert neighbour.sent(number, Result("250"))
     [before] = outbox.mails()
 
-    assert not outbox.dead(number, "timed out")
+    assert not outbox.dead(number, Result("timed out"))
     assert not outbox.partly(number, Outcome(["ada@example.org"], {"grace@example.org": "550"}, []))
     assert not outbox.rewrite(number, a_mail("anew"))
 
@@ -174,7 +174,7 @@ def test_a_late_leader_gives_up_and_changes_no_mail_that_a_later_one_has_sent(
 def test_a_late_leader_changes_no_mail_that_a_later_one_has_in_flight(
     outbox: Outbox, neighbour: Outbox, clock: FakeClock
 ) -> None:
-    number = outbox.begin_mail(a_mail(), {})
+    number = a_digest(outbox)
     late = outbox.claim(leads(outbox, "host:1"), grace=GRACE)
     assert late is not None
     clock.advance(LEASE + GRACE)
@@ -183,26 +183,26 @@ def test_a_late_leader_changes_no_mail_that_a_later_one_has_in_flight(
     assert current is not None
     [before] = outbox.mails()
 
-    assert not outbox.failed(number, "timed out", 0.0, late.token)
-    assert not outbox.dead(number, "timed out", late.token)
+    assert not outbox.failed(number, Result("timed out", wait=0.0, token=late.token))
+    assert not outbox.dead(number, Result("timed out", token=late.token))
     assert not outbox.partly(number, Outcome([], {"ada@example.org": "550"}, []), late.token)
     assert not outbox.rewrite(number, a_mail("anew"), token=late.token)
 
     assert outbox.mails() == [before]
     clock.advance(LEASE)
     assert outbox.claim(leads(outbox, "host:3"), grace=GRACE) is None, "it is still in flight"
-    assert neighbour.failed(number, "451", 0.0, current.token)
+    assert neighbour.failed(number, Result("451", wait=0.0, token=current.token))
 
 
 def test_the_leader_claims_its_own_mail_again_at_once(outbox: Outbox) -> None:
-    outbox.begin_mail(a_mail(), {})
+    a_digest(outbox)
     lease = leads(outbox, "host:1")
 
     assert outbox.claim(lease, grace=GRACE) == outbox.claim(lease, grace=GRACE) is not None
 
 
 def test_posted_mail_leaves_before_digests_that_waited_longer(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.begin_mail(a_mail("a digest"), {})
+    a_digest(outbox, "a digest")
     clock.advance(60)
     outbox.post(a_message(), ["ada@example.org"])
     lease = leads(outbox, "host:1")
@@ -210,7 +210,7 @@ def test_posted_mail_leaves_before_digests_that_waited_longer(outbox: Outbox, cl
     order = []
     while (claimed := outbox.claim(lease, grace=GRACE)) is not None:
         order.append(claimed.kind)
-        assert outbox.sent(claimed.id, "250")
+        assert outbox.sent(claimed.id, Result("250"))
 
     assert order == ["post", "digest"]
 

@@ -84,7 +84,7 @@ class Host(RuleBasedStateMachine):
 
     @rule(box=boxes, size=st.sampled_from([1_000, 300_000]))
     def store_mail(self, box: int, size: int) -> None:
-        self._outboxes[box].begin_mail(a_mail(self._name("mail"), data=os.urandom(size)), {})
+        a_digest(self._outboxes[box], self._name("mail"), data=os.urandom(size))
         if not self._outboxes[box].in_memory:
             self._digests.append(self._outboxes[box].now())
 
@@ -103,11 +103,11 @@ class Host(RuleBasedStateMachine):
             return
         if answer == "taken":
             self._delivered.add(claimed.subject)
-            outbox.sent(claimed.id, "250")
+            outbox.sent(claimed.id, Result("250"))
         elif answer == "later":
-            outbox.failed(claimed.id, "451", 60)
+            outbox.failed(claimed.id, Result("451", wait=60))
         else:
-            outbox.dead(claimed.id, "554")
+            outbox.dead(claimed.id, Result("554"))
 
     @rule(box=boxes, seconds=st.sampled_from([0.3, RETRY_SECONDS, 60.0, HOUR]))
     def time_goes_by(self, box: int, seconds: float) -> None:

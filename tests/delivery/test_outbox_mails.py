@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import email
 import email.policy
+import logging
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
-from quartblog.delivery.store.digest_contents import NotWaiting, TakenIn
-from quartblog.delivery.store.mails import Outcome, StoredMail
+from quartblog.delivery.store.digests import Draft
+from quartblog.delivery.store.mails import NewMail, Result, StoredMail
 from tests.support.clocks import START, FakeClock
-from tests.support.failures import a_mail, a_message, an_event
+from tests.support.failures import a_digest, a_message, an_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-A, B = "00000000000000aa", "00000000000000bb"
+A, B, C, D = "00000000000000aa", "00000000000000bb", "00000000000000cc", "00000000000000dd"
 ADA, GRACE, LINUS = "ada@example.org", "grace@example.org", "linus@example.org"
 
 
@@ -51,7 +51,7 @@ def due(outbox: Outbox) -> StoredMail:
 
 
 def test_a_new_mail_is_due_at_once_and_comes_back_as_it_was(outbox: Outbox) -> None:
-    number = outbox.begin_mail(a_mail(to=(ADA, GRACE), data=b"\x00\xff"), {})
+    number = a_digest(outbox, to=(ADA, GRACE), data=b"\x00\xff")
 
     assert due(outbox) == StoredMail(
         id=number,
@@ -70,25 +70,79 @@ def test_a_new_mail_is_due_at_once_and_comes_back_as_it_was(outbox: Outbox) -> N
     )
 
 
-def test_the_mail_and_what_it_reports_are_stored_together_or_not_at_all(outbox: Outbox) -> None:
-    outbox.record([an_event()])
-    [group] = outbox.groups()
-    broken = a_mail(data="no bytes but \ud800")  # type: ignore[arg-type]
+def test_the_worst_groups_of_a_content_come_first_and_the_rest_counts(outbox: Outbox) -> None:
+    outbox.record([an_event(A), *[an_event(B)] * 3, an_event(C, level=logging.CRITICAL), an_event(D)])
+    outbox.resolve(D)
 
-    with pytest.raises(UnicodeEncodeError):
-        outbox.begin_mail(broken, {group.fingerprint: 1})
+    content = outbox.content(a_digest(outbox))
 
-    assert outbox.mails() == []
+    assert content is not None
+    assert [(share.fingerprint, share.new) for share in content.shares] == [(C, 1), (B, 3), (A, 1)]
+    assert [(group.fingerprint, group.count - group.reported) for group in content.groups] == [(C, 1), (B, 3), (A, 1)]
+    assert not content.stale
+    assert content.added == []
+
+
+def test_errors_count_as_reported_once_the_server_has_accepted_their_digest(outbox: Outbox) -> None:
+    outbox.record([an_event(A), an_event(A)])
+    number = a_digest(outbox)
+    outbox.record([an_event(A)])
     assert [group.reported for group in outbox.unreported()] == [0]
     assert outbox.digests_within(60) == 0
 
+    assert outbox.sent(number, Result("250"))
+    assert outbox.sent(number, Result("250 again"))
 
-def test_the_mails_to_further_readers_belong_to_the_digest(outbox: Outbox) -> None:
-    first = outbox.begin_mail(a_mail("all"), {}, [a_mail("some", to=(GRACE,))])
-
-    assert due(outbox).id == first
-    assert {mail.subject: mail.recipients for mail in outbox.mails()} == {"all": (ADA,), "some": (GRACE,)}
+    assert [(group.count, group.reported) for group in outbox.unreported()] == [(3, 2)]
     assert outbox.digests_within(60) == 1
+
+
+def test_a_digest_that_was_sent_with_an_earlier_text_goes_on_waiting(outbox: Outbox) -> None:
+    outbox.record([an_event(A)])
+    number = a_digest(outbox)
+    outbox.record([an_event(B)])
+
+    assert outbox.sent(number, Result("250", message_id="<0@example.org>"))
+
+    assert [mail.state for mail in outbox.mails()] == ["waiting"]
+    assert len(outbox.unreported()) == 2
+
+
+def test_no_second_digest_begins_while_one_waits(outbox: Outbox, clock: FakeClock) -> None:
+    outbox.record([an_event(A)])
+    assert outbox.digest_is_due(900, 5)
+    number = a_digest(outbox)
+    outbox.record([an_event(B)])
+    assert not outbox.digest_is_due(900, 5)
+
+    outbox.sent(number, Result("250"))
+    outbox.record([an_event(C)])
+
+    assert not outbox.digest_is_due(900, 5)
+    clock.advance(5)
+    assert outbox.digest_is_due(900, 5)
+
+
+def test_a_copy_takes_in_what_later_digests_report_until_it_is_sent(outbox: Outbox) -> None:
+    def compose() -> None:
+        number = a_digest(outbox)
+        content = outbox.content(number)
+        assert content is not None
+        draft = Draft(NewMail("<2@example.org>", "more", b"more", (ADA,), "digest"), content, {GRACE: content.shares})
+        assert outbox.compose(number, draft)
+        assert outbox.sent(number, Result("250"))
+
+    outbox.record([an_event(A), an_event(A)])
+    compose()
+    outbox.record([an_event(A), an_event(B)])
+    compose()
+
+    [copy] = outbox.mails("waiting")
+    content = outbox.content(copy.id)
+    assert content is not None
+    assert (copy.kind, copy.recipients) == ("copy", (GRACE,))
+    assert {share.fingerprint: share.new for share in content.shares} == {A: 3, B: 1}
+    assert content.stale
 
 
 def test_a_posted_mail_is_complete_and_on_disk(outbox: Outbox, tmp_path: Path) -> None:
@@ -142,9 +196,9 @@ def test_a_posted_mail_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_mail_that_failed_waits_for_its_time(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(a_mail(), {})
+    number = a_digest(outbox)
 
-    outbox.failed(number, "451 come\nback", 30)
+    outbox.failed(number, Result("451 come\nback", wait=30))
 
     clock.advance(29)
     assert not outbox.has_due_mail()
@@ -155,28 +209,28 @@ def test_a_mail_that_failed_waits_for_its_time(outbox: Outbox, clock: FakeClock)
 
 
 def test_the_mail_whose_time_came_first_is_tried_first(outbox: Outbox, clock: FakeClock) -> None:
-    stubborn = outbox.begin_mail(a_mail("stubborn"), {})
-    outbox.begin_mail(a_mail("second"), {})
+    stubborn = a_digest(outbox, "stubborn")
+    a_digest(outbox, "second")
     clock.advance(1)
-    outbox.begin_mail(a_mail("third"), {})
-    outbox.failed(stubborn, "451", 1)
+    a_digest(outbox, "third")
+    outbox.failed(stubborn, Result("451", wait=1))
     clock.advance(1)
 
     order = []
     while outbox.has_due_mail():
         found = due(outbox)
         order.append(found.subject)
-        outbox.sent(found.id, "250")
+        outbox.sent(found.id, Result("250"))
 
     assert order == ["second", "third", "stubborn"]
     assert outbox.totals().next_try is None
 
 
 def test_a_sent_mail_is_not_sent_again(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(a_mail(), {})
+    number = a_digest(outbox)
 
     clock.advance(3)
-    outbox.sent(number, "250 kept")
+    outbox.sent(number, Result("250 kept"))
 
     clock.advance(1e9)
     assert not outbox.has_due_mail()
@@ -186,10 +240,10 @@ def test_a_sent_mail_is_not_sent_again(outbox: Outbox, clock: FakeClock) -> None
 
 
 def test_a_dead_letter_is_kept_and_may_be_tried_again(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(a_mail(), {})
-    outbox.failed(number, "451", 1)
+    number = a_digest(outbox)
+    outbox.failed(number, Result("451", wait=1))
     clock.advance(1_000)
-    outbox.dead(number, "554 no")
+    outbox.dead(number, Result("554 no"))
     clock.advance(1e9)
     assert not outbox.has_due_mail()
     [dead] = outbox.mails("dead")
@@ -204,10 +258,10 @@ def test_a_dead_letter_is_kept_and_may_be_tried_again(outbox: Outbox, clock: Fak
 
 
 def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Outbox, clock: FakeClock) -> None:
-    waiting, dead, sent = (outbox.begin_mail(a_mail(name), {}) for name in ("waiting", "dead", "sent"))
-    outbox.failed(waiting, "451", 9_000)
-    outbox.dead(dead, "554")
-    outbox.sent(sent, "250")
+    waiting, dead, sent = (a_digest(outbox, name) for name in ("waiting", "dead", "sent"))
+    outbox.failed(waiting, Result("451", wait=9_000))
+    outbox.dead(dead, Result("554"))
+    outbox.sent(sent, Result("250"))
     clock.advance(60)
 
     assert outbox.retry() == 2
@@ -220,93 +274,83 @@ def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Ou
 
 
 def test_an_answer_about_a_missing_mail_changes_nothing(outbox: Outbox) -> None:
-    outbox.begin_mail(a_mail(), {"nobody": 1})
+    a_digest(outbox)
 
     for number in (99, -99):
-        outbox.dead(number, "554")
+        outbox.dead(number, Result("554"))
         assert outbox.retry(number) == 0
 
     assert [mail.state for mail in outbox.mails()] == ["waiting"]
 
 
 def test_a_finished_mail_does_not_come_back_by_a_late_answer(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(a_mail(), {})
-    outbox.sent(number, "250")
+    number = a_digest(outbox)
+    outbox.sent(number, Result("250"))
 
-    outbox.failed(number, "451", 0)
-    outbox.partly(number, Outcome([], {}, [ADA]))
+    outbox.failed(number, Result("451"))
 
     clock.advance(1e9)
     assert not outbox.has_due_mail()
 
 
 def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(a_mail(to=(ADA, GRACE, LINUS)), {})
+    outbox.record([an_event(A)])
+    number = a_digest(outbox, to=(ADA, GRACE, LINUS))
 
-    assert outbox.partly(number, Outcome([ADA], {GRACE: "550 nobody"}, [LINUS]))
-    assert outbox.failed(number, "451", 30)
+    assert outbox.sent(number, Result("250", {GRACE: "550 nobody"}, {LINUS: "451"}, wait=30))
     clock.advance(30)
 
-    [dead] = outbox.mails("dead")
-    assert (dead.recipients, dead.last_error) == ((GRACE,), "grace@example.org: 550 nobody")
+    assert {mail.state: mail.recipients for mail in outbox.mails()} == {
+        "sent": (ADA,),
+        "dead": (GRACE,),
+        "waiting": (LINUS,),
+    }
+    [dead], [sent] = outbox.mails("dead"), outbox.mails("sent")
+    assert dead.last_error == "grace@example.org: 550 nobody"
     waiting = due(outbox)
-    assert (waiting.id, waiting.recipients, waiting.tries, waiting.next_try) == (number, (LINUS,), 1, START + 30)
-    assert waiting.data == dead.data
-    assert waiting.message_id == dead.message_id
-    outbox.sent(number, "250")
+    assert (waiting.kind, waiting.tries, waiting.last_error) == ("copy", 1, "linus@example.org: 451")
+    assert waiting.next_try == START + 30
+    assert waiting.data == dead.data == sent.data
+    assert waiting.message_id == dead.message_id == sent.message_id
+    content = outbox.content(waiting.id)
+    assert content is not None
+    assert ([share.fingerprint for share in content.shares], content.stale) == ([A], False)
+    outbox.sent(waiting.id, Result("250"))
     assert outbox.retry() == 1
     assert due(outbox).recipients == (GRACE,)
 
 
-def test_a_reader_who_got_the_mail_is_not_tried_again_when_the_rest_is_refused(outbox: Outbox) -> None:
-    number = outbox.begin_mail(a_mail(to=(ADA, GRACE)), {})
+def test_where_nobody_is_served_those_who_are_not_refused_for_good_wait(outbox: Outbox) -> None:
+    number = a_digest(outbox, to=(ADA, GRACE))
 
-    outbox.partly(number, Outcome([ADA], {GRACE: "550 nobody"}, []))
+    assert outbox.failed(number, Result("451", {GRACE: "550 nobody"}, {ADA: "451"}, wait=30))
 
-    assert {mail.state: mail.recipients for mail in outbox.mails()} == {"sent": (ADA,), "dead": (GRACE,)}
-
-
-def test_a_mail_refused_by_all_is_one_dead_letter(outbox: Outbox) -> None:
-    number = outbox.begin_mail(a_mail(to=(ADA, GRACE)), {})
-
-    outbox.partly(number, Outcome([], {ADA: "550", GRACE: "551"}, []))
-
-    [dead] = outbox.mails()
-    assert (dead.state, dead.recipients) == ("dead", (ADA, GRACE))
-
-
-def test_without_a_time_the_waiting_keep_theirs_until_it_is_said(outbox: Outbox, clock: FakeClock) -> None:
-    number = outbox.begin_mail(a_mail(to=(ADA, GRACE)), {})
-
-    outbox.partly(number, Outcome([ADA], {}, [GRACE]))
-    outbox.failed(number, "451", 30)
-    clock.advance(30)
-
-    waiting = due(outbox)
-    assert (waiting.recipients, waiting.tries) == ((GRACE,), 1)
+    assert {mail.state: mail.recipients for mail in outbox.mails()} == {"waiting": (ADA,), "dead": (GRACE,)}
 
 
 def test_purging_removes_finished_mail_and_nothing_else(outbox: Outbox, clock: FakeClock) -> None:
     for name in ("waiting", "old", "new", "dead"):
         clock.advance(100 if name == "new" else 0)
-        number = outbox.begin_mail(a_mail(name), {})
+        number = a_digest(outbox, name)
         if name == "dead":
-            outbox.dead(number, "554")
+            outbox.dead(number, Result("554"))
         elif name != "waiting":
-            outbox.sent(number, "250")
+            outbox.sent(number, Result("250"))
 
     assert outbox.purge() == outbox.purge(older_than=101, sent=True) == 0
     assert outbox.purge(older_than=100, sent=True) == 1
     assert set(by_subject(outbox)) == {"waiting", "new", "dead"}
     assert outbox.purge(dead=True, sent=True) == 2
     assert set(by_subject(outbox)) == {"waiting"}
-    assert outbox.digests_within(1_000) == 4  # The cap must hold also now.
+    assert outbox.digests_within(1_000) == 2  # The cap must hold also now.
 
 
-def test_digests_are_counted_from_the_time_they_were_begun(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.begin_mail(a_mail(), {})
+def test_digests_are_counted_from_the_time_they_left(outbox: Outbox, clock: FakeClock) -> None:
+    first = a_digest(outbox)
+    clock.advance(100_000)
+    outbox.sent(first, Result("250"))
     clock.advance(10)
-    outbox.begin_mail(a_mail(), {})
+    outbox.sent(a_digest(outbox), Result("250"))
 
     assert [outbox.digests_within(seconds) for seconds in (11, 10, 1, 0)] == [2, 1, 1, 0]
     assert outbox.latest_digests(5) == [0, 10]
@@ -314,7 +358,7 @@ def test_digests_are_counted_from_the_time_they_were_begun(outbox: Outbox, clock
 
 def test_the_newest_mails_are_listed_first(outbox: Outbox, clock: FakeClock) -> None:
     for name in "abc":
-        outbox.begin_mail(a_mail(name), {})
+        a_digest(outbox, name)
         clock.advance(1)
 
     assert [mail.subject for mail in outbox.mails()] == ["c", "b", "a"]
@@ -322,43 +366,36 @@ def test_the_newest_mails_are_listed_first(outbox: Outbox, clock: FakeClock) -> 
     assert outbox.mails("dead") == []
 
 
-def test_a_digest_that_does_not_wait_takes_nothing_in(outbox: Outbox) -> None:
+def test_a_dead_digest_is_named_by_one_that_leaves(outbox: Outbox) -> None:
+    def named(number: int) -> list[tuple[str, int]]:
+        content = outbox.content(number)
+        assert content is not None
+        return [(each.reason, each.errors) for each in content.undelivered]
+
     outbox.record([an_event(A), an_event(A)])
-    number = outbox.begin_mail(replace(a_mail(), counts={A: 1}), {A: 1})
-    outbox.dead(number, "550")
-
-    with pytest.raises(NotWaiting):
-        outbox.take_in({number: TakenIn({A: 1})}, {A: 1})
-
-    assert [(group.count, group.reported) for group in outbox.unreported()] == [(2, 0)]
-
-
-def test_a_digest_that_takes_in_reports_both(outbox: Outbox) -> None:
-    outbox.record([an_event(A), an_event(A), an_event(B)])
-    number = outbox.begin_mail(replace(a_mail(), counts={A: 1}, notes=("first",)), {A: 1})
-    outbox.take_in({number: TakenIn({A: 1, B: 1}, ["second"])}, {A: 1, B: 1})
-
-    report = outbox.report(number)
-    assert report is not None
-    assert (report.counts, report.notes, report.stale) == ({A: 2, B: 1}, ("first", "second"), True)
-    assert outbox.unreported() == []
-    assert len(outbox.latest_digests(10)) == 1
-
-    outbox.rewrite(number, a_mail("anew", data=b"anew"), most=100)
-    [waiting] = outbox.mails("waiting")
-    assert (waiting.subject, waiting.data) == ("anew", b"anew")
-    report = outbox.report(number)
-    assert report is not None
-    assert (report.stale, report.most) == (False, 100)
-
-
-def test_a_named_dead_letter_is_named_once(outbox: Outbox) -> None:
+    outbox.dead(a_digest(outbox), Result("550 no"), refused=True)
+    second = a_digest(outbox)
+    assert named(second) == [("550 no", 2)]
+    outbox.dead(second, Result("551 no"), refused=True)
+    third = a_digest(outbox)
+    assert named(third) == [("550 no", 2), ("551 no", 2)]
+    outbox.sent(third, Result("250"))
     outbox.record([an_event(A)])
-    dead = outbox.begin_mail(replace(a_mail(), counts={A: 1}), {A: 1})
-    outbox.dead(dead, "550 no")
-    assert [(one.id, one.reason, one.counts) for one in outbox.undelivered()] == [(dead, "550 no", {A: 1})]
 
-    outbox.begin_mail(replace(a_mail(), counts={A: 1}), {A: 1}, announced=[dead])
+    assert named(a_digest(outbox)) == []
 
-    assert outbox.undelivered() == []
-    assert outbox.unreported() == []
+
+def test_a_refused_group_makes_no_digest_due_before_its_next_power_of_two_or_the_end_of_its_window(
+    outbox: Outbox, clock: FakeClock
+) -> None:
+    outbox.record([an_event(A)] * 3)
+    outbox.dead(a_digest(outbox), Result("554 virus"), refused=True)
+
+    assert not outbox.digest_is_due(900, 0)
+    outbox.record([an_event(A)])
+    assert outbox.digest_is_due(900, 0)
+    outbox.dead(a_digest(outbox), Result("554 virus"), refused=True)
+    clock.advance(899)
+    assert not outbox.digest_is_due(900, 0)
+    clock.advance(1)
+    assert outbox.digest_is_due(900, 0)

@@ -368,8 +368,8 @@ def test_a_mail_written_in_memory_waits_in_the_file_afterwards(outbox: Outbox, d
     outbox.record([an_event(A)])
     disk.leave()
     outbox.record([an_event(B)])
-    sent, waiting = (outbox.begin_mail(a_mail(name), {B: 1}) for name in ("sent", "waiting"))
-    assert outbox.sent(sent, "250")
+    sent, waiting = (a_digest(outbox, name) for name in ("sent", "waiting"))
+    assert outbox.sent(sent, Result("250"))
     disk.come_back()
     clock.advance(RETRY_SECONDS)
 
@@ -384,12 +384,12 @@ def test_digests_that_left_before_an_outage_count_against_the_cap_in_it(
     outbox: Outbox, disk: Disk, clock: FakeClock
 ) -> None:
     for _ in range(2):
-        outbox.begin_mail(a_mail(), {})
+        a_digest(outbox)
         clock.advance(1)
     outbox.beat("host:1", leader=True, figures={})
     disk.leave()
     assert outbox.digests_within(3_600) == 2
-    outbox.begin_mail(a_mail(), {})
+    a_digest(outbox)
     assert outbox.digests_within(3_600) == 3
     disk.come_back()
     clock.advance(RETRY_SECONDS)
@@ -401,12 +401,12 @@ def test_digests_that_left_before_an_outage_count_against_the_cap_in_it(
 def test_digests_that_left_in_an_outage_count_against_the_cap_after_it(
     outbox: Outbox, disk: Disk, clock: FakeClock
 ) -> None:
-    outbox.begin_mail(a_mail(), {})
+    a_digest(outbox)
     outbox.beat("host:1", leader=True, figures={})
     disk.leave()
     for _ in range(2):
         clock.advance(1)
-        assert outbox.sent(outbox.begin_mail(a_mail(), {}), "250")
+        assert outbox.sent(a_digest(outbox), Result("250"))
         outbox.beat("host:1", leader=True, figures={})
     assert outbox.in_memory
     disk.come_back()
@@ -417,16 +417,16 @@ def test_digests_that_left_in_an_outage_count_against_the_cap_after_it(
 
 
 def test_a_change_of_a_row_that_is_elsewhere_changes_nothing(outbox: Outbox, disk: Disk, clock: FakeClock) -> None:
-    on_disk = outbox.begin_mail(a_mail("on disk"), {})
+    on_disk = a_digest(outbox, "on disk")
     disk.leave()
-    in_memory = outbox.begin_mail(a_mail("in memory"), {})
-    assert not outbox.sent(on_disk, "250")
-    assert not outbox.failed(on_disk, "451", 0)
-    assert not outbox.dead(on_disk, "554")
+    in_memory = a_digest(outbox, "in memory")
+    assert not outbox.sent(on_disk, Result("250"))
+    assert not outbox.failed(on_disk, Result("451", wait=0))
+    assert not outbox.dead(on_disk, Result("554"))
     assert not outbox.partly(on_disk, Outcome([], {}, []))
     disk.come_back()
     clock.advance(RETRY_SECONDS)
-    assert not outbox.sent(in_memory, "250")
+    assert not outbox.sent(in_memory, Result("250"))
 
     assert {mail.subject: (mail.state, mail.tries) for mail in outbox.mails()} == {
         "on disk": ("waiting", 0),
@@ -438,7 +438,7 @@ def test_a_digest_marks_its_group_though_the_group_moved_to_the_file_meanwhile(
     outbox: Outbox, disk: Disk, clock: FakeClock
 ) -> None:
     outbox.record([an_event(A)] * 5)
-    outbox.begin_mail(a_mail(), {A: 4})
+    a_digest(outbox)
     disk.leave()
     outbox.record([an_event(A)] * 3)
     [in_memory] = outbox.unreported()
@@ -446,11 +446,11 @@ def test_a_digest_marks_its_group_though_the_group_moved_to_the_file_meanwhile(
     disk.come_back()
     clock.advance(RETRY_SECONDS)
 
-    outbox.begin_mail(a_mail(), {in_memory.fingerprint: 3})
+    a_digest(outbox)
 
     [group] = outbox.unreported()
     assert (group.count, group.reported) == (8, 7)
-    outbox.begin_mail(a_mail(), {A: 99})
+    a_digest(outbox)
     assert outbox.unreported() == []
 
 
@@ -493,7 +493,7 @@ def test_a_digest_begun_in_memory_reports_the_same_on_disk(outbox: Outbox, disk:
     assert report.counts == {A: 1, B: 1}
     assert [group.fingerprint for group in outbox.unreported()] == [A]
 
-    outbox.dead(waiting.id, "550")
+    outbox.dead(waiting.id, Result("550"))
     assert {group.fingerprint: group.count - group.reported for group in outbox.unreported()} == {A: 2, B: 1}
     assert [mail.counts for mail in outbox.undelivered()] == [{A: 1, B: 1}]
 
@@ -506,7 +506,7 @@ def test_an_outbox_without_a_file_makes_none_for_a_mail_it_does_not_know(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outbox = Outbox(None)
-    outbox.sent(5, "250 kept")
+    outbox.sent(5, Result("250 kept"))
     outbox.close()
 
     assert list(tmp_path.iterdir()) == []
@@ -550,7 +550,7 @@ def test_a_file_that_somebody_broke_is_an_outage_and_raises_nothing(
     for _ in range(2):
         assert outbox.record([an_event(B)]) == 1
         outbox.due(900)
-        outbox.begin_mail(a_mail(), {B: 1})
+        a_digest(outbox)
         outbox.post(a_message(), ["ada@example.org"])
         outbox.housekeeping()
         outbox.totals()
@@ -562,7 +562,7 @@ def test_a_file_that_somebody_broke_is_an_outage_and_raises_nothing(
     assert lease is not None
     claimed = outbox.claim(lease, grace=0)
     assert claimed is not None
-    assert outbox.sent(claimed.id, "250")
+    assert outbox.sent(claimed.id, Result("250"))
     [warning] = messages()
     assert "cannot be used" in warning
 

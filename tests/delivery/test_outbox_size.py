@@ -102,13 +102,13 @@ def test_a_traceback_is_kept_once_and_as_long_as_a_sample_shows_it(outbox: Outbo
 
 
 def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: Outbox) -> None:
-    sent = [outbox.begin_mail(a_mail("sent", data=os.urandom(110_000)), {}) for _ in range(3)]
+    sent = [a_digest(outbox, "sent", data=os.urandom(110_000)) for _ in range(3)]
     for number in sent:
-        outbox.sent(number, "250")
+        outbox.sent(number, Result("250"))
     data = os.urandom(360_000)
-    outbox.begin_mail(a_mail("waiting", data=data), {})
-    dead = outbox.begin_mail(a_mail("dead", data=b"d" * 1000), {})
-    outbox.dead(dead, "554")
+    a_digest(outbox, "waiting", data=data)
+    dead = a_digest(outbox, "dead", data=b"d" * 1000)
+    outbox.dead(dead, Result("554"))
 
     outbox.record([an_event(key(1), traceback=long_text(45_000), error_id=f"id{number}") for number in range(9)])
 
@@ -135,7 +135,7 @@ def test_when_nothing_else_is_left_the_oldest_reported_groups_go(tmp_path: Path,
     far = "p" * 2_500
     outbox.record([an_event(key(number), place=far, created=START + number) for number in range(20)])
     reported = outbox.groups(limit=10)
-    outbox.begin_mail(a_mail(), {group.fingerprint: 1 for group in reported})
+    a_digest(outbox)
 
     for number in range(20, 300):
         outbox.record([an_event(key(number), place=far, created=START + number)])
@@ -164,11 +164,11 @@ def test_the_file_gives_room_back(outbox: Outbox, tmp_path: Path, clock: FakeClo
 def test_finished_rows_are_deleted_by_their_age(outbox: Outbox, clock: FakeClock) -> None:
     outbox.record([an_event(key(1)), an_event(key(2))])
     for name in ("sent", "dead", "waiting"):
-        number = outbox.begin_mail(a_mail(name), {})
+        number = a_digest(outbox, name)
         if name == "sent":
-            outbox.sent(number, "250")
+            outbox.sent(number, Result("250"))
         elif name == "dead":
-            outbox.dead(number, "554")
+            outbox.dead(number, Result("554"))
     outbox.beat("host:1", leader=True, figures={})
     clock.advance(DAY / 2)
     outbox.housekeeping()
@@ -195,7 +195,7 @@ def test_errors_deleted_before_a_mail_reported_them_are_counted(
     outbox: Outbox, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     outbox.record([*[an_event(key(1))] * 5, *[an_event(key(2))] * 3, an_event(key(3)), an_event(key(4))])
-    outbox.begin_mail(a_mail(), {key(1): 2, key(3): 1})
+    a_digest(outbox)
     assert outbox.resolve(key(4))
     clock.advance(29 * DAY)
     outbox.housekeeping()
@@ -227,7 +227,7 @@ def test_waiting_mail_leaves_half_of_the_room_to_errors(
 ) -> None:
     crowd(outbox, 5)
     for number in range(8):
-        outbox.begin_mail(a_mail(f"digest {number}", data=os.urandom(200_000)), {})
+        a_digest(outbox, f"digest {number}", data=os.urandom(200_000))
     outbox.post(a_message(), ["ada@example.org"])
     crowd(outbox, 5, first=6)
 
@@ -247,7 +247,7 @@ def test_waiting_mail_leaves_half_of_the_room_to_errors(
 def test_errors_that_had_to_make_room_are_counted_and_the_log_repeats_it_as_they_grow(
     outbox: Outbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    outbox.begin_mail(a_mail("waits", data=os.urandom(BOUND // 2 - 20_000)), {})
+    a_digest(outbox, "waits", data=os.urandom(BOUND // 2 - 20_000))
     crowd(outbox, 600)
 
     kept = sum(group.count for group in outbox.groups(limit=1_000))
@@ -266,7 +266,7 @@ def test_reported_groups_and_resolved_ones_make_room_without_a_loss(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     crowd(outbox, 150)
-    outbox.sent(report(outbox, {key(number): 1 for number in range(1, 101)}), "250")
+    outbox.sent(report(outbox, {key(number): 1 for number in range(1, 101)}), Result("250"))
     for number in range(101, 151):
         outbox.resolve(key(number))
     crowd(outbox, 200, first=151)
@@ -283,11 +283,11 @@ def test_groups_of_a_waiting_digest_stay_while_reported_ones_make_room(outbox: O
     outbox.record([an_event(key(1))] * 50)
     waiting = report(outbox, {key(1): 50})
     crowd(outbox, 150, first=2)
-    outbox.sent(report(outbox, {key(number): 1 for number in range(2, 152)}), "250")
+    outbox.sent(report(outbox, {key(number): 1 for number in range(2, 152)}), Result("250"))
     crowd(outbox, 150, first=152)
     assert outbox.group(key(2)) is None
 
-    outbox.dead(waiting, "554 no")
+    outbox.dead(waiting, Result("554 no"))
 
     assert [group.count for group in outbox.unreported() if group.fingerprint == key(1)] == [50]
     assert outbox.totals().crowded_errors == 0
@@ -295,7 +295,7 @@ def test_groups_of_a_waiting_digest_stay_while_reported_ones_make_room(outbox: O
 
 def test_errors_of_a_waiting_digest_are_counted_once_when_their_group_makes_room(outbox: Outbox) -> None:
     outbox.record([an_event(key(1))] * 50)
-    outbox.sent(report(outbox, {key(1): 20}), "250")
+    outbox.sent(report(outbox, {key(1): 20}), Result("250"))
     counts = {key(1): 20}
     route = replace(a_mail(kind="route"), counts=counts)
     outbox.begin_mail(replace(a_mail(), counts=counts), counts, [route])
@@ -309,12 +309,12 @@ def test_errors_of_a_waiting_digest_are_counted_once_when_their_group_makes_room
 def test_groups_of_a_waiting_digest_stay_however_old_they_are(outbox: Outbox, clock: FakeClock) -> None:
     outbox.record([an_event(key(1)), an_event(key(2))])
     waiting = report(outbox, {key(1): 1})
-    outbox.sent(report(outbox, {key(2): 1}), "250")
+    outbox.sent(report(outbox, {key(2): 1}), Result("250"))
     clock.advance(31 * DAY)
     outbox.housekeeping()
     assert [group.fingerprint for group in outbox.groups()] == [key(1)]
 
-    outbox.dead(waiting, "554 no")
+    outbox.dead(waiting, Result("554 no"))
     outbox.housekeeping()
 
     assert outbox.groups() == []
@@ -322,7 +322,7 @@ def test_groups_of_a_waiting_digest_stay_however_old_they_are(outbox: Outbox, cl
 
 
 def test_a_dead_letter_whose_text_made_room_is_counted(outbox: Outbox) -> None:
-    outbox.dead(outbox.begin_mail(a_mail("dead", data=os.urandom(500_000)), {}), "554 no")
+    outbox.dead(a_digest(outbox, "dead", data=os.urandom(500_000)), Result("554 no"))
 
     crowd(outbox, 300)
 
@@ -338,7 +338,7 @@ def test_a_heartbeat_notes_for_an_hour_what_the_full_outbox_dropped(outbox: Outb
     assert noted() == ()
     crowd(outbox, 600)
     for number in range(20):
-        outbox.begin_mail(a_mail(f"digest {number}", data=os.urandom(200_000)), {})
+        a_digest(outbox, f"digest {number}", data=os.urandom(200_000))
     crowd(outbox, 1, first=601)
 
     assert noted() == ("outbox full: errors were dropped", "outbox full: mails were dropped")
@@ -361,7 +361,7 @@ def test_errors_that_leave_for_their_age_do_not_fill_the_outbox(outbox: Outbox, 
 def test_memory_has_the_same_rules(clock: FakeClock) -> None:
     outbox = Outbox(clock=clock)
     for number in range(60):
-        outbox.begin_mail(a_mail(f"digest {number}", data=os.urandom(200_000)), {})
+        a_digest(outbox, f"digest {number}", data=os.urandom(200_000))
     outbox.record([an_event()])
 
     totals = outbox.totals()
@@ -376,7 +376,7 @@ def test_losses_of_an_outage_are_counted_with_those_of_the_file(tmp_path: Path, 
     path.parent.touch()
     outbox = Outbox(OutboxOptions(path), clock=clock)
     for number in range(60):
-        outbox.begin_mail(a_mail(f"digest {number}", data=os.urandom(200_000)), {})
+        a_digest(outbox, f"digest {number}", data=os.urandom(200_000))
     outbox.record([an_event()])
     lost = outbox.totals().crowded_mails
     path.parent.unlink()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery import MailOptions, Outbox, OutboxOptions
+from quartblog.delivery import MailOptions, Outbox, OutboxOptions, new_message
 from quartblog.delivery.mail.sender import Sender
-from quartblog.delivery.options import MailingOptions, Reader
-from quartblog.delivery.tools import new_message
+from quartblog.delivery.options import MailingOptions, Route
+from quartblog.delivery.store.mails import Result
 from tests.support.clocks import START, FakeClock
 from tests.support.failures import an_event
 from tests.support.smtp import Accepting, Away, Behaviour, CuttingShort, MailServer, Silent
@@ -217,7 +217,7 @@ async def test_product_mail_is_not_capped(office: Office) -> None:
 
 
 async def test_a_route_gets_a_digest_with_only_its_groups(office: Office) -> None:
-    sender = office.sender(mails_per_hour=1, readers=(Reader(("Eve <eve@example.org>", ADMINS[0]), logger="shop"),))
+    sender = office.sender(mails_per_hour=1, routes=(Route(("Eve <eve@example.org>", ADMINS[0]), logger="shop"),))
     office.fail(2)
     office.fail(5, TWO, logger="shop.cart")
     await sender.work()
@@ -372,8 +372,8 @@ async def test_an_hour_without_a_mail_server_loses_nothing(office: Office) -> No
 async def test_after_ten_hours_without_a_mail_server_each_reader_gets_one_digest_that_reports_all(
     office: Office,
 ) -> None:
-    readers = (Reader(("eve@example.org",), logger="shop"),)
-    sender = office.sender(mails_per_hour=3, batch_seconds=5.0, readers=readers)
+    routes = (Route(("eve@example.org",), logger="shop"),)
+    sender = office.sender(mails_per_hour=3, batch_seconds=5.0, routes=routes)
     office.server.behaviour = Away
     failures = shop = 0
     for minute in range(10 * 60):
@@ -409,8 +409,8 @@ async def test_an_outage_longer_than_a_mail_is_tried_loses_nothing_and_ends_in_o
 
 @pytest.mark.parametrize("routed", [False, True])
 async def test_a_waiting_digest_takes_errors_in_though_the_cap_is_spent(office: Office, *, routed: bool) -> None:
-    readers = (Reader(("eve@example.org",), logger="shop"),) if routed else ()
-    sender = office.sender(mails_per_hour=3, batch_seconds=5.0, readers=readers)
+    routes = (Route(("eve@example.org",), logger="shop"),) if routed else ()
+    sender = office.sender(mails_per_hour=3, batch_seconds=5.0, routes=routes)
     for number in range(33):
         office.server.behaviour = Accepting if number < 2 else Away
         office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", logger="shop")
@@ -425,17 +425,172 @@ async def test_a_waiting_digest_takes_errors_in_though_the_cap_is_spent(office: 
     assert office.outbox.unreported() == []
 
 
-async def test_the_cap_holds_a_new_mail_to_further_readers_beside_a_waiting_digest(office: Office) -> None:
-    sender = office.sender(mails_per_hour=1, batch_seconds=5.0, readers=(Reader(("eve@example.org",), logger="shop"),))
+async def test_a_reader_with_a_route_does_not_wait_for_an_admin_whom_the_server_puts_off(office: Office) -> None:
+    sender = office.sender(routes=(Route(("eve@example.org",), logger="shop"),), retry_min=5.0, retry_max=5.0)
+    office.server.refusing = dict.fromkeys(ADMINS, "452 4.2.2 mailbox full")
+    for number in range(3):
+        office.fail(2, f"0000000000000{number:03}", logger="shop")
+        office.fail(1, f"0000000000001{number:03}", logger="else")
+        await sender.work()
+        office.clock.advance(5)
+
+    assert office.server.recipients == [["eve@example.org"]] * 3
+    assert counts(office.server) == [2, 2, 2]
+    office.server.refusing = {}
+    await sender.work()
+    assert office.server.recipients[3:] == [list(ADMINS)]
+    assert counts(office.server)[3:] == [9]
+
+
+async def test_readers_with_overlapping_routes_get_one_copy_each(office: Office) -> None:
+    routes = (
+        Route(("eve@example.org", "bob@example.org"), logger="shop"),
+        Route(("EVE@example.org",), logger="shop.cart"),
+        Route(("eve@example.org",), path="/user"),
+    )
+    sender = office.sender(routes=routes, mails_per_hour=1)
+    office.fail(2, ONE, logger="shop.cart")
+    office.fail(5, TWO, logger="blog", route="/user/edit")
+    await sender.work()
+
+    assert dict(zip(map(tuple, office.server.recipients), counts(office.server), strict=True)) == {
+        ADMINS: 7,
+        ("eve@example.org",): 7,
+        ("bob@example.org",): 2,
+    }
+
+
+async def test_a_copy_that_waits_takes_in_what_later_digests_report(office: Office) -> None:
+    sender = office.sender(routes=(Route(("eve@example.org",)),), batch_seconds=0.0, mails_per_hour=5)
+    office.server.refusing = {"eve@example.org": "452 4.2.2 mailbox full"}
+    for number in range(4):
+        office.fail(number + 1, f"0000000000000{number:03}", title=f"Error{number}", traceback="")
+        await sender.work()
+        office.clock.advance(60)
+    assert [mail.recipients for mail in office.outbox.mails("waiting")] == [("eve@example.org",)]
+    office.server.refusing = {}
+    office.clock.advance(HOUR)
+    await sender.work()
+
+    assert office.server.recipients == [list(ADMINS)] * 4 + [["eve@example.org"]]
+    assert counts(office.server) == [1, 2, 3, 4, 10]
+
+
+@pytest.mark.parametrize("how", ["resolve", "mute"])
+async def test_a_group_that_is_settled_while_its_digest_waits_is_not_mailed(office: Office, how: str) -> None:
+    sender = office.sender(retry_min=5.0)
+    office.server.behaviour = "451 later"
+    office.fail(3)
+    office.fail(2, TWO)
+    await sender.work()
+    assert office.outbox.resolve(ONE) if how == "resolve" else office.outbox.mute(ONE, DAY)
+    office.server.behaviour = Accepting
+    office.clock.advance(5)
+    await sender.work()
+
+    assert counts(office.server) == [2]
+
+
+async def test_a_dead_digest_about_settled_groups_is_not_sent_when_an_operator_retries_it(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    sender = office.sender()
+    office.server.behaviour = "554 not with us"
+    office.fail(3)
+    await sender.work()
+    assert office.outbox.resolve(ONE)
+    office.server.behaviour = Accepting
+    assert office.outbox.retry() == 1
+    await sender.work()
+
+    assert office.server.messages == []
+    assert office.outbox.mails() == []
+    assert "is not needed any more" in caplog.text
+
+
+class Spoiled(MailServer):
+    """Refuses every mail that holds a certain text, as a virus scanner does."""
+
+    async def handle_DATA(self, server: object, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        if b"EICAR" in envelope.content:
+            return "554 5.7.1 virus found"
+        return await super().handle_DATA(server, session, envelope)
+
+
+async def test_a_group_whose_content_is_refused_does_not_keep_the_others_from_being_mailed(
+    office: Office, mail_to: Callable[..., MailOptions]
+) -> None:
+    with Spoiled() as server:
+        sender = Sender(office.outbox, mail_to(server), MailingOptions(window_seconds=900.0))
+        office.fail(3, message="EICAR", traceback="Traceback\nValueError: EICAR")
+        await sender.work()
+        assert server.messages == []
+        office.clock.advance(60)
+        office.fail(1, TWO, title="Other", traceback="")
+        await sender.work()
+
+        assert counts(server) == [4]
+        assert server.messages[0]["Subject"].startswith("ERROR: the edit failed (+1 more)")
+        body = server.messages[0].get_body(["plain"])
+        assert body is not None
+        assert "3 new, 3 altogether: ValueError at app.py:12" in body.get_content()
+        office.clock.advance(HOUR)
+        await sender.work()
+        assert len(server.messages) == 1
+        assert office.outbox.unreported() == []
+
+
+async def test_refused_digests_are_few_though_every_error_is_a_new_group(office: Office) -> None:
+    sender = office.sender(mails_per_hour=3, batch_seconds=5.0)
+    office.server.behaviour = "554 not with us"
+    for number in range(200):
+        office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", traceback="")
+        await sender.work()
+        office.clock.advance(10)
+
+    assert len(office.server.connections) == 3
+
+
+async def test_a_waiting_digest_goes_to_the_admins_that_the_operator_has_set_meanwhile(office: Office) -> None:
+    sender = office.sender(retry_min=5.0)
+    office.server.refusing = dict.fromkeys(ADMINS, "450 4.1.2 no such domain")
+    office.fail()
+    await sender.work()
+    sender.reconfigure(office.mail_to(office.server, admins=("eve@example.org",)), MailingOptions())
+    office.clock.advance(5)
+    await sender.work()
+
+    assert office.server.recipients == [["eve@example.org"]]
+
+
+async def test_a_digest_that_takes_long_to_leave_counts_against_the_cap(office: Office) -> None:
+    sender = office.sender(mails_per_hour=1, retry_min=60.0, retry_max=60.0)
     office.server.behaviour = "451 later"
     office.fail()
     await sender.work()
-    office.clock.advance(10)
-    office.fail(2, TWO, logger="shop")
+    office.clock.advance(2 * DAY)
+    office.server.behaviour = Accepting
+    await sender.work()
+    office.clock.advance(60)
+    office.fail(1, TWO)
     await sender.work()
 
-    assert [mail.kind for mail in office.outbox.mails()] == ["digest"]
-    assert [group.fingerprint for group in office.outbox.unreported()] == [TWO]
+    assert counts(office.server) == [1]
+
+
+async def test_a_posted_mail_leaves_before_a_digest_about_thousands_of_groups_is_composed(office: Office) -> None:
+    sender = office.sender()
+    office.outbox.record([an_event(f"{number:016x}", created=office.clock.wall()) for number in range(3_000)])
+    office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ["eve@example.org"])
+    await sender.work()
+
+    assert [mail["Subject"] for mail in office.server.messages][0] == "reset"
+    assert office.server.messages[1]["Subject"].startswith("ValueError: twelve (+2999 more)")
+    body = office.server.messages[1].get_body(["plain"])
+    assert body is not None
+    assert "and 2800 more kinds" in body.get_content()
+    assert office.outbox.unreported() == []
 
 
 async def test_the_cap_holds_after_an_outage(office: Office) -> None:
@@ -509,7 +664,7 @@ async def test_no_change_of_the_wall_clock_moves_the_next_try_or_the_window(offi
 
     office.fail()
     office.clock.jump(jump)
-    office.clock.advance(799)
+    office.clock.advance(899)
     await sender.work()
     assert counts(office.server) == [4]
     office.clock.advance(1)
@@ -605,7 +760,7 @@ async def test_the_next_digest_names_whom_the_one_before_did_not_reach(office: O
 
 
 async def test_a_refused_mail_to_additional_readers_is_named_and_reports_nothing_again(office: Office) -> None:
-    sender = office.sender(readers=(Reader(("eve@example.org",), logger="shop"),))
+    sender = office.sender(routes=(Route(("eve@example.org",), logger="shop"),))
     office.server.refusing = {"eve@example.org": "550 5.1.1 nobody of this name"}
     office.fail(3, logger="shop")
     await sender.work()
@@ -693,7 +848,7 @@ async def test_a_late_refusal_changes_no_mail_that_the_next_leader_has_sent(
             assert lease is not None
             mail = office.outbox.claim(lease, grace=30)
             assert mail is not None
-            assert office.outbox.sent(mail.id, "250")
+            assert office.outbox.sent(mail.id, Result("250"))
             return answer
 
     office.fail()

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from quartblog.delivery import Event
 from quartblog.delivery.store.groups import Group
-from quartblog.delivery.store.mails import NewMail
+from quartblog.delivery.store.digests import Draft
+from quartblog.delivery.store.mails import NewMail, Result
 from tests.support.clocks import START
 
 if TYPE_CHECKING:
-    from quartblog.delivery.store.mails import Kind
+    from quartblog.delivery import Outbox
+    from quartblog.delivery.store.workers import Lease
 
 TRACEBACK = """Traceback (most recent call last):
   File "app.py", line 12, in edit
@@ -77,21 +79,35 @@ def a_group(**changes: Any) -> Group:
     return replace(group, **changes)
 
 
-def a_mail(
+def a_digest(
+    outbox: Outbox,
     subject: str = "a digest",
     *,
     to: tuple[str, ...] = ("ada@example.org",),
     data: bytes = b"Subject: x\r\n\r\nbody\r\n",
-    kind: Kind = "digest",
-) -> NewMail:
-    """A mail that was never sent."""
-    return NewMail("<1@example.org>", subject, data, to, kind)
+    lease: Lease | None = None,
+) -> int:
+    """Store a digest about all errors that no mail has reported, and return its id."""
+    leads = lease or outbox.lead("the leader of a test")
+    assert leads is not None
+    number = outbox.begin_digest(to, leads)
+    if lease is None:
+        outbox.resign(leads)
+    content = outbox.content(number)
+    assert content is not None
+    assert outbox.compose(number, Draft(NewMail("<1@example.org>", subject, data, to, "digest"), content, {}))
+    return number
 
 
-def a_message(text: str = "follow this link") -> EmailMessage:
+def report_all(outbox: Outbox) -> None:
+    """Let a digest report all errors, and let the mail server accept it."""
+    assert outbox.sent(a_digest(outbox), Result("250"))
+
+
+def a_message(text: str = "follow this link", *, subject: str = "密码") -> EmailMessage:
     """A message that the site sends by itself."""
     message = EmailMessage()
-    message["Subject"] = "密码"
+    message["Subject"] = subject
     message["From"] = "blog@example.org"
     message["To"] = "ada@example.org"
     message.set_content(text)

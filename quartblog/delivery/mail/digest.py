@@ -1,4 +1,4 @@
-"""Due groups -> one mail: a subject that names the worst group, and the facts of each group.
+"""Groups -> one mail: a subject that names the worst group, and the facts of each group.
 
 Texts from strangers are escaped: they cannot add a header, leave their line or become markup.
 """
@@ -12,6 +12,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..store.digests import DETAILED, LISTED
 from ..text import counted
 from ..text.escaping import block, one_line, shortened
 from .message import new_message, wire_form
@@ -21,13 +22,9 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
 
     from ..options import MailOptions
-    from ..store.digest_contents import Undelivered
+    from ..store.digests import Undelivered
     from ..store.groups import Group
 
-DETAILED = 20
-"""Groups with all details; the digest has one line for each other group."""
-LISTED = 200
-"""Groups that get a line; the digest counts the rest."""
 HEADLINE_LIMIT = 120
 """Characters of the line that names a group."""
 TRACES_LIMIT = 200_000
@@ -43,7 +40,9 @@ class Size:
     """How much of its groups a digest shows."""
 
     detailed: int = DETAILED
+    """Groups with all details."""
     listed: int = LISTED
+    """Groups with one line; the digest counts the rest."""
     traces: int = TRACES_LIMIT
     message: int = MESSAGE_LIMIT
     html: bool = True
@@ -65,15 +64,25 @@ class Digest:
     """The groups that one mail reports, with facts about all of them."""
 
     groups: Sequence[Group]
+    """The worst groups. It reports `count - reported` errors of each."""
     host: str
     """The host of the outbox: counts and ids are of this host."""
     notes: Sequence[str] = ()
     """Sentences before the groups."""
+    more_kinds: int = 0
+    """Groups that are not in `groups`."""
+    more_errors: int = 0
+    """Errors of these groups."""
+
+    @property
+    def kinds(self) -> int:
+        """All groups that it reports."""
+        return len(self.groups) + self.more_kinds
 
     @property
     def errors(self) -> int:
-        """Errors that no mail to the admins has reported yet."""
-        return sum(group.count - group.reported for group in self.groups)
+        """All errors that it reports."""
+        return sum(group.count - group.reported for group in self.groups) + self.more_errors
 
     def message(
         self, options: MailOptions, to: Sequence[str] | None = None, *, most: int | None = None
@@ -89,14 +98,15 @@ class Digest:
         return message
 
     def _message(self, options: MailOptions, to: Sequence[str] | None, size: Size) -> EmailMessage:
-        groups = sorted(self.groups, key=lambda group: (group.level, group.count - group.reported), reverse=True)
-        first = groups[: size.detailed]
+        # A server refused a mail with the others, perhaps for their content.
+        first = [group for group in self.groups if not group.died][: size.detailed]
+        others = [group for group in self.groups if group not in first]
         detailed = [_Detailed(group, size, size.traces // len(first)) for group in first]
         head = list(self._head(options, shortened=size != SIZES[0]))
-        rest = list(_rest(groups[size.detailed :], size.listed))
+        rest = list(_rest(others, size.listed, self.more_kinds))
         return new_message(
             options,
-            self._subject(groups, options),
+            self._subject(options),
             "\n\n".join(_paragraphs(head, [part.text(options.command) for part in detailed], rest)),
             html=_document([part.html(options.command) for part in detailed], head, rest) if size.html else None,
             to=to,
@@ -104,11 +114,11 @@ class Digest:
             conversations=[self._conversation(group, options) for group in reversed(first)],
         )
 
-    def _subject(self, groups: Sequence[Group], options: MailOptions) -> str:
+    def _subject(self, options: MailOptions) -> str:
         """Name the worst error first, because mail programs show the beginning, and the changing counts last."""
-        more = f" (+{len(groups) - 1} more)" if len(groups) > 1 else ""
+        more = f" (+{self.kinds - 1} more)" if self.kinds > 1 else ""
         where = f"{options.title} {options.site} on {self.host}".lstrip()
-        return f"{headline(groups[0])}{more} ({where}, {counted(self.errors, 'error')})"
+        return f"{_name(self.groups[0])}{more} ({where}, {counted(self.errors, 'error')})"
 
     def _conversation(self, group: Group, options: MailOptions) -> str:
         """Return a name that all digests of this host about the group share."""
@@ -116,8 +126,7 @@ class Digest:
         return f"{hashlib.sha256(group.fingerprint.encode(errors='replace')).hexdigest()[:16]}.{place}"
 
     def _head(self, options: MailOptions, *, shortened: bool) -> Iterator[str]:
-        count = len(self.groups)
-        kinds = "one kind" if count == 1 else f"{count} kinds"
+        kinds = "one kind" if self.kinds == 1 else f"{self.kinds} kinds"
         yield one_line(f"{options.site} on {self.host}: {counted(self.errors, 'error')} of {kinds}")
         yield from map(one_line, self.notes)
         if shortened:
@@ -125,7 +134,7 @@ class Digest:
 
 
 def held_note(since: float, cap: int) -> str:
-    """Return the sentence about a cap that has held a digest back since an epoch second."""
+    """Return the sentence about a cap that has held errors back since an epoch second."""
     return (
         f"The cap held this back since {_moment(since)}: {counted(cap, 'digest')} had left within the hour."
         " The counts below include the errors since then."
@@ -135,9 +144,8 @@ def held_note(since: float, cap: int) -> str:
 def undelivered_notes(mails: Sequence[Undelivered]) -> Iterator[str]:
     """Yield the sentences about mails that did not reach all readers."""
     for mail in mails[:MOST_NAMED]:
-        if mail.counts:
-            errors = counted(sum(mail.counts.values()), "error")
-            yield f"{errors} of these groups were in a mail that was refused: {mail.reason}"
+        if mail.errors:
+            yield f"{counted(mail.errors, 'error')} of these groups were in a mail that was refused: {mail.reason}"
         else:
             yield f"The mail {mail.subject!r} did not reach {', '.join(mail.recipients)}: {mail.reason}"
     if len(mails) > MOST_NAMED:
@@ -231,12 +239,17 @@ def _commands(group: Group, command: str) -> list[str]:
     return [f"{command} errors {verb} {key}" for verb in ("show", "resolve")] if command else []
 
 
-def _rest(groups: Sequence[Group], listed: int) -> Iterator[str]:
-    """Yield one line for each group without details."""
+def _name(group: Group) -> str:
+    """Return the group in one short line, without its message if a server refused a mail with it."""
+    return one_line(f"{shortened(group.title, HEADLINE_LIMIT)} at {group.place}") if group.died else headline(group)
+
+
+def _rest(groups: Sequence[Group], listed: int, more: int) -> Iterator[str]:
+    """Yield one line for each group without details, and one for the groups that only count."""
     for group in groups[:listed]:
-        yield f"{group.count - group.reported} new, {group.count} altogether: {headline(group)}"
-    if len(groups) > listed:
-        yield f"and {counted(len(groups) - listed, 'more kind')}"
+        yield f"{group.count - group.reported} new, {group.count} altogether: {_name(group)}"
+    if more := more + max(0, len(groups) - listed):
+        yield f"and {counted(more, 'more kind')}"
 
 
 def _paragraphs(head: list[str], detailed: list[str], rest: list[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Groups and readers -> the recipients besides the admins, each with some of the groups."""
+"""Routes -> the readers besides the admins -> the errors that each of them gets a copy about."""
 
 from __future__ import annotations
 
@@ -8,40 +8,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..options import Reader
-    from ..store.groups import Group
+    from ..options import Route
+    from ..store.digests import Share
 
 
-def matches(reader: Reader, group: Group) -> bool:
-    """Return whether the group meets every condition of the reader. A reader without conditions gets all groups."""
-    if reader.level is not None and group.level < logging.getLevelNamesMapping()[reader.level]:
+def matches(route: Route, share: Share) -> bool:
+    """Return whether the errors meet every condition of the route. A route without conditions gets all errors."""
+    if route.level is not None and share.level < logging.getLevelNamesMapping()[route.level]:
         return False
-    if reader.logger is not None and not _is_below(group.logger, reader.logger, "."):
+    if route.logger is not None and not _is_below(share.logger, route.logger, "."):
         return False
-    if reader.path is None:
+    if route.path is None:
         return True
-    return group.route is not None and _is_below(group.route, reader.path.rstrip("/"), "/")
+    return share.route is not None and _is_below(share.route, route.path.rstrip("/"), "/")
 
 
-def shares_of(
-    readers: Iterable[Reader], groups: Sequence[Group], *, besides: Iterable[str]
-) -> list[tuple[tuple[str, ...], list[Group]]]:
-    """Return pairs of addresses and their groups, in order. Each address is in one pair, with others of equal groups.
+def readers(routes: Iterable[Route], shares: Sequence[Share], *, besides: Iterable[str]) -> dict[str, list[Share]]:
+    """Return the shares of each reader, by address. No reader gets a share twice.
 
-    Addresses in `besides` get all groups anyway and are left out.
+    Addresses in `besides` get all errors anyway and are left out. Upper and lower case make no difference.
     """
     known = {address.lower() for address in besides}
-    wanted: dict[str, tuple[str, set[int]]] = {}
-    for reader in readers:
-        numbers = {number for number, group in enumerate(groups) if matches(reader, group)}
-        for address in reader.to:
-            if address.lower() not in known:
-                wanted.setdefault(address.lower(), (address, set()))[1].update(numbers)
-    together: dict[tuple[int, ...], list[str]] = {}
-    for address, numbers in wanted.values():
-        if numbers:
-            together.setdefault(tuple(sorted(numbers)), []).append(address)
-    return [(tuple(addresses), [groups[number] for number in numbers]) for numbers, addresses in together.items()]
+    wanted: dict[str, tuple[str, dict[str, Share]]] = {}
+    for route in routes:
+        found = {share.fingerprint: share for share in shares if matches(route, share)}
+        for address in route.to:
+            if found and address.lower() not in known:
+                wanted.setdefault(address.lower(), (address, {}))[1].update(found)
+    return {address: [*found.values()] for address, found in wanted.values()}
 
 
 def _is_below(name: str, top: str, separator: str) -> bool:

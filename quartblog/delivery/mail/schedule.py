@@ -1,4 +1,4 @@
-"""Times and counts -> when a group is due, what the cap leaves, and when a mail is tried again."""
+"""Times and counts -> what the cap leaves, since when it held errors back, and when a mail is tried again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Cap(NamedTuple):
     """The digests of the last hour against `mails_per_hour`."""
 
     digests: int
-    """Digests that left within the last hour."""
+    """Digests that left, or were refused for good, within the last hour."""
     per_hour: int | None
     """Digests that may leave within an hour; None if the options are not known."""
     wait: float | None
@@ -43,31 +43,17 @@ def cap(outbox: Outbox, options: MailingOptions | None) -> Cap:
     return Cap(digests, options.mails_per_hour, max((wait for wait in waits if wait > 0), default=None))
 
 
-def is_due(group: Group, now: float, options: MailingOptions) -> bool:
-    """Return whether a digest is to report the group at an epoch second, by the rules that Outbox.due applies now."""
-    if group.count <= group.reported:
-        return False
-    if group.last_reported is None or group.reopened:
-        return True
-    if group.count >= next_power_of_two(group.reported + group.died):
-        return True
-    # A time that lies ahead was written before the clock was set back: it must not hold the group for hours.
-    return not group.last_reported <= now < group.last_reported + options.window_seconds
-
-
 def held_since(groups: Iterable[Group], left: Sequence[float], options: MailingOptions) -> float | None:
-    """Return since when the cap held these groups back, as far as the outbox shows; None if it did not.
+    """Return since when the cap held errors of these groups back, as far as the outbox shows; None if it did not.
 
-    `left` are the times of the newest digests, the last one first, and no more than the cap allows an hour.
+    `left` are the epoch seconds at which the newest digests left, the last one first, no more than the cap allows an
+    hour.
     """
     if len(left) < options.mails_per_hour:
         return None
     free = left[-1] + HOUR
-    if free <= left[0] + options.batch_seconds:
-        return None
-    held = [_first_new(group) for group in groups if is_due(group, free, options)]
-    first = min(held, default=free)
-    return max(first, left[0]) if first < free else None
+    first = min(map(_first_new, groups), default=free)
+    return max(first, left[0]) if left[0] + options.batch_seconds < free > first else None
 
 
 def _first_new(group: Group) -> float:
@@ -76,11 +62,6 @@ def _first_new(group: Group) -> float:
         return group.first_seen
     new = group.samples[: group.count - group.reported]
     return min((sample.created for sample in new), default=group.last_seen)
-
-
-def next_power_of_two(count: int) -> int:
-    """Return the first of 1, 2, 4, 8, … above the count."""
-    return 1 << count.bit_length()
 
 
 def pause(failures: int, options: MailingOptions, chance: float) -> float:

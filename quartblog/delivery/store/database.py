@@ -158,7 +158,20 @@ _FOURTH = (
             WHERE fingerprint IN (SELECT fingerprint FROM mail_groups WHERE mail_id = NEW.id); END""",  # noqa: S608  a constant
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
+# Errors count as reported once a mail server accepted their digest, not when it begins.
+_FIFTH = (
+    "DROP TRIGGER digest_died",
+    "DROP TRIGGER digest_lives",
+    """UPDATE groups SET reported = max(0, reported - (SELECT coalesce(sum(held.count), 0)
+        FROM mail_groups AS held JOIN mails ON mails.id = held.mail_id WHERE held.fingerprint = groups.fingerprint
+            AND mails.state = 'waiting' AND mails.kind = 'digest' AND NOT mails.reached))""",
+    "UPDATE mails SET kind = 'copy' WHERE kind = 'route' OR (kind = 'digest' AND reached AND state = 'waiting')",
+    "ALTER TABLE mails DROP COLUMN notes",
+    "ALTER TABLE mails DROP COLUMN stale",
+    "ALTER TABLE mails DROP COLUMN reached",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 """Step N leads from version N to N + 1. Never change a published step; add a new one."""
 
 

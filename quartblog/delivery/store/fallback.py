@@ -17,7 +17,7 @@ from ..forks import hold_during_fork, keep_for_ever
 from ..grouping.event import Event
 from ..own_log import describe, own_logger, report
 from ..text import counted
-from . import digest_contents
+from . import digests
 from . import groups as group_rows
 from .clock import SteadyClock
 from .database import Database, DatabaseFile, Unusable, check_version, is_damage, is_outage, open_memory, transaction
@@ -272,9 +272,9 @@ _SAMPLE = "INSERT INTO samples (group_id, error_id, created, touched, data, trac
 
 _MAIL = """
     INSERT INTO mails (message_id, kind, subject, data, recipients, tries, created, since, next_try, last_error,
-        state, finished, token, claimed, notes, stale, most, reached, announced)
+        state, finished, token, claimed, most, announced)
     VALUES (:message_id, :kind, :subject, :data, :recipients, :tries, :created, :since, :next_try, :last_error,
-        :state, :finished, :token, :claimed, :notes, :stale, :most, :reached, :announced)
+        :state, :finished, :token, :claimed, :most, :announced)
     RETURNING id"""
 
 _LOSS = """
@@ -315,9 +315,9 @@ def _merge(memory: Database, disk: Database, known: Sequence[float]) -> None:
     for mail in memory.execute("SELECT * FROM mails ORDER BY id DESC").fetchall():
         [number] = disk.execute(_MAIL, dict(mail)).fetchone()
         counts = "SELECT fingerprint, count FROM mail_groups WHERE mail_id = ?"
-        digest_contents.keep(disk, number, dict(memory.execute(counts, (mail["id"],)).fetchall()))
-    digests = [left for [left] in memory.execute("SELECT left FROM digests") if left not in known]
-    disk.executemany("INSERT INTO digests VALUES (?)", [(left,) for left in digests])
+        digests.keep(disk, number, dict(memory.execute(counts, (mail["id"],)).fetchall()))
+    left_since = [left for [left] in memory.execute("SELECT left FROM digests") if left not in known]
+    disk.executemany("INSERT INTO digests VALUES (?)", [(left,) for left in left_since])
     disk.executemany(_LOSS, map(dict, memory.execute("SELECT * FROM losses")))
 
 

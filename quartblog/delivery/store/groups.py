@@ -48,7 +48,7 @@ class Group:
     muted_until: float | None = None
     """No mail reports it before; None for a group that is not muted."""
     died: int = 0
-    """Unreported errors that were in a digest that was given up. They wait for the next digest, but make none due."""
+    """Unreported errors that were in a digest that was given up. They wait for the next one, but make none due."""
 
 
 _INSERT = """
@@ -158,9 +158,13 @@ def listed(database: Database, *, resolved: bool | None, limit: int, samples: in
     return _groups(database, rows, samples, at.ahead)
 
 
+OPEN = "NOT resolved AND (muted_until IS NULL OR muted_until <= :now)"
+"""The condition of a group that mails may report."""
+_UNREPORTED = f"count > reported AND {OPEN}"
+UNREPORTED_COUNTS = f"SELECT fingerprint, count - reported AS new FROM groups WHERE {_UNREPORTED}"  # noqa: S608  constants
+"""The errors of each group that no mail has reported."""
 # The last condition holds if the count has passed a power of two since the last mail: its highest bit differs.
-_UNREPORTED = "count > reported AND NOT resolved AND (muted_until IS NULL OR muted_until <= :now)"
-_DUE = f"""{_UNREPORTED} AND (last_reported IS NULL OR reopened OR last_reported <= :now - :window
+_DUE = f"""{_UNREPORTED} AND (last_reported IS NULL OR (reopened AND NOT died) OR last_reported <= :now - :window
     OR count | (reported + died) > 2 * (count & (reported + died)))"""
 
 
@@ -170,10 +174,14 @@ def unreported(database: Database, samples: int, at: Moment) -> list[Group]:
     return _groups(database, database.execute(query, {"now": at.now}).fetchall(), samples, at.ahead)
 
 
-def due(database: Database, window: float, at: Moment) -> list[str]:
-    """Return the fingerprints of the groups that the next digest is to report, the oldest first."""
-    query = f"SELECT fingerprint FROM groups WHERE {_DUE} ORDER BY first_seen, id"  # noqa: S608  constants
-    return [fingerprint for [fingerprint] in database.execute(query, {"now": at.now, "window": window})]
+def any_due(database: Database, window: float, now: float) -> bool:
+    """Return whether a digest is to report a group at a steady time.
+
+    Of the groups in `unreported`, those are due that no mail has reported, that came back after they were resolved,
+    whose count has passed a power of two since the last mail, or whose last mail is `window` seconds old.
+    """
+    query = f"SELECT 1 FROM groups WHERE {_DUE} LIMIT 1"  # noqa: S608  constants
+    return database.execute(query, {"now": now, "window": window}).fetchone() is not None
 
 
 _BY_TEXT = ("SELECT group_id FROM samples WHERE error_id = ?", "SELECT id FROM groups WHERE fingerprint = ?")
@@ -222,15 +230,6 @@ def mute(database: Database, group: int, until: float) -> None:
 def reopen(database: Database, group: int) -> None:
     """Undo `resolve` and `mute`."""
     database.execute("UPDATE groups SET resolved = 0, muted_until = NULL WHERE id = ?", (group,))
-
-
-def mark_reported(database: Database, fingerprint: str, more: int, at: float) -> None:
-    """Note that this many more errors of the group were mailed."""
-    database.execute(
-        """UPDATE groups SET reported = min(count, reported + ?), last_reported = ?, reopened = 0, died = 0
-        WHERE fingerprint = ?""",
-        (more, at, one_line(fingerprint)),
-    )
 
 
 def _groups(database: Database, rows: Sequence[sqlite3.Row], samples: int, ahead: float) -> list[Group]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ..mail.addresses import bare_address
 from ..mail.message import wire_form
 from ..text.escaping import one_line
-from . import digest_contents
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,16 +19,15 @@ if TYPE_CHECKING:
     from .clock import Moment
     from .database import Database
 
-Kind = Literal["digest", "route", "post"]
+Kind = Literal["digest", "copy", "post"]
 State = Literal["waiting", "sent", "dead"]
 
 _HELD = "id = :mail AND state = 'waiting' AND (:token IS NULL OR token = :token)"
 """A mail that still waits and, with a token, that no later leader has claimed."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewMail:
-    """A finished mail that is to be stored."""
+class NewMail(NamedTuple):
+    """A mail that is to be stored."""
 
     message_id: str
     subject: str
@@ -37,12 +35,25 @@ class NewMail:
     """The whole message as SMTP sends it."""
     recipients: tuple[str, ...]
     """Envelope addresses."""
-    kind: Kind = "digest"
-    """`digest` for the admins, `route` for further recipients of a digest, `post` for the program's own mail."""
-    counts: Mapping[str, int] = field(default_factory=dict)
-    """How many errors of each fingerprint a digest reports."""
-    notes: tuple[str, ...] = ()
-    """Sentences of a digest before its groups."""
+    kind: Kind
+    """`digest` for the admins, `copy` of a digest for one other reader, `post` for the program's own mail."""
+
+
+class Result(NamedTuple):
+    """The result of one try."""
+
+    answer: str = ""
+    """The server's words, or why there are none."""
+    given_up: Mapping[str, str] = {}
+    """Recipients that are not tried again, each with the server's answer."""
+    put_off: Mapping[str, str] = {}
+    """Recipients that are tried again, each with the server's answer, if others were served."""
+    wait: float = 0.0
+    """Seconds until the next try."""
+    token: int | None = None
+    """That of the lease, which must have claimed the mail; None for any mail that waits."""
+    message_id: str | None = None
+    """That of the text that was sent; None for the text that the mail has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,10 @@ class StoredMail:
     kind: Kind
     subject: str
     data: bytes
-    """Empty for a finished mail whose text was deleted to make room; such a dead letter cannot be sent."""
+    """Empty for a mail whose text was deleted to make room, and for a digest or copy that waits for its text.
+
+    A posted mail without its text cannot be sent.
+    """
     recipients: tuple[str, ...]
     """Those that are not served yet; of a sent mail, those that are served."""
     tries: int
@@ -91,11 +105,11 @@ def posted(message: EmailMessage, recipients: Sequence[str]) -> NewMail:
     )
 
 
-def add(database: Database, mail: NewMail, at: float) -> int:
+def add(database: Database, mail: NewMail, now: float) -> int:
     """Store a mail that is due at once, and return its id."""
     cursor = database.execute(
-        """INSERT INTO mails (id, message_id, kind, subject, data, recipients, created, since, next_try, notes)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
+        """INSERT INTO mails (id, message_id, kind, subject, data, recipients, created, since, next_try)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
         (
             database.next_id(),
             mail.message_id,
@@ -103,23 +117,21 @@ def add(database: Database, mail: NewMail, at: float) -> int:
             one_line(mail.subject),
             mail.data,
             json.dumps(mail.recipients),
-            at,
-            at,
-            at,
-            json.dumps(mail.notes),
+            now,
+            now,
+            now,
         ),
     )
-    number = int(cursor.fetchone()[0])
-    digest_contents.keep(database, number, mail.counts)
-    return number
+    return int(cursor.fetchone()[0])
 
 
 def rewrite(database: Database, mail: int, new: NewMail, most: int | None, token: int | None) -> bool:
-    """Give a waiting digest another text, with all that it reports."""
-    statement = f"""UPDATE mails SET message_id = :message_id, subject = :subject, data = :data, most = :most, stale = 0
-        WHERE {_HELD}"""  # noqa: S608  a constant
+    """Give a waiting digest or copy its text."""
+    statement = f"""UPDATE mails SET message_id = :message_id, subject = :subject, data = :data, recipients = :to,
+        most = :most WHERE {_HELD}"""  # noqa: S608  a constant
     text = {"message_id": new.message_id, "subject": one_line(new.subject), "data": new.data, "most": most}
-    return database.execute(statement, {**text, "mail": mail, "token": token}).rowcount > 0
+    values = {**text, "to": json.dumps(new.recipients), "mail": mail, "token": token}
+    return database.execute(statement, values).rowcount > 0
 
 
 def is_due(database: Database, now: float) -> bool:
@@ -154,65 +166,65 @@ def listed(database: Database, state: State | None, limit: int, at: Moment) -> l
     return [_mail(row, at) for row in rows]
 
 
-def sent(database: Database, mail: int, answer: str, now: float) -> bool:
-    """Note that all waiting recipients were served."""
-    _count_from_now(database, mail, now)
-    statement = "UPDATE mails SET state = 'sent', tries = tries + 1, last_error = ?, finished = ? WHERE id = ?"
-    return database.execute(statement, (one_line(answer), now, mail)).rowcount > 0
+def sent(database: Database, mail: int, answer: str, served: Sequence[str], now: float) -> None:
+    """Note that the server accepted the mail for these recipients."""
+    database.execute(
+        """UPDATE mails SET state = 'sent', tries = tries + 1, last_error = ?, recipients = ?, finished = ?
+        WHERE id = ?""",
+        (one_line(answer), json.dumps(served), now, mail),
+    )
 
 
-def failed(database: Database, mail: int, reason: str, next_try: float, token: int | None) -> bool:
-    """Note a failed try; the mail is due again at `next_try`."""
+def failed(database: Database, mail: int, result: Result, left: Sequence[str], now: float) -> bool:
+    """Note a failed try; the mail is due again for the recipients that are left, after the result's wait."""
     statement = f"""UPDATE mails SET tries = tries + 1, last_error = :reason, next_try = :at, token = NULL,
-        claimed = NULL WHERE {_HELD}"""  # noqa: S608  a constant
-    values = {"mail": mail, "reason": one_line(reason), "at": next_try, "token": token}
+        claimed = NULL, recipients = :left WHERE {_HELD}"""  # noqa: S608  a constant
+    values = {
+        "mail": mail,
+        "reason": one_line(result.answer),
+        "at": now + result.wait,
+        "token": result.token,
+        "left": json.dumps(left),
+    }
     return database.execute(statement, values).rowcount > 0
 
 
-def dead(database: Database, mail: int, reason: str, now: float, token: int | None) -> bool:
+def dead(database: Database, mail: int, result: Result, now: float) -> bool:
     """Give the mail up, unless an operator asks for a retry."""
     statement = f"""UPDATE mails SET state = 'dead', tries = tries + 1, last_error = :reason, finished = :now
         WHERE {_HELD}"""  # noqa: S608  a constant
-    values = {"mail": mail, "reason": one_line(reason), "now": now, "token": token}
+    values = {"mail": mail, "reason": one_line(result.answer), "now": now, "token": result.token}
     return database.execute(statement, values).rowcount > 0
 
 
-class Outcome(NamedTuple):
-    """The result of one try for each recipient."""
+def split_off(database: Database, mail: int, refused: Mapping[str, str], state: State, at: float) -> int:
+    """Store a mail of its own, with the same text, for recipients with the server's answers; return its id.
 
-    served: Sequence[str]
-    refused: Mapping[str, str]
-    """Those that are given up, each with the server's answer."""
-    waiting: Sequence[str]
-    """Those that are tried again."""
+    For recipients of a digest, it is a copy. A waiting one is due, and a dead one was given up, at a steady time.
+    """
+    values = {
+        "id": database.next_id(),
+        "to": json.dumps([*refused]),
+        "reason": one_line(in_words(refused)),
+        "state": state,
+        "at": at,
+        "mail": mail,
+    }
+    row = database.execute(
+        """INSERT INTO mails (id, message_id, kind, subject, data, recipients, tries, created, since, next_try,
+            last_error, state, finished)
+        SELECT :id, message_id, iif(kind = 'digest', 'copy', kind), subject, data, :to, tries + 1, created, since,
+            :at, :reason, :state, iif(:state = 'dead', :at, NULL) FROM mails WHERE id = :mail
+        RETURNING id""",
+        values,
+    ).fetchone()
+    return int(row[0])
 
 
-def partly(database: Database, mail: int, outcome: Outcome, now: float, token: int | None) -> bool:
-    """Make a dead letter of its own for the refused recipients, so that a retry does not reach the others again."""
-    held = f"SELECT 1 FROM mails WHERE {_HELD}"  # noqa: S608  a constant
-    if database.execute(held, {"mail": mail, "token": token}).fetchone() is None:
-        return False
-    if outcome.refused:
-        reason = "; ".join(f"{address}: {words}" for address, words in outcome.refused.items())
-        database.execute(
-            """INSERT INTO mails (id, message_id, kind, subject, data, recipients, tries, created, since, next_try,
-                last_error, state, finished)
-            SELECT ?, message_id, kind, subject, data, ?, tries + 1, created, since, next_try, ?, 'dead', ?
-            FROM mails WHERE id = ?""",
-            (database.next_id(), json.dumps(list(outcome.refused)), one_line(reason), now, mail),
-        )
-    if outcome.served:
-        _count_from_now(database, mail, now)
-        database.execute("UPDATE mails SET reached = 1 WHERE id = ?", (mail,))
-    if outcome.waiting:
-        change = ("UPDATE mails SET recipients = ? WHERE id = ? AND state = 'waiting'", outcome.waiting)
-    elif outcome.served:
-        sent(database, mail, "", now)
-        change = ("UPDATE mails SET recipients = ? WHERE id = ?", outcome.served)
-    else:
-        return database.execute("DELETE FROM mails WHERE id = ?", (mail,)).rowcount > 0
-    statement, left = change
-    return database.execute(statement, (json.dumps(left), mail)).rowcount > 0
+def remove(database: Database, mail: int, token: int | None) -> bool:
+    """Remove a waiting mail that has nothing to report any more."""
+    statement = f"DELETE FROM mails WHERE {_HELD}"  # noqa: S608  a constant
+    return database.execute(statement, {"mail": mail, "token": token}).rowcount > 0
 
 
 def retry(database: Database, mail: int | None, now: float) -> int:
@@ -223,7 +235,7 @@ def retry(database: Database, mail: int | None, now: float) -> int:
             since = CASE state WHEN 'dead' THEN :now ELSE since END,
             tries = CASE state WHEN 'dead' THEN 0 ELSE tries END,
             state = 'waiting'
-        WHERE state != 'sent' AND data != x'' AND (:mail IS NULL OR id = :mail)""",
+        WHERE state != 'sent' AND (kind != 'post' OR data != x'') AND (:mail IS NULL OR id = :mail)""",
         {"now": now, "mail": mail},
     ).rowcount
 
@@ -239,33 +251,14 @@ def purge(database: Database, before: float, states: Sequence[State]) -> int:
     )
 
 
-def digests_within(database: Database, seconds: float, now: float) -> int:
-    """Count the digests that were begun less than so many seconds ago."""
-    return int(database.execute("SELECT count(*) FROM digests WHERE left > ?", (now - seconds,)).fetchone()[0])
-
-
-def digests_since(database: Database, since: float) -> list[float]:
-    """Return the steady times of the digests that were begun after this steady time."""
-    return [left for [left] in database.execute("SELECT left FROM digests WHERE left > ?", (since,))]
-
-
-def latest_digests(database: Database, limit: int, now: float) -> list[float]:
-    """Return how many seconds ago the last digests were begun, the latest first."""
-    rows = database.execute("SELECT left FROM digests ORDER BY left DESC LIMIT ?", (limit,))
-    return [max(0.0, now - left) for [left] in rows]
-
-
-def _count_from_now(database: Database, mail: int, now: float) -> None:
-    """Count a digest against the cap from the time at which it leaves."""
-    database.execute(
-        "UPDATE digests SET left = ? WHERE left = (SELECT created FROM mails WHERE id = ? AND kind = 'digest')",
-        (now, mail),
-    )
+def in_words(refused: Mapping[str, str]) -> str:
+    """Return the server's answers about recipients as one text."""
+    return "; ".join(f"{address}: {words}" for address, words in refused.items())
 
 
 def _mail(row: sqlite3.Row, at: Moment) -> StoredMail:
     values = dict(row)
-    for internal in ("claimed", "notes", "stale", "most", "reached", "announced"):
+    for internal in ("claimed", "most", "announced"):
         del values[internal]
     values["recipients"] = tuple(json.loads(values["recipients"]))
     values["age"] = max(0.0, at.now - values["created"])

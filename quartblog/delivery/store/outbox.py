@@ -18,9 +18,10 @@ from ..grouping.event import Batch, tallies_of
 from ..options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
 from ..own_log import describe, own_logger, report
 from ..text import counted
-from . import digest_contents, retention
+from . import digests as digest_rows
 from . import groups as group_rows
 from . import mails as mail_rows
+from . import retention
 from . import workers as worker_rows
 from .clock import SYSTEM
 from .fallback import Storage
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from ..grouping.event import Event, Tally
     from .clock import Clock, Moment
     from .database import Database
-    from .digest_contents import Report, TakenIn, Undelivered, WaitingDigest
+    from .digests import Content, Draft
     from .groups import Group
-    from .mails import NewMail, Outcome, State, StoredMail
+    from .mails import Result, State, StoredMail
     from .workers import Leader, Lease, Totals, Worker
 
 T = TypeVar("T")
@@ -146,14 +147,6 @@ class Outbox:
         wanted = self._samples if samples is None else samples
         return self._read(lambda database, at: group_rows.unreported(database, wanted, at))
 
-    def due(self, window: float) -> list[str]:
-        """Return the fingerprints of the groups that the next digest is to report; cheap, however many there are.
-
-        Of the groups in `unreported`, those that are new or came back after they were resolved, whose count has passed
-        a power of two since the last mail, or whose last mail is `window` seconds old.
-        """
-        return self._read(lambda database, at: group_rows.due(database, window, at))
-
     # Mails
 
     def post(self, message: EmailMessage, recipients: Sequence[str]) -> int:
@@ -165,54 +158,40 @@ class Outbox:
         mail = mail_rows.posted(message, recipients)
         return self._write(lambda database, at: mail_rows.add(database, mail, at.now))
 
-    def begin_mail(  # noqa: PLR0913  keywords, each one part of the transaction
-        self,
-        mail: NewMail,
-        reported: Mapping[str, int],
-        also: Sequence[NewMail] = (),
-        *,
-        taken_in: Mapping[int, TakenIn] | None = None,
-        announced: Sequence[int] = (),
-        lease: Lease | None = None,
-    ) -> int:
-        """Store a digest and what it reports, together; return its id.
+    def digest_is_due(self, window: float, batch: float) -> bool:
+        """Return whether a digest is to begin; cheap, however many groups there are.
 
-        `reported` gives for each fingerprint how many more of the group's events are reported now. `also` are the
-        mails to further recipients that belong to it. The rest is as in `take_in`. With a lease, raise LeaseLost if it
-        is no longer the current one; nothing is stored then. Raise UnicodeEncodeError for data that is no bytes.
+        None begins while another one waits, or within `batch` seconds after one left. Of the groups in `unreported`,
+        those make it due that no mail has reported, that came back after they were resolved, whose count has passed a
+        power of two since the last mail, or whose last mail is `window` seconds old.
         """
-        return self._report_in([mail, *also], reported, taken_in or {}, announced, lease)
+        return self._read(lambda database, at: digest_rows.is_due(database, window, batch, at.now))
 
-    def take_in(
-        self,
-        taken_in: Mapping[int, TakenIn],
-        reported: Mapping[str, int],
-        *,
-        announced: Sequence[int] = (),
-        lease: Lease | None = None,
-    ) -> None:
-        """Let waiting digests report more errors, with more notes; no new mail is stored.
+    def begin_digest(self, recipients: Sequence[str], lease: Lease) -> int:
+        """Store a digest that is due now, still without a text; return its id. Raise LeaseLost as `check` does."""
 
-        Raise NotWaiting for a digest that does not wait any more; nothing is changed then.
-        `announced` are dead mails that these digests name. `reported` and the lease are as in `begin_mail`.
-        """
-        self._report_in([], reported, taken_in, announced, lease)
+        def begin(database: Database, at: Moment) -> int:
+            worker_rows.check_lease(database, lease)
+            return digest_rows.begin(database, recipients, at.now)
 
-    def waiting_digests(self, lease: Lease) -> list[WaitingDigest]:
-        """Return the digests that wait, except those that an earlier leader may be sending, the oldest first."""
-        return self._read(lambda database, _: digest_contents.waiting(database, lease.token))
+        return self._write(begin, durable=False)
 
-    def report(self, mail: int) -> Report | None:
-        """Return what a digest reports; None for an unknown mail."""
-        return self._read(lambda database, _: digest_contents.get(database, mail))
+    def content(self, mail: int) -> Content | None:
+        """Return what a digest or a copy is to report now; None for an unknown mail."""
+        return self._read(lambda database, at: digest_rows.content(database, mail, self._samples, at))
 
-    def rewrite(self, mail: int, new: NewMail, *, most: int | None = None, token: int | None = None) -> bool:
-        """Give a digest another text, of `most` bytes at most if the mail server has a bound. Else as in `failed`."""
-        return self._write(lambda database, _: mail_rows.rewrite(database, mail, new, most, token))
+    def compose(self, mail: int, draft: Draft, token: int | None = None) -> bool:
+        """Give a digest or a copy this text and content, and further errors to other copies. As in `failed`."""
+        return self._write(lambda database, at: digest_rows.compose(database, mail, draft, token, at.now))
 
-    def undelivered(self) -> list[Undelivered]:
-        """Return the digests that were given up and that no later one has named, the oldest first."""
-        return self._read(lambda database, _: digest_contents.undelivered(database))
+    def withdraw(self, mail: int, token: int | None = None) -> bool:
+        """Remove a waiting mail that has nothing to report any more. As in `failed`."""
+
+        def remove(database: Database, _: Moment) -> bool:
+            digest_rows.unname(database, mail)
+            return mail_rows.remove(database, mail, token)
+
+        return self._write(remove, durable=False)
 
     def check(self, lease: Lease) -> None:
         """Raise LeaseLost if the lease is no longer the current one."""
@@ -240,24 +219,27 @@ class Outbox:
         # Mostly no mail is due, and a read transaction blocks no writer.
         return self._write(mark, durable=False) if self._read(look) else None
 
-    def sent(self, mail: int, answer: str) -> bool:
-        """Note that all waiting recipients were served; False for an unknown mail."""
-        return self._write(lambda database, at: mail_rows.sent(database, mail, answer, at.now))
+    def sent(self, mail: int, result: Result) -> bool:
+        """Note that the server accepted the mail, for all recipients that are not put off or given up.
 
-    def partly(self, mail: int, outcome: Outcome, token: int | None = None) -> bool:
-        """Note the result for each recipient; `failed` sets when the rest is due. Else as in `failed`."""
-        return self._write(lambda database, at: mail_rows.partly(database, mail, outcome, at.now, token))
+        Those that are put off get a mail of their own. A mail that has got another text since it was sent goes on
+        waiting. Return False for an unknown mail.
+        """
+        return self._write(lambda database, at: digest_rows.settle(database, mail, result, at.now))
 
-    def failed(self, mail: int, reason: str, wait: float, token: int | None = None) -> bool:
-        """Note that no recipient was served, and retry in `wait` seconds.
+    def failed(self, mail: int, result: Result) -> bool:
+        """Note that no recipient was served. The mail waits for the next try, for all who are not given up.
 
         False for a mail that does not wait or, with the token of a lease, that this lease has not claimed.
         """
-        return self._write(lambda database, at: mail_rows.failed(database, mail, reason, at.now + wait, token))
+        return self._write(lambda database, at: digest_rows.put_back(database, mail, result, at.now))
 
-    def dead(self, mail: int, reason: str, token: int | None = None) -> bool:
-        """Give the mail up, unless an operator asks for a retry. Else as in `failed`."""
-        return self._write(lambda database, at: mail_rows.dead(database, mail, reason, at.now, token))
+    def dead(self, mail: int, result: Result, *, refused: bool = False) -> bool:
+        """Give the mail up, unless an operator asks for a retry. As in `failed`.
+
+        `refused`: the server refuses it for good, so the next digest shows its groups in one line each.
+        """
+        return self._write(lambda database, at: digest_rows.give_up(database, mail, result, at.now, refused=refused))
 
     def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
         """Return the newest mails; `totals` counts all of them."""
@@ -265,7 +247,12 @@ class Outbox:
 
     def retry(self, mail: int | None = None) -> int:
         """Make one, or every, dead or waiting mail due now; return how many."""
-        return self._write(lambda database, at: mail_rows.retry(database, mail, at.now))
+
+        def make_due(database: Database, at: Moment) -> int:
+            digest_rows.forget_refusals(database, mail)
+            return mail_rows.retry(database, mail, at.now)
+
+        return self._write(make_due)
 
     def purge(self, *, older_than: float = 0.0, dead: bool = False, sent: bool = False) -> int:
         """Remove dead or sent mails that ended at least this many seconds ago; return how many. Waiting mails stay."""
@@ -273,12 +260,12 @@ class Outbox:
         return self._write(lambda database, at: mail_rows.purge(database, at.now - older_than, states))
 
     def digests_within(self, seconds: float) -> int:
-        """Return how many digests were begun less than so many seconds ago."""
-        return self._read(lambda database, at: mail_rows.digests_within(database, seconds, at.now))
+        """Return how many digests left, or were refused for good, less than so many seconds ago."""
+        return self._read(lambda database, at: digest_rows.within(database, seconds, at.now))
 
     def latest_digests(self, limit: int) -> list[float]:
-        """Return how many seconds ago the last digests were begun, the latest first."""
-        return self._read(lambda database, at: mail_rows.latest_digests(database, limit, at.now))
+        """Return how many seconds ago the last of these digests left, the latest first."""
+        return self._read(lambda database, at: digest_rows.latest(database, limit, at.now))
 
     # Workers
 
@@ -309,7 +296,7 @@ class Outbox:
             self.recent_losses = retention.recent(database, at.now)
             self._storage.clock.note(database)
             if not database.in_memory:
-                self._storage.digests = mail_rows.digests_since(database, at.now - retention.DAY)
+                self._storage.digests = digest_rows.since(database, at.now - retention.DAY)
 
         self._write(note, durable=False)
 
@@ -352,29 +339,6 @@ class Outbox:
                     _report_loss(tally.count, error)
             return stored
         return sum(tally.count for tally in tallies.values())
-
-    def _report_in(
-        self,
-        mails: Sequence[NewMail],
-        reported: Mapping[str, int],
-        taken_in: Mapping[int, TakenIn],
-        announced: Sequence[int],
-        lease: Lease | None,
-    ) -> int:
-        def note(database: Database, at: Moment) -> int:
-            if lease is not None:
-                worker_rows.check_lease(database, lease)
-            for fingerprint, more in reported.items():
-                group_rows.mark_reported(database, fingerprint, more, at.now)
-            for waiting, taken in taken_in.items():
-                digest_contents.take_in(database, waiting, taken)
-            digest_contents.announce(database, announced)
-            if mails:
-                database.execute("INSERT INTO digests VALUES (?)", (at.now,))
-            numbers = [mail_rows.add(database, mail, at.now) for mail in mails]
-            return next(iter(numbers), 0)
-
-        return self._write(note)
 
     def _change_group(self, key: int | str, change: Callable[[Database, int, Moment], None]) -> bool:
         def change_found(database: Database, at: Moment) -> bool:

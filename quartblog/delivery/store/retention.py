@@ -22,7 +22,7 @@ DAY = 86_400.0
 OLD_ERRORS: Final = "old_errors"
 """Errors that no mail had reported when their group grew too old."""
 CROWDED_ERRORS: Final = "crowded_errors"
-"""Errors that no mail, or only a waiting one, had reported when their group was deleted to make room."""
+"""Errors that no mail had reported when their group was deleted to make room."""
 CROWDED_MAILS: Final = "crowded_mails"
 """Mails that no recipient has got, whose text was deleted to make room; they cannot be sent any more."""
 
@@ -82,21 +82,20 @@ def _without_text(condition: str, order: str) -> str:
         RETURNING 1"""  # noqa: S608  constants
 
 
-_WAITING = _without_text("state = 'waiting'", "kind = 'post', created, abs(id)")
+_WAITING = _without_text("state = 'waiting' AND kind = 'post'", "created, abs(id)")
 
 _DELETED = """DELETE FROM mails WHERE id IN
         (SELECT id FROM mails WHERE state = '{}' ORDER BY created LIMIT :limit)
     RETURNING 1"""
 
-# A later text of a waiting digest needs its groups, and a digest that is given up returns its errors to them.
-_WAITS = """fingerprint IN
-    (SELECT fingerprint FROM mail_groups JOIN mails ON mails.id = mail_id WHERE mails.state = 'waiting')"""
-# Digests to different admins may hold the same errors, so the sum may be more than the group has reported.
-_HELD = """(SELECT coalesce(sum(held.count), 0) FROM mails JOIN mail_groups AS held ON held.mail_id = mails.id
-    WHERE mails.state = 'waiting' AND mails.kind = 'digest' AND NOT mails.reached
-        AND held.fingerprint = groups.fingerprint)"""
-
 _STEPS = (
+    # A digest and its copies get a new text at the next try.
+    _Step(
+        """UPDATE mails SET data = x'' WHERE id IN
+            (SELECT id FROM mails WHERE state = 'waiting' AND kind != 'post' AND token IS NULL AND data != x''
+                LIMIT :limit)
+        RETURNING 1"""
+    ),
     _Step(_without_text("state = 'sent'", "created")),
     # All but the newest of each group, the oldest first.
     _Step(
@@ -110,16 +109,16 @@ _STEPS = (
     _Step(_without_text("state = 'dead'", "created"), CROWDED_MAILS),
     _Step(_DELETED.format("sent")),
     _Step(
-        f"""DELETE FROM groups WHERE id IN
-            (SELECT id FROM groups WHERE resolved OR (count <= reported AND NOT {_WAITS})
+        """DELETE FROM groups WHERE id IN
+            (SELECT id FROM groups WHERE resolved OR count <= reported
             ORDER BY resolved DESC, touched LIMIT :limit)
-        RETURNING 1"""  # noqa: S608  a constant
+        RETURNING 1"""
     ),
     _Step(_WAITING, CROWDED_MAILS, while_mail_has_half=True),
     _Step(_DELETED.format("dead")),
     _Step(
-        f"""DELETE FROM groups WHERE id IN (SELECT id FROM groups ORDER BY touched LIMIT :limit)
-        RETURNING count - reported + min(reported, {_HELD})""",  # noqa: S608  a constant
+        """DELETE FROM groups WHERE id IN (SELECT id FROM groups ORDER BY touched LIMIT :limit)
+        RETURNING count - reported""",
         CROWDED_ERRORS,
     ),
     _Step(_WAITING, CROWDED_MAILS),
@@ -161,9 +160,11 @@ def by_age(database: Database, now: float, max_age: float) -> Counter[str]:
     """Delete rows that ended more than `max_age` seconds ago. Return the losses by reason."""
     oldest = {"oldest": now - max_age}
     database.execute("DELETE FROM samples WHERE touched < :oldest", oldest)
-    # A waiting mail is not finished, and stays, with its groups.
+    # While a digest waits, so do all errors that no mail has reported.
     gone = database.execute(
-        f"DELETE FROM groups WHERE touched < :oldest AND NOT {_WAITS} RETURNING (count - reported) * (NOT resolved)",  # noqa: S608  a constant
+        """DELETE FROM groups WHERE touched < :oldest AND (resolved OR count <= reported
+            OR NOT EXISTS (SELECT 1 FROM mails WHERE state = 'waiting' AND kind = 'digest'))
+        RETURNING (count - reported) * (NOT resolved)""",
         oldest,
     ).fetchall()
     database.execute("DELETE FROM mails WHERE finished < :oldest", oldest)
