@@ -10,8 +10,9 @@ import pytest
 from click.testing import Result
 
 from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery.store.mails import Result as Tried
 from tests.support.clocks import FakeClock
-from tests.support.failures import a_mail
+from tests.support.failures import a_digest, a_message
 
 Command = Callable[..., Result]
 DAY = 86_400
@@ -33,7 +34,7 @@ def outbox(folder: Path, clock: FakeClock) -> Iterator[Outbox]:
 def aged(outbox: Outbox, clock: FakeClock) -> int:
     """A digest that was given up eight days ago."""
     number = a_digest(outbox)
-    outbox.dead(number, Result("550 no"))
+    outbox.dead(number, Tried("550 no"))
     clock.advance(8 * DAY)
     outbox.beat("host:1", leader=False, figures={})
     return number
@@ -43,7 +44,7 @@ def aged(outbox: Outbox, clock: FakeClock) -> int:
 def waiting(outbox: Outbox) -> int:
     """A digest the server did not take, to be tried again in an hour."""
     number = a_digest(outbox, "what waits")
-    outbox.failed(number, Result("mail.example.org:25 refused the connection", wait=3600))
+    outbox.failed(number, Tried("mail.example.org:25 refused the connection", wait=3600))
     return number
 
 
@@ -51,7 +52,7 @@ def waiting(outbox: Outbox) -> int:
 def dead(outbox: Outbox) -> int:
     """A digest that was given up."""
     number = a_digest(outbox, "what is dead")
-    outbox.dead(number, Result("550 nobody of this name"))
+    outbox.dead(number, Tried("550 nobody of this name"))
     return number
 
 
@@ -59,7 +60,7 @@ def dead(outbox: Outbox) -> int:
 def sent(outbox: Outbox) -> int:
     """A digest that arrived."""
     number = a_digest(outbox, "what is sent")
-    outbox.sent(number, Result("250 taken"))
+    outbox.sent(number, Tried("250 taken"))
     return number
 
 
@@ -90,7 +91,7 @@ def test_one_state_alone_is_listed_on_request(
 
 def test_a_mail_as_json_has_what_a_script_needs(quartblog: Command, outbox: Outbox, clock: FakeClock) -> None:
     number = a_digest(outbox, "what waits")
-    outbox.failed(number, Result("450 later", wait=60))
+    outbox.failed(number, Tried("450 later", wait=60))
 
     [found] = json.loads(quartblog("delivery", "outbox", "--json").stdout)
 
@@ -114,8 +115,8 @@ def test_a_mail_as_json_has_what_a_script_needs(quartblog: Command, outbox: Outb
 def test_neither_readers_nor_subjects_of_product_mail_are_shown(
     quartblog: Command, outbox: Outbox, form: tuple[str, ...]
 ) -> None:
-    number = a_digest(outbox, "Grace, reset your password", to=("grace@example.org",), kind="post")
-    outbox.failed(number, Result("grace@example.org: 450 mailbox of Grace@Example.org is full", wait=0))
+    number = outbox.post(a_message(subject="Grace, reset your password"), ["grace@example.org"])
+    outbox.failed(number, Tried("grace@example.org: 450 mailbox of Grace@Example.org is full", wait=0))
 
     shown = quartblog("delivery", "outbox", *form).stdout
 

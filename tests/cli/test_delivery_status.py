@@ -17,8 +17,9 @@ import pytest
 from click.testing import Result
 
 from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery.store.mails import Result as Tried
 from tests.support.clocks import FakeClock
-from tests.support.failures import a_mail, events
+from tests.support.failures import a_digest, events, report_all
 
 Command = Callable[..., Result]
 
@@ -100,11 +101,13 @@ def test_a_queue_that_refused_nothing_says_so(quartblog: Command, outbox: Outbox
 
 
 def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Outbox) -> None:
-    outbox.record(events(1204))
+    outbox.record(events(1000))
+    report_all(outbox)
+    outbox.record(events(204))
     outbox.record(events(1, fingerprint="fedcba9876543210"))
     number = a_digest(outbox)
-    outbox.failed(number, Result("away", wait=7201))
-    outbox.dead(a_digest(outbox), Result("550 no"))
+    outbox.failed(number, Tried("away", wait=7201))
+    outbox.dead(a_digest(outbox), Tried("550 no"))
 
     lines = quartblog("delivery", "status").stdout.splitlines()
 
@@ -113,17 +116,17 @@ def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Ou
     assert re.fullmatch(r"mails   1 waiting \(next try in (2 h( 1 s)?|1 h 59 min)\), 1 dead", lines[2])
 
 
-def begun(path: Path, *ago: float) -> None:
-    """Begin digests so many seconds ago, the earliest first."""
+def left(path: Path, *ago: float) -> None:
+    """Let digests leave so many seconds ago, the earliest first."""
     clock = FakeClock(time.time() - ago[0])
     with closing(Outbox(OutboxOptions(path), clock=clock)) as outbox:
         for seconds, following in zip(ago, (*ago[1:], 0), strict=True):
-            a_digest(outbox)
+            report_all(outbox)
             clock.advance(seconds - following)
 
 
 def test_what_the_hourly_cap_still_allows_is_told(quartblog: Command, place: Path) -> None:
-    begun(place, 3601, 1800, 60)
+    left(place, 3601, 1800, 60)
 
     cap = quartblog("delivery", "status").stdout.splitlines()[3]
 
@@ -131,7 +134,7 @@ def test_what_the_hourly_cap_still_allows_is_told(quartblog: Command, place: Pat
 
 
 def test_a_cap_that_is_spent_tells_when_the_next_digest_may_leave(quartblog: Command, place: Path) -> None:
-    begun(place, 3000, 1800, 60)
+    left(place, 3000, 1800, 60)
     cap = {"QUARTBLOG_DELIVERY__MAILS_PER_HOUR": "2"}
 
     line = quartblog("delivery", "status", **cap).stdout.splitlines()[3]
@@ -146,7 +149,7 @@ def test_a_cap_that_is_spent_tells_when_the_next_digest_may_leave(quartblog: Com
 
 
 def test_digests_that_are_spread_wide_tell_when_the_next_may_leave(quartblog: Command, place: Path) -> None:
-    begun(place, 60)
+    left(place, 60)
 
     line = quartblog("delivery", "status", QUARTBLOG_DELIVERY__BATCH_SECONDS="660").stdout.splitlines()[3]
 
@@ -154,7 +157,7 @@ def test_digests_that_are_spread_wide_tell_when_the_next_may_leave(quartblog: Co
 
 
 def test_a_cap_that_nobody_knows_is_not_made_up(quartblog: Command, place: Path) -> None:
-    begun(place, 1)
+    left(place, 1)
 
     assert "cap     1 digest in the last hour\n" in quartblog("delivery", "status", QUARTBLOG_MAIL__PORT="0").stdout
 

@@ -8,7 +8,8 @@ import pytest
 from click.testing import Result
 
 from quartblog.delivery import Delivery, FileOptions, MailOptions, Outbox, OutboxOptions
-from tests.support.failures import a_mail
+from quartblog.delivery.store.mails import Result as Tried
+from tests.support.failures import a_digest, a_message, an_event
 from tests.support.processes import eventually
 from tests.support.smtp import MailServer, dead_server
 
@@ -49,6 +50,7 @@ def test_one_mail_reaches_every_admin_and_the_servers_words_are_printed(quartblo
 
 
 def test_where_no_server_runs_the_command_sends_from_the_outbox_itself(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record([an_event()])
     earlier = a_digest(outbox, "what was waiting")
 
     with MailServer() as server:
@@ -60,7 +62,7 @@ def test_where_no_server_runs_the_command_sends_from_the_outbox_itself(quartblog
 
 
 def test_whoever_mended_the_reason_is_told_of_mails_that_are_dead(quartblog: Command, outbox: Outbox) -> None:
-    outbox.dead(a_digest(outbox, "refused for good"), Result("550 nobody of this name"))
+    outbox.dead(a_digest(outbox, "refused for good"), Tried("550 nobody of this name"))
 
     with MailServer() as server:
         result = quartblog("mail", "test", **variables(server.port))
@@ -150,7 +152,7 @@ def test_a_test_is_listed_as_one_and_not_as_mail_to_a_visitor(quartblog: Command
 
 
 def test_a_test_behind_a_mail_that_failed_tells_that_failure(quartblog: Command, outbox: Outbox) -> None:
-    a_digest(outbox, "what was waiting", kind="post")
+    outbox.post(a_message(subject="what was waiting"), ["ada@example.org"])
 
     with dead_server() as port:
         result = quartblog("mail", "test", **variables(port))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-import logging
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -14,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quartblog.delivery.mail.digest import DETAILED, LISTED, Digest, held_note
+from quartblog.delivery.mail.digest import Digest, held_note
 from quartblog.delivery.mail.message import wire_form
 from quartblog.delivery.options import MailOptions
+from quartblog.delivery.store.digests import DETAILED, LISTED
 from tests.support.clocks import START
 from tests.support.failures import TRACEBACK, a_group, an_event
 

@@ -11,8 +11,8 @@ import pytest
 
 from quartblog.delivery import AsyncOutbox, Group, Outbox, OutboxOptions, open_outbox
 from quartblog.delivery.grouping.event import Batch
-from tests.support.clocks import START, FakeClock
 from quartblog.delivery.store.mails import Result
+from tests.support.clocks import START, FakeClock
 from tests.support.failures import a_digest, a_message, an_event, report_all
 
 if TYPE_CHECKING:

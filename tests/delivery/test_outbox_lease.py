@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
-from quartblog.delivery.store.mails import Outcome
+from quartblog.delivery.store.digests import Draft
+from quartblog.delivery.store.mails import NewMail, Result
 from quartblog.delivery.store.workers import LEASE, LeaseLost
 from tests.support import programs
 from tests.support.clocks import FakeClock
-from tests.support.failures import a_mail, a_message, an_event
+from tests.support.failures import a_digest, a_message, an_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,7 @@ def test_a_worker_that_was_started_anew_under_the_same_name_is_another_one(outbo
 
 def test_the_lead_of_a_worker_that_resigned_is_free_at_once(outbox: Outbox, neighbour: Outbox) -> None:
     first = leads(outbox, "host:1")
-    a_digest(outbox)
+    a_digest(outbox, lease=first)
     assert outbox.claim(first, grace=GRACE)
 
     outbox.resign(first)
@@ -108,7 +109,7 @@ def test_a_worker_that_lost_the_lead_neither_writes_a_digest_nor_claims_a_mail(
     leads(neighbour, "host:2")
 
     with pytest.raises(LeaseLost):
-        outbox.begin_mail(a_mail(), {an_event().fingerprint: 1}, lease=first)
+        outbox.begin_digest(["ada@example.org"], first)
     with pytest.raises(LeaseLost):
         outbox.claim(first, grace=GRACE)
 
@@ -165,8 +166,8 @@ def test_a_late_leader_gives_up_and_changes_no_mail_that_a_later_one_has_sent(
     [before] = outbox.mails()
 
     assert not outbox.dead(number, Result("timed out"))
-    assert not outbox.partly(number, Outcome(["ada@example.org"], {"grace@example.org": "550"}, []))
-    assert not outbox.rewrite(number, a_mail("anew"))
+    assert not outbox.failed(number, Result("timed out", {"grace@example.org": "550"}))
+    assert not outbox.withdraw(number)
 
     assert outbox.mails() == [before]
 
@@ -185,8 +186,11 @@ def test_a_late_leader_changes_no_mail_that_a_later_one_has_in_flight(
 
     assert not outbox.failed(number, Result("timed out", wait=0.0, token=late.token))
     assert not outbox.dead(number, Result("timed out", token=late.token))
-    assert not outbox.partly(number, Outcome([], {"ada@example.org": "550"}, []), late.token)
-    assert not outbox.rewrite(number, a_mail("anew"), token=late.token)
+    assert not outbox.withdraw(number, late.token)
+    content = outbox.content(number)
+    assert content is not None
+    anew = Draft(NewMail("<2@example.org>", "anew", b"anew", ("ada@example.org",), "digest"), content, {})
+    assert not outbox.compose(number, anew, late.token)
 
     assert outbox.mails() == [before]
     clock.advance(LEASE)
@@ -229,9 +233,9 @@ def test_while_the_disk_is_away_each_worker_leads_its_own_memory_and_not_the_fil
     path.parent.touch()
     neighbour.record([an_event()])
     in_memory = leads(neighbour, "host:2")
-    assert neighbour.begin_mail(a_mail(), {an_event().fingerprint: 1}, lease=in_memory) < 0
+    assert a_digest(neighbour, lease=in_memory) < 0
     with pytest.raises(LeaseLost):
-        outbox.begin_mail(a_mail("of the file's leader"), {}, lease=first)
+        outbox.begin_digest(["ada@example.org"], first)
     path.parent.unlink()
     path.parent.with_name("elsewhere").rename(path.parent)
     clock.advance(3)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from quartblog.delivery.options import LEAST_BYTES, MOST_SAMPLES, OutboxOptions
+from quartblog.delivery.store.mails import Result
 from quartblog.delivery.store.outbox import Outbox
 from quartblog.delivery.store.retention import MEMORY_BYTES
 from tests.support.clocks import START, FakeClock
-from tests.support.failures import a_mail, a_message, an_event, long_text
+from tests.support.failures import a_digest, a_message, an_event, long_text, report_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,8 +105,8 @@ def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: O
     sent = [a_digest(outbox, "sent", data=os.urandom(110_000)) for _ in range(3)]
     for number in sent:
         outbox.sent(number, Result("250"))
-    data = os.urandom(360_000)
-    a_digest(outbox, "waiting", data=data)
+    waiting = post(outbox, "waiting", 360_000)
+    [data] = [mail.data for mail in outbox.mails() if mail.id == waiting]
     dead = a_digest(outbox, "dead", data=b"d" * 1000)
     outbox.dead(dead, Result("554"))
 
@@ -163,8 +163,9 @@ def test_the_file_gives_room_back(outbox: Outbox, tmp_path: Path, clock: FakeClo
 
 def test_finished_rows_are_deleted_by_their_age(outbox: Outbox, clock: FakeClock) -> None:
     outbox.record([an_event(key(1)), an_event(key(2))])
+    report_all(outbox)
     for name in ("sent", "dead", "waiting"):
-        number = a_digest(outbox, name)
+        number = outbox.post(a_message(subject=name), ["ada@example.org"])
         if name == "sent":
             outbox.sent(number, Result("250"))
         elif name == "dead":
@@ -172,12 +173,12 @@ def test_finished_rows_are_deleted_by_their_age(outbox: Outbox, clock: FakeClock
     outbox.beat("host:1", leader=True, figures={})
     clock.advance(DAY / 2)
     outbox.housekeeping()
-    assert len(outbox.mails()) == 3
+    assert len(outbox.mails()) == 4
     assert len(outbox.workers()) == 1
-    assert outbox.digests_within(10 * DAY) == 3
+    assert outbox.digests_within(10 * DAY) == 1
     clock.advance(DAY)
     outbox.housekeeping()
-    assert len(outbox.mails()) == 3
+    assert len(outbox.mails()) == 4
     assert outbox.workers() == []
     assert outbox.digests_within(10 * DAY) == 0
     outbox.record([an_event(key(2), created=clock.wall())])
@@ -194,8 +195,9 @@ def test_finished_rows_are_deleted_by_their_age(outbox: Outbox, clock: FakeClock
 def test_errors_deleted_before_a_mail_reported_them_are_counted(
     outbox: Outbox, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    outbox.record([*[an_event(key(1))] * 5, *[an_event(key(2))] * 3, an_event(key(3)), an_event(key(4))])
-    a_digest(outbox)
+    outbox.record([*[an_event(key(1))] * 2, an_event(key(3))])
+    report_all(outbox)
+    outbox.record([*[an_event(key(1))] * 3, *[an_event(key(2))] * 3, an_event(key(4))])
     assert outbox.resolve(key(4))
     clock.advance(29 * DAY)
     outbox.housekeeping()
@@ -217,9 +219,9 @@ def crowd(outbox: Outbox, count: int, first: int = 1) -> None:
         outbox.record([an_event(key(number), place="p" * 2_500, function=key(number))])
 
 
-def report(outbox: Outbox, counts: dict[str, int]) -> int:
-    """Begin a digest of these errors, as the sender does."""
-    return outbox.begin_mail(replace(a_mail(), counts=counts), counts)
+def post(outbox: Outbox, subject: str, size: int = 200_000) -> int:
+    """Post a mail of about this many bytes."""
+    return outbox.post(a_message(os.urandom(size // 2).hex(), subject=subject), ["ada@example.org"])
 
 
 def test_waiting_mail_leaves_half_of_the_room_to_errors(
@@ -227,14 +229,15 @@ def test_waiting_mail_leaves_half_of_the_room_to_errors(
 ) -> None:
     crowd(outbox, 5)
     for number in range(8):
-        a_digest(outbox, f"digest {number}", data=os.urandom(200_000))
-    outbox.post(a_message(), ["ada@example.org"])
+        post(outbox, f"mail {number}")
+    a_digest(outbox, "a digest", data=os.urandom(200_000))
     crowd(outbox, 5, first=6)
 
     assert used(outbox) <= BOUND
     assert len(outbox.groups()) == 10
     waiting, dead = outbox.mails("waiting"), outbox.mails("dead")
-    assert {mail.subject for mail in waiting} == {"密码", *(f"digest {number}" for number in range(len(dead), 8))}
+    assert {mail.subject for mail in waiting} == {"a digest", *(f"mail {number}" for number in range(len(dead), 8))}
+    assert [mail.data for mail in waiting if mail.kind == "digest"] == [b""], "it gets a new text when it is sent"
     assert {(mail.data, mail.last_error) for mail in dead} == {(b"", "the outbox was full")}
     totals = outbox.totals()
     assert (totals.crowded_mails, totals.crowded_errors, totals.last_loss) == (len(dead), 0, START)
@@ -247,7 +250,7 @@ def test_waiting_mail_leaves_half_of_the_room_to_errors(
 def test_errors_that_had_to_make_room_are_counted_and_the_log_repeats_it_as_they_grow(
     outbox: Outbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    a_digest(outbox, "waits", data=os.urandom(BOUND // 2 - 20_000))
+    post(outbox, "waits", BOUND // 2 - 60_000)
     crowd(outbox, 600)
 
     kept = sum(group.count for group in outbox.groups(limit=1_000))
@@ -266,9 +269,9 @@ def test_reported_groups_and_resolved_ones_make_room_without_a_loss(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     crowd(outbox, 150)
-    outbox.sent(report(outbox, {key(number): 1 for number in range(1, 101)}), Result("250"))
     for number in range(101, 151):
         outbox.resolve(key(number))
+    report_all(outbox)
     crowd(outbox, 200, first=151)
 
     assert outbox.group(key(1)) is None
@@ -279,42 +282,28 @@ def test_reported_groups_and_resolved_ones_make_room_without_a_loss(
     assert caplog.messages == []
 
 
-def test_groups_of_a_waiting_digest_stay_while_reported_ones_make_room(outbox: Outbox) -> None:
-    outbox.record([an_event(key(1))] * 50)
-    waiting = report(outbox, {key(1): 50})
+def test_groups_that_wait_for_a_digest_stay_while_reported_ones_make_room(outbox: Outbox) -> None:
     crowd(outbox, 150, first=2)
-    outbox.sent(report(outbox, {key(number): 1 for number in range(2, 152)}), Result("250"))
+    report_all(outbox)
+    outbox.record([an_event(key(1))] * 50)
+    a_digest(outbox)
     crowd(outbox, 150, first=152)
     assert outbox.group(key(2)) is None
-
-    outbox.dead(waiting, Result("554 no"))
 
     assert [group.count for group in outbox.unreported() if group.fingerprint == key(1)] == [50]
     assert outbox.totals().crowded_errors == 0
 
 
-def test_errors_of_a_waiting_digest_are_counted_once_when_their_group_makes_room(outbox: Outbox) -> None:
-    outbox.record([an_event(key(1))] * 50)
-    outbox.sent(report(outbox, {key(1): 20}), Result("250"))
-    counts = {key(1): 20}
-    route = replace(a_mail(kind="route"), counts=counts)
-    outbox.begin_mail(replace(a_mail(), counts=counts), counts, [route])
-    crowd(outbox, 600, first=2)
-
-    kept = sum(group.count for group in outbox.groups(limit=1_000))
-    assert outbox.group(key(1)) is None
-    assert outbox.totals().crowded_errors == 650 - 20 - kept
-
-
-def test_groups_of_a_waiting_digest_stay_however_old_they_are(outbox: Outbox, clock: FakeClock) -> None:
-    outbox.record([an_event(key(1)), an_event(key(2))])
-    waiting = report(outbox, {key(1): 1})
-    outbox.sent(report(outbox, {key(2): 1}), Result("250"))
+def test_groups_that_a_waiting_digest_is_to_report_stay_however_old_they_are(outbox: Outbox, clock: FakeClock) -> None:
+    outbox.record([an_event(key(2))])
+    report_all(outbox)
+    outbox.record([an_event(key(1))])
+    waiting = a_digest(outbox)
     clock.advance(31 * DAY)
     outbox.housekeeping()
     assert [group.fingerprint for group in outbox.groups()] == [key(1)]
 
-    outbox.dead(waiting, Result("554 no"))
+    outbox.dead(waiting, Result("554 no"), refused=True)
     outbox.housekeeping()
 
     assert outbox.groups() == []
@@ -322,7 +311,7 @@ def test_groups_of_a_waiting_digest_stay_however_old_they_are(outbox: Outbox, cl
 
 
 def test_a_dead_letter_whose_text_made_room_is_counted(outbox: Outbox) -> None:
-    outbox.dead(a_digest(outbox, "dead", data=os.urandom(500_000)), Result("554 no"))
+    outbox.dead(post(outbox, "dead", 500_000), Result("554 no"))
 
     crowd(outbox, 300)
 
@@ -338,7 +327,7 @@ def test_a_heartbeat_notes_for_an_hour_what_the_full_outbox_dropped(outbox: Outb
     assert noted() == ()
     crowd(outbox, 600)
     for number in range(20):
-        a_digest(outbox, f"digest {number}", data=os.urandom(200_000))
+        post(outbox, f"mail {number}")
     crowd(outbox, 1, first=601)
 
     assert noted() == ("outbox full: errors were dropped", "outbox full: mails were dropped")
@@ -361,7 +350,7 @@ def test_errors_that_leave_for_their_age_do_not_fill_the_outbox(outbox: Outbox, 
 def test_memory_has_the_same_rules(clock: FakeClock) -> None:
     outbox = Outbox(clock=clock)
     for number in range(60):
-        a_digest(outbox, f"digest {number}", data=os.urandom(200_000))
+        post(outbox, f"mail {number}")
     outbox.record([an_event()])
 
     totals = outbox.totals()
@@ -376,7 +365,7 @@ def test_losses_of_an_outage_are_counted_with_those_of_the_file(tmp_path: Path, 
     path.parent.touch()
     outbox = Outbox(OutboxOptions(path), clock=clock)
     for number in range(60):
-        a_digest(outbox, f"digest {number}", data=os.urandom(200_000))
+        post(outbox, f"mail {number}")
     outbox.record([an_event()])
     lost = outbox.totals().crowded_mails
     path.parent.unlink()

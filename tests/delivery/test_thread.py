@@ -238,7 +238,7 @@ def test_a_bug_of_ours_is_reported_once_and_ends_nothing(
         raise ZeroDivisionError("a bug of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "due", broken)
+        patch.setattr(outbox, "digest_is_due", broken)
         mailer = start(mail_to(accepting_server))
         for _ in range(3):
             mailer.wake()
@@ -251,7 +251,7 @@ def test_a_bug_of_ours_is_reported_once_and_ends_nothing(
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, RuntimeError])
-@pytest.mark.parametrize("place", ["lead", "due", "claim", "beat"])
+@pytest.mark.parametrize("place", ["lead", "digest_is_due", "claim", "beat"])
 def test_nothing_that_is_raised_ends_the_thread(
     accepting_server: MailServer,
     mail_to: Callable[..., MailOptions],

@@ -9,8 +9,8 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
 from quartblog.delivery import Event
-from quartblog.delivery.store.groups import Group
 from quartblog.delivery.store.digests import Draft
+from quartblog.delivery.store.groups import Group
 from quartblog.delivery.store.mails import NewMail, Result
 from tests.support.clocks import START
 
