@@ -94,8 +94,9 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
 def list_mails(invocation: Invocation, only: State | None, limit: int, *, as_data: bool) -> None:
     """List waiting and dead mails with their age and last error.
 
-    The kind "digest" reports errors to the admins, "route" to the recipients of [[delivery.routes]]. "post" is a mail
-    of the site to a visitor, so its recipients are masked. "test" comes from `quartblog mail test`.
+    The kind "digest" reports errors to the admins, "copy" to a recipient of [[delivery.routes]], or to an admin whom
+    the mail server put off. "post" is a mail of the site to a visitor, so its recipients are masked. "test" comes from
+    `quartblog mail test`.
 
     \b
     Example:

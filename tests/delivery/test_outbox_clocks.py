@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from contextlib import closing
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery.store.database import APPLICATION_ID
 from quartblog.delivery.store.mails import Result
+from quartblog.delivery.store.schema import MIGRATIONS
 from tests.support.clocks import START, FakeClock
 from tests.support.failures import a_digest, an_event, report_all
 
@@ -299,6 +302,31 @@ def test_times_of_the_future_in_an_earlier_file_hold_nothing_back_and_live_no_lo
     outbox.housekeeping()
     assert (outbox.groups(), outbox.mails("dead"), outbox.workers()) == ([], [], [])
     assert len(outbox.mails("waiting")) == 1
+
+
+def test_errors_of_a_digest_that_an_earlier_version_began_are_reported_when_it_leaves(
+    opened: Callable[[], Outbox], path: Path
+) -> None:
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for statement in itertools.chain(*MIGRATIONS[:4]):
+            file.execute(statement, {"now": START} if ":now" in statement else {})
+        file.execute("PRAGMA user_version = 4")
+        file.execute(GROUP, (A, START, START, START))
+        file.execute(MAIL, ("waits", START, START, START, "waiting", None))
+        file.execute("INSERT INTO mail_groups VALUES (1, ?, 3)", (A,))
+        file.execute(MAIL, ("to a reader", START, START, START, "waiting", None))
+        file.execute("UPDATE mails SET kind = 'route' WHERE id = 2")
+        file.execute("INSERT INTO mail_groups VALUES (2, ?, 2)", (A,))
+    outbox = opened()
+
+    [group] = outbox.unreported()
+    assert (group.count, group.reported) == (5, 1)
+    found = {mail.kind: outbox.content(mail.id) for mail in outbox.mails("waiting")}
+    assert {kind: [share.new for share in content.shares] for kind, content in found.items() if content} == {
+        "digest": [4],
+        "copy": [2],
+    }
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(

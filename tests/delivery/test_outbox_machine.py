@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from quartblog.delivery import MailOptions, Outbox, OutboxOptions
 from quartblog.delivery.mail.sender import Sender
-from quartblog.delivery.options import LEAST_BYTES, MailingOptions, Route
+from quartblog.delivery.options import LEAST_BYTES, MailingOptions, Reader
 from quartblog.delivery.store.fallback import RETRY_SECONDS
 from tests.support.clocks import FakeClock
 from tests.support.failures import a_message, an_event, long_text
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 HOUR, DAY, YEAR = 3_600.0, 86_400.0, 366 * 86_400.0
 CAP = 2
 ADA, GRACE, EVE = "ada@example.org", "grace@example.org", "eve@example.org"
-MAILING = MailingOptions(mails_per_hour=CAP, retry_for=DAY, routes=(Route((EVE,), logger="blog"),))
+MAILING = MailingOptions(mails_per_hour=CAP, retry_for=DAY, readers=(Reader((EVE,), logger="blog"),))
 
 boxes = st.sampled_from([0, 1])
 keys = st.sampled_from(["00000000000000aa", "00000000000000bb", "00000000000000cc"])

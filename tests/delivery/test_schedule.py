@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quartblog.delivery.mail.schedule import HOUR, held_since, pause
-from quartblog.delivery.options import MailingOptions, Route
+from quartblog.delivery.options import MailingOptions, Reader
 from tests.support.clocks import START
 from tests.support.failures import a_group, an_event
 
@@ -56,7 +56,7 @@ def test_bounds_that_cannot_hold_are_refused(changes: dict[str, Any]) -> None:
 )
 def test_a_route_that_leads_nowhere_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        Route(**{"to": ("ops@example.org",), **changes})
+        Reader(**{"to": ("ops@example.org",), **changes})
 
 
 CAPPED = MailingOptions(mails_per_hour=3, batch_seconds=5.0, window_seconds=900.0)

@@ -10,7 +10,7 @@ import pytest
 
 from quartblog.delivery import MailOptions, Outbox, OutboxOptions, new_message
 from quartblog.delivery.mail.sender import Sender
-from quartblog.delivery.options import MailingOptions, Route
+from quartblog.delivery.options import MailingOptions, Reader
 from quartblog.delivery.store.mails import Result
 from tests.support.clocks import START, FakeClock
 from tests.support.failures import an_event
@@ -217,7 +217,7 @@ async def test_product_mail_is_not_capped(office: Office) -> None:
 
 
 async def test_a_route_gets_a_digest_with_only_its_groups(office: Office) -> None:
-    sender = office.sender(mails_per_hour=1, routes=(Route(("Eve <eve@example.org>", ADMINS[0]), logger="shop"),))
+    sender = office.sender(mails_per_hour=1, readers=(Reader(("Eve <eve@example.org>", ADMINS[0]), logger="shop"),))
     office.fail(2)
     office.fail(5, TWO, logger="shop.cart")
     await sender.work()
@@ -372,8 +372,8 @@ async def test_an_hour_without_a_mail_server_loses_nothing(office: Office) -> No
 async def test_after_ten_hours_without_a_mail_server_each_reader_gets_one_digest_that_reports_all(
     office: Office,
 ) -> None:
-    routes = (Route(("eve@example.org",), logger="shop"),)
-    sender = office.sender(mails_per_hour=3, batch_seconds=5.0, routes=routes)
+    readers = (Reader(("eve@example.org",), logger="shop"),)
+    sender = office.sender(mails_per_hour=3, batch_seconds=5.0, readers=readers)
     office.server.behaviour = Away
     failures = shop = 0
     for minute in range(10 * 60):
@@ -409,8 +409,8 @@ async def test_an_outage_longer_than_a_mail_is_tried_loses_nothing_and_ends_in_o
 
 @pytest.mark.parametrize("routed", [False, True])
 async def test_a_waiting_digest_takes_errors_in_though_the_cap_is_spent(office: Office, *, routed: bool) -> None:
-    routes = (Route(("eve@example.org",), logger="shop"),) if routed else ()
-    sender = office.sender(mails_per_hour=3, batch_seconds=5.0, routes=routes)
+    readers = (Reader(("eve@example.org",), logger="shop"),) if routed else ()
+    sender = office.sender(mails_per_hour=3, batch_seconds=5.0, readers=readers)
     for number in range(33):
         office.server.behaviour = Accepting if number < 2 else Away
         office.fail(fingerprint=f"0000000000000{number:03}", title=f"Error{number}", logger="shop")
@@ -426,7 +426,7 @@ async def test_a_waiting_digest_takes_errors_in_though_the_cap_is_spent(office: 
 
 
 async def test_a_reader_with_a_route_does_not_wait_for_an_admin_whom_the_server_puts_off(office: Office) -> None:
-    sender = office.sender(routes=(Route(("eve@example.org",), logger="shop"),), retry_min=5.0, retry_max=5.0)
+    sender = office.sender(readers=(Reader(("eve@example.org",), logger="shop"),), retry_min=5.0, retry_max=5.0)
     office.server.refusing = dict.fromkeys(ADMINS, "452 4.2.2 mailbox full")
     for number in range(3):
         office.fail(2, f"0000000000000{number:03}", logger="shop")
@@ -443,12 +443,12 @@ async def test_a_reader_with_a_route_does_not_wait_for_an_admin_whom_the_server_
 
 
 async def test_readers_with_overlapping_routes_get_one_copy_each(office: Office) -> None:
-    routes = (
-        Route(("eve@example.org", "bob@example.org"), logger="shop"),
-        Route(("EVE@example.org",), logger="shop.cart"),
-        Route(("eve@example.org",), path="/user"),
+    readers = (
+        Reader(("eve@example.org", "bob@example.org"), logger="shop"),
+        Reader(("EVE@example.org",), logger="shop.cart"),
+        Reader(("eve@example.org",), path="/user"),
     )
-    sender = office.sender(routes=routes, mails_per_hour=1)
+    sender = office.sender(readers=readers, mails_per_hour=1)
     office.fail(2, ONE, logger="shop.cart")
     office.fail(5, TWO, logger="blog", route="/user/edit")
     await sender.work()
@@ -461,7 +461,7 @@ async def test_readers_with_overlapping_routes_get_one_copy_each(office: Office)
 
 
 async def test_a_copy_that_waits_takes_in_what_later_digests_report(office: Office) -> None:
-    sender = office.sender(routes=(Route(("eve@example.org",)),), batch_seconds=0.0, mails_per_hour=5)
+    sender = office.sender(readers=(Reader(("eve@example.org",)),), batch_seconds=0.0, mails_per_hour=5)
     office.server.refusing = {"eve@example.org": "452 4.2.2 mailbox full"}
     for number in range(4):
         office.fail(number + 1, f"0000000000000{number:03}", title=f"Error{number}", traceback="")
@@ -761,7 +761,7 @@ async def test_the_next_digest_names_whom_the_one_before_did_not_reach(office: O
 
 
 async def test_a_refused_mail_to_additional_readers_is_named_and_reports_nothing_again(office: Office) -> None:
-    sender = office.sender(routes=(Route(("eve@example.org",), logger="shop"),))
+    sender = office.sender(readers=(Reader(("eve@example.org",), logger="shop"),))
     office.server.refusing = {"eve@example.org": "550 5.1.1 nobody of this name"}
     office.fail(3, logger="shop")
     await sender.work()

@@ -1,4 +1,4 @@
-"""Routes -> the readers besides the admins -> the errors that each of them gets a copy about."""
+"""Readers besides the admins -> the errors that each of their addresses gets a copy about."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..options import Route
+    from ..options import Reader
     from ..store.digests import Share
 
 
-def matches(route: Route, share: Share) -> bool:
-    """Return whether the errors meet every condition of the route. A route without conditions gets all errors."""
-    if route.level is not None and share.level < logging.getLevelNamesMapping()[route.level]:
+def matches(reader: Reader, share: Share) -> bool:
+    """Return whether the errors meet every condition of the reader. A reader without conditions gets all errors."""
+    if reader.level is not None and share.level < logging.getLevelNamesMapping()[reader.level]:
         return False
-    if route.logger is not None and not _is_below(share.logger, route.logger, "."):
+    if reader.logger is not None and not _is_below(share.logger, reader.logger, "."):
         return False
-    if route.path is None:
+    if reader.path is None:
         return True
-    return share.route is not None and _is_below(share.route, route.path.rstrip("/"), "/")
+    return share.route is not None and _is_below(share.route, reader.path.rstrip("/"), "/")
 
 
-def readers(routes: Iterable[Route], shares: Sequence[Share], *, besides: Iterable[str]) -> dict[str, list[Share]]:
+def shares_of(readers: Iterable[Reader], shares: Sequence[Share], *, besides: Iterable[str]) -> dict[str, list[Share]]:
     """Return the shares of each reader, by address. No reader gets a share twice.
 
     Addresses in `besides` get all errors anyway and are left out. Upper and lower case make no difference.
     """
     known = {address.lower() for address in besides}
     wanted: dict[str, tuple[str, dict[str, Share]]] = {}
-    for route in routes:
-        found = {share.fingerprint: share for share in shares if matches(route, share)}
-        for address in route.to:
+    for reader in readers:
+        found = {share.fingerprint: share for share in shares if matches(reader, share)}
+        for address in reader.to:
             if found and address.lower() not in known:
                 wanted.setdefault(address.lower(), (address, {}))[1].update(found)
     return {address: [*found.values()] for address, found in wanted.values()}

@@ -25,7 +25,7 @@ from ..text import counted
 from .addresses import bare_address
 from .digest import Digest, held_note, undelivered_notes
 from .message import wire_form
-from .recipients import readers
+from .recipients import shares_of
 from .schedule import cap, held_since, pause
 from .smtp import MailFailed, Receipt, refused_for_good, send
 
@@ -164,8 +164,10 @@ class Sender:
         content = self._outbox.content(mail.id)
         if content is None or not content.shares:
             if self._outbox.withdraw(mail.id, mail.token):
-                logger.info("%s", _named(mail, "is not needed any more: its errors were reported, resolved, muted or deleted"))
-        elif not content.stale and _readers(mail, options) == mail.recipients:
+                logger.info(
+                    "%s", _named(mail, "is not needed any more: its errors were reported, resolved, muted or deleted")
+                )
+        elif not content.stale and _recipients(mail, options) == mail.recipients:
             await self._deliver(mail, options, lease)
         elif (composed := self._composed(mail, content, options)) is not None:
             await self._deliver(composed, options, lease)
@@ -174,18 +176,18 @@ class Sender:
         """Return the digest or copy with a new text; None if another leader has it."""
         host, most = self._host, self._options.mails_per_hour
         notes = list(undelivered_notes(content.undelivered))
-        to, shares = _readers(mail, options), {}
+        to, shares = _recipients(mail, options), {}
         if mail.kind == "digest":
             now = self._outbox.wall()
             left = [now - age for age in self._outbox.latest_digests(most)]
             if (since := held_since(content.groups, left, self._options)) is not None:
                 notes.insert(0, held_note(since, most))
-            shares = readers(self._options.routes, content.added, besides=map(bare_address, options.admins))
+            shares = shares_of(self._options.readers, content.added, besides=map(bare_address, options.admins))
         more = content.shares[len(content.groups) :]
         digest = Digest(content.groups, host, notes, len(more), sum(share.new for share in more))
         names = {
             bare_address(name): name
-            for name in (*options.admins, *(name for route in self._options.routes for name in route.to))
+            for name in (*options.admins, *(name for reader in self._options.readers for name in reader.to))
         }
         message = digest.message(options, [names.get(address, address) for address in to], most=content.most)
         new = NewMail(message["Message-ID"], message["Subject"], wire_form(message), to, mail.kind)
@@ -300,7 +302,7 @@ async def send_due(outbox: Outbox, mail: MailOptions, mailing: MailingOptions, *
         sender.resign()
 
 
-def _readers(mail: StoredMail, options: MailOptions) -> tuple[str, ...]:
+def _recipients(mail: StoredMail, options: MailOptions) -> tuple[str, ...]:
     """Return the recipients of a mail: of a digest, the admins of now, if the operator has changed them."""
     admins = tuple(map(bare_address, options.admins))
     return mail.recipients if mail.kind != "digest" or set(mail.recipients) <= set(admins) else admins
