@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery import MailOptions, Outbox, OutboxOptions, new_message
+from quartblog.delivery import MailOptions, Outbox, OutboxOptions
 from quartblog.delivery.mail.sender import Sender
 from quartblog.delivery.options import MailingOptions, Reader
 from quartblog.delivery.store.mails import Result
+from quartblog.delivery.tools import new_message
 from tests.support.clocks import START, FakeClock
 from tests.support.failures import an_event
 from tests.support.smtp import Accepting, Away, Behaviour, CuttingShort, MailServer, Silent
