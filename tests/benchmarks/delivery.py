@@ -21,16 +21,25 @@ import tempfile
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.benchmarks import table
 from tests.benchmarks.in_process import caller_row, file_row, smtp_row
 from tests.benchmarks.memory import FEW, MANY, memory_row
 from tests.benchmarks.sites import HTTPTOOLS, UVLOOP, WORKERS, Sites, mail_server
-from tests.benchmarks.storms import PEERS, page_row, saturated_row, throughput_row
+from tests.benchmarks.storms import PEERS, cost_row, page_row, saturated_row, throughput_row
 from tests.support.processes import Servers
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 IN_PROCESS = {"caller": caller_row, "smtp": smtp_row, "file": file_row}
-ON_SITES = {name: partial(throughput_row, name) for name in PEERS} | {"page": page_row, "saturated": saturated_row}
+ON_SITES: dict[str, Callable[[Sites, int, float], table.Row]] = {
+    **{name: partial(throughput_row, name) for name in PEERS},
+    "bare": cost_row,
+    "page": page_row,
+    "saturated": saturated_row,
+}
 NAMES = (*IN_PROCESS, *ON_SITES, "memory")
 LIBRARIES = (
     *("quart", "hypercorn", "aiosmtplib", "concurrent-log-handler"),

@@ -36,8 +36,10 @@ BLOWN = 0.95
 PEERS = {
     "flask": ("failing route, mail 0.5 s late: Flask, SMTPHandler, gunicorn", 400.0),
     "starlette": ("the same: Starlette, QueueHandler, SMTPHandler, uvicorn", 1.0),
-    "bare": ("the same: this blog without any handler", 0.9),
 }
+
+COUNTED = 20_000
+"""Failing requests whose processor time is measured, over all runs together."""
 
 
 @dataclass(slots=True)
@@ -95,14 +97,49 @@ def throughput_row(name: str, sites: Sites, runs: int, seconds: float) -> Row:
     )
 
 
+def cost_row(sites: Sites, runs: int, seconds: float) -> Row:
+    """The processor time of this blog for failing requests, and of the same blog without any handler.
+
+    It is the user and system time of all processes of the server, with all that follows an answer: log line, outbox and
+    mail. Requests a second would show the scheduling of the two cores that the visitors share with the workers.
+    """
+    pair = ("ours", "bare")
+    for one in pair:
+        answers(sites.get(one), [STORM], seconds / 2)
+    found: dict[str, list[float]] = {one: [] for one in pair}
+    lost = 0
+    for run in range(runs):
+        for one in pair if run % 2 == 0 else reversed(pair):
+            site = sites.get(one)
+            before, answered = site.cpu_seconds(), 0
+            while answered < COUNTED / runs:
+                [storm], books = answers(site, [STORM], seconds)
+                assert storm.answered, f"{one} has answered nothing"
+                answered += storm.answered
+                lost += tell(f"run {run + 1} of {runs}, {one}: {significant(storm.per_second)}/s", books)
+            found[one].append((site.cpu_seconds() - before) / answered * COUNTED)
+    ours, bare = found.values()
+    ratio = median_ratio(ours, bare)
+    return Row(
+        "bare",
+        f"processor time of {COUNTED:,} failing requests: this blog without any handler",
+        f"{significant(statistics.median(ours))} s",
+        f"{significant(statistics.median(bare))} s",
+        significant(ratio),
+        "<= 1.35",
+        ratio <= 1.35,
+        lost,
+    )
+
+
 def page_row(sites: Sites, runs: int, seconds: float) -> Row:
-    """The page beside a storm at a rate that leaves the workers room, and without one.
+    """The page beside a storm at a rate that leaves the workers room: ours, and the blog without any handler.
 
     In a storm without a pause a page waits in the queue of busy workers, whatever the server: see `saturated_row`.
 
-    Printed as well: how late the blog without any handler is in that storm, and ours in one half as strong. An error
-    that comes alone takes up to twice the processor time of one among many, and the visitors take theirs: the storm
-    itself leaves two processors less room than it seems.
+    Printed as well: how late ours is without a storm, and in one half as strong. An error that comes alone takes up to
+    twice the processor time of one among many, and the visitors take theirs: the storm itself leaves two processors
+    less room than it seems.
     """
     calm, storm, bare, half = Weather("ours"), Weather("ours", STORM), Weather("bare", STORM), Weather("ours", STORM)
     weathers = {"page, calm": calm, "page, storm": storm, "page, storm, bare": bare, "page, half the storm": half}
@@ -114,11 +151,11 @@ def page_row(sites: Sites, runs: int, seconds: float) -> Row:
         half.storm = replace(storm.storm, rate=most.per_second / ROOM / 2)
         take_turns(sites, weathers, run, runs, seconds)
     rate = statistics.median(storm.blown)
-    for what, weather in {"that storm without any handler": bare, "one half as strong": half}.items():
+    for what, weather in {"this storm": storm, "it without any handler": bare, "one half as strong": half}.items():
         ratio = significant(median_ratio(weather.late, calm.late))
         print(f"page: p99 in {what}: {significant(statistics.median(weather.late))} ms, {ratio} times that without one")
-    figure = f"p99 of a page, storm of {significant(rate)} errors/s (1/{ROOM} of what it can): no storm"
-    return late_row("page", figure, storm, calm)
+    figure = f"p99 of a page, storm of {significant(rate)} errors/s (1/{ROOM} of what it can): without any handler"
+    return late_row("page", figure, storm, bare, 1.6)
 
 
 def saturated_row(sites: Sites, runs: int, seconds: float) -> Row:
@@ -136,11 +173,11 @@ def saturated_row(sites: Sites, runs: int, seconds: float) -> Row:
     alone = ", ".join(f"{name} {significant(statistics.median(weather.late))} ms" for name, weather in calm.items())
     errors = f"ours {significant(statistics.median(ours.blown))}/s, bare {significant(statistics.median(bare.blown))}/s"
     print(f"saturated: p99 of the page without a storm: {alone}; errors in the storm: {errors}")
-    return late_row("saturated", f"p99 of a page, {CONNECTIONS} connections storm: without any handler", ours, bare)
+    return late_row("saturated", f"p99 of a page, {CONNECTIONS} connections storm: without any handler", ours, bare, 2)
 
 
-def late_row(name: str, figure: str, one: Weather, other: Weather) -> Row:
-    """How late the page is in one weather, to another."""
+def late_row(name: str, figure: str, one: Weather, other: Weather, most: float) -> Row:
+    """How late the page is in one weather, to another; `most` is the ratio that it must not exceed."""
     ratio = median_ratio(one.late, other.late)
     return Row(
         name,
@@ -148,8 +185,8 @@ def late_row(name: str, figure: str, one: Weather, other: Weather) -> Row:
         f"{significant(statistics.median(one.late))} ms",
         f"{significant(statistics.median(other.late))} ms",
         significant(ratio),
-        "<= 2",
-        ratio <= 2,
+        f"<= {most:g}",
+        ratio <= most,
         one.lost + other.lost,
     )
 
