@@ -12,6 +12,7 @@ import click
 from quartblog.cli import mails, rehearse
 from quartblog.cli import status as state
 from quartblog.cli.invocation import ROWS, Finite
+from quartblog.cli.listing import limit_option, note_rest, rows
 from quartblog.cli.output import as_json, count
 from quartblog.cli.site_outbox import anybody_mails, opened
 from quartblog.delivery import State
@@ -88,10 +89,10 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
 @click.option(
     "--state", "only", type=click.Choice(get_args(State)), help="List this state.  [default: waiting and dead]"
 )
-@click.option("--limit", type=ROWS, default=100, show_default=True, help="The most mails to list.")
+@limit_option
 @json_option
 @click.pass_obj
-def list_mails(invocation: Invocation, only: State | None, limit: int, *, as_data: bool) -> None:
+def list_mails(invocation: Invocation, only: State | None, limit: int | None, *, as_data: bool) -> None:
     """List waiting and dead mails with their age and last error.
 
     The kind "digest" reports errors to the admins, "copy" to a recipient of [[delivery.routes]], or to an admin whom
@@ -103,19 +104,17 @@ def list_mails(invocation: Invocation, only: State | None, limit: int, *, as_dat
       quartblog delivery outbox
       quartblog delivery outbox --state dead --json
     """
+    states: tuple[State, ...] = ("waiting", "dead") if only is None else (only,)
+    most = rows(limit, as_data=as_data)
     with opened(invocation) as outbox:
-        states: tuple[State, ...] = ("waiting", "dead") if only is None else (only,)
-        found = [mail for each in states for mail in outbox.mails(each, limit + 1)]
-    found.sort(key=lambda mail: mail.created)
-    shown, more = found[-limit:], len(found) > limit
+        found = [mail for state in states for mail in outbox.mails(state, most)]
+        totals = outbox.totals()
+    found = sorted(found, key=lambda mail: mail.created)[-most:]
     if as_data:
-        click.echo(as_json([mails.as_data(mail) for mail in shown]))
-    elif shown:
-        click.echo(mails.as_text(shown))
-    else:
-        click.echo(f"No mail is {' or '.join(states)}")
-    if more and not as_data:
-        click.echo(f"Listed only the latest {limit}: --limit lists more", err=True)
+        click.echo(as_json([mails.as_data(mail) for mail in found]))
+        return
+    click.echo(mails.as_text(found) if found else f"No mail is {' or '.join(states)}")
+    note_rest(len(found), sum(getattr(totals, state) for state in states))
 
 
 @group.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quartblog.cli.invocation import ROWS
+from quartblog.cli.listing import limit_option, note_rest, rows
 from quartblog.cli.output import as_json, clipped, iso, moment, span, table
 from quartblog.cli.site_outbox import opened
 from quartblog.delivery import OutboxOptions
@@ -51,10 +51,10 @@ def group() -> None:
 
 @group.command("list")
 @click.option("--all", "every", is_flag=True, help="Include resolved groups.")
-@click.option("--limit", type=ROWS, default=100, show_default=True, help="The most groups to list.")
+@limit_option
 @click.option("--json", "as_data", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_obj
-def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: bool) -> None:
+def list_groups(invocation: Invocation, limit: int | None, *, every: bool, as_data: bool) -> None:
     """List groups of equal errors, the latest first.
 
     The other commands take the number in the column "id". The column "to mail" counts the errors that no mail has
@@ -68,16 +68,13 @@ def list_groups(invocation: Invocation, limit: int, *, every: bool, as_data: boo
       quartblog errors list --all --json
     """
     with opened(invocation) as outbox:
-        groups = outbox.groups(resolved=None if every else False, limit=limit + 1)
-    shown, more = groups[:limit], groups[limit:]
+        groups = outbox.groups(resolved=None if every else False, limit=rows(limit, as_data=as_data))
+        totals = outbox.totals()
     if as_data:
-        click.echo(as_json([_summary(found) for found in shown]))
-    elif shown:
-        click.echo(_listed(shown))
-    else:
-        click.echo("No errors" if every else "No open errors")
-    if more and not as_data:
-        click.echo(f"Listed only the latest {limit}: --limit lists more", err=True)
+        click.echo(as_json([_summary(found) for found in groups]))
+        return
+    click.echo(_listed(groups) if groups else "No errors" if every else "No open errors")
+    note_rest(len(groups), totals.open_groups + (totals.resolved_groups if every else 0))
 
 
 @group.command()

@@ -60,8 +60,10 @@ class Finite(click.FloatRange):
         return number
 
 
-ROWS = click.IntRange(1, 2**63 - 1)
-"""A count of rows or a row's number: SQLite's integers have 64 bits."""
+MOST = 2**63 - 1
+"""SQLite's integers have 64 bits."""
+ROWS = click.IntRange(1, MOST)
+"""A count of rows or a row's number."""
 
 
 class Explaining(click.Group):

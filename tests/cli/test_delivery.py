@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import time
 from collections.abc import Callable, Iterator
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,19 @@ def test_a_list_of_mails_that_is_cut_short_says_so(quartblog: Command, waiting: 
 
     assert "what is dead" in result.stdout
     assert "what waits" not in result.stdout
-    assert result.stderr == "Listed only the latest 1: --limit lists more\n"
+    assert result.stderr == "1 of 2 shown; --limit N shows more\n"
+    assert quartblog("delivery", "outbox", "--limit", "2").stderr == ""
+
+
+def test_a_list_of_sent_mails_counts_sent_mails(quartblog: Command, waiting: int, outbox: Outbox) -> None:
+    for _ in range(101):
+        outbox.sent(outbox.post(EmailMessage(), ["ada@example.org"]), Tried("250"))
+
+    result = quartblog("delivery", "outbox", "--state", "sent")
+
+    assert len(result.stdout.splitlines()) == 101
+    assert result.stderr == "100 of 101 shown; --limit N shows more\n"
+    assert len(json.loads(quartblog("delivery", "outbox", "--state", "sent", "--json").stdout)) == 101
 
 
 def test_retry_makes_every_waiting_and_dead_mail_due(

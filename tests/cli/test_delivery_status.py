@@ -202,6 +202,8 @@ def test_the_status_as_json_has_the_figures_as_they_were_given(quartblog: Comman
         "crowded_errors": 0,
         "crowded_mails": 0,
         "last_loss": None,
+        "resolved_groups": 0,
+        "sent": 0,
     }
     [worker] = status["workers"]
     assert (worker["worker"], worker["leader"]) == ("host:11", True)

@@ -84,8 +84,25 @@ def test_a_list_that_is_cut_short_says_so(quartblog: Command, outbox: Outbox) ->
     result = quartblog("errors", "list", "--limit", "2")
 
     assert len(result.stdout.splitlines()) == 3
-    assert result.stderr == "Listed only the latest 2: --limit lists more\n"
+    assert result.stderr == "2 of 3 shown; --limit N shows more\n"
     assert quartblog("errors", "list", "--limit", "3").stderr == ""
+    outbox.resolve(1)
+    assert quartblog("errors", "list", "--limit", "2").stderr == ""
+    assert quartblog("errors", "list", "--all", "--limit", "2").stderr == "2 of 3 shown; --limit N shows more\n"
+
+
+def test_a_table_without_a_limit_says_what_it_leaves_out_and_json_is_complete(
+    quartblog: Command, outbox: Outbox
+) -> None:
+    outbox.record([an_event(f"{number:016}") for number in range(1_234)])
+
+    result = quartblog("errors", "list")
+    as_data = quartblog("errors", "list", "--json")
+
+    assert len(result.stdout.splitlines()) == 101
+    assert result.stderr == "100 of 1,234 shown; --limit N shows more\n"
+    assert (len(json.loads(as_data.stdout)), as_data.stderr) == (1_234, "")
+    assert len(json.loads(quartblog("errors", "list", "--json", "--limit", "7").stdout)) == 7
 
 
 @pytest.mark.parametrize("key", ["1", "0000aa000001", EVENT.fingerprint, EVENT.fingerprint.upper(), " 1 "])

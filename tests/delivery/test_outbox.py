@@ -371,7 +371,7 @@ def test_without_a_path_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_totals_count_open_groups_and_waiting_and_dead_mail(outbox: Outbox, clock: FakeClock) -> None:
-    assert outbox.totals() == (0, 0, 0, 0, 0, None, 0, 0, 0, None)
+    assert outbox.totals() == (0, 0, 0, 0, 0, None, 0, 0, 0, None, 0, 0)
     outbox.record([*[an_event(A)] * 4, an_event(C)])
     assert outbox.resolve(C)
     outbox.sent(a_digest(outbox, "sent"), Result("250"))
@@ -384,6 +384,7 @@ def test_the_totals_count_open_groups_and_waiting_and_dead_mail(outbox: Outbox, 
 
     assert (totals.open_groups, totals.errors, totals.to_mail) == (2, 8, 4)
     assert (totals.waiting, totals.dead, totals.next_try) == (2, 1, clock.wall())
+    assert (totals.resolved_groups, totals.sent) == (1, 1)
 
 
 async def test_an_event_loop_uses_the_same_methods(outbox: Outbox) -> None:

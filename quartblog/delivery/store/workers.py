@@ -97,6 +97,9 @@ class Totals(NamedTuple):
     """Mails without a recipient so far, whose text was deleted to make room, since the file was created."""
     last_loss: float | None = None
     """Epoch second at which one of these three last grew, as the wall clock has it now."""
+    resolved_groups: int = 0
+    sent: int = 0
+    """Mails that were sent, and not removed yet."""
 
 
 def beat(database: Database, worker: str, figures: Mapping[str, Any], now: float, *, leader: bool) -> None:
@@ -155,14 +158,16 @@ def check_lease(database: Database, lease: Lease) -> None:
 
 def totals(database: Database, at: Moment) -> Totals:
     """Count what is open, waits or was given up."""
-    open_groups, errors, to_mail = database.execute(
-        "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(count - reported), 0) FROM groups WHERE NOT resolved"
+    open_groups, errors, to_mail, resolved_groups = database.execute(
+        """SELECT count(*) FILTER (WHERE NOT resolved), coalesce(sum(count) FILTER (WHERE NOT resolved), 0),
+            coalesce(sum(count - reported) FILTER (WHERE NOT resolved), 0), count(*) FILTER (WHERE resolved)
+        FROM groups"""
     ).fetchone()
     # From the index alone, because the row of a mail holds its whole text.
-    waiting, dead, next_try = database.execute(
+    waiting, dead, next_try, sent = database.execute(
         """SELECT count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'dead'),
-            min(next_try) FILTER (WHERE state = 'waiting') + ?
-        FROM mails WHERE state IN ('waiting', 'dead')""",
+            min(next_try) FILTER (WHERE state = 'waiting') + ?, count(*) FILTER (WHERE state = 'sent')
+        FROM mails""",
         (at.ahead,),
     ).fetchone()
     lost: dict[str, int] = dict(database.execute("SELECT reason, count FROM losses").fetchall())
@@ -178,4 +183,6 @@ def totals(database: Database, at: Moment) -> Totals:
         crowded_errors=lost.get(CROWDED_ERRORS, 0),
         crowded_mails=lost.get(CROWDED_MAILS, 0),
         last_loss=last,
+        resolved_groups=resolved_groups,
+        sent=sent,
     )
