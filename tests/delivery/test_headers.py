@@ -206,6 +206,21 @@ def test_a_mail_that_needs_smtputf8_has_the_same_headers_and_subject() -> None:
     assert_reads_as(data, f"微博 {INJECTIONS[0]}")
 
 
+@pytest.mark.parametrize(
+    ("to", "listed"),
+    [
+        (["Grün <grün@example.org>", "Ada <ada@example.org>"], "Ada <ada@example.org>"),
+        (["ada@example.org", "微博@example.org", "eve@bücher.example"], "ada@example.org, eve@xn--bcher-kva.example"),
+        (["微博@example.org", "grün@example.org"], "微博@example.org, grün@example.org"),
+    ],
+)
+def test_an_address_that_few_servers_take_is_listed_only_beside_others_like_it(to: list[str], listed: str) -> None:
+    data = wire_form(new_message(OPTIONS, "subject", "text", to=to))
+
+    assert raw_headers(data)["To"] == listed
+    assert data.isascii() is listed.isascii()
+
+
 def test_a_copy_of_a_message_is_written_alike() -> None:
     message = new_message(OPTIONS, INJECTIONS[0], "text")
 

@@ -146,6 +146,7 @@ def new_message(  # noqa: PLR0913  keywords, each one part of the message
 ) -> EmailMessage:
     """Return a message from the sender to the admins, or to `to`. No text can add a header or fail to encode.
 
+    Addresses whose local part is not ASCII are left out of To if others are in it; `send` mails to them all the same.
     `html` is the text as an HTML document; the caller has escaped the texts in it. `conversations` marks an error
     report: mail programs can filter reports by List-Id, and show those that share one of these names together.
     """
@@ -153,7 +154,9 @@ def new_message(  # noqa: PLR0913  keywords, each one part of the message
     message["Subject"] = text_header("Subject", shortened(one_line(subject), SUBJECT_LIMIT))
     sender = _address(options.sender)
     message["From"] = address_header("From", [sender])
-    message["To"] = address_header("To", [_address(recipient) for recipient in to or options.admins])
+    readers = [_address(recipient) for recipient in to or options.admins]
+    # One address that is not ASCII would make the mail unfit for many servers, for all recipients.
+    message["To"] = address_header("To", [reader for reader in readers if reader.username.isascii()] or readers)
     message["Date"] = email.utils.localtime()
     # A domain is given: make_msgid would look up this host's name, which can take seconds.
     domain = ascii_host(sender.domain) or "localhost"
