@@ -18,7 +18,7 @@ from quartblog.delivery.mail.message import wire_form
 from quartblog.delivery.mail.smtp import MailFailed, refused_for_good, send
 from quartblog.delivery.tools import new_message
 from tests.support import programs
-from tests.support.smtp import MailServer, OldFashioned, Particular
+from tests.support.smtp import MailServer, OldFashioned, Particular, scripted
 
 from .conftest import ADMINS, CERTIFICATES
 
@@ -154,7 +154,39 @@ MEANINGS = [
     ("550 5.7.26 unauthenticated mail", NEVER),
     ("550 you exceeded your hourly quota", LATER),
     ("550 10.5.4.5 is on a list", NEVER),
+    ("550 5.5.4.5 is on a list", NEVER),
+    ("550 5.7.1. The relay is full at a rate of 9 a minute", LATER),
+    ("550 5.1.1. The rate does not matter", NEVER),
+    ("550 Postfix 5.2.2 does not want this", NEVER),
+    ("550 Postfix 5.1.1 is busy, come back later", LATER),
+    ("550 over quota (Postfix 5.1.1)", LATER),
+    ("553 sorry, no mailbox here by that name, a limit or not (#5.1.1)", NEVER),
+    ("554 sorry, mailbox is over its space (#5.2.2)", LATER),
+    ("550 Connection frequency limited", LATER),
+    ("550 the frequency of your connections", LATER),
+    ("550 20 mails per hour were accepted", LATER),
+    ("550 excessive number of mails", LATER),
+    ("550 the server is busy", LATER),
+    ("550 the server is overloaded", LATER),
+    ("550 greylisted", LATER),
+    ("550 unlimited nonsense, see our frequently asked questions", NEVER),
 ]
+CHINESE = [
+    ("550 您的发送频率过高", LATER),
+    ("550 超过限制", LATER),
+    ("554 当天邮件数量已达上限", LATER),
+    ("550 请稍后再试", LATER),
+    ("550 5.7.1 请稍候", LATER),
+    ("550 该IP被临时禁止连接", LATER),
+    ("550 系统繁忙", LATER),
+    ("550 发送过于频繁", LATER),
+    ("552 邮箱空间已满", LATER),
+    ("550 用户邮箱已满", LATER),
+    ("550 5.1.1 用户不存在, 请稍后再试", NEVER),
+    ("550 用户不存在", NEVER),
+    ("554 邮件内容被拒绝", NEVER),
+]
+CHINESE_SIZES = [("552 邮件大小超过限制", TOO_BIG), ("550 邮件过大, 超过限制", TOO_BIG)]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +221,112 @@ async def test_what_a_refusal_of_a_recipient_means(
     assert set(refused_for_good(error.refused)) == (set(ADMINS) if meaning == NEVER else set())
 
 
+@pytest.mark.parametrize("charset", ["utf-8", "gb18030"])
+@pytest.mark.parametrize(("answer", "meaning"), [*CHINESE, *CHINESE_SIZES])
+async def test_what_a_refusal_of_the_mail_in_chinese_means(
+    charset: str, answer: str, meaning: str, mail_to: Callable[..., MailOptions]
+) -> None:
+    with MailServer(scripted({".": [answer.encode(charset)]})) as server:
+        error = await failed(mail_to(server))
+
+    assert answer in str(error)
+    assert (error.permanent, error.too_big) == (meaning != LATER, meaning == TOO_BIG)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "gb18030"])
+@pytest.mark.parametrize(("answer", "meaning"), CHINESE)
+async def test_what_a_refusal_of_a_recipient_in_chinese_means(
+    charset: str, answer: str, meaning: str, mail_to: Callable[..., MailOptions]
+) -> None:
+    with MailServer(scripted({"RCPT": ["250 OK", answer.encode(charset)]})) as server:
+        options = mail_to(server)
+        receipt = await send(new_message(options, "subject", "text"), options)
+
+    assert receipt.refused == dict.fromkeys(ADMINS[1:], answer)
+    assert set(refused_for_good(receipt.refused)) == (set(ADMINS[1:]) if meaning == NEVER else set())
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"RCPT": ["251 user not local; will forward"]},
+        {"RCPT": ["252 cannot verify, but will try"]},
+        {"MAIL": ["251 fine"], "RCPT": ["200 fine"]},
+        {".": ["251 will forward"]},
+        {".": ["200 fine"]},
+    ],
+)
+async def test_every_reply_of_success_is_one(script: dict[str, list[str]], mail_to: Callable[..., MailOptions]) -> None:
+    with MailServer(scripted(script)) as server:
+        options = mail_to(server)
+        receipt = await send(new_message(options, "subject", "text"), options)
+
+    assert receipt.refused == {}
+    assert receipt.answer == script.get(".", ["250 OK"])[0][4:]
+
+
+async def test_a_server_that_does_not_ask_for_the_mail_has_not_accepted_it(
+    mail_to: Callable[..., MailOptions],
+) -> None:
+    with MailServer(scripted({"DATA": ["250 nothing asked for"]})) as server:
+        error = await failed(mail_to(server))
+
+    assert "250 nothing asked for" in str(error)
+    assert not error.permanent
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"banner": ["421 away"]},
+        {"EHLO": ["421 away"]},
+        {"MAIL": ["421 away"]},
+        {"RCPT": ["421 away"]},
+        {"RCPT": ["250 OK", "421 away"]},
+        {"RCPT": ["250 OK", "250 OK", "421 away"]},
+        {"RCPT": ["550 5.1.1 unknown", "550 5.1.1 unknown", "421 away"]},
+        {"RCPT": ["250 OK", "550 5.1.1 unknown", "421 away"]},
+        {"DATA": ["421 away"]},
+        {"RCPT": ["550 5.1.1 unknown", "250 OK"], "DATA": ["421 away"]},
+        {"RCPT": ["550 5.1.1 unknown", "250 OK"], ".": ["421 away"]},
+    ],
+)
+async def test_a_server_that_goes_away_in_a_session_has_refused_nobody(
+    script: dict[str, list[str]], mail_to: Callable[..., MailOptions]
+) -> None:
+    with MailServer(scripted(script)) as server:
+        error = await failed(mail_to(server))
+
+    assert "421 away" in str(error)
+    assert (error.unavailable, error.permanent, error.too_big) == (True, False, False)
+    assert error.refused == {}
+
+
+@pytest.mark.parametrize("where", ["MAIL", "RCPT", "DATA"])
+async def test_a_server_that_wants_a_password_first_has_refused_nobody(
+    where: str, mail_to: Callable[..., MailOptions]
+) -> None:
+    with MailServer(scripted({where: ["530 5.7.0 Authentication required"]})) as server:
+        error = await failed(mail_to(server))
+
+    assert "530 5.7.0 Authentication required" in str(error)
+    assert error.unavailable
+    assert error.refused == {}
+
+
+@pytest.mark.parametrize(
+    "size",
+    ["", " ", "SIZE", "-1", "0", "1.5", "1e2", "1_0", "\u0663", "300 bytes", "9" * 21, "9" * 5_000, "0" * 4_999 + "1"],
+    ids=lambda size: size[:8],
+)
+async def test_a_size_that_is_no_number_is_no_bound(size: str, mail_to: Callable[..., MailOptions]) -> None:
+    with MailServer(scripted({"EHLO": [f"250-mail.example.org\r\n250 SIZE {size}"]})) as server:
+        options = mail_to(server)
+        receipt = await send(new_message(options, "subject", "text"), options)
+
+    assert receipt.refused == {}
+
+
 async def test_a_mail_above_the_size_a_server_announces_is_not_even_sent(mail_to: Callable[..., MailOptions]) -> None:
     with MailServer(data_size_limit=300) as server:
         error = await failed(mail_to(server))
@@ -215,6 +353,20 @@ async def test_one_timeout_bounds_the_whole_session(
 
     assert "did not finish within 0.2 s" in str(error)
     assert time.monotonic() - started < 5
+
+
+async def test_the_timeout_holds_where_the_program_is_busy_while_it_passes(
+    server_that_stops_reading: MailServer, mail_to: Callable[..., MailOptions]
+) -> None:
+    options = mail_to(server_that_stops_reading, timeout=0.2)
+    loop = asyncio.get_running_loop()
+
+    def keep_busy() -> None:
+        # Answer and timeout then come at once, and on Python 3.11 `asyncio.wait_for` would lose the timeout.
+        loop.call_soon(time.sleep, 0.4)
+
+    with pytest.raises(MailFailed, match="did not finish"):
+        await asyncio.wait_for(send(new_message(options, "subject", "text"), options, check=keep_busy), 10)
 
 
 async def test_nobody_listening_is_a_failure(
@@ -284,6 +436,34 @@ async def test_plain_text_where_tls_is_expected_is_a_failure(
     error = await failed(mail_to(accepting_server, tls="implicit"))
 
     assert "does not speak TLS here" in str(error)
+    assert 'set tls to "starttls" or "none"' in str(error)
+
+
+async def test_a_server_that_waits_for_plain_text_is_hinted_at(
+    silent_server: MailServer, mail_to: Callable[..., MailOptions]
+) -> None:
+    error = await failed(mail_to(silent_server, tls="implicit", timeout=0.3))
+
+    assert 'set tls to "starttls" or "none"' in str(error)
+
+
+@pytest.mark.parametrize("tls", ["none", "starttls"])
+@pytest.mark.parametrize("banner", ["554 5.7.1 not for you", "421 too busy", "220 mail.example.org"])
+async def test_a_server_that_has_sent_its_banner_does_not_wait_for_tls(
+    banner: str, tls: str, mail_to: Callable[..., MailOptions]
+) -> None:
+    with MailServer(scripted({"banner": [banner], "EHLO": ["421 too busy"]})) as server:
+        error = await failed(mail_to(server, tls=tls))
+
+    assert "implicit" not in str(error)
+
+
+async def test_a_certificate_that_is_refused_shows_that_the_server_speaks_tls(
+    implicit_tls_server: MailServer, mail_to: Callable[..., MailOptions]
+) -> None:
+    error = await failed(mail_to(implicit_tls_server, tls="implicit"))
+
+    assert "set tls to" not in str(error)
 
 
 @pytest.mark.parametrize(("which", "tls"), [("starttls_server", "starttls"), ("implicit_tls_server", "implicit")])
@@ -382,6 +562,68 @@ async def test_an_address_the_wire_cannot_carry_is_a_failure(
 
     assert "SMTPUTF8" in str(error)
     assert error.permanent
+
+
+async def test_an_address_the_wire_cannot_carry_costs_no_other_its_mail(
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
+) -> None:
+    options = mail_to(
+        accepting_server, admins=("Ada <ada@example.org>", "微博 <微博@example.org>", "linus@example.org")
+    )
+    receipt = await send(new_message(options, "subject", "text"), options)
+
+    assert set(receipt.refused) == set(refused_for_good(receipt.refused)) == {"微博@example.org"}
+    assert "does not support SMTPUTF8" in receipt.refused["微博@example.org"]
+    assert accepting_server.recipients == [["ada@example.org", "linus@example.org"]]
+    assert accepting_server.messages[0]["To"] == "Ada <ada@example.org>, linus@example.org"
+
+
+async def test_a_server_with_smtputf8_serves_every_address(mail_to: Callable[..., MailOptions]) -> None:
+    with MailServer(enable_SMTPUTF8=True) as server:
+        options = mail_to(server, admins=("ada@example.org", "微博@example.org"), sender="博客@example.org")
+        receipt = await send(new_message(options, "subject", "text"), options)
+
+    assert receipt.refused == {}
+    assert server.recipients == [["ada@example.org", "微博@example.org"]]
+    assert server.mails[0].sender == "博客@example.org"
+
+
+async def test_addresses_that_the_wire_cannot_carry_are_refused_one_by_one(
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
+) -> None:
+    error = await failed(mail_to(accepting_server, admins=("微博@example.org", "博客@example.org")))
+
+    assert set(refused_for_good(error.refused)) == {"微博@example.org", "博客@example.org"}
+    assert (error.permanent, error.unavailable) == (True, False)
+
+
+async def test_a_sender_the_wire_cannot_carry_is_a_fault_of_the_settings(
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
+) -> None:
+    error = await failed(mail_to(accepting_server, sender="博客@example.org"))
+
+    assert "SMTPUTF8, which the sender's address 博客@example.org needs" in str(error)
+    assert (error.permanent, error.unavailable) == (True, True)
+
+
+async def test_a_recipient_that_is_no_address_costs_no_other_its_mail(
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
+) -> None:
+    options = mail_to(accepting_server)
+    message = new_message(options, "subject", "text")
+    unusable = ["a<b>@example.org", "a(b)c@example.org", "a@b@example.org", "a b", "\ud83d@example.org", "a\r\nb@c.org"]
+    receipt = await send(message, options, ["ada@example.org", *unusable])
+
+    assert set(refused_for_good(receipt.refused)) == set(unusable)
+    assert accepting_server.recipients == [["ada@example.org"]]
+
+
+async def test_a_mail_with_bare_line_feeds_and_dots_arrives_as_it_is(
+    accepting_server: MailServer, mail_to: Callable[..., MailOptions]
+) -> None:
+    await send(b"Subject: subject\n\n.\n..\r.\r\nend", mail_to(accepting_server))
+
+    assert accepting_server.mails[0].text == ".\n..\n.\nend\n"
 
 
 async def test_cancelling_closes_the_session(slow_server: MailServer, mail_to: Callable[..., MailOptions]) -> None:
@@ -488,6 +730,17 @@ async def test_an_address_that_does_not_answer_leaves_time_for_the_next(
 
     assert len(accepting_server.messages) == 1
     assert time.monotonic() - started < 10
+
+
+async def test_an_answer_says_more_than_an_address_that_does_not_answer(
+    closed_port: int, accepting_server: MailServer, mail_to: Callable[..., MailOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with full_backlog() as port:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", one)) for one in (port, closed_port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        error = await failed(mail_to(accepting_server, server="mail.example.org"))
+
+    assert "refused the connection" in str(error)
 
 
 async def test_an_address_that_refuses_leads_to_the_next_at_once(

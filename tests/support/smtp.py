@@ -9,14 +9,15 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from ssl import SSLContext
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 with warnings.catch_warnings():
     # aiosmtpd uses deprecated names of atpublic.
@@ -124,13 +125,59 @@ class Silent(asyncio.Protocol):
     """Accepts connections and never answers."""
 
 
+class Scripted(asyncio.Protocol):
+    """Answers by the script of its class. A connection ends after 221 and 421."""
+
+    script: ClassVar[Mapping[str, Sequence[str | bytes]]]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the banner; asyncio calls this."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._given: Counter[str] = Counter()
+        self._unread = b""
+        self._in_mail = False
+        self._answer("banner")
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each complete line, and a mail once; asyncio calls this."""
+        *lines, self._unread = (self._unread + data).split(b"\r\n")
+        for line in lines:
+            if not self._in_mail:
+                self._answer(line[:4].decode().upper())
+            elif line == b".":
+                self._in_mail = False
+                self._answer(".")
+
+    def _answer(self, to: str) -> None:
+        answers = self.script.get(to, ["250 OK"])
+        answer = answers[min(self._given[to], len(answers) - 1)]
+        self._given[to] += 1
+        line = answer if isinstance(answer, bytes) else answer.encode()
+        self._transport.write(line + b"\r\n")
+        self._in_mail = line.startswith(b"354")
+        if line.startswith((b"221", b"421")):
+            self._transport.close()
+
+
+def scripted(script: Mapping[str, Sequence[str | bytes]]) -> type[Scripted]:
+    """Return the behaviour of a server that gives these answers, by command of four letters.
+
+    Several answers to one command are given in turn, the last of them again and again. "banner" is for the beginning of
+    the session, and "." for the end of a mail. The server accepts what the script does not contain.
+    """
+    script = {"banner": ["220 mail.example.org"], "DATA": ["354 go on"], "QUIT": ["221 bye"], **script}
+    return type("Scripted", (Scripted,), {"script": script})
+
+
 Behaviour: TypeAlias = type[SMTP] | type[asyncio.Protocol] | str
 
 
 class MailServer:
     """Runs on a port of 127.0.0.1 during the block; port 0 selects a free one.
 
-    `behaviour`: one of the classes above, or the answer to every mail; a test may assign another one at any time.
+    `behaviour`: one of the classes above, `scripted(...)`, or the answer to every mail. A test may assign another one
+    at any time.
     `refusing`: recipients, each with the answer to it.
     `holding`: the server acknowledges a complete mail only after `release()`, like a slow server.
     `tls`: the server encrypts from the first byte on. `options` go to aiosmtpd.

@@ -1,7 +1,8 @@
-"""A mail server's name and port -> an open socket.
+"""A mail server's name and port -> an open socket; a file of certificates -> a TLS context.
 
-Daemon threads look up names, because `getaddrinfo` cannot be cancelled and the interpreter's end joins the threads of
-an executor. So a resolver that does not answer delays neither a stop nor the end of the program.
+Daemon threads look up names and read files, because neither can be cancelled, and the interpreter's end joins the
+threads of an executor, as asyncio's own `create_connection` uses them. So a resolver or a disk that does not answer
+delays neither a stop nor the end of the program.
 """
 
 from __future__ import annotations
@@ -10,51 +11,62 @@ import asyncio
 import itertools
 import os
 import socket
+import ssl
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     Found: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
 
 T = TypeVar("T")
 
-HEAD_START = 0.25
-"""Seconds an address has to answer before the next one is tried beside it (RFC 8305)."""
+PATIENCE = 2.0
+"""Seconds an address has to answer before the next one is tried; a packet that was lost is repeated after 1 s."""
 THREAD = "mail-look-up"
 """The name of the threads that wait for a resolver or a disk."""
 
 _under_way: dict[tuple[int, str, int], Future[Sequence[Found]]] = {}
 
 
+class CannotTrust(OSError):
+    """The file of certificates cannot be used."""
+
+
 async def connect(host: str, port: int) -> socket.socket:
     """Return a socket to the first address that answers. Raise OSError if none does. The caller sets a timeout."""
     found = await asyncio.wrap_future(_look_up(host, port))
     failures: list[OSError] = []
-    attempts: set[asyncio.Task[socket.socket]] = set()
-    try:
-        for one in _in_turn(found):
-            attempts.add(asyncio.create_task(_open(one)))
-            if (opened := await _first(attempts, failures, HEAD_START)) is not None:
-                return opened
-        while attempts:
-            if (opened := await _first(attempts, failures, None)) is not None:
-                return opened
-    finally:
-        for attempt in attempts:
-            attempt.add_done_callback(_close)
-            attempt.cancel()
-    raise failures[0] if failures else socket.gaierror(socket.EAI_NONAME, "no address")
+    for place, one in enumerate(_in_turn(found), start=1):
+        try:
+            async with asyncio.timeout(PATIENCE if place < len(found) else None):
+                return await _open(one)
+        except OSError as error:
+            failures.append(error)
+    # Silence says less than an answer.
+    raise min(failures, key=lambda error: isinstance(error, TimeoutError))
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """Run a function that may wait for a disk in a daemon thread, and return its result."""
-    return await asyncio.wrap_future(_begin(work))
+async def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts the authorities of the system and of the file. Raise CannotTrust."""
+    return await asyncio.wrap_future(_begin(lambda: _read(ca_file)))
+
+
+def _read(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError.
+            raise CannotTrust(f"the certificates in ca_file, {ca_file}, cannot be used: {error}") from error
+    return context
 
 
 def _begin(work: Callable[[], T]) -> Future[T]:
+    """Begin the work in a daemon thread."""
     outcome: Future[T] = Future()
     outcome.set_running_or_notify_cancel()  # A caller that stops waiting must not cancel it for others.
 
@@ -94,23 +106,3 @@ async def _open(found: Found) -> socket.socket:
         opened.close()
         raise
     return opened
-
-
-def _close(attempt: asyncio.Task[socket.socket]) -> None:
-    """Close the socket of an attempt that was slower than another."""
-    if not attempt.cancelled() and attempt.exception() is None:
-        attempt.result().close()
-
-
-async def _first(
-    attempts: set[asyncio.Task[socket.socket]], failures: list[OSError], seconds: float | None
-) -> socket.socket | None:
-    """Return the socket of an attempt that succeeds within the seconds; move failed attempts to `failures`."""
-    done, _ = await asyncio.wait(attempts, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for attempt in done:
-        if not isinstance(error := attempt.exception(), OSError):
-            attempts.discard(attempt)
-            return attempt.result()
-        attempts.discard(attempt)
-        failures.append(error)
-    return None

@@ -1,6 +1,7 @@
 """A server's answer -> whether a later try can help: by its code, its enhanced code (RFC 3463), and its words.
 
-A first digit of 4 means later, and 5 means never. The exceptions, all with a first digit of 5:
+The enhanced code follows the code, or stands anywhere behind a "#", as qmail writes it. A first digit of 4 means later,
+and 5 means never. The exceptions, all with a first digit of 5:
 
     enhanced code          meaning                                              what follows
     4.x.x                  the two codes contradict each other                  tried again
@@ -32,14 +33,17 @@ LIMIT_EXCEEDED = 552
 _PASSING = {"2.2", "3.1", "3.2", "4.2", "4.3", "4.5", "5.3", "7.28", "2.121", "2.122"}
 _TOO_BIG = {"2.3", "3.4"}
 _VAGUE = re.compile(r"\d+\.0|2\.1|4\.6|7\.1|7\.[1-9]\d\d")
+# Chinese has no blanks between words, so there is no \b.
 _PASSING_WORDS = re.compile(
-    r"\b(rate|limit|quota|throttl|too (many|much|fast|often|frequent)|later|temporar|mailbox[^.]* full|flood|exceed)",
+    r"\b(rate|limit|quota|throttl|too (many|much|fast|often|frequent|soon)|frequency|excessive|exceed|flood|later|busy"
+    r"|temporar|overload|gr[ae]ylist|mailbox[^.]* full|per (second|minute|hour|day))"
+    r"|限制|上限|限额|配额|超[过出限]|频[率繁]|[过太][多快]|[稍随]后|稍候|[暂临]时|繁忙|[再重]试|已满|空间不足",
     re.IGNORECASE,
 )
-_FULL_WORDS = re.compile(r"\b(quota|mailbox|storage|full)\b", re.IGNORECASE)
-_SIZE_WORDS = re.compile(r"\b(size|too (big|large))\b", re.IGNORECASE)
-# Not inside of an IP address, which has four numbers.
-_ENHANCED = re.compile(r"(?<![\w.])([245])\.(\d{1,3}\.\d{1,3})(?![\w.]|\.\d)")
+_FULL_WORDS = re.compile(r"\b(quota|mailbox|storage|full)\b|配额|空间|容量|已满", re.IGNORECASE)
+_SIZE_WORDS = re.compile(r"\b(size|too (big|large))\b|邮件大小|[过太]大", re.IGNORECASE)
+# At the start, or marked as by qmail, "(#5.1.1)": other numbers with dots are versions and IP addresses.
+_ENHANCED = re.compile(r"(?:\A|#)([245])\.(\d{1,3}\.\d{1,3})(?!\w|\.\d)", re.ASCII)
 _REPLY = re.compile(r"(\d{3})[ -]?(.*)", re.DOTALL)
 
 
@@ -74,6 +78,15 @@ def is_too_big(answer: str) -> bool:
     if enhanced is None and code == LIMIT_EXCEEDED:
         return _FULL_WORDS.search(words) is None
     return _SIZE_WORDS.search(words) is not None
+
+
+def as_text(words: str) -> str:
+    """Return what the server said, which was read as UTF-8: servers in China also answer in GB 18030."""
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        return words.encode(errors="surrogateescape").decode("gb18030", errors="backslashreplace")
+    return words
 
 
 def _parts(answer: str) -> tuple[int, str]:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import ipaddress
+import re
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -13,16 +14,16 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING
 
 import aiosmtplib
+from aiosmtplib.email import parse_address
 
 from ..text.escaping import one_line, shortened
 from .addresses import ascii_host, bare_address
-from .connect import connect, in_thread
+from .connect import CannotTrust, connect, trust
 from .message import wire_form
-from .refusals import is_final, is_too_big
+from .refusals import as_text, is_final, is_too_big
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from ..options import MailOptions
 
@@ -30,6 +31,17 @@ QUIT_TIMEOUT = 1.0
 """Seconds that the server has to answer QUIT, after it has accepted the mail."""
 CLOSING, SIGN_IN_FIRST = 421, 530
 """Answers that can come to any command and are not about the mail."""
+NOT_ALLOWED = 553
+"""The reply code for an address that the server could not take, and that `send` therefore does not name to it."""
+HINTS = (
+    '; where it wants TLS from the first byte, as on port 465, set tls to "implicit"',
+    '; where it begins in plain text, as on port 587 or 25, set tls to "starttls" or "none"',
+)
+"""For a session that does not even begin: without TLS from the first byte, and with it."""
+WITHOUT_SMTPUTF8 = "does not support SMTPUTF8, which"
+
+_SIZE = re.compile(r"\s*([0-9]{1,20})\s*")  # RFC 1870 allows 20 digits.
+_DOT = re.compile(rb"^\.", re.MULTILINE)
 
 
 class MailFailed(Exception):
@@ -98,22 +110,12 @@ async def send(
             refused, answer = await session.hand_over(message, recipients or options.admins)
     except (OSError, aiosmtplib.SMTPException, ValueError, _TooBig) as error:
         session.break_off()
-        raise MailFailed(
-            _without_secrets(session.explain(error), options),
-            permanent=_is_permanent(error),
-            unavailable=not session.ready or _is_about_the_server(error),
-            too_big=_is_too_big(error),
-            most=error.most if isinstance(error, _TooBig) else None,
-            refused=_refusals(error, options),
-        ) from error
+        raise session.failure(error) from error
     except BaseException:
         session.break_off()
         raise
     await session.quit()
-    return Receipt(
-        _server_words(answer, options),
-        {address: f"{reply.code} {_server_words(reply.message, options)}" for address, reply in refused.items()},
-    )
+    return Receipt(_server_words(as_text(answer.message), options), _answers(refused, options))
 
 
 class _TooBig(Exception):
@@ -131,12 +133,14 @@ class _Session:
         self.ready = False
         """Whether the server would take a mail now."""
         self._options = options
-        self._connected = self._greeted = False
+        self._hint = ""
+        """What may be wrong with the settings if the session ends now."""
         self._transport: asyncio.BaseTransport | None = None
         self._client = aiosmtplib.SMTP(
             hostname=ascii_host(options.server) or options.server,
             local_hostname=_own_name(options.local_hostname),
-            timeout=options.timeout,
+            # `send` bounds the session. The client's own timeouts would lose its cancellation (wait_for, Python 3.11).
+            timeout=None,
             use_tls=options.tls == "implicit",
             # Not None, with which the client encrypts only if the server offers it.
             start_tls=False,
@@ -147,15 +151,15 @@ class _Session:
         options, client = self._options, self._client
         if options.tls != "none":
             # Here, because the client would read the certificates in a thread that the interpreter's end joins.
-            client.tls_context = await in_thread(lambda: _trust(options.ca_file))
+            client.tls_context = await trust(options.ca_file)
         opened = await connect(str(client.hostname), options.port)
-        self._connected = True
+        self._hint = HINTS[options.tls == "implicit"]
         try:
             await client.connect(sock=opened)
         except BaseException:
             opened.close()  # A client that is cancelled before its first step leaves it open.
             raise
-        self._greeted = True
+        self._hint = ""
         self._transport = client.transport
         if options.tls == "starttls":
             await client.starttls()
@@ -164,6 +168,9 @@ class _Session:
             await client.login(options.username, options.password)
         if client.is_ehlo_or_helo_needed:
             await self._greet()
+        sender = bare_address(options.sender)
+        if not sender.isascii() and not client.supports_extension("smtputf8"):
+            raise aiosmtplib.SMTPNotSupported(f"it {WITHOUT_SMTPUTF8} the sender's address {sender} needs")
         self.ready = True
 
     async def _greet(self) -> None:
@@ -176,16 +183,59 @@ class _Session:
 
     async def hand_over(
         self, message: EmailMessage | bytes, recipients: Sequence[str]
-    ) -> tuple[dict[str, aiosmtplib.SMTPResponse], str]:
-        """Send the mail. Return the refused recipients with their answers, and the answer for the others."""
-        client = self._client
+    ) -> tuple[list[aiosmtplib.SMTPRecipientRefused], aiosmtplib.SMTPResponse]:
+        """Send the mail. Return the refusals of single recipients, and the answer for the others."""
+        client, extensions = self._client, self._client.esmtp_extensions
         data = wire_form(message) if isinstance(message, EmailMessage) else message
+        data = b"".join(line + b"\r\n" for line in data.splitlines())
+        bound = _SIZE.fullmatch(extensions.get("size", ""))
+        if bound is not None and 0 < int(bound[1]) < len(data):
+            raise _TooBig(int(bound[1]), len(data))
         sender, envelope = bare_address(self._options.sender), [*map(bare_address, recipients)]
-        bound = client.esmtp_extensions.get("size", "").strip()
-        if bound.isdecimal() and 0 < int(bound) < len(data):
-            raise _TooBig(int(bound), len(data))
-        plain = data.isascii() and sender.isascii() and all(address.isascii() for address in envelope)
-        return await client.sendmail(sender, envelope, data, mail_options=[] if plain else ["SMTPUTF8"])
+        parameters = [f"SIZE={len(data)}"] if "size" in extensions else []
+        if "smtputf8" in extensions and not (data.isascii() and "".join((sender, *envelope)).isascii()):
+            parameters.append("SMTPUTF8")
+        await _accepted(client.mail(sender, options=parameters, encoding="utf-8"))
+        refused = []
+        for address in envelope:
+            try:
+                await self._add(address)
+            except aiosmtplib.SMTPRecipientRefused as error:
+                if error.code == CLOSING:
+                    raise
+                refused.append(error)
+        if len(refused) == len(envelope):
+            raise aiosmtplib.SMTPRecipientsRefused(refused)
+        if "smtputf8" not in extensions and not data.isascii():
+            raise aiosmtplib.SMTPNotSupported(f"it {WITHOUT_SMTPUTF8} headers of the mail need")
+        return refused, await self._transfer(data)
+
+    async def _add(self, address: str) -> None:
+        """Add a recipient. Raise SMTPRecipientRefused if the server refuses it, or could not take such an address."""
+        if not _is_mailbox(address):
+            words = "5.1.3 this is no mail address"
+        elif not address.isascii() and not self._client.supports_extension("smtputf8"):
+            words = f"5.6.7 the server {WITHOUT_SMTPUTF8} this address needs"
+        else:
+            await _accepted(self._client.rcpt(address, encoding="utf-8"))
+            return
+        raise aiosmtplib.SMTPRecipientRefused(NOT_ALLOWED, words, address)
+
+    async def _transfer(self, data: bytes) -> aiosmtplib.SMTPResponse:
+        """Send the bytes of the mail, and return the server's answer to it."""
+        # Not with the client's own `data`, to which only 250 is a success and which does not say what was answered:
+        # a success before the mail was sent means nothing.
+        protocol = self._client.protocol
+        if protocol is None:
+            raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+        reply = await protocol.execute_command(b"DATA")
+        if reply.code // 100 != 3:
+            raise aiosmtplib.SMTPDataError(reply.code, reply.message)
+        protocol.write(_DOT.sub(b"..", data) + b".\r\n")
+        reply = await protocol.read_response()
+        if reply.code // 100 != 2:
+            raise aiosmtplib.SMTPDataError(reply.code, reply.message)
+        return reply
 
     def break_off(self) -> None:
         """End the session now. `close` alone would keep it open while the server does not read."""
@@ -207,41 +257,44 @@ class _Session:
         # `close` alone would wait for the server's end of TLS, which may outlast the event loop.
         self.break_off()
 
-    def explain(self, error: Exception) -> str:
-        """Return why the mail was not sent, as a sentence."""
+    def failure(self, error: Exception) -> MailFailed:
+        """Return what the error means for the mail, which was not sent."""
+        replies = _replies(error)
+        unavailable = (
+            not self.ready
+            or isinstance(error, OSError)
+            or any(reply.code in {CLOSING, SIGN_IN_FIRST} for reply in replies)
+        )
+        refused = [reply for reply in replies if isinstance(reply, aiosmtplib.SMTPRecipientRefused)]
+        return MailFailed(
+            _without_secrets(self._sentence(error), self._options),
+            permanent=_is_permanent(error),
+            unavailable=unavailable,
+            too_big=isinstance(error, _TooBig) or (bool(replies) and all(is_too_big(_answer(one)) for one in replies)),
+            most=error.most if isinstance(error, _TooBig) else None,
+            refused=_answers([] if unavailable else refused, self._options),
+        )
+
+    def _sentence(self, error: Exception) -> str:
         options = self._options
         where = f"{options.server}:{options.port}"
         wrapped = error.__cause__ if isinstance(error, aiosmtplib.SMTPConnectError) else None
         cause = wrapped or error
-        hint = ""
-        if self._connected and not self._greeted and options.tls != "implicit":
-            hint = '; where it wants TLS from the first byte, as on port 465, set tls to "implicit"'
+        # These show that the server had begun the session as it was to.
+        hint = (
+            "" if isinstance(cause, (aiosmtplib.SMTPConnectResponseError, ssl.SSLCertVerificationError)) else self._hint
+        )
         if isinstance(cause, TimeoutError):
             return f"{where} did not finish within {options.timeout:g} s{hint}"
         if isinstance(cause, aiosmtplib.SMTPException):
             return f"{where} {_server_reason(cause)}{hint}"
-        if isinstance(cause, _CannotTrust):
-            return f"the certificates in ca_file, {options.ca_file}, cannot be used: {cause}"
+        if isinstance(cause, CannotTrust):
+            return str(cause)
         if isinstance(cause, OSError):
             return f"{where} {_network_reason(cause)}{hint}"
         if isinstance(cause, _TooBig):
             return f"{where} {cause}"
         return f"the mail cannot be encoded for SMTP: {cause}"
-
-
-class _CannotTrust(OSError):
-    """The file of certificates cannot be read."""
-
-
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
-    """Return a context that trusts the authorities of the system and of the file."""
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError.
-            raise _CannotTrust(str(error)) from error
-    return context
 
 
 def _own_name(wanted: str) -> str:
@@ -256,17 +309,32 @@ def _own_name(wanted: str) -> str:
     return "[127.0.0.1]"
 
 
+async def _accepted(command: Awaitable[aiosmtplib.SMTPResponse]) -> None:
+    """Await a command of the client, and accept every reply of success: it knows fewer than RFC 5321 allows."""
+    try:
+        await command
+    except aiosmtplib.SMTPResponseException as error:
+        if error.code // 100 != 2:
+            raise
+
+
+def _is_mailbox(address: str) -> bool:
+    """Return whether the client would send the address as it is: it drops comments, for example."""
+    with contextlib.suppress(ValueError):
+        return address.isprintable() and parse_address(address) == address
+    return False
+
+
 def _server_reason(error: aiosmtplib.SMTPException) -> str:
     match error:
-        case aiosmtplib.SMTPAuthenticationError(code=code, message=message):
-            return f"did not accept the user name and password: {code} {message}"
+        case aiosmtplib.SMTPAuthenticationError():
+            return f"did not accept the user name and password: {_answer(error)}"
         case aiosmtplib.SMTPRecipientsRefused(recipients=recipients):
-            answers = "; ".join(f"{one.recipient}: {one.code} {one.message}" for one in recipients)
-            return f"refused every recipient: {answers}"
-        case aiosmtplib.SMTPSenderRefused(code=code, message=message, sender=sender):
-            return f"refused the sender {sender}: {code} {message}"
-        case aiosmtplib.SMTPResponseException(code=code, message=message):
-            return f"refused the mail: {code} {message}"
+            return f"refused every recipient: {'; '.join(f'{one.recipient}: {_answer(one)}' for one in recipients)}"
+        case aiosmtplib.SMTPSenderRefused(sender=sender):
+            return f"refused the sender {sender}: {_answer(error)}"
+        case aiosmtplib.SMTPResponseException():
+            return f"refused the mail: {_answer(error)}"
         case aiosmtplib.SMTPServerDisconnected() | aiosmtplib.SMTPConnectError():
             return f"hung up: {error.message}"
     return f"cannot take the mail: {error.message}"
@@ -279,43 +347,32 @@ def _network_reason(error: OSError) -> str:
         case ssl.SSLCertVerificationError():
             return f"has no certificate that can be trusted (TLS): {error.verify_message}"
         case ssl.SSLError():
-            return f'does not speak TLS here: {error.reason}; port 587 usually wants "starttls", port 25 "none"'
+            return f"does not speak TLS here: {error.reason}"
         case ConnectionRefusedError():
             return "refused the connection: no server listens there"
     return f"cannot be reached: {error}"
 
 
 def _is_permanent(error: Exception) -> bool:
-    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        return all(is_final(_answer(refusal)) for refusal in error.recipients)
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        return is_final(_answer(error), to_recipient=False)
+    if replies := _replies(error):
+        to_recipient = isinstance(error, aiosmtplib.SMTPRecipientsRefused)
+        return all(is_final(_answer(reply), to_recipient=to_recipient) for reply in replies)
     return isinstance(error, (ValueError, aiosmtplib.SMTPNotSupported, _TooBig))
 
 
-def _is_too_big(error: Exception) -> bool:
+def _replies(error: Exception) -> Sequence[aiosmtplib.SMTPResponseException]:
+    """Return the server's replies that the error consists of, if it has any."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        return all(is_too_big(_answer(refusal)) for refusal in error.recipients)
-    return isinstance(error, _TooBig) or (
-        isinstance(error, aiosmtplib.SMTPResponseException) and is_too_big(_answer(error))
-    )
+        return error.recipients
+    return [error] if isinstance(error, aiosmtplib.SMTPResponseException) else []
 
 
 def _answer(error: aiosmtplib.SMTPResponseException) -> str:
-    return f"{error.code} {error.message}"
+    return f"{error.code} {as_text(error.message)}"
 
 
-def _is_about_the_server(error: Exception) -> bool:
-    """Return whether any other mail would have failed in the same way."""
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        return error.code in {CLOSING, SIGN_IN_FIRST}
-    return isinstance(error, OSError)
-
-
-def _refusals(error: Exception, options: MailOptions) -> dict[str, str]:
-    if not isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        return {}
-    return {one.recipient: _server_words(_answer(one), options) for one in error.recipients}
+def _answers(refused: Sequence[aiosmtplib.SMTPRecipientRefused], options: MailOptions) -> dict[str, str]:
+    return {one.recipient: _server_words(_answer(one), options) for one in refused}
 
 
 def _without_secrets(sentence: str, options: MailOptions) -> str:
