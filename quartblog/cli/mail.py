@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 LOOK = 0.1
 """Seconds between two checks whether another process has sent the mail."""
-MARGIN = 5.0
-"""Seconds that the leader may take in addition to the session: it may be sending other mails."""
 
 
 @click.group("mail")
@@ -88,7 +86,8 @@ async def _go(outbox: Outbox, options: MailOptions, mailing: MailingOptions) -> 
     domain = message["Message-ID"].strip("<>").rpartition("@")[2]
     message.replace_header("Message-ID", email.utils.make_msgid(TEST, domain))
     outbox.post(message, options.admins)
-    deadline = time.monotonic() + options.timeout + MARGIN
+    # Twice, because the leader may be in the middle of the session of another mail.
+    deadline = time.monotonic() + 2 * options.timeout
     while True:
         done = await send_due(outbox, options, mailing)
         parts = [mail for mail in outbox.mails() if mail.message_id == message["Message-ID"] and mail.tries]

@@ -71,10 +71,7 @@ def test_whoever_mended_the_reason_is_told_of_mails_that_are_dead(quartblog: Com
     assert len(server.mails) == 1
 
 
-def test_where_a_worker_mails_the_command_waits_for_it(
-    quartblog: Command, folder: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("quartblog.cli.mail.LOOK", 0.01)
+def test_where_a_worker_mails_the_command_waits_for_it(quartblog: Command, folder: Path, outbox: Outbox) -> None:
     with MailServer() as server:
         options = MailOptions("127.0.0.1", "worker@example.org", ("ada@example.org",), port=server.port)
         file, place = FileOptions(path=folder / "worker.log"), OutboxOptions(folder / "instance/outbox.sqlite3")
@@ -87,11 +84,8 @@ def test_where_a_worker_mails_the_command_waits_for_it(
     assert [mail.sender for mail in server.mails] == ["worker@example.org"]
 
 
-def test_a_worker_that_does_not_come_to_it_is_told(
-    quartblog: Command, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_does_not_come_to_it_is_told(quartblog: Command, outbox: Outbox) -> None:
     assert outbox.lead("host:1")
-    monkeypatch.setattr("quartblog.cli.mail.MARGIN", 0)
 
     result = quartblog("mail", "test", **variables(25), QUARTBLOG_MAIL__TIMEOUT="0.1")
 

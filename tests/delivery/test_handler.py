@@ -388,11 +388,27 @@ def test_a_second_burst_of_refusals_counts_from_the_first() -> None:
     assert ": 2 records" in texts[1]
 
 
-def test_a_refusal_that_was_reported_already_is_not_reported_as_none() -> None:
-    handler = BoundedQueueHandler(QueueOptions())
-    # A writer may raise the flag after the reader has counted its refusal.
-    handler._unreported = True
+def test_a_refusal_that_was_reported_already_is_not_reported_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = BoundedQueueHandler(QueueOptions(size=1, reserve=0))
+    logger = logger_with(handler)
+    logger.info("the only one")
+    logger.info("refused")
+    reports: list[logging.LogRecord | None] = []
+    add = Counter.add
 
+    def add_and_look(counter: Counter) -> int:
+        number = add(counter)
+        # The reader is faster than the writer, which has counted its refusal and not yet raised its flag.
+        queued(handler)
+        reports.append(handler.taken())
+        return number
+
+    monkeypatch.setattr(Counter, "add", add_and_look)
+    logger.info("refused too")
+
+    [report] = reports
+    assert report is not None
+    assert "2 records were refused" in report.getMessage()
     assert handler.taken() is None
 
 
@@ -435,17 +451,12 @@ class Napping(logging.Handler):
         self.messages: list[str] = []
         self._arrived = threading.Condition()
         naps = threading.Event()
-        self.listener = Listener(handler.records, [self], on_taken=handler.taken, on_pause=lambda: None, pause=60.0)
-        lock = self.listener._awake
 
-        class Alarm:
-            release = lock.release
+        def taken() -> logging.LogRecord | None:
+            naps.set()
+            return handler.taken()
 
-            def acquire(self, timeout: float) -> bool:
-                naps.set()
-                return lock.acquire(timeout=timeout)
-
-        self.listener._awake = Alarm()  # type: ignore[assignment]  # all of a lock that a listener uses
+        self.listener = Listener(handler.records, [self], on_taken=taken, on_pause=lambda: None, pause=60.0)
         handler.hurry = self.listener.hurry
         self.listener.start()
         logger_with(handler).info("first")

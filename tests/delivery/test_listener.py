@@ -205,22 +205,6 @@ def test_an_idle_listener_keeps_no_frames_alive(records: SimpleQueue[Any], liste
     assert gone.wait(5)
 
 
-class Alarm:
-    """The lock a listener naps on; `naps` is set when a nap begins, which only a hurry ends from then on."""
-
-    def __init__(self, listener: Listener) -> None:
-        self.naps = threading.Event()
-        self._lock = listener._awake
-        listener._awake = self  # type: ignore[assignment]  # all of a lock that a listener uses
-
-    def acquire(self, timeout: float) -> bool:
-        self.naps.set()
-        return self._lock.acquire(timeout=timeout)
-
-    def release(self) -> None:
-        self._lock.release()
-
-
 class Noticing(logging.Handler):
     """Hands on the text of each record it gets."""
 
@@ -243,10 +227,11 @@ def sink() -> Noticing:
 @pytest.fixture
 def napping(records: SimpleQueue[Any], listen: Callable[..., Listener], sink: Noticing) -> Iterator[Listener]:
     """A listener that has taken a record and would take the next one in a minute."""
-    listener = listen(sink, on_pause=lambda: None, pause=60.0)
-    alarm = Alarm(listener)
+    taken = threading.Event()
+    listener = listen(sink, on_taken=taken.set, on_pause=lambda: None, pause=60.0)
     records.put(record("first"))
-    assert alarm.naps.wait(5)
+    # The thread's last step before it naps.
+    assert taken.wait(5)
     assert sink.next() == "first"
     yield listener
     listener.hurry()
@@ -273,22 +258,29 @@ def test_a_nap_ends_by_itself_and_takes_what_came(
     records: SimpleQueue[Any], listen: Callable[..., Listener], sink: Noticing
 ) -> None:
     paused = threading.Event()
-    alarm = Alarm(listen(sink, on_pause=paused.set))
+    taken = threading.Event()
+    listen(sink, on_taken=taken.set, on_pause=paused.set)
     records.put(record("first"))
-    assert alarm.naps.wait(5)
+    assert taken.wait(5)
     records.put(record("second"))
 
     assert [sink.next(), sink.next()] == ["first", "second"]
     assert paused.wait(5)
 
 
-def test_many_hurries_are_one(records: SimpleQueue[Any]) -> None:
-    listener = Listener(records, [])
+def test_many_hurries_are_one(records: SimpleQueue[Any], sink: Noticing) -> None:
+    turns: list[None] = []
+    listener = Listener(records, [sink], on_taken=lambda: turns.append(None), on_pause=lambda: None, pause=60.0)
     for _ in range(100):
         listener.hurry()
+    listener.start()
+    records.put(record("first"))
 
-    assert listener._awake.acquire(blocking=False)
-    assert not listener._awake.acquire(blocking=False)
+    assert sink.next() == "first"
+    assert listener.drain()
+    # The record, the hurry, the mark of the drain and its own hurry.
+    assert len(turns) <= 4
+    assert listener.stop()
 
 
 def test_a_hurry_in_the_middle_of_a_hurry_does_no_harm(

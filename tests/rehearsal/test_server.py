@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import smtplib
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -43,12 +44,12 @@ async def test_a_mail_of_aiosmtplib_is_taken_and_a_long_one_too() -> None:
 
 
 def test_a_slow_server_acknowledges_a_mail_only_after_its_delay() -> None:
-    release = asyncio.Event()
+    release = threading.Event()
     asked: list[float] = []
 
     async def sleep(seconds: float) -> None:
         asked.append(seconds)
-        await release.wait()
+        await asyncio.to_thread(release.wait, 60)
 
     with serving(delay=7, sleep=sleep) as server:
         client = smtplib.SMTP("127.0.0.1", server.port)
@@ -64,7 +65,7 @@ def test_a_slow_server_acknowledges_a_mail_only_after_its_delay() -> None:
         assert server.taken() == []
         assert asked == [7]
         client.sock.settimeout(10)
-        server._loop.call_soon_threadsafe(release.set)
+        release.set()
         assert client.sock.recv(3) == b"250"
         client.close()
 
@@ -72,17 +73,17 @@ def test_a_slow_server_acknowledges_a_mail_only_after_its_delay() -> None:
 
 
 def test_a_server_that_is_down_refuses_until_it_is_back() -> None:
-    back = asyncio.Event()
+    back = threading.Event()
 
     async def sleep(seconds: float) -> None:
         assert seconds == 30
-        await back.wait()
+        await asyncio.to_thread(back.wait, 60)
 
     with RehearsalServer(down=30, sleep=sleep) as server:
         server.open()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", server.port))
-        server._loop.call_soon_threadsafe(back.set)
+        back.set()
         with connected(server.port) as client:
             assert client.recv(3) == b"220"
 
