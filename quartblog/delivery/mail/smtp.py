@@ -77,7 +77,8 @@ class Receipt:
     answer: str
     """The server's reply after the message."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Refused recipients, each with the server's answer; the others get the mail."""
+    """Refused recipients, each with the server's answer, or with 553 and the reason if the server could not take such an
+    address. The others get the mail."""
 
 
 def refused_for_good(refused: Mapping[str, str]) -> dict[str, str]:
