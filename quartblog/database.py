@@ -26,7 +26,7 @@ from quartblog.errors.exceptions import DatabaseUnavailable
 EXTENSION = "quartblog.database"
 
 # Milliseconds SQLite waits for another writer before it fails with "database is locked".
-BUSY_TIMEOUT_MS = 5000
+BUSY_TIMEOUT = 5.0
 
 
 class Base(DeclarativeBase):
@@ -85,8 +85,10 @@ class Database:
         """Build the engine without connecting.
 
         `pool_timeout`: seconds to wait for a free connection, and as long again for the server to accept it. For a lock
-        on a SQLite file, BUSY_TIMEOUT_MS applies instead.
+        on a SQLite file, `busy_timeout` applies instead.
         """
+        self.busy_timeout = BUSY_TIMEOUT
+        """Seconds that a statement waits for another program's lock on a SQLite file. New connections use it."""
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self._patience = None if is_sqlite else 2 * pool_timeout
         self.engine = create_async_engine(
@@ -101,6 +103,8 @@ class Database:
             isolation_level=None if is_sqlite else "AUTOCOMMIT",
         )
         event.listen(self.engine.sync_engine, "handle_error", hide_values)
+        if is_sqlite:
+            event.listen(self.engine.sync_engine, "connect", self._configure_sqlite)
         self.writer, reader = _views(self.engine)
         self._writing = _sessions(self.writer, Session)
         self._reading = _sessions(reader, _ReadOnlySession)
@@ -126,6 +130,14 @@ class Database:
     async def close(self) -> None:
         """Close every connection; the next session opens a new one."""
         await self.engine.dispose()
+
+    def _configure_sqlite(self, connection: Any, _record: object) -> None:
+        # The driver begins too late and without a mode. This turns its BEGIN off; `_begin_sqlite` sends ours.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", f"busy_timeout={self.busy_timeout * 1_000:.0f}", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
 
 
 def database() -> Database:
@@ -181,20 +193,10 @@ def _views(engine: AsyncEngine) -> tuple[AsyncEngine, AsyncEngine]:
     """Return the engine for writers and the engine for readers, which begin no transaction."""
     if engine.dialect.name != "sqlite":
         return engine.execution_options(isolation_level="READ COMMITTED"), engine
-    event.listen(engine.sync_engine, "connect", _configure_sqlite)
     # Read-then-write under a plain BEGIN fails at once when two writers meet; IMMEDIATE makes them queue.
     writer = engine.execution_options(sqlite_begin="IMMEDIATE")
     event.listen(writer.sync_engine, "begin", _begin_sqlite)
     return writer, engine
-
-
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    # The driver begins too late and without a mode. This turns its BEGIN off; `_begin_sqlite` sends ours.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

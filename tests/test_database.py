@@ -9,7 +9,6 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quartblog import database as database_module
 from quartblog.auth import service
 from quartblog.database import Database, transaction, violated_constraint
 from quartblog.errors.exceptions import DatabaseUnavailable
@@ -243,11 +242,9 @@ async def test_the_id_of_a_deleted_account_is_not_given_again(ada: User, databas
     assert again.id > ada.id
 
 
-async def test_a_locked_database_does_not_answer(
-    app: Quart, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 1)
+async def test_a_locked_database_does_not_answer(app: Quart, database_url: str) -> None:
     impatient = Database(database_url)
+    impatient.busy_timeout = 0.001
 
     async with app.app_context(), transaction():
         with pytest.raises(DatabaseUnavailable):

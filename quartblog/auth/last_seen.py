@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 class LastSeen:
     """Writes "last seen" times in the background, one at a time; a locked database costs a page at most PATIENCE."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rest: float = REST) -> None:
+        """`rest`: seconds without another write after one that failed or took long."""
+        self._rest = rest
         self._writing = False
         self._rests_until = 0.0
 
@@ -59,7 +61,7 @@ class LastSeen:
             logger.warning("Could not save when user %s was last seen", user_id, exc_info=True)
         finally:
             if not written or time.monotonic() > late:
-                self._rests_until = time.monotonic() + REST
+                self._rests_until = time.monotonic() + self._rest
             self._writing = False
             done.set()
 

@@ -102,7 +102,7 @@ def command(
     if as_data:
         click.echo(as_json(_data(rehearsed, advice)))
     else:
-        click.echo("\n".join(_told(rehearsed, advice, ascii_only=ascii_only or not sys.stdout.isatty())))
+        click.echo(as_text(rehearsed, advice, ascii_only=ascii_only or not sys.stdout.isatty()))
 
 
 def _stage(settings: Settings, window_seconds: float | None) -> Stage:
@@ -115,7 +115,12 @@ def _stage(settings: Settings, window_seconds: float | None) -> Stage:
     )
 
 
-def _told(done: Rehearsed, advice: list[Suggestion], *, ascii_only: bool) -> Iterator[str]:
+def as_text(done: Rehearsed, advice: list[Suggestion], *, ascii_only: bool) -> str:
+    """Return the results, the queue over time and the advice."""
+    return "\n".join(_lines(done, advice, ascii_only=ascii_only))
+
+
+def _lines(done: Rehearsed, advice: list[Suggestion], *, ascii_only: bool) -> Iterator[str]:
     plan = done.plan
     yield (
         f"{count(done.offered.get('ERROR', 0), 'failure')} of {count(plan.distinct, 'kind')} in {done.lasted:.1f} s:"

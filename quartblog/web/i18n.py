@@ -66,9 +66,9 @@ def translate(text: str, language: Language, /, **variables: object) -> str:
 
 
 @cache
-def catalogue(language: Language) -> Mapping[str, str]:
+def catalogue(language: Language, folder: Path = FOLDER) -> Mapping[str, str]:
     """Read the translations of one language. Drafts (`#, fuzzy`) count as missing."""
-    path = FOLDER / language / "LC_MESSAGES" / "messages.po"
+    path = folder / language / "LC_MESSAGES" / "messages.po"
     with path.open("rb") as file:
         messages = read_po(file, locale=language, abort_invalid=True)
     return {

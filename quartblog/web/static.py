@@ -27,10 +27,10 @@ def address(filename: str) -> str:
 
 
 @cache
-def version(filename: str) -> str | None:
+def version(filename: str, folder: Path = FOLDER) -> str | None:
     """Return a short hash of the file's content; None if the file does not exist."""
     try:
-        return hashlib.sha256((FOLDER / filename).read_bytes()).hexdigest()[:12]
+        return hashlib.sha256((folder / filename).read_bytes()).hexdigest()[:12]
     except OSError:
         return None
 

@@ -11,7 +11,6 @@ import pytest
 from quart import Quart
 from sqlalchemy import select, update
 
-from quartblog import database as database_module
 from quartblog.auth import last_seen as noting
 from quartblog.auth import service
 from quartblog.database import Database
@@ -81,14 +80,13 @@ async def test_what_could_not_be_noted_is_a_warning(
     ada: User,
     sign_in: SignIn,
     database: Database,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     log: LogFile,
 ) -> None:
     visitor = await sign_in(ada)
     before = await see(database, ada, LONG_AGO)
     await database.close()
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 1)
+    database.busy_timeout = 0.001
 
     with somebody_writing(tmp_path):
         page = await visitor.get("/")
@@ -126,11 +124,10 @@ async def test_after_an_attempt_that_took_long_there_is_a_rest(
     sign_in: SignIn,
     database: Database,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     rest: float,
     written: bool,
 ) -> None:
-    monkeypatch.setattr(noting, "REST", rest)
+    app.extensions[noting.EXTENSION] = noting.LastSeen(rest=rest)
     visitor = await sign_in(ada)
     await see(database, ada, LONG_AGO)
     with somebody_writing(tmp_path):

@@ -143,10 +143,10 @@ def test_what_is_expected_to_go_wrong_is_no_record(
 def test_who_ends_a_command_leaves_no_record(
     quartblog: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, end: type[BaseException] | BaseException
 ) -> None:
-    def ended(*_: object, **__: object) -> NoReturn:
+    async def ended(*_: object) -> NoReturn:
         raise end
 
-    monkeypatch.setattr("quartblog.cli.users._set_admin", ended)
+    monkeypatch.setattr(service, "by_username", ended)
 
     assert quartblog("user", "admin", "ada").exit_code == 1
     assert not (folder / "logs").exists()

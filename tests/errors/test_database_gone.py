@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from quart import Quart
 
-from quartblog import database as database_module
 from quartblog.database import EXTENSION, Database
 from quartblog.models import User
 from tests.support.browsing import Page, Serve, SignIn, Visitor
@@ -87,11 +86,10 @@ async def test_a_write_that_never_gets_its_turn_is_a_503(
     database: Database,
     log: LogFile,
     file: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     visitor = await sign_in(ada)
     await database.close()
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 1)
+    database.busy_timeout = 0.001
     with locked(file):
         assert (await visitor.get("/")).status == 200
         page = await visitor.submit("/", body="hello")

@@ -302,27 +302,22 @@ def test_marking_changes_nothing() -> None:
     assert N_("首页") == "首页"
 
 
-@pytest.fixture
-def other_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A place for a catalogue that takes the real one's stead."""
+def test_a_draft_counts_as_missing(tmp_path: Path) -> None:
     file = tmp_path / "en" / "LC_MESSAGES" / "messages.po"
     file.parent.mkdir(parents=True)
-    monkeypatch.setattr(i18n, "FOLDER", tmp_path)
-    i18n.catalogue.cache_clear()
-    yield file
-    i18n.catalogue.cache_clear()
+    file.write_text('#, fuzzy\nmsgid "首页"\nmsgstr "Hoem"\n\nmsgid "登录"\nmsgstr "Sign in"\n', "utf-8")
+
+    assert i18n.catalogue("en", tmp_path) == {"登录": "Sign in"}
 
 
-def test_a_draft_counts_as_missing(other_folder: Path) -> None:
-    other_folder.write_text('#, fuzzy\nmsgid "首页"\nmsgstr "Hoem"\n\nmsgid "登录"\nmsgstr "Sign in"\n', "utf-8")
-
-    assert translate("首页", "en") == "首页"
-    assert translate("登录", "en") == "Sign in"
-
-
-def test_a_missing_catalogue_stops_the_start(other_folder: Path) -> None:
+def test_the_start_reads_every_catalogue_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        i18n.init_app(Quart("quartblog"), "zh")
+        i18n.catalogue("en", tmp_path)
+    i18n.catalogue.cache_clear()
+
+    i18n.init_app(Quart("quartblog"), "zh")
+
+    assert i18n.catalogue.cache_info().currsize == len(i18n.LANGUAGES) - 1
 
 
 # Dates

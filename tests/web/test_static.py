@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 from quart import Quart
 
 from quartblog.web import static
@@ -27,13 +26,13 @@ async def test_every_page_even_a_fixed_one_uses_the_same_stylesheet(visitor: Vis
     assert (await visitor.get(stylesheet(page.text))).status == 200
 
 
-def test_another_content_is_another_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static, "FOLDER", tmp_path)
+def test_another_content_is_another_address(tmp_path: Path) -> None:
     (tmp_path / "old.css").write_text("a {}")
     (tmp_path / "same.css").write_text("a {}")
     (tmp_path / "new.css").write_text("b {}")
 
-    assert static.version("old.css") == static.version("same.css") != static.version("new.css")
+    old, same, new = (static.version(name, tmp_path) for name in ("old.css", "same.css", "new.css"))
+    assert old == same != new
 
 
 async def test_a_file_that_is_not_there_breaks_no_page(app: Quart) -> None:
