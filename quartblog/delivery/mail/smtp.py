@@ -77,7 +77,7 @@ class Receipt:
     answer: str
     """The server's reply after the message."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Refused recipients, each with the server's answer, or with 553 and the reason if the server could not take such an
+    """Refused recipients, each with the server's answer, or with 553 and the reason if the server cannot take such an
     address. The others get the mail."""
 
 
