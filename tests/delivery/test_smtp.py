@@ -302,6 +302,25 @@ async def test_a_server_that_goes_away_in_a_session_has_refused_nobody(
     assert error.refused == {}
 
 
+async def test_a_server_that_refuses_the_sender_is_tried_again_because_it_would_refuse_every_mail(
+    mail_to: Callable[..., MailOptions],
+) -> None:
+    with MailServer(scripted({"MAIL": ["550 5.7.1 not your address"]})) as server:
+        error = await failed(mail_to(server))
+
+    assert "550 5.7.1 not your address" in str(error)
+    assert error.unavailable
+
+
+async def test_a_server_that_finds_the_mail_too_long_before_it_has_it_is_not_away(
+    mail_to: Callable[..., MailOptions],
+) -> None:
+    with MailServer(scripted({"MAIL": ["552 5.3.4 too big"]})) as server:
+        error = await failed(mail_to(server))
+
+    assert (error.unavailable, error.too_big) == (False, True)
+
+
 @pytest.mark.parametrize("where", ["MAIL", "RCPT", "DATA"])
 async def test_a_server_that_wants_a_password_first_has_refused_nobody(
     where: str, mail_to: Callable[..., MailOptions]

@@ -261,9 +261,12 @@ class _Session:
     def failure(self, error: Exception) -> MailFailed:
         """Return what the error means for the mail, which was not sent."""
         replies = _replies(error)
+        too_big = isinstance(error, _TooBig) or (bool(replies) and all(is_too_big(_answer(one)) for one in replies))
         unavailable = (
             not self.ready
             or isinstance(error, OSError)
+            # Every mail has this sender, so a mail that died of it would be one of all mails.
+            or (isinstance(error, aiosmtplib.SMTPSenderRefused) and not too_big)
             or any(reply.code in {CLOSING, SIGN_IN_FIRST} for reply in replies)
         )
         refused = [reply for reply in replies if isinstance(reply, aiosmtplib.SMTPRecipientRefused)]
@@ -271,7 +274,7 @@ class _Session:
             _without_secrets(self._sentence(error), self._options),
             permanent=_is_permanent(error),
             unavailable=unavailable,
-            too_big=isinstance(error, _TooBig) or (bool(replies) and all(is_too_big(_answer(one)) for one in replies)),
+            too_big=too_big,
             most=error.most if isinstance(error, _TooBig) else None,
             refused=_answers([] if unavailable else refused, self._options),
         )
