@@ -40,14 +40,14 @@ def start(
     )
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def ended(process: subprocess.Popen[str], patience: float = PATIENCE) -> tuple[int, str, str]:
     """Wait for the end; return the exit code, and the unread standard output and error.
 
-    Raise AssertionError, with the output, if the program hangs. Its children are killed too, because they keep its
-    output open and reading it would never end.
+    Raise AssertionError, with the output, if the program runs for longer than `patience` seconds. Its children are
+    killed too, because they keep its output open and reading it would never end.
     """
     try:
-        printed, complained = process.communicate(timeout=PATIENCE)
+        printed, complained = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         printed, complained = killed(process)
         raise AssertionError(f"it hangs: {printed}{complained}") from None

@@ -12,11 +12,9 @@ threading.Event().wait()
 """
 
 
-def test_a_program_that_hangs_fails_its_test_though_its_child_holds_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "PATIENCE", 0.5)
-
+def test_a_program_that_hangs_fails_its_test_though_its_child_holds_the_output() -> None:
     with pytest.raises(AssertionError, match="it hangs: begun"):
-        programs.output(programs.start(HANGS_WITH_A_CHILD, forks=True))
+        programs.ended(programs.start(HANGS_WITH_A_CHILD, forks=True), patience=0.5)
 
 
 def test_a_program_that_complains_fails_its_test() -> None:
