@@ -17,13 +17,12 @@ from ..forks import hold_during_fork, keep_for_ever
 from ..grouping.event import Event
 from ..own_log import describe, own_logger, report
 from ..text import counted
-from . import digests
 from . import groups as group_rows
 from .clock import SteadyClock
 from .database import Database, DatabaseFile, Unusable, check_version, is_damage, is_outage, open_memory, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .clock import Clock
 
@@ -244,11 +243,8 @@ def _transact(database: Database, work: Callable[[Database], T], begin: str, *, 
                 database.execute("PRAGMA synchronous = NORMAL")
 
 
+# How a row of the memory changes a row that the file has of it.
 _GROUP = """
-    INSERT INTO groups (fingerprint, title, level, logger, place, function, route, count, reported, first_seen,
-        last_seen, last_reported, resolved, reopened, resolved_at, touched, muted_until, died)
-    VALUES (:fingerprint, :title, :level, :logger, :place, :function, :route, :count, :reported, :first_seen,
-        :last_seen, :last_reported, :resolved, :reopened, :resolved_at, :touched, :muted_until, :died)
     ON CONFLICT (fingerprint) DO UPDATE SET
         level = max(level, excluded.level),
         route = coalesce(excluded.route, route),
@@ -263,22 +259,9 @@ _GROUP = """
         resolved_at = coalesce(excluded.resolved_at, resolved_at),
         touched = max(touched, excluded.touched),
         muted_until = coalesce(excluded.muted_until, muted_until),
-        died = died + excluded.died
-    RETURNING id"""
-
-_TRACEBACK = "INSERT OR IGNORE INTO tracebacks (digest, text) VALUES (?, ?)"
-
-_SAMPLE = "INSERT INTO samples (group_id, error_id, created, touched, data, traceback) VALUES (?, ?, ?, ?, ?, ?)"
-
-_MAIL = """
-    INSERT INTO mails (message_id, kind, subject, data, recipients, tries, created, since, next_try, last_error,
-        state, finished, token, claimed, most, announced)
-    VALUES (:message_id, :kind, :subject, :data, :recipients, :tries, :created, :since, :next_try, :last_error,
-        :state, :finished, :token, :claimed, :most, :announced)
-    RETURNING id"""
+        died = died + excluded.died"""
 
 _LOSS = """
-    INSERT INTO losses (reason, count, at) VALUES (:reason, :count, :at)
     ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count, at = max(at, excluded.at)"""
 
 _TIMES = {
@@ -302,23 +285,30 @@ def _merge(memory: Database, disk: Database, known: Sequence[float]) -> None:
     newest = "SELECT data FROM samples WHERE id IN (SELECT max(id) FROM samples GROUP BY group_id)"
     for [data] in memory.execute(newest):
         group_rows.rename_earlier(disk, Event.from_json(data, ""))
-    # Ids in memory count down from -1, so the oldest come first.
-    groups = {
-        group["id"]: disk.execute(_GROUP, dict(group)).fetchone()[0]
-        for group in memory.execute("SELECT * FROM groups ORDER BY id DESC")
-    }
-    disk.executemany(_TRACEBACK, memory.execute("SELECT digest, text FROM tracebacks"))
-    samples = "SELECT group_id, error_id, created, touched, data, traceback FROM samples ORDER BY id"
-    for group, *rest in memory.execute(samples):
-        disk.execute(_SAMPLE, (groups[group], *rest))
+    groups = _add(memory, disk, "groups", _GROUP)
+    disk.executemany("INSERT OR IGNORE INTO tracebacks VALUES (?, ?)", memory.execute("SELECT * FROM tracebacks"))
+    _add(memory, disk, "samples", group_id=groups)
     # A mail in flight has a negative token, so another process leaves it alone for as long as a session may take.
-    for mail in memory.execute("SELECT * FROM mails ORDER BY id DESC").fetchall():
-        [number] = disk.execute(_MAIL, dict(mail)).fetchone()
-        counts = "SELECT fingerprint, count FROM mail_groups WHERE mail_id = ?"
-        digests.keep(disk, number, dict(memory.execute(counts, (mail["id"],)).fetchall()))
+    mails = _add(memory, disk, "mails")
+    disk.executemany("UPDATE mails SET announced = ? WHERE announced = ?", [(new, old) for old, new in mails.items()])
+    _add(memory, disk, "mail_groups", mail_id=mails)
     left_since = [left for [left] in memory.execute("SELECT left FROM digests") if left not in known]
     disk.executemany("INSERT INTO digests VALUES (?)", [(left,) for left in left_since])
-    disk.executemany(_LOSS, map(dict, memory.execute("SELECT * FROM losses")))
+    _add(memory, disk, "losses", _LOSS)
+
+
+def _add(memory: Database, disk: Database, table: str, otherwise: str = "", **ids: Mapping[int, int]) -> dict[int, int]:
+    """Add the rows of a table; return the id that each has got. `ids`: by column, the ids that its values have got."""
+    names = [name for [name] in memory.execute("SELECT name FROM pragma_table_info(?)", (table,))]
+    columns = [name for name in names if name != "id"]
+    values = ", ".join(f":{name}" for name in columns)
+    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values}) {otherwise} RETURNING *"  # noqa: S608  constants
+    got: dict[int, int] = {}
+    # Ids in memory count down from -1, so the oldest come first.
+    for row in memory.execute(f"SELECT * FROM {table} ORDER BY abs({names[0]})").fetchall():  # noqa: S608  constants
+        changed = {column: known[row[column]] for column, known in ids.items()}
+        got[row[0]] = disk.execute(statement, dict(row) | changed).fetchone()[0]
+    return got
 
 
 def _contents(memory: Database) -> str:

@@ -212,9 +212,9 @@ def split_off(database: Database, mail: int, refused: Mapping[str, str], state: 
     }
     row = database.execute(
         """INSERT INTO mails (id, message_id, kind, subject, data, recipients, tries, created, since, next_try,
-            last_error, state, finished)
+            last_error, state, finished, part)
         SELECT :id, message_id, iif(kind = 'digest', 'copy', kind), subject, data, :to, tries + 1, created, since,
-            :at, :reason, :state, iif(:state = 'dead', :at, NULL) FROM mails WHERE id = :mail
+            :at, :reason, :state, iif(:state = 'dead', :at, NULL), 1 FROM mails WHERE id = :mail
         RETURNING id""",
         values,
     ).fetchone()
@@ -258,7 +258,7 @@ def in_words(refused: Mapping[str, str]) -> str:
 
 def _mail(row: sqlite3.Row, at: Moment) -> StoredMail:
     values = dict(row)
-    for internal in ("claimed", "most", "announced"):
+    for internal in ("claimed", "most", "announced", "part"):
         del values[internal]
     values["recipients"] = tuple(json.loads(values["recipients"]))
     values["age"] = max(0.0, at.now - values["created"])

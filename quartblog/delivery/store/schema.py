@@ -137,5 +137,14 @@ _FIFTH = (
     "ALTER TABLE mails DROP COLUMN reached",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
+# A part of a mail, for recipients with an answer of their own, is not one more mail that may be lost. The process of a
+# worker is known by its start as well as by its id, which another process may get.
+_SIXTH = (
+    "ALTER TABLE mails ADD COLUMN part INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE workers ADD COLUMN since REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE workers ADD COLUMN began INTEGER",
+    "UPDATE workers SET since = at",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
 """Step N leads from version N to N + 1. Never change a published step; add a new one."""
