@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -317,6 +319,159 @@ def test_a_dead_letter_whose_text_made_room_is_counted(outbox: Outbox) -> None:
 
     assert outbox.totals().crowded_mails == 1
     assert outbox.retry() == 0
+
+
+def test_a_mail_that_some_recipients_got_is_not_lost_with_the_text_for_the_others(outbox: Outbox) -> None:
+    to_both = ["ada@example.org", "grace@example.org"]
+    for number in range(3):
+        mail = outbox.post(a_message("x" * 100_000, subject=f"to one {number}"), to_both)
+        assert outbox.sent(mail, Result("250", {"grace@example.org": "550 nobody"}))
+    to_nobody = outbox.post(a_message("x" * 100_000, subject="to nobody"), to_both)
+    assert outbox.failed(to_nobody, Result("451", {"grace@example.org": "550 nobody"}))
+    assert outbox.dead(to_nobody, Result("554 no"))
+
+    crowd(outbox, 220)
+
+    assert {mail.data for mail in outbox.mails("dead")} <= {b""}
+    assert outbox.totals().crowded_mails == 1
+
+
+def test_a_dead_digest_is_lost_neither_with_its_text_nor_with_its_row(outbox: Outbox) -> None:
+    outbox.record([an_event(key(1_000))])
+    outbox.dead(a_digest(outbox, data=b"x" * 300_000), Result("554 no"))
+
+    crowd(outbox, 150)
+    assert [mail.data for mail in outbox.mails("dead")] == [b""]
+    crowd(outbox, 500, first=151)
+
+    assert outbox.mails("dead") == []
+    assert outbox.totals().crowded_mails == 0
+
+
+def test_a_mail_is_counted_once_however_much_of_it_makes_room(outbox: Outbox) -> None:
+    for number in range(10):
+        post(outbox, f"waits {number}", 100_000)
+    outbox.dead(post(outbox, "dead", 100_000), Result("554 no"))
+
+    crowd(outbox, 1_500)
+
+    totals = outbox.totals()
+    assert outbox.mails("dead") == [], "even the rows are gone"
+    assert totals.crowded_mails + totals.waiting == 11
+
+
+def test_posted_mail_is_inside_the_bound_at_once(outbox: Outbox) -> None:
+    for number in range(12):
+        post(outbox, f"mail {number}")
+        assert used(outbox) <= BOUND
+
+    totals = outbox.totals()
+    assert totals.crowded_mails + totals.waiting == 12
+
+
+def test_the_copies_of_a_mail_for_those_who_are_put_off_are_inside_the_bound_at_once(outbox: Outbox) -> None:
+    readers = [f"reader{number}@example.org" for number in range(30)]
+    number = outbox.post(a_message("x" * 100_000), [*readers, "ada@example.org"])
+
+    assert outbox.sent(number, Result("250", put_off=dict.fromkeys(readers, "452 full")))
+
+    assert used(outbox) <= BOUND
+
+
+def test_a_large_batch_does_not_pass_the_bound_by_far(outbox: Outbox) -> None:
+    assert outbox.path is not None
+    batch = [an_event(key(number), traceback=long_text(40_000)) for number in range(300)]
+    batch += [an_event(key(1), traceback=long_text(40_000), error_id=f"id{number}") for number in range(10)]
+
+    assert outbox.record(batch) == 310
+
+    assert used(outbox) <= BOUND
+    assert outbox.path.stat().st_size < 4 * BOUND
+    assert sum(group.count for group in outbox.groups(limit=1_000)) == 310
+
+
+def test_a_failure_with_more_text_than_a_transaction_takes_is_counted_exactly(tmp_path: Path) -> None:
+    with closing(Outbox(OutboxOptions(tmp_path / "many.sqlite3", samples=100))) as outbox:
+        batch = [an_event(error_id=str(number), traceback=long_text(40_000)) for number in range(150)]
+
+        assert outbox.record(batch) == 150
+
+        [group] = outbox.groups(samples=200)
+        assert group.count == 150
+        assert [sample.error_id for sample in group.samples] == [str(number) for number in range(149, 49, -1)]
+
+
+def test_many_waiting_mails_make_room_in_a_time_that_grows_with_their_number(outbox: Outbox, clock: FakeClock) -> None:
+    assert outbox.path is not None
+    outbox.open()
+    with closing(sqlite3.connect(outbox.path)) as file, file:
+        file.execute(
+            """WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers LIMIT 12000)
+            INSERT INTO mails (message_id, kind, subject, data, recipients, created, since, next_try)
+            SELECT number, 'post', number, randomblob(3000), '["ada@example.org"]', ?, 0, 0 FROM numbers""",
+            (clock.wall(),),
+        )
+    began = time.monotonic()
+
+    outbox.housekeeping()
+
+    assert time.monotonic() - began < 20
+    assert used(outbox) <= BOUND
+    totals = outbox.totals()
+    assert totals.crowded_mails + totals.waiting == 12_000
+    assert {mail.subject for mail in outbox.mails("waiting", 100)} == {str(12_000 - number) for number in range(100)}
+
+
+def test_other_processes_write_while_many_rows_make_room(outbox: Outbox, clock: FakeClock) -> None:
+    assert outbox.path is not None
+    outbox.open()
+    with closing(sqlite3.connect(outbox.path, isolation_level=None)) as file:
+        file.execute(
+            """WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers LIMIT 12000)
+            INSERT INTO mails (message_id, kind, subject, data, recipients, created, since, next_try, state)
+            SELECT number, 'post', number, randomblob(3000), '["ada@example.org"]', ?, 0, 0, 'sent' FROM numbers""",
+            (clock.wall(),),
+        )
+        commits = {file.execute("PRAGMA data_version").fetchone()}
+        cleaning = threading.Thread(target=outbox.housekeeping)
+        cleaning.start()
+        while cleaning.is_alive():
+            cleaning.join(0.01)
+            commits.add(file.execute("PRAGMA data_version").fetchone())
+
+    assert len(commits) > 4
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_a_mute_outlives_the_age_of_its_group(outbox: Outbox, clock: FakeClock, *, reported: bool) -> None:
+    outbox.record([an_event(key(1)), an_event(key(2))])
+    if reported:
+        report_all(outbox)
+    assert outbox.mute(key(1), 60 * DAY)
+    clock.advance(59 * DAY)
+    outbox.housekeeping()
+    outbox.record([an_event(key(1))])
+    assert [group.fingerprint for group in outbox.groups()] == [key(1)]
+    assert outbox.unreported() == []
+
+    clock.advance(DAY)
+    assert [group.fingerprint for group in outbox.unreported()] == [key(1)]
+    clock.advance(31 * DAY)
+    outbox.housekeeping()
+    assert outbox.groups() == []
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_a_muted_group_makes_room_after_all_others(outbox: Outbox, *, reported: bool) -> None:
+    crowd(outbox, 150)
+    if reported:
+        report_all(outbox)
+    assert outbox.mute(key(1), DAY)
+    crowd(outbox, 170 if reported else 250, first=151)
+
+    assert outbox.group(key(1)) is not None
+    assert outbox.group(key(2)) is None
+    assert used(outbox) <= BOUND
 
 
 def test_a_heartbeat_notes_for_an_hour_what_the_full_outbox_dropped(outbox: Outbox, clock: FakeClock) -> None:

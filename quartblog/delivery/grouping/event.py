@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..context import new_error_id
@@ -17,7 +17,7 @@ from ..text.freezing import frozen_message, text_of
 from .fingerprint import identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 TRACEBACK_LIMIT = 50_000
 """Characters kept of one traceback; the log file has all of it."""
@@ -25,6 +25,8 @@ MESSAGE_LIMIT = 10_000
 """Characters kept of one message."""
 HIGHEST_LEVEL = 1_000_000
 """Logging takes any integer for a level, while SQLite's have 64 bits."""
+PORTION = 1_000_000
+"""Characters of events that are stored in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,11 @@ class Event:
         """Return all but the traceback, which many events share, as ASCII, so that a lone surrogate survives."""
         # Not asdict, which copies deeply: that takes as long as the rest.
         return _encode({name: getattr(self, name) for name in _FIELDS})
+
+    @property
+    def size(self) -> int:
+        """Characters of its long texts, and about as many as the rest takes."""
+        return 500 + sum(map(len, (self.title, self.message, self.place, self.traceback, *self.breadcrumbs)))
 
     @classmethod
     def from_json(cls, text: str, traceback: str) -> Self:
@@ -200,3 +207,26 @@ def tallies_of(events: Iterable[Event], samples: int) -> dict[str, Tally]:
         tally.level = max(tally.level, event.level)
         tally.newest.append(event)
     return found
+
+
+def portions(tallies: Mapping[str, Tally]) -> Iterator[dict[str, Tally]]:
+    """Yield the tallies in portions of about PORTION characters; a larger tally is divided, with its count."""
+    portion: dict[str, Tally] = {}
+    size = 0
+    for key, tally in tallies.items():
+        part = portion[key] = replace(tally, newest=deque())
+        for number, event in enumerate(tally.newest, 1):
+            part.newest.append(event)
+            size += event.size
+            if size < PORTION or number == len(tally.newest):
+                continue
+            rest = part.count - len(part.newest)
+            part.count = len(part.newest)
+            yield portion
+            part = replace(tally, count=rest, newest=deque())
+            portion, size = {key: part}, 0
+        if size >= PORTION:
+            yield portion
+            portion, size = {}, 0
+    if portion:
+        yield portion

@@ -12,9 +12,10 @@ after an outage, if its first sending could not be noted; it is never lost.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..grouping.event import Batch, tallies_of
+from ..grouping.event import Batch, portions, tallies_of
 from ..options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
 from ..own_log import describe, own_logger, report
 from ..text import counted
@@ -102,10 +103,10 @@ class Outbox:
     # Errors
 
     def record(self, events: Sequence[Event] | Batch) -> int:
-        """Store the events in one transaction; return how many were stored. Never raises."""
+        """Store the events, about a megabyte in a transaction; return how many were stored. Never raises."""
         try:
             tallies = events.tallies() if isinstance(events, Batch) else tallies_of(events, self._samples)
-            return self._record(tallies) if tallies else 0
+            return sum(map(self._record, portions(tallies)))
         except Exception as error:  # noqa: BLE001  the listener must go on, and the log file has the records
             _report_loss(len(events), error)
             return 0
@@ -156,7 +157,7 @@ class Outbox:
         message that cannot be written as bytes.
         """
         mail = mail_rows.posted(message, recipients)
-        return self._write(lambda database, at: mail_rows.add(database, mail, at.now))
+        return self._grow(lambda database, at: mail_rows.add(database, mail, at.now))
 
     def digest_is_due(self, window: float, batch: float) -> bool:
         """Return whether a digest is to begin; cheap, however many groups there are.
@@ -182,7 +183,7 @@ class Outbox:
 
     def compose(self, mail: int, draft: Draft, token: int | None = None) -> bool:
         """Give a digest or a copy this text and content, and further errors to other copies. As in `failed`."""
-        return self._write(lambda database, at: digest_rows.compose(database, mail, draft, token, at.now))
+        return self._grow(lambda database, at: digest_rows.compose(database, mail, draft, token, at.now))
 
     def withdraw(self, mail: int, token: int | None = None) -> bool:
         """Remove a waiting mail that has nothing to report any more. As in `failed`."""
@@ -225,14 +226,14 @@ class Outbox:
         Those that are put off get a mail of their own. A mail that has got another text since it was sent goes on
         waiting. Return False for an unknown mail.
         """
-        return self._write(lambda database, at: digest_rows.settle(database, mail, result, at.now))
+        return self._grow(lambda database, at: digest_rows.settle(database, mail, result, at.now))
 
     def failed(self, mail: int, result: Result) -> bool:
         """Note that no recipient was served. The mail waits for the next try, for all who are not given up.
 
         False for a mail that does not wait or, with the token of a lease, that this lease has not claimed.
         """
-        return self._write(lambda database, at: digest_rows.put_back(database, mail, result, at.now))
+        return self._grow(lambda database, at: digest_rows.put_back(database, mail, result, at.now))
 
     def dead(self, mail: int, result: Result, *, refused: bool = False) -> bool:
         """Give the mail up, unless an operator asks for a retry. As in `failed`.
@@ -310,23 +311,19 @@ class Outbox:
 
     def housekeeping(self) -> None:
         """Delete what is too old or too much, and return free pages to the disk. One process calls it once a minute."""
-
-        def clean(database: Database, at: Moment) -> Counter[str]:
-            lost = retention.by_age(database, at.now, self._max_age)
-            lost += retention.to_size(database, self._max_bytes, at.now)
-            retention.give_back(database)
-            return lost
-
-        self._losses.note(self._write(clean, durable=False))
+        self._losses.note(
+            self._write(lambda database, at: retention.by_age(database, at.now, self._max_age), durable=False)
+        )
+        self._make_room()
+        self._write(lambda database, _: retention.give_back(database), durable=False)
 
     def _record(self, tallies: Mapping[str, Tally]) -> int:
-        def add(database: Database, at: Moment) -> Counter[str]:
+        def add(database: Database, at: Moment) -> None:
             for key, tally in tallies.items():
                 group_rows.add(database, key, tally, self._samples, at)
-            return retention.to_size(database, self._max_bytes, at.now)
 
         try:
-            self._losses.note(self._write(add, durable=False))
+            self._grow(add, durable=False)
         except Exception:
             if len(tallies) == 1:
                 raise
@@ -339,6 +336,27 @@ class Outbox:
                     _report_loss(tally.count, error)
             return stored
         return sum(tally.count for tally in tallies.values())
+
+    def _grow(self, work: Callable[[Database, Moment], T], *, durable: bool = True) -> T:
+        """As `_write`, for a transaction that may add a text: then make room."""
+
+        def add(database: Database, at: Moment) -> tuple[T, bool]:
+            return work(database, at), retention.is_full(database, self._max_bytes)
+
+        result, full = self._write(add, durable=durable)
+        if full:
+            self._make_room()
+        return result
+
+    def _make_room(self) -> None:
+        """Keep the bound, in transactions that are short: other processes write between them."""
+        step: int | None = 0
+        while step is not None:
+            lost, step = self._write(partial(self._delete, step), durable=False)
+            self._losses.note(lost)
+
+    def _delete(self, step: int, database: Database, at: Moment) -> tuple[Counter[str], int | None]:
+        return retention.to_size(database, self._max_bytes, at.now, step)
 
     def _change_group(self, key: int | str, change: Callable[[Database, int, Moment], None]) -> bool:
         def change_found(database: Database, at: Moment) -> bool:

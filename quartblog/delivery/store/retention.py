@@ -6,12 +6,18 @@ half is free for errors that no mail has reported.
 
 from __future__ import annotations
 
+import json
+import math
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..own_log import own_logger, report
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+
     from .database import Database
 
 logger = own_logger("outbox")
@@ -24,7 +30,7 @@ OLD_ERRORS: Final = "old_errors"
 CROWDED_ERRORS: Final = "crowded_errors"
 """Errors that no mail had reported when their group was deleted to make room."""
 CROWDED_MAILS: Final = "crowded_mails"
-"""Mails that no recipient has got, whose text was deleted to make room; they cannot be sent any more."""
+"""Mails that no recipient has got and that cannot be sent any more, because their text was deleted to make room."""
 
 _SENTENCES = {
     OLD_ERRORS: "Errors were deleted for their age before a mail reported them",
@@ -41,8 +47,14 @@ RECENT = 3_600.0
 
 MEMORY_BYTES = 8 * 1024 * 1024
 """Bytes that errors and mails take at most while they are only in memory."""
+_SECONDS = 0.1
+"""Seconds that one transaction deletes rows."""
+_ROWS = 5_000
+"""Rows that one transaction deletes at most."""
 _CHUNK = 64
-"""Rows that are deleted at most before the size is read again. The first time it is one, as rows may be large."""
+"""Rows that one statement deletes at most."""
+_LARGE = 100_000
+"""Bytes of a text that ends a chunk."""
 _PAGES = 2_000
 """Pages that are returned to the file system at a time, in about 20 ms."""
 
@@ -67,61 +79,72 @@ class LossLog:
 
 
 class _Step(NamedTuple):
-    """Rows that may be deleted. The statement returns, for each row, how many errors or mails are lost for `reason`."""
+    """Rows that may be deleted, the first ones first."""
 
-    statement: str
+    rows: str
+    """Selects their ids, the bytes of a mail's text, and how many errors or mails are lost for `reason`."""
+    change: str
+    """What is done to them."""
     reason: str | None = None
     while_mail_has_half: bool = False
 
 
-def _without_text(condition: str, order: str) -> str:
-    return f"""UPDATE mails SET data = x'', finished = coalesce(finished, :now),
-            last_error = CASE state WHEN 'waiting' THEN 'the outbox was full' ELSE last_error END,
-            state = CASE state WHEN 'waiting' THEN 'dead' ELSE state END
-        WHERE id IN (SELECT id FROM mails WHERE data != x'' AND {condition} ORDER BY {order} LIMIT :limit)
-        RETURNING 1"""  # noqa: S608  constants
+_THESE = " WHERE id IN (SELECT value FROM json_each(:ids))"
+_NO_TEXT = """UPDATE mails SET data = x'', finished = coalesce(finished, :now),
+        last_error = CASE state WHEN 'waiting' THEN 'the outbox was full' ELSE last_error END,
+        state = CASE state WHEN 'waiting' THEN 'dead' ELSE state END"""
+_NO_SAMPLE = "DELETE FROM samples"
+_NO_MAIL = "DELETE FROM mails"
+_NO_GROUP = "DELETE FROM groups"
 
+# A part of a mail is not counted: the rest of the mail is, unless somebody has got it.
+_WAITING = """SELECT id, length(data), NOT part FROM mails WHERE state = 'waiting' AND kind = 'post' AND data != x''
+    ORDER BY created, abs(id)"""
 
-_WAITING = _without_text("state = 'waiting' AND kind = 'post'", "created, abs(id)")
-
-_DELETED = """DELETE FROM mails WHERE id IN
-        (SELECT id FROM mails WHERE state = '{}' ORDER BY created LIMIT :limit)
-    RETURNING 1"""
+# A mute goes with its group, so a muted group goes last.
+_MUTED = "coalesce(muted_until > :now, 0)"
 
 _STEPS = (
-    # A digest and its copies get a new text at the next try.
+    # A digest and its copies get a new text at the next try, or after a retry if they are dead.
     _Step(
-        """UPDATE mails SET data = x'' WHERE id IN
-            (SELECT id FROM mails WHERE state = 'waiting' AND kind != 'post' AND token IS NULL AND data != x''
-                LIMIT :limit)
-        RETURNING 1"""
+        """SELECT id, length(data), 0 FROM mails
+        WHERE state = 'waiting' AND kind != 'post' AND token IS NULL AND data != x''""",
+        "UPDATE mails SET data = x''",
     ),
-    _Step(_without_text("state = 'sent'", "created")),
+    _Step("SELECT id, length(data), 0 FROM mails WHERE state = 'sent' AND data != x'' ORDER BY created", _NO_TEXT),
     # All but the newest of each group, the oldest first.
     _Step(
-        """DELETE FROM samples WHERE id IN
-            (SELECT id FROM samples AS one WHERE EXISTS
-                (SELECT 1 FROM samples WHERE group_id = one.group_id AND id > one.id)
-            ORDER BY id LIMIT :limit)
-        RETURNING 1"""
+        """SELECT id, 0, 0 FROM samples AS one
+        WHERE EXISTS (SELECT 1 FROM samples WHERE group_id = one.group_id AND id > one.id) ORDER BY id""",
+        _NO_SAMPLE,
     ),
-    _Step("DELETE FROM samples WHERE id IN (SELECT id FROM samples ORDER BY id LIMIT :limit) RETURNING 1"),
-    _Step(_without_text("state = 'dead'", "created"), CROWDED_MAILS),
-    _Step(_DELETED.format("sent")),
+    _Step("SELECT id, 0, 0 FROM samples ORDER BY id", _NO_SAMPLE),
     _Step(
-        """DELETE FROM groups WHERE id IN
-            (SELECT id FROM groups WHERE resolved OR count <= reported
-            ORDER BY resolved DESC, touched LIMIT :limit)
-        RETURNING 1"""
+        """SELECT id, length(data), kind = 'post' AND NOT part FROM mails WHERE state = 'dead' AND data != x''
+        ORDER BY kind = 'post', created""",
+        _NO_TEXT,
+        CROWDED_MAILS,
     ),
-    _Step(_WAITING, CROWDED_MAILS, while_mail_has_half=True),
-    _Step(_DELETED.format("dead")),
+    _Step("SELECT id, 0, 0 FROM mails WHERE state = 'sent' ORDER BY created", _NO_MAIL),
     _Step(
-        """DELETE FROM groups WHERE id IN (SELECT id FROM groups ORDER BY touched LIMIT :limit)
-        RETURNING count - reported""",
+        f"""SELECT id, 0, 0 FROM groups WHERE resolved OR count <= reported
+        ORDER BY {_MUTED}, resolved DESC, touched""",  # noqa: S608  a constant
+        _NO_GROUP,
+    ),
+    _Step(_WAITING, _NO_TEXT, CROWDED_MAILS, while_mail_has_half=True),
+    # The next digest reports the errors of a dead one. What a dead copy reports to its reader is lost with it.
+    _Step(
+        "SELECT id, 0, kind = 'copy' AND NOT part FROM mails WHERE state = 'dead' ORDER BY created",
+        _NO_MAIL,
+        CROWDED_MAILS,
+    ),
+    _Step(
+        f"SELECT id, 0, count - reported FROM groups WHERE NOT {_MUTED} ORDER BY touched",  # noqa: S608  a constant
+        _NO_GROUP,
         CROWDED_ERRORS,
     ),
-    _Step(_WAITING, CROWDED_MAILS),
+    _Step("SELECT id, 0, count - reported FROM groups ORDER BY touched", _NO_GROUP, CROWDED_ERRORS),
+    _Step(_WAITING, _NO_TEXT, CROWDED_MAILS),
 )
 
 
@@ -134,37 +157,76 @@ def used_bytes(database: Database) -> int:
     return int(used)
 
 
-def to_size(database: Database, max_bytes: int, now: float) -> Counter[str]:
-    """Make room when more than `max_bytes` are used, down to nine tenths. Return the losses by reason."""
+def is_full(database: Database, max_bytes: int) -> bool:
+    """Return whether more than `max_bytes` are used, or than MEMORY_BYTES in memory."""
+    return used_bytes(database) > _bound(database, max_bytes)
+
+
+def to_size(database: Database, max_bytes: int, now: float, first: int = 0) -> tuple[Counter[str], int | None]:
+    """Make room when more than `max_bytes` are used, down to nine tenths. Return the losses by reason.
+
+    A transaction keeps other processes from writing, so this one ends before 0.2 s are over. If that was too early, the
+    second value is the `first` step of the next one; else it is None.
+    """
     lost: Counter[str] = Counter()
-    max_bytes = min(max_bytes, MEMORY_BYTES) if database.in_memory else max_bytes
-    if used_bytes(database) <= max_bytes:
-        return lost
-    target = max_bytes * 9 // 10
-    for step in _STEPS:
-        chunk = 1
-        while used_bytes(database) > target:
-            if step.while_mail_has_half and _waiting_bytes(database) <= max_bytes // 2:
-                break
-            gone = database.execute(step.statement, {"limit": chunk, "now": now}).fetchall()
-            if not gone:
-                break
-            if step.reason is not None:
-                lost[step.reason] += sum(amount for [amount] in gone)
-            chunk = 1 if step.while_mail_has_half else min(2 * chunk, _CHUNK)
+    bound = _bound(database, max_bytes)
+    if used_bytes(database) <= bound:
+        return lost, None
+    for number in range(first, len(_STEPS)):
+        ended = _take(database, _STEPS[number], bound, now, lost)
+        if ended is not None:
+            break
     _note(database, lost, now)
-    return lost
+    return lost, number if ended is False else None
+
+
+def _take(database: Database, step: _Step, bound: int, now: float, lost: Counter[str]) -> bool | None:
+    """Take the step until a tenth of the bound is free. Return whether it is; None if nothing is left to delete."""
+    above_half = _waiting_bytes(database) - bound // 2 if step.while_mail_has_half else math.inf
+    if above_half <= 0:
+        return None
+    rows = database.execute(f"{step.rows} LIMIT {_ROWS}", {"now": now}).fetchall()
+    ends = time.monotonic() + _SECONDS
+    for chunk in _chunks(rows, above_half):
+        ids = json.dumps([number for number, _, _ in chunk])
+        database.execute(step.change + _THESE, {"ids": ids, "now": now})
+        if step.reason is not None:
+            lost[step.reason] += sum(amount for _, _, amount in chunk)
+        if used_bytes(database) <= bound * 9 // 10:
+            return True
+        if time.monotonic() > ends:
+            return False
+    return False if len(rows) == _ROWS else None
+
+
+def _chunks(rows: Sequence[sqlite3.Row], most_text: float) -> Iterator[list[sqlite3.Row]]:
+    """Yield rows with `most_text` bytes of text, few at first: after each chunk there may be enough room.
+
+    One row at a time would take long while another thread computes: the thread waits for the interpreter each time.
+    """
+    chunk: list[sqlite3.Row] = []
+    size, end = 1, 0.0
+    for row in rows:
+        if end >= most_text:
+            break
+        chunk.append(row)
+        end += row[1]
+        if len(chunk) >= size or row[1] >= _LARGE:
+            yield chunk
+            chunk, size = [], min(2 * size, _CHUNK)
+    if chunk:
+        yield chunk
 
 
 def by_age(database: Database, now: float, max_age: float) -> Counter[str]:
     """Delete rows that ended more than `max_age` seconds ago. Return the losses by reason."""
-    oldest = {"oldest": now - max_age}
+    oldest = {"oldest": now - max_age, "now": now}
     database.execute("DELETE FROM samples WHERE touched < :oldest", oldest)
     # While a digest waits, so do all errors that no mail has reported.
     gone = database.execute(
-        """DELETE FROM groups WHERE touched < :oldest AND (resolved OR count <= reported
+        f"""DELETE FROM groups WHERE touched < :oldest AND NOT {_MUTED} AND (resolved OR count <= reported
             OR NOT EXISTS (SELECT 1 FROM mails WHERE state = 'waiting' AND kind = 'digest'))
-        RETURNING (count - reported) * (NOT resolved)""",
+        RETURNING (count - reported) * (NOT resolved)""",  # noqa: S608  a constant
         oldest,
     ).fetchall()
     database.execute("DELETE FROM mails WHERE finished < :oldest", oldest)
@@ -187,6 +249,10 @@ def give_back(database: Database) -> None:
     for _ in range(min(free, _PAGES)):
         # Each call frees one page: the sqlite3 module steps a statement without rows only once.
         database.execute("PRAGMA incremental_vacuum")
+
+
+def _bound(database: Database, max_bytes: int) -> int:
+    return min(max_bytes, MEMORY_BYTES) if database.in_memory else max_bytes
 
 
 def _waiting_bytes(database: Database) -> int:
