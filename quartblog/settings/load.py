@@ -139,15 +139,18 @@ def _holds_secrets(source: Source) -> bool:
     )
 
 
+class _Sourced(Settings, BaseSettings):
+    """The settings of `sources`, the strongest first. A class for each load would take longer than the rest of it."""
+
+    model_config = SettingsConfigDict(case_sensitive=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: object, **__: object
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return tuple(InitSettingsSource(settings_cls, source.values) for source in init_settings()["sources"])
+
+
 def _merged(strongest_first: list[Source]) -> Settings:
-    class Sourced(Settings, BaseSettings):
-        model_config = SettingsConfigDict(case_sensitive=True)
-
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], *_: object, **__: object
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return tuple(InitSettingsSource(settings_cls, source.values) for source in strongest_first)
-
-    sourced = Sourced()
+    sourced = _Sourced(sources=strongest_first)  # type: ignore[call-arg]
     return Settings(**{section: getattr(sourced, section) for section in Settings.model_fields})

@@ -29,11 +29,12 @@ NOBODY, SOMEBODY = 65534, 65533
 
 # The commands are imported before, because the interpreter itself may lie where only root can read it.
 COMMANDS = """
-import json, os, sys, tempfile
+import gc, json, os, sys, tempfile
 from quartblog import migrations
 from quartblog.cli import main
 with tempfile.TemporaryDirectory() as elsewhere:
     migrations.upgrade(f"sqlite+aiosqlite:///{elsewhere}/warm.sqlite3")
+gc.freeze()  # else the end of each child looks through all that was imported
 os.setgroups([])
 os.setgid(int(sys.argv[1]))
 os.setuid(int(sys.argv[1]))
