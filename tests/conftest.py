@@ -11,6 +11,7 @@ import pytest
 from jinja2 import FileSystemBytecodeCache
 from quart import Quart
 from sqlalchemy import event
+from werkzeug.routing import Rule
 
 from quartblog import migrations
 from quartblog.app import create_app
@@ -37,6 +38,24 @@ def as_found() -> Iterator[None]:
     yield
     logging.getLogger("quartblog").setLevel(level)
     assert logging.root.handlers == before
+
+
+@pytest.fixture(autouse=True, scope="session")
+def rules_compiled_once() -> Iterator[None]:
+    """Compile each URL rule once, because Werkzeug compiles all of them for each app: most of what building one takes.
+
+    The compiled function depends on the rule's text alone; it finds converters and map by way of its argument.
+    """
+    compile_builder = Rule._compile_builder
+    kept: dict[object, Callable[..., tuple[str, str]]] = {}
+
+    def once(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:  # noqa: FBT001, FBT002
+        key = (rule.rule, tuple(rule._trace), repr(rule.defaults), append_unknown)
+        return kept.get(key) or kept.setdefault(key, compile_builder(rule, append_unknown))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", once)
+        yield
 
 
 @pytest.fixture(scope="session")
