@@ -1,6 +1,7 @@
 """Fixtures for most tests: settings in a temporary folder, a running app, accounts, visitors."""
 
 import logging
+import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -21,6 +22,17 @@ from quartblog.models import User
 from quartblog.settings import Settings
 from tests.support.browsing import PASSWORD, Configuration, Serve, Visitor
 from tests.support.log_file import LogFile
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Let `-n auto` start two workers more than there are processors, because some tests do nothing but wait.
+
+    Tests with real servers keep all processors busy, so for them xdist decides.
+    """
+    if "not server" not in config.option.markexpr or "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.fixture(autouse=True)

@@ -104,7 +104,10 @@ Start = Callable[..., Awaitable[Site]]
 
 @pytest.fixture
 async def start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
-    """Start a server with these keys of hypercorn.toml; `tls` with these protocols offered."""
+    """Start a server with these keys of hypercorn.toml.
+
+    `tls` with these protocols offered; `unsent`: of a connection's answers, the kernel takes about so many bytes.
+    """
     for module, name in connections.REPLACED:
         # As it was afterwards: the other tests have Hypercorn's own.
         monkeypatch.setattr(module, name, getattr(module, name))
@@ -115,10 +118,15 @@ async def start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
         monkeypatch.setattr(place, "STRAY", stray)
     sites: list[Site] = []
 
-    async def start(*, tls: tuple[str, ...] = (), prepare: Callable[[Quart], object] = id, **keys: object) -> Site:
+    async def start(
+        *, tls: tuple[str, ...] = (), prepare: Callable[[Quart], object] = id, unsent: int = 0, **keys: object
+    ) -> Site:
         app = create_app(settings)
         prepare(app)
         bound = socket.create_server(("127.0.0.1", 0))
+        if unsent:
+            # Each connection has what its listener has.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, unsent)
         config = Config.from_mapping({"errorlog": None, "keep_alive_timeout": 1, "graceful_timeout": 0.5} | keys)
         config.bind = f"fd://{bound.fileno()}"
         if tls:

@@ -33,7 +33,7 @@ async def assert_unharmed(site: Site) -> None:
 async def test_what_a_client_sends_wrong_is_no_error_of_the_site(
     start: Start, protocol: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site = await start(tls=ALPN[protocol])
+    site = await start(tls=ALPN[protocol], keep_alive_timeout=0.2)
     for request in WRONG.values():
         gone, patient = await site.connect(), await site.connect()
         for wire in (gone, patient):
@@ -66,7 +66,7 @@ async def test_what_a_client_sends_wrong_is_no_error_of_the_site(
 async def test_what_the_server_itself_answers_has_every_security_header_and_ends(
     start: Start, name: str, status: int
 ) -> None:
-    site = await start()
+    site = await start(keep_alive_timeout=0.2)
 
     answer = await site.ask(WRONG[name])
 
