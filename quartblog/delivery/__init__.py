@@ -8,11 +8,10 @@ Where to look. On the left is the path of a record, on the right are the parts b
 
     asgi        a scope for each request                          delivery    start, stop, drain, reconfigure
     context     scope(): error ids, breadcrumbs                   pipeline    connects all parts
-    hooks       exceptions that reach no logger                   options     settings of each part
-    capture/    handler, listener, finalizer, sinks, log file     statistics  counts and latencies
-    text/       tracebacks, formatters, escaping, redaction       own_log     problems of the delivery itself
-    grouping/   fingerprint: which errors are the same            forks       one reset in each forked child
-    store/      the outbox: groups and mails in a SQLite file     interrupts  exceptions of foreign code
+    capture/    handler, listener, finalizer, sinks, log file     options     settings of each part
+    text/       tracebacks, formatters, escaping, redaction       statistics  counts and latencies
+    grouping/   fingerprint: which errors are the same            own_log     problems of the delivery itself
+    store/      the outbox: groups and mails in a SQLite file     forks       one reset in each forked child
     mail/       due groups -> digest -> SMTP server               filesystem  owner, mode and lock of each file
     __main__    the command                                       tools       parts for programs on top of the folder
 

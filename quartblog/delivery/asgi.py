@@ -20,8 +20,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from . import context
-from .interrupts import reraise_cancellation
-from .own_log import kind
+from .own_log import kind, reraise_cancellation
 from .text.redaction import ANYWHERE
 
 App = Callable[[Any, Any, Any], Awaitable[None]]

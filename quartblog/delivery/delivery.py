@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from .capture.attachment import handlers_to_adopt
+from .capture.hooks import logger as uncaught
 from .forks import reset_after_fork
-from .hooks import logger as uncaught
 from .options import DeliveryOptions, FileOptions, MailingOptions, MailOptions, QueueOptions
 from .own_log import own_logger
 from .pipeline import Pipeline

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from .capture.attachment import Attachment
 from .capture.finalize import Finalizer
 from .capture.handler import BoundedQueueHandler
+from .capture.hooks import Hooks
 from .capture.listener import Listener
 from .capture.sinks import ExtraSink, FileSink, StoreSink
 from .filesystem import make_folder
 from .grouping.fingerprint import Identifier
-from .hooks import Hooks
 from .mail.sender import Sender
 from .mail.thread import MailThread
 from .own_log import own_logger, report

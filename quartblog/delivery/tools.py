@@ -15,16 +15,16 @@ An application needs only the names of the folder itself. These are the second a
 """
 
 from .asgi import sent_values, worth_hiding
+from .capture.hooks import wordless
 from .filesystem import check_owner, make_private
-from .interrupts import reraise_interrupt
 from .mail.addresses import ascii_host, is_loopback
 from .mail.digest import headline
 from .mail.message import new_message
 from .mail.schedule import Cap, cap
 from .mail.sender import send_due
+from .own_log import reraise_interrupt
 from .store.workers import SILENT
 from .text.escaping import block, json_safe, one_line
-from .text.wordless import wordless
 
 __all__ = [
     "SILENT",

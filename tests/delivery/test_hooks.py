@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import Delivery, FileOptions, scope
-from quartblog.delivery.hooks import Hooks
+from quartblog.delivery.capture.hooks import Hooks
 from tests.support import programs
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from ..context import CRUMB_LIMIT, new_error_id
 from ..grouping.event import level_of
 from ..grouping.fingerprint import Identifier
-from ..interrupts import reraise_interrupt
-from ..own_log import LOGGER_NAME, kind
+from ..own_log import LOGGER_NAME, kind, reraise_interrupt
 from ..text.cache import LruCache
 from ..text.escaping import one_line, shortened
 from ..text.exc_info import FAILURE, keep_snapshot, valid_exc_info

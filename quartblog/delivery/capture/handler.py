@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import current_scope, new_error_id
 from ..grouping.event import level_of
-from ..interrupts import reraise_interrupt
-from ..own_log import describe, report
+from ..own_log import describe, report, reraise_interrupt
 from ..statistics import Counter, Latency
 from ..text import counted
 from ..text.exc_info import FAILURE, drop_frames, valid_exc_info

@@ -20,8 +20,7 @@ from concurrent_log_handler import ConcurrentRotatingFileHandler
 
 from ..filesystem import LOG_MODE, SECRET_MODE, companion, has_no_locks, make, make_folder
 from ..forks import keep_for_ever
-from ..interrupts import reraise_interrupt
-from ..own_log import describe, own_logger, report
+from ..own_log import describe, own_logger, report, reraise_interrupt
 from ..text import counted
 from ..text.formatting import JsonFormatter, TextFormatter
 from .finalize import instead_of, own_record

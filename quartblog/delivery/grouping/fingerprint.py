@@ -26,8 +26,8 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..interrupts import reraise_interrupt
 from ..options import QueueOptions
+from ..own_log import reraise_interrupt
 from ..text.cache import LruCache
 from ..text.escaping import one_line, shortened
 from ..text.exc_info import snapshot_of

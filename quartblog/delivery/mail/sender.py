@@ -15,8 +15,7 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..interrupts import reraise_cancellation
-from ..own_log import describe, own_logger, report
+from ..own_log import describe, own_logger, report, reraise_cancellation
 from ..statistics import MailCounters
 from ..store.digests import Draft
 from ..store.mails import NewMail, Result, in_words

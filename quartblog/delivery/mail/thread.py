@@ -14,8 +14,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..interrupts import reraise_cancellation
-from ..own_log import MAILER_THREAD, describe, own_logger, report
+from ..own_log import MAILER_THREAD, describe, own_logger, report, reraise_cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

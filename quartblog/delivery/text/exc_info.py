@@ -6,7 +6,7 @@ import builtins
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..interrupts import reraise_interrupt
+from ..own_log import reraise_interrupt
 from .escaping import LONGEST
 from .exceptions import CHAIN_LIMIT, ExceptionSnapshot
 

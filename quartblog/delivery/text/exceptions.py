@@ -14,8 +14,7 @@ import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..interrupts import reraise_interrupt
-from ..own_log import describe
+from ..own_log import describe, reraise_interrupt
 from .escaping import LONGEST, shortened
 from .stacks import STACKS, Stack, StackCache
 

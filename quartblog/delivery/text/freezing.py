@@ -13,8 +13,7 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ..interrupts import reraise_interrupt
-from ..own_log import describe, kind
+from ..own_log import describe, kind, reraise_interrupt
 from .escaping import LONGEST, shortened
 
 if TYPE_CHECKING:

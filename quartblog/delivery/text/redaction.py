@@ -19,8 +19,7 @@ import re
 import string
 from typing import TYPE_CHECKING
 
-from ..interrupts import reraise_interrupt
-from ..own_log import describe, report
+from ..own_log import describe, report, reraise_interrupt
 from .escaping import cut_in, left_out
 
 if TYPE_CHECKING:
