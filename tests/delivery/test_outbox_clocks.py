@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import socket
 import sqlite3
 from contextlib import closing
 from dataclasses import asdict
@@ -16,7 +18,7 @@ from quartblog.delivery.store.database import APPLICATION_ID
 from quartblog.delivery.store.mails import Result
 from quartblog.delivery.store.schema import MIGRATIONS
 from tests.support.clocks import START, FakeClock
-from tests.support.failures import a_digest, an_event, report_all
+from tests.support.failures import a_digest, a_message, an_event, report_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -217,6 +219,122 @@ def test_what_memory_took_before_the_file_was_there_has_the_files_time_afterward
     assert outbox.digests_within(10) == 1
     [later] = [mail for mail in outbox.mails() if mail.subject == "in memory"]
     assert later.next_try == pytest.approx(clock.wall() + 297, abs=0.1)
+
+
+def test_a_mail_that_was_posted_without_a_heartbeat_for_days_is_due_after_a_reboot(
+    opened: Callable[[], Outbox], clock: FakeClock
+) -> None:
+    before = opened()
+    for _ in range(5):
+        before.post(a_message(), ["ada@example.org"])
+        clock.advance(DAY)
+    later = before.post(a_message(subject="later"), ["ada@example.org"])
+    assert before.failed(later, Result("451", wait=300))
+    before.record([an_event(A)])
+    assert before.mute(A, 300)
+    clock.reboot()
+    outbox = opened()
+
+    assert outbox.has_due_mail()
+    assert {mail.subject: mail.next_try - clock.wall() for mail in outbox.mails(limit=1)} == {
+        "later": pytest.approx(300, abs=0.1)
+    }
+    assert outbox.unreported() == []
+    clock.advance(300)
+    assert [group.fingerprint for group in outbox.unreported()] == [A]
+
+
+def test_a_mail_from_memory_is_due_after_a_reboot(opened: Callable[[], Outbox], path: Path, clock: FakeClock) -> None:
+    before = opened()
+    before.open()
+    aside = path.with_name("aside")
+    path.rename(aside)
+    path.mkdir()
+    clock.advance(3 * DAY)
+    before.post(a_message(), ["ada@example.org"])
+    assert before.in_memory
+    path.rmdir()
+    aside.rename(path)
+    before.close()
+    clock.reboot()
+
+    assert opened().has_due_mail()
+
+
+@pytest.mark.parametrize("back", [2.0, HOUR, 10 * DAY])
+def test_a_checkpoint_of_the_machine_that_is_restored_holds_nothing_back(
+    opened: Callable[[], Outbox], clock: FakeClock, back: float
+) -> None:
+    clock.advance(20 * DAY)
+    used, idle = opened(), opened()
+    idle.open()
+    later = used.post(a_message(), ["ada@example.org"])
+    assert used.failed(later, Result("451", wait=300))
+    used.post(a_message(), ["ada@example.org"])
+    used.record([an_event(A)])
+    report_all(used)
+    before, elapsed = used.now(), used.elapsed()
+    clock.restore(back)
+
+    for outbox in (used, idle, opened()):
+        assert outbox.has_due_mail()
+        assert outbox.now() == pytest.approx(before, abs=1)
+        assert outbox.digests_within(HOUR) == 1
+    assert used.elapsed() >= elapsed
+    clock.advance(301)
+    for outbox in (used, idle, opened()):
+        assert {mail.next_try <= clock.wall() for mail in outbox.mails("waiting")} == {True}
+
+
+def test_a_checkpoint_that_is_restored_holds_nothing_back_in_memory(clock: FakeClock, path: Path) -> None:
+    path.mkdir()
+    clock.advance(DAY)
+    outbox = Outbox(OutboxOptions(path), clock=clock)
+    outbox.post(a_message(), ["ada@example.org"])
+    clock.restore(HOUR)
+    assert outbox.has_due_mail()
+    path.rmdir()
+    clock.advance(3)
+
+    assert outbox.has_due_mail()
+    assert outbox.healthy
+    outbox.close()
+
+
+def test_after_the_machine_slept_mail_is_due_the_lead_is_free_and_no_worker_is_silent(
+    opened: Callable[[], Outbox], clock: FakeClock
+) -> None:
+    outbox, neighbour = opened(), opened()
+    names = [f"{socket.gethostname()}:{process}" for process in (os.getpid(), os.getppid())]
+    for name in names:
+        outbox.beat(name, leader=False, figures={})
+    lease = outbox.lead(names[0])
+    assert outbox.failed(a_digest(outbox, lease=lease), Result("451", wait=300))
+    clock.advance(8 * HOUR)
+
+    outbox.beat(names[0], leader=True, figures={})
+    assert [worker.name for worker in outbox.workers() if worker.hangs] == []
+    assert outbox.has_due_mail()
+    assert neighbour.lead(names[1]) is not None
+    for _ in range(11):
+        clock.advance(1)
+        outbox.beat(names[0], leader=True, figures={})
+    assert [worker.name for worker in outbox.workers() if worker.hangs] == names[1:], "it did not wake up"
+
+
+def test_a_reboot_leaves_neither_a_worker_nor_a_leader(opened: Callable[[], Outbox], clock: FakeClock) -> None:
+    before = opened()
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    before.beat(name, leader=True, figures={})
+    before.lead(name)
+    clock.reboot()
+    outbox = opened()
+
+    assert outbox.workers() == []
+    assert outbox.leader() is None
+    lease = outbox.lead("host:2")
+    assert lease is not None
+    assert lease.taken_from is None
 
 
 FIRST = """

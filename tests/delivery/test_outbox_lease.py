@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery.store.database import BUSY_SECONDS
 from quartblog.delivery.store.digests import Draft
 from quartblog.delivery.store.mails import NewMail, Result
 from quartblog.delivery.store.workers import LEASE, LeaseLost
@@ -78,6 +79,12 @@ def test_a_leader_that_stands_still_is_followed_and_named(outbox: Outbox, neighb
     assert (second.taken_from, second.silent) == ("host:1", LEASE)
     assert second.token > first.token
     assert outbox.lead("host:1", first) is None
+
+
+def test_a_leader_that_waits_for_a_busy_file_keeps_the_lead() -> None:
+    between_renewals = 1.0
+
+    assert BUSY_SECONDS + between_renewals < LEASE
 
 
 def test_a_worker_that_was_started_anew_under_the_same_name_is_another_one(outbox: Outbox, neighbour: Outbox) -> None:

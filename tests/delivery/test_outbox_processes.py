@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions
+from quartblog.delivery.store.workers import SILENT
 from tests.support import programs
+from tests.support.clocks import FakeClock
 from tests.support.failures import an_event
+from tests.support.processes import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -228,3 +233,42 @@ gc.collect()
 """
     )
     programs.output(programs.start(source, path, "w", 0, 1))
+
+
+def test_a_worker_whose_process_id_has_another_process_does_not_hang(path: Path) -> None:
+    clock = FakeClock()
+    outbox = Outbox(OutboxOptions(path), clock=clock)
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    outbox.beat(name, leader=False, figures={})
+    clock.advance(SILENT + 1)
+    assert [worker.hangs for worker in outbox.workers()] == [True]
+    outbox.close()
+    with closing(sqlite3.connect(path)) as file, file:
+        [(began,)] = file.execute("SELECT began FROM workers").fetchall()
+        if began is None:
+            pytest.skip("this system does not say when a process started")
+        file.execute("UPDATE workers SET began = ?", (f"{began}0",))
+
+    assert [worker.hangs for worker in outbox.workers()] == [False]
+    outbox.close()
+
+
+def test_a_worker_that_ends_in_good_order_is_none_any_more(path: Path, tmp_path: Path) -> None:
+    delivery = Delivery(file=FileOptions(path=tmp_path / "site.log"), outbox=OutboxOptions(path))
+    delivery.start()
+    reader = Outbox(OutboxOptions(path))
+    assert eventually(reader.workers)
+
+    assert delivery.stop()
+
+    assert reader.workers() == []
+    reader.close()
+
+
+def test_a_program_that_gave_no_heartbeat_makes_no_file_at_its_end(path: Path) -> None:
+    outbox = Outbox(OutboxOptions(path))
+
+    outbox.leave("host:1")
+    outbox.close()
+
+    assert not path.exists()

@@ -84,9 +84,9 @@ def test_the_heartbeat_stores_the_statistics_for_everybody_on_the_host(
         assert delivery.drain()
         names = set(delivery.statistics().as_dict())
         assert beaten.wait(10)
-    box = Outbox(OutboxOptions(tmp_path / "outbox"))
-    [worker] = box.workers()
-    box.close()
+        box = Outbox(OutboxOptions(tmp_path / "outbox"))
+        [worker] = box.workers()
+        box.close()
 
     assert set(worker.figures) == names
     assert worker.figures["limit"] == 10_000

@@ -34,3 +34,7 @@ class FakeClock:
         self.boot = str(int(self.boot) + 1)
         self._wall += off
         self._ticks = 1.0
+
+    def restore(self, seconds: float) -> None:
+        """Restore a checkpoint of the machine: the boot stays, and its time goes back."""
+        self._ticks -= seconds

@@ -5,6 +5,10 @@ an offset, which the file keeps. When a boot first uses the file, it fixes the o
 clock, but it is neither earlier than the last steady time in the file nor more than a day later. Within a boot steady
 time does not jump, and from boot to boot it does not go back. A wall clock that is years off makes no row old. While
 nobody sets the wall clock, the two times are equal.
+
+Each transaction that writes notes its steady time in the file, so no time in the file is later than the noted one,
+except one that a row is to wait for. The time since the boot may go back within a boot, when a container or a virtual
+machine is restored from a checkpoint: then the file gets a new offset as well.
 """
 
 from __future__ import annotations
@@ -21,8 +25,8 @@ MOST_OFF = 86_400.0
 """Seconds that count at most for the time a machine was off, because the wall clock may have been set meanwhile."""
 ROUNDING = 0.01
 """Seconds of difference between the two times that are ignored."""
-SLACK = 60.0
-"""Seconds that steady time may lie behind the last one in the file, if the boot is the same."""
+SLACK = 1.0
+"""Seconds that steady time may lie behind the last one in the file, before it gets another offset."""
 
 
 class Clock(Protocol):
@@ -36,7 +40,7 @@ class Clock(Protocol):
         """Return epoch seconds, which may be set forward or back."""
 
     def ticks(self) -> float:
-        """Return seconds since the boot, which never go back."""
+        """Return seconds since the boot, also those for which the system was suspended."""
 
 
 class SystemClock:
@@ -90,6 +94,8 @@ class SteadyClock:
         self.offset = clock.wall() - clock.ticks()
         """Seconds from the time since the boot to the steady time."""
         self._kept = False
+        self._latest = clock.ticks()
+        self._gone_back = 0.0
 
     def now(self) -> float:
         """Return the steady time, in seconds. It jumps when the file gives another offset."""
@@ -100,8 +106,17 @@ class SteadyClock:
         return Moment(self.now(), self._clock.wall())
 
     def elapsed(self) -> float:
-        """Return seconds since the boot, for times of this process that no row keeps."""
-        return self._clock.ticks()
+        """Return seconds that never go back, for times of this process that no row keeps."""
+        return self._clock.ticks() + self._gone_back
+
+    def check(self) -> bool:
+        """Return False if the time since the boot has gone back. Steady time goes on where it was. For one thread."""
+        ticks, before = self._clock.ticks(), self._latest
+        self._latest = ticks
+        back = max(0.0, before - ticks)
+        self._gone_back += back
+        self.offset += back
+        return not back
 
     def take_over(self, database: sqlite3.Connection) -> bool:
         """Use the offset of the file; return False if it has none for this boot."""
@@ -123,6 +138,10 @@ class SteadyClock:
         if row is not None:
             last = row[2] - ticks
             self.offset = max(last, self.offset if known else min(self.offset, last + MOST_OFF))
+            if row[0] != self._clock.boot:
+                # The processes of the earlier boot are gone.
+                database.execute("DELETE FROM workers WHERE began NOT LIKE ? || ' %'", (self._clock.boot,))
+                database.execute("UPDATE leader SET at = NULL")
         values = (self._clock.boot, self.offset, ticks + self.offset)
         database.execute("INSERT OR REPLACE INTO steady (id, boot, ahead, seen) VALUES (1, ?, ?, ?)", values)
         self._boot, self._kept = self._clock.boot, True

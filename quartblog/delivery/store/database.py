@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x51424F58
 """Marks the file as an outbox: another program's database is never written to."""
 
-BUSY_SECONDS = 5.0
-"""Seconds to wait for another process that writes."""
+BUSY_SECONDS = 3.0
+"""Seconds to wait for another process that writes, which takes less than one. Shorter than LEASE, which says why."""
 WAL_BYTES = 4 * 1024 * 1024
 """Bytes that the write-ahead log keeps on disk after its content is in the file."""
 

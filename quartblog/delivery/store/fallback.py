@@ -64,7 +64,13 @@ class Storage:
 
         `work` may run twice, the second time in memory.
         """
-        return self._run(work, "BEGIN IMMEDIATE", durable=durable)
+
+        def noted(database: Database) -> T:
+            result = work(database)
+            self.clock.note(database)
+            return result
+
+        return self._run(noted, "BEGIN IMMEDIATE", durable=durable)
 
     def read(self, work: Callable[[Database], T]) -> T:
         """Run `work` on one state of the data."""
@@ -166,6 +172,8 @@ class Storage:
             return True
 
     def _database(self, *, again: bool = False) -> Database:
+        if not self.clock.check():
+            self._file.close()  # The next opening gives the file the right offset.
         if self._without_file:
             self._memory = self._memory or open_memory(self._next_memory_id)
             return self._memory
@@ -196,6 +204,7 @@ class Storage:
         if self._memory is not None:
             with transaction(database, "BEGIN IMMEDIATE"):
                 _merge(self._memory, database, self.digests)
+                self.clock.note(database)
             self._memory.close()
             self._memory = None
             self._messages.append(f"{self._file.path} is used again; errors and mails from memory are in it now")

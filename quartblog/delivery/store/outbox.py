@@ -61,6 +61,7 @@ class Outbox:
         self.elapsed = self._storage.clock.elapsed
         """Returns seconds since the boot, for times of this process that no row keeps: nothing makes them jump."""
         self._losses = retention.LossLog()
+        self._beaten: set[str] = set()
         self.recent_losses: tuple[str, ...] = ()
         """What the full outbox dropped within an hour before the last heartbeat, in words without paths."""
 
@@ -295,11 +296,17 @@ class Outbox:
         def note(database: Database, at: Moment) -> None:
             worker_rows.beat(database, worker, figures, at.now, leader=leader)
             self.recent_losses = retention.recent(database, at.now)
-            self._storage.clock.note(database)
             if not database.in_memory:
                 self._storage.digests = digest_rows.since(database, at.now - retention.DAY)
 
+        self._beaten.add(worker)
         self._write(note, durable=False)
+
+    def leave(self, worker: str) -> None:
+        """Delete the last heartbeat of the worker, if it has given one here: its process ends in good order."""
+        if worker in self._beaten:
+            self._beaten.remove(worker)
+            self._write(lambda database, _: worker_rows.leave(database, worker), durable=False)
 
     def workers(self, within: float = math.inf) -> list[Worker]:
         """Return the workers with a heartbeat within so many seconds, by name. Each is deleted a day after its last."""

@@ -138,12 +138,14 @@ _FIFTH = (
 )
 
 # A part of a mail, for recipients with an answer of their own, is not one more mail that may be lost. The process of a
-# worker is known by its start as well as by its id, which another process may get.
+# worker is known by its start as well as by its id, which another process may get. Earlier versions noted the latest
+# steady time only with a heartbeat.
 _SIXTH = (
     "ALTER TABLE mails ADD COLUMN part INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE workers ADD COLUMN since REAL NOT NULL DEFAULT 0",
-    "ALTER TABLE workers ADD COLUMN began INTEGER",
-    "UPDATE workers SET since = at",
+    "ALTER TABLE workers ADD COLUMN woke REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE workers ADD COLUMN began TEXT",
+    """UPDATE steady SET seen = max(seen, coalesce((SELECT max(created) FROM mails), 0),
+        coalesce((SELECT max(touched) FROM groups), 0))""",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .clock import SYSTEM
 from .retention import CROWDED_ERRORS, CROWDED_MAILS, OLD_ERRORS
 
 if TYPE_CHECKING:
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
 SILENT = 10.0
 """Seconds after the last heartbeat during which a worker counts as running."""
 LEASE = 5.0
-"""Seconds after which another worker may take the lead from a leader that has not renewed it."""
+"""Seconds after which another worker may take the lead from a leader that has not renewed it.
+
+Longer than BUSY_SECONDS and the second between two renewals: a leader that waits for a busy file keeps the lead.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +39,44 @@ class Worker:
     silent: float
     """Seconds since then."""
     figures: Mapping[str, Any] = field(default_factory=dict)
+    awake: float = math.inf
+    """Seconds since any worker last woke up, after the host was suspended for example: no worker was missing before."""
+    began: str | None = None
+    """The boot, and when in it the process started; None where the system does not say it."""
 
     @property
     def hangs(self) -> bool:
         """Whether it has been silent for longer than SILENT, but its process still exists on this host."""
-        host, _, process = self.name.rpartition(":")
-        # On Windows, os.kill ends the process, whatever the signal.
-        if self.silent <= SILENT or host != socket.gethostname() or os.name != "posix":
+        if min(self.silent, self.awake) <= SILENT or (process := _process(self.name)) is None:
             return False
         try:
-            os.kill(int(process), 0)
+            os.kill(process, 0)
         except PermissionError:
-            return True
-        except (OSError, ValueError, OverflowError):
+            pass
+        except (OSError, OverflowError):
             return False
-        return True
+        # Another process may have got the id since.
+        began = _began(self.name)
+        return began is None or self.began in {None, began}
+
+
+def _process(worker: str) -> int | None:
+    """Return the id of a worker's process; None if it is not on this host."""
+    host, _, process = worker.rpartition(":")
+    # On Windows, os.kill ends the process, whatever the signal.
+    if host != socket.gethostname() or os.name != "posix" or not process.isdecimal():
+        return None
+    return int(process)
+
+
+def _began(worker: str) -> str | None:
+    """Return the boot, and when in it the worker's process started; None if the system does not say it."""
+    try:
+        status = Path(f"/proc/{_process(worker)}/stat").read_text("utf-8", "replace")
+        # The name of the program comes before, in parentheses, and may contain any character.
+        return f"{SYSTEM.boot} {status.rpartition(')')[2].split()[19]}"
+    except (OSError, IndexError):
+        return None
 
 
 class Leader(NamedTuple):
@@ -103,19 +132,36 @@ class Totals(NamedTuple):
 
 
 def beat(database: Database, worker: str, figures: Mapping[str, Any], now: float, *, leader: bool) -> None:
-    """Replace the worker's row."""
+    """Replace the worker's row. It has just woken up if it was silent for longer than SILENT."""
+    values = {"worker": worker, "leader": leader, "now": now, "began": _began(worker), "silent": SILENT}
     database.execute(
-        "INSERT OR REPLACE INTO workers (name, leader, at, figures) VALUES (?, ?, ?, ?)",
-        (worker, leader, now, json.dumps(dict(figures), default=repr)),
+        """INSERT INTO workers (name, leader, at, began, figures) VALUES (:worker, :leader, :now, :began, :figures)
+        ON CONFLICT (name) DO UPDATE SET leader = excluded.leader, at = excluded.at, began = excluded.began,
+            figures = excluded.figures, woke = iif(at < excluded.at - :silent, excluded.at, woke)""",
+        values | {"figures": json.dumps(dict(figures), default=repr)},
     )
+
+
+def leave(database: Database, worker: str) -> None:
+    """Delete the worker's row."""
+    database.execute("DELETE FROM workers WHERE name = ?", (worker,))
 
 
 def alive(database: Database, within: float, at: Moment) -> list[Worker]:
     """Return the workers with a heartbeat within so many seconds, by name."""
-    query = "SELECT name, leader, at, figures FROM workers WHERE at >= ? ORDER BY name"
+    [woke] = database.execute("SELECT max(woke) FROM workers").fetchone()
+    query = "SELECT name, leader, at, figures, began FROM workers WHERE at >= ? ORDER BY name"
     return [
-        Worker(name, bool(leader), beat + at.ahead, max(0.0, at.now - beat), json.loads(figures))
-        for name, leader, beat, figures in database.execute(query, (at.now - within,))
+        Worker(
+            name,
+            bool(leader),
+            beat + at.ahead,
+            max(0.0, at.now - beat),
+            json.loads(figures),
+            awake=at.now - woke,
+            began=began,
+        )
+        for name, leader, beat, figures, began in database.execute(query, (at.now - within,))
     ]
 
 
