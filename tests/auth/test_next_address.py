@@ -5,6 +5,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quart import Quart
 
 from quartblog.models import User
 from quartblog.web.redirects import safe_path
@@ -45,11 +46,12 @@ async def test_a_failed_attempt_does_not_lose_the_way(ada: User, visitor: Visito
     assert 'action="/login?next=/user/edit"' in page.text
 
 
-@pytest.mark.parametrize("address", ELSEWHERE)
-async def test_no_address_leads_to_another_site(ada: User, visitor: Visitor, address: str) -> None:
-    answer = await visitor.submit(f"/login?{urlencode({'next': address})}", username="ada", password=PASSWORD)
+async def test_no_address_leads_to_another_site(ada: User, app: Quart) -> None:
+    for address in ELSEWHERE:
+        asked = f"/login?{urlencode({'next': address})}"
+        answer = await Visitor(app).submit(asked, username="ada", password=PASSWORD)
 
-    assert (answer.status, answer.location) == (302, "/")
+        assert (answer.status, answer.location) == (302, "/"), repr(address)
 
 
 async def test_the_form_does_not_keep_an_address_elsewhere(visitor: Visitor) -> None:

@@ -72,29 +72,17 @@ async def test_an_empty_site_says_so(visitor: Visitor) -> None:
     assert page.link("next") == page.link("prev") == ""
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "before=x",
-        "before=",
-        "before=-1",
-        "before=1.5",
-        "before=١",
-        "before=99999999999999999999",
-        "before=1e9",
-        "after=%00",
-        "after=%FF",
-        "before[]=1",
-        "page=7",
-    ],
-)
-async def test_a_silly_key_asks_for_the_newest(ada: User, database: Database, visitor: Visitor, query: str) -> None:
+async def test_a_silly_key_asks_for_the_newest(ada: User, database: Database, visitor: Visitor) -> None:
     keys = await publish(database, ada, 3)
 
-    page = await visitor.get(f"/?{query.replace('١', '%D9%A1')}")
+    for query in (
+        *("before=x", "before=", "before=-1", "before=1.5", "before=%D9%A1", "before=99999999999999999999"),
+        *("before=1e9", "after=%00", "after=%FF", "before[]=1", "page=7"),
+    ):
+        page = await visitor.get(f"/?{query}")
 
-    assert page.status == 200
-    assert shown(page) == keys
+        assert page.status == 200, query
+        assert shown(page) == keys, query
 
 
 @pytest.mark.parametrize("query", ["before=0", "before=1", "after=4", "after=9999999999"])
