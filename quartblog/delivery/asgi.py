@@ -37,6 +37,7 @@ MOST_FIELDS = 200
 
 _SECRET = re.compile("pass|pwd|secret|token", re.IGNORECASE)
 _SECRET_HEADER = re.compile(rb"auth|cookie|key|pass|secret|session|signature|token|^referer$", re.IGNORECASE)
+_PARAMETER = re.compile(r"\{(\w+)")
 # The exceptions by which a framework or a server reports that the client has left. That is not an error.
 _CLIENT_LEFT = frozenset({"ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect"})
 
@@ -131,38 +132,48 @@ class _Request:
         self._headers: Headers = scope["headers"]
         self._hide = hide
         self._route: str | None = None
-        self._mounts: list[str] = []
+        self._mount = ""
         self.work: context.Scope | None = None
 
     def route(self) -> str | None:
-        """Return the rule, once the framework knows it."""
+        """Return the rule, with those of the mounts around it, once the framework knows it."""
         if (scope := self._scope) is None:
             return self._route
         route = scope.get("route")
         path = getattr(route, "path", route)
-        return path if isinstance(path, str) else None
+        if not isinstance(path, str):
+            return None
+        if hasattr(route, "routes"):  # A mount itself, if what is mounted does not say which of its routes matched.
+            path = ""
+        return _mounted_at(scope, path) + path
 
     def sent(self) -> Iterator[str]:
         """Yield the values from the visitor that no record may show."""
-        work = self.work
+        work, scope = self.work, self._scope
         route = self._route if work is None else work.route
-        known = {*(route or "").split("/"), *self._mounted_at()}
+        mount = self._mount if scope is None else _mounted_at(scope)
+        known = {*(route or "").split("/"), *mount.split("/")}
         yield from _in_path(self._path, self._raw_path.partition(b"?")[0].decode("latin-1"), known)
         yield from self._hide(self._query, self._headers)
 
-    def _mounted_at(self) -> list[str]:
-        """Return the segments of the path at which the application is mounted, without values of its parameters."""
-        if (scope := self._scope) is None:
-            return self._mounts
-        values = {str(value) for value in scope.get("path_params", {}).values()}
-        return [part for part in scope.get("root_path", "").split("/") if part not in values]
-
     def end(self) -> None:
         """Drop the references to the connection, and to the scope, which refers back to this object."""
-        self._mounts = self._mounted_at()
+        if (scope := self._scope) is not None:
+            self._mount = _mounted_at(scope)
         if (work := self.work) is not None:
             self._route = work.route = work.route
         self._scope = self.work = None
+
+
+def _mounted_at(scope: Connection, route: str = "") -> str:
+    """Return the rule of all mounts around the route, such as /shops/{name}; it holds nothing that a visitor wrote."""
+    inside = _PARAMETER.findall(route)
+    values = {str(value): name for name, value in scope.get("path_params", {}).items() if name not in inside}
+    parts = scope.get("root_path", "").rstrip("/").split("/")
+    if values.keys() <= {*parts}:
+        return "/".join([f"{{{values[part]}}}" if part in values else part for part in parts])
+    # A converted value, such as 7 of 007, does not say which part it was.
+    return "".join([f"/{{{name}}}" for name in values.values()])
 
 
 class _Answer:

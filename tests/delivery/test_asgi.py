@@ -275,6 +275,58 @@ async def test_text_of_a_mount_counts_as_the_programs_own(shop: Shop) -> None:
     assert record["exc_text"].splitlines()[-1] == "LookupError: administration of [redacted] has no [redacted]"
 
 
+async def fail(request: Request) -> PlainTextResponse:
+    raise LookupError("nothing there")
+
+
+@pytest.mark.parametrize(
+    ("mount", "path", "rule"),
+    [
+        ("/shop", "/shop/items/4711", "/shop/items/{number}"),
+        ("/stock", "/stock/items/4711", "/stock/items/{number}"),
+        ("/tenants/{tenant}", "/tenants/acme/items/4711", "/tenants/{tenant}/items/{number}"),
+        ("/tenants/{tenant}", "/tenants/4711/items/4711", "/tenants/{tenant}/items/{number}"),
+        ("/items", "/items/items/items", "/items/items/{number}"),
+    ],
+)
+async def test_the_rule_begins_with_that_of_the_mount(shop: Shop, mount: str, path: str, rule: str) -> None:
+    inner = Starlette(routes=[Route("/items/{number}", fail)])
+
+    await ask(ErrorScope(Starlette(routes=[Mount("/api", routes=[Mount(mount, inner)])])), f"/api{path}")
+
+    [record] = shop.errors
+    assert record["route"] == f"/api{rule}"
+
+
+async def test_the_rule_holds_no_value_that_the_framework_has_converted(shop: Shop) -> None:
+    inner = Starlette(routes=[Route("/items/{number}", fail)])
+
+    await ask(ErrorScope(Starlette(routes=[Mount("/tenants/{tenant:int}", inner)])), "/tenants/007/items/4711")
+
+    [record] = shop.errors
+    assert record["route"] == "/{tenant}/items/{number}"
+
+
+async def test_an_application_that_names_no_rule_has_that_of_its_mount(shop: Shop) -> None:
+    async def plain(scope: Any, receive: Any, send: Any) -> None:
+        raise LookupError("nothing there")
+
+    await ask(ErrorScope(Starlette(routes=[Mount("/tenants/{tenant}", plain)])), "/tenants/acme/items")
+
+    [record] = shop.errors
+    assert record["route"] == "/tenants/{tenant}"
+
+
+async def test_an_application_inside_of_a_dispatcher_has_the_rule_of_its_mount(shop: Shop) -> None:
+    app = ErrorScope(Starlette(routes=[Route("/items/{number}", fail)]))
+
+    with pytest.raises(LookupError):
+        await ask(Starlette(routes=[Mount("/shop", app), Mount("/stock", app)]), "/stock/items/4711")
+
+    [record] = shop.errors
+    assert record["route"] == "/stock/items/{number}"
+
+
 async def test_a_server_that_refuses_the_answer_logs_it_with_the_same_id(shop: Shop) -> None:
     async def forged(request: Request) -> PlainTextResponse:
         return PlainTextResponse("x", headers={"X-Note": "a\r\nSet-Cookie: b"})
