@@ -15,7 +15,6 @@ from .capture.hooks import Hooks
 from .capture.listener import Listener
 from .capture.sinks import ExtraSink, FileSink, StoreSink
 from .filesystem import make_folder
-from .grouping.fingerprint import Identifier
 from .mail.sender import Sender
 from .mail.thread import MailThread
 from .own_log import own_logger, report
@@ -211,7 +210,7 @@ class Pipeline:
 
     def _finalizer(self, options: DeliveryOptions) -> Finalizer:
         redactor = Redactor(options.own_addresses) if options.queue.redact else None
-        return Finalizer(redactor, frames=self._frames, identifier=Identifier(options.queue.own_packages))
+        return Finalizer(redactor, frames=self._frames, own_packages=options.queue.own_packages)
 
     def _flush(self) -> None:
         self._file.flusher.wake()

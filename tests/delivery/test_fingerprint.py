@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions, QueueOptions
-from quartblog.delivery.grouping.fingerprint import VERSION, Identifier, Identity, identity_of, message_pattern
+from quartblog.delivery.grouping.fingerprint import VERSION, Identity, identify, identity_of, message_pattern
 from tests.support import programs
 
 if TYPE_CHECKING:
@@ -205,6 +205,16 @@ def test_the_places_of_the_exceptions_in_a_group_count() -> None:
     assert len({group(alpha).fingerprint, group(beta).fingerprint, group(alpha, beta).fingerprint}) == 3
 
 
+@pytest.mark.parametrize("many", [150, 1_000])
+def test_the_order_of_the_exceptions_in_a_large_group_does_not_count(many: int) -> None:
+    alpha, beta = raised("alpha"), raised("beta")
+    alphas = [ValueError().with_traceback(alpha.__traceback__) for _ in range(many)]
+    errors = [*alphas, ExceptionGroup("", [*(KeyError() for _ in range(many)), beta])]
+
+    assert group(*errors).title == "ExceptionGroup: KeyError, ValueError, ValueError"
+    assert len({group(*some).fingerprint for some in (errors, errors[::-1], [KeyError(), beta, alpha])}) == 1
+
+
 def test_the_exceptions_in_nested_groups_count() -> None:
     alpha, beta = raised("alpha"), raised("beta")
     nested = [ExceptionGroup("", [ExceptionGroup("", [error])]) for error in (KeyError(), OSError(), alpha, beta)]
@@ -390,7 +400,7 @@ except Exception:
 def test_what_the_options_name_is_own_code() -> None:
     record = failed(function(LIBRARY, "pass", "raise ValueError"))
 
-    found = Identifier(own_packages=("somelib",)).identify(record)
+    found = identify(record, ("somelib",))
 
     assert found.fingerprint != fingerprint(record)
     assert found.place == "somelib/core.py:3"
@@ -410,15 +420,23 @@ def test_errors_are_placed_in_the_packages_that_the_options_name(tmp_path: Path)
     assert group.place == "somelib/core.py:2"
 
 
-def test_two_lambdas_of_one_line_are_two_failures(tmp_path: Path) -> None:
-    path = tmp_path / "pairs.py"
-    path.write_text("def work(which):\n    return (lambda: 1 / 0, lambda: 1 / 0)[which]()\n")
-    space: dict[str, Any] = {}
-    exec(compile(path.read_bytes(), str(path), "exec"), space)
-    unsaved = function(OWN, "return (lambda: 1 / 0, lambda: 1 / 0)[arguments[0]]()")
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["return (lambda: 1 / 0, lambda: 1 / 0)[arguments[0]]()"],
+        ["return [", "    lambda: 1 / arguments[0] / 0,", "    lambda: 0 / 0,", "][arguments[0]]()"],
+        ["return [", "    lambda: {}['one'],", "    lambda: {}['two'],", "][arguments[0]]()"],
+        ["return [", "    lambda: fail(1),", "    lambda: fall(1),", "][arguments[0]]()"],
+        ["return (lambda: (", "    1 / 0), lambda: 1 / 0)[arguments[0]]()"],
+        ["return sum(((1 / 0 for _ in 'a'), (1 / 0 for _ in 'a'))[arguments[0]])"],
+        ["é = '微博', lambda: 1 / 0, lambda: 1 / 0", "return é[arguments[0] + 1]()"],
+        ["def _():", "    return 1 / 0", "one = _", "def _():", "    return 0 / 0", "return (one, _)[arguments[0]]()"],
+    ],
+)
+def test_two_lambdas_of_one_function_are_two_failures(lines: list[str]) -> None:
+    work, moved = function(OWN, *lines), function(OWN, *lines, above=30)
 
-    for work in (space["work"], unsaved):
-        assert digits(partial(work, 0)) == digits(partial(work, 0)) != digits(partial(work, 1))
+    assert digits(partial(work, 0)) == digits(partial(moved, 0)) != digits(partial(work, 1))
 
 
 def test_earlier_versions_of_a_fingerprint_stay_known() -> None:
@@ -459,19 +477,3 @@ def test_earlier_versions_of_a_fingerprint_stay_known() -> None:
 def test_what_did_not_change_has_the_digest_of_the_version_before() -> None:
     for found in (identified(function(OWN, "raise ValueError")), identity_of(said("user 12 is away"))):
         assert (f"{VERSION}-{found.earlier[0]}",) == (found.fingerprint,)
-
-
-def test_exceptions_are_remembered_within_a_bound() -> None:
-    identifier = Identifier(frames=10)
-    for number in range(50):
-        identifier.identify(failed(function(OWN, "raise ValueError", name=f"work{number}")))
-
-    assert 1 <= len(identifier) <= 10
-
-
-def test_a_stack_larger_than_the_bound_is_identified_each_time() -> None:
-    identifier = Identifier(frames=2)
-    record = failed(partial(function(OWN, "work(arguments[0] - 1) if arguments[0] else 1 / 0"), 20))
-
-    assert identifier.identify(record) == identity_of(record)
-    assert len(identifier) == 0

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..context import CRUMB_LIMIT, new_error_id
 from ..grouping.event import level_of
-from ..grouping.fingerprint import Identifier
+from ..grouping.fingerprint import identify
+from ..options import QueueOptions
 from ..own_log import LOGGER_NAME, kind, reraise_interrupt
-from ..text.cache import LruCache
 from ..text.escaping import one_line, shortened
 from ..text.exc_info import FAILURE, keep_snapshot, valid_exc_info
 from ..text.exceptions import NAME_LIMIT, TEXT_LIMIT
@@ -114,20 +114,26 @@ SCOPE = "_scope"
 CRUMBS = "_crumbs"
 """The attribute of a queued record with the breadcrumbs of that scope."""
 SHARED = 64
-"""Described exceptions that are cached, so that equal ones share a text."""
+"""Described exceptions that are kept, the latest ones, so that equal ones share a text."""
 SHARED_WORDS = 1_000
-"""Characters of an exception's message at most; exceptions with longer ones are not cached."""
+"""Characters of an exception's message at most; exceptions with longer ones are not kept."""
 
 
 class Finalizer:
     """Completes records, and redacts them if it has a redactor."""
 
-    def __init__(self, redactor: Redactor | None, *, frames: bool = True, identifier: Identifier | None = None) -> None:
+    def __init__(
+        self,
+        redactor: Redactor | None,
+        *,
+        frames: bool = True,
+        own_packages: tuple[str, ...] = QueueOptions().own_packages,
+    ) -> None:
         """Without a redactor nothing is hidden. Without `frames`, a record keeps no exception and so no locals."""
         self._redactor = redactor
-        self._identifier = Identifier() if identifier is None else identifier
+        self._own_packages = own_packages
         self._frames = frames
-        self._shared_texts: LruCache[ExceptionSnapshot] = LruCache(SHARED)
+        self._latest: dict[object, ExceptionSnapshot] = {}
 
     def finalize(self, record: logging.LogRecord) -> None:
         """Change the record, which belongs to the queue alone, into its final form."""
@@ -137,7 +143,7 @@ class Finalizer:
         failure = keep_snapshot(record)
         if record.levelno >= logging.ERROR:
             # Before redaction, because that depends on what a visitor sent, and the fingerprint must not.
-            attributes["identity"] = self._identifier.identify(record)
+            attributes["identity"] = identify(record, self._own_packages)
         hide = self._redactor.for_scope(scope) if self._redactor is not None else None
         if hide is not None:
             _redact(record, hide)
@@ -151,14 +157,14 @@ class Finalizer:
                 record.exc_info = None
 
     def _shared(self, failure: ExceptionSnapshot) -> ExceptionSnapshot:
-        """Return the snapshot, or an equal cached one: in a storm all records share one snapshot and one text."""
+        """Return the snapshot, or an equal earlier one: in a storm all records share one snapshot and one text."""
         key = failure.key
         if key is None or len(failure.message) > SHARED_WORDS:
             return failure
         try:
-            if (known := self._shared_texts.get(key)) is not None:
-                return known
-            self._shared_texts.keep(key, failure, 1)
+            failure = self._latest.setdefault(key, failure)
+            if len(self._latest) > SHARED:
+                del self._latest[next(iter(self._latest))]
         except BaseException as error:  # noqa: BLE001  the key holds the exception's class, whose metaclass may raise
             reraise_interrupt(error)
         return failure

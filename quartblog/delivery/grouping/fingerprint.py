@@ -15,31 +15,33 @@ the group moves to the first of its failures that happens again, and the others 
 versions that share an outbox make two groups of a failure. A downgrade makes new groups as well.
 
 Version 2 counts the exceptions inside an exception group, where version 1 counted only the names of their types. It
-also numbers functions of one name (see `places.numbered_name`). All other failures have the digest of version 1.
+also tells lambdas of one function apart (see `_distinct_name`). All other failures have the digest of version 1.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
+import sys
+import sysconfig
 from collections import Counter
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..options import QueueOptions
 from ..own_log import reraise_interrupt
-from ..text.cache import LruCache
 from ..text.escaping import one_line, shortened
 from ..text.exc_info import snapshot_of
 from ..text.exceptions import type_name
-from .places import is_own, numbered_name, relative_path
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable
+    from types import CodeType
 
-    from ..text.exceptions import ExceptionSnapshot, Link
-    from ..text.stacks import Stack
+    from ..text.exceptions import Link
 
 VERSION = 2
 
@@ -47,8 +49,8 @@ LIMIT = 1_000
 """Characters of a message that count, from its beginning."""
 TITLE_LIMIT = 200
 """Characters of a title."""
-FRAMES = 20_000
-"""Frames of all cached exceptions together."""
+CACHED = 128
+"""Exceptions whose identity is cached."""
 
 _VARYING = re.compile(
     r"""
@@ -90,46 +92,45 @@ class Identity(NamedTuple):
         return self._replace(title=_title(message_pattern(template)))
 
 
-class Identifier:
-    """Identifies records. A cached exception takes a few µs. Any thread may call it."""
+class _Call(NamedTuple):
+    """A logging call, as far as it counts."""
 
-    def __init__(self, own_packages: Iterable[str] = QueueOptions().own_packages, frames: int = FRAMES) -> None:
-        """`own_packages` are installed packages that belong to the program; `frames` bounds the cache."""
-        self._own = tuple(own_packages)
-        self._seen: LruCache[Identity] = LruCache(frames)
-
-    def __len__(self) -> int:
-        """Return how many exceptions are cached."""
-        return len(self._seen)
-
-    def identify(self, record: logging.LogRecord) -> Identity:
-        """Return the record's identity. Never raises."""
-        try:
-            failure = snapshot_of(record)
-            return _of_message(record) if failure is None else self._of_exception(record, failure)
-        except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
-            reraise_interrupt(error)
-            place = _logged_at(record)
-            return _identity(["unknown", record.name, place], record.levelname, place, record.funcName or "")
-
-    def _of_exception(self, record: logging.LogRecord, failure: ExceptionSnapshot) -> Identity:
-        links = failure.links
-        # Without a traceback, the place of the logging call counts instead.
-        key = links if links[0].stack else (*links, record.name, record.pathname, record.lineno, record.funcName)
-        found = self._seen.get(key)
-        if found is None:
-            found = _examine(record, links, self._own)
-            self._seen.keep(key, found, sum(map(_frames, links)) or 1)
-        return found
+    logger: str
+    path: str
+    function: str
+    place: str
 
 
-_DEFAULT = Identifier()
+_NOWHERE = _Call("", "", "", "")
+
+
+def _call_of(record: logging.LogRecord) -> _Call:
+    path = relative_path(record.pathname)
+    return _Call(record.name, path, record.funcName or "", f"{path}:{record.lineno}")
 
 
 def identity_of(record: logging.LogRecord) -> Identity:
     """Return the identity that the listener has put on the record, or make one by the default options."""
     known = record.__dict__.get("identity")
-    return known if type(known) is Identity else _DEFAULT.identify(record)
+    return known if type(known) is Identity else identify(record)
+
+
+def identify(record: logging.LogRecord, own_packages: tuple[str, ...] = QueueOptions().own_packages) -> Identity:
+    """Return the record's identity, for a cached exception in a few µs. Never raises. Any thread may call it.
+
+    `own_packages` are installed packages that belong to the program.
+    """
+    try:
+        failure = snapshot_of(record)
+        if failure is None:
+            return _of_message(record)
+        links = failure.links
+        # Without a traceback, the place of the logging call counts instead.
+        return _of_exception(links, _NOWHERE if links[0].stack else _call_of(record), own_packages)
+    except BaseException as error:  # noqa: BLE001  a record may misbehave in a hundred ways
+        reraise_interrupt(error)
+        call = _call_of(record)
+        return _identity(["unknown", call.logger, call.place], record.levelname, call.place, call.function)
 
 
 class _View(NamedTuple):
@@ -141,22 +142,22 @@ class _View(NamedTuple):
     function: str
 
 
-def _examine(record: logging.LogRecord, links: tuple[Link, ...], own: tuple[str, ...]) -> Identity:
+@lru_cache(maxsize=CACHED)
+def _of_exception(links: tuple[Link, ...], call: _Call, own: tuple[str, ...]) -> Identity:
     views, views_before = ([_view(link, own, version) for link in links] for version in (VERSION, 1))
     inside = [_inside(link, own) for link in links]
     texts, before = _texts(links, views), _texts(links, views_before)
     texts += [f"of {text}" for leaves in inside for text in sorted(leaves)]
     before += [f"of {link.member_types}" for link in links if link.member_types]
-    if not views[0].place:
-        logged = [record.name, relative_path(record.pathname), record.funcName or ""]
-        texts, before = texts + logged, before + logged
+    if call is not _NOWHERE:
+        texts, before = [*texts, *call[:3]], [*before, *call[:3]]
     leaves = [inside[0][text] for text in sorted(inside[0])]
     places = [views[0], *(_view(leaf, own) for leaf in leaves)]
     if len(leaves) == 1:
         places.reverse()
     shown = min(places, key=lambda view: (not view.own_place, not view.place))
-    place = shown.place or _logged_at(record)
-    return _identity(texts, _exception_title(links[0], leaves), place, shown.function or record.funcName or "", before)
+    title = _exception_title(links[0], leaves)
+    return _identity(texts, title, shown.place or call.place, shown.function or call.function, before)
 
 
 def _exception_title(link: Link, leaves: list[Link]) -> str:
@@ -174,11 +175,8 @@ def _texts(links: tuple[Link, ...], views: list[_View]) -> list[str]:
 
 
 def _inside(group: Link, own: tuple[str, ...]) -> dict[str, Link]:
-    """Return the exceptions inside a group, at any depth, by the text that counts; none for another exception."""
-    found: dict[str, Link] = {}
-    for member in group.members:
-        found |= _inside(member, own) or {f"{_name(member)} {_view(member, own).signature}": member}
-    return found
+    """Return the exceptions inside a group by the text that counts; none for another exception."""
+    return {f"{_name(member)} {_view(member, own).signature}": member for member in group.members}
 
 
 def _view(link: Link, own_packages: tuple[str, ...], version: int = VERSION) -> _View:
@@ -188,7 +186,7 @@ def _view(link: Link, own_packages: tuple[str, ...], version: int = VERSION) -> 
         # An instruction that belongs to no source line has none.
         line = traced or code.co_firstlineno
         path, own = relative_path(code.co_filename), is_own(code.co_filename, own_packages)
-        text = f"{path} {numbered_name(code) if own and version > 1 else code.co_qualname}"
+        text = f"{path} {_distinct_name(code) if own and version > 1 else code.co_qualname}"
         if own:
             text = own_place = f"{text} +{line - code.co_firstlineno}"
         if own or not own_place:
@@ -210,7 +208,8 @@ def _repeated(frames: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
 def _of_message(record: logging.LogRecord) -> Identity:
     template = getattr(record, "template", None)
     pattern = message_pattern(template if isinstance(template, str) else record.getMessage())
-    return _identity([record.name, pattern], _title(pattern), _logged_at(record), record.funcName or "")
+    call = _call_of(record)
+    return _identity([call.logger, pattern], _title(pattern), call.place, call.function)
 
 
 def _identity(texts: list[str], title: str, place: str, function: str, before: list[str] | None = None) -> Identity:
@@ -229,15 +228,72 @@ def _name(link: Link) -> str:
     return type_name(link.kind) or ""
 
 
-def _frames(link: Link) -> int:
-    """Return how many frames the cache keeps for this link, its members included."""
-    own: Stack | None = link.stack
-    return 1 + (len(own.steps) if own else 0) + sum(map(_frames, link.members))
-
-
 def _title(what: str) -> str:
     return shortened(what, TITLE_LIMIT)
 
 
-def _logged_at(record: logging.LogRecord) -> str:
-    return f"{relative_path(record.pathname)}:{record.lineno}"
+_INSTALLED = ("site-packages", "dist-packages")
+_STANDARD = tuple(
+    os.path.normpath(path) + os.sep
+    for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(os.__file__).parent)}
+)
+
+
+@lru_cache(maxsize=10_000)
+def is_own(path: str, own_packages: tuple[str, ...] = ()) -> bool:
+    """Return whether the file is the program's own code.
+
+    Own code is everything outside the standard library and site-packages, and the named packages inside site-packages.
+    A name may have dots: `acme.shop` is the folder `acme/shop`.
+    """
+    if path.startswith("<frozen"):
+        return False
+    parts = path.replace("\\", "/").split("/")
+    for folder in _INSTALLED:
+        if folder in parts:
+            inside = parts[len(parts) - parts[::-1].index(folder) :]
+            names = [name.split(".") for name in own_packages]
+            return any(inside[: len(name)] in (name, [*name[:-1], f"{name[-1]}.py"]) for name in names)
+    return not path.startswith(_STANDARD)
+
+
+@lru_cache(maxsize=10_000)
+def relative_path(path: str) -> str:
+    """Return the path relative to the folder Python imported it from; without such a folder, its last three parts."""
+    unified = path.replace("\\", "/")
+    for folder in _INSTALLED:
+        _, found, rest = unified.rpartition(f"/{folder}/")
+        if found:
+            return rest
+    if not Path(path).is_absolute():
+        return unified.removeprefix("./")
+    for root in _STANDARD:
+        if path.startswith(root):
+            return unified[len(root) :]
+    roots: set[str] = set()
+    for entry in [*sys.path, "."]:
+        # A program may put any object into sys.path, and its working directory may be gone.
+        with contextlib.suppress(OSError, TypeError):
+            roots.add(str(Path(entry).absolute()))
+    inside = [root for root in roots if path.startswith(root.rstrip(os.sep) + os.sep) and root != os.sep]
+    if inside:
+        return unified[len(max(inside, key=len)) + 1 :]
+    return "/".join(unified.split("/")[-3:])
+
+
+# Several functions of one place may share these names. The last one is that of a singledispatch function's parts.
+_ANONYMOUS = frozenset({"<lambda>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "_"})
+
+
+@lru_cache(maxsize=1024)
+def _distinct_name(code: CodeType) -> str:
+    """Return the qualified name of the code; of a lambda, also the column where it begins, and what it does.
+
+    Its line does not count, because a change above would move it.
+    """
+    if code.co_name not in _ANONYMOUS:
+        return code.co_qualname
+    columns = [column for line, _, column, _ in code.co_positions() if line == code.co_firstlineno and column]
+    constants = [constant for constant in code.co_consts if isinstance(constant, str | int | float)]
+    does = _digest([code.co_code.hex(), *code.co_names, *code.co_varnames, *map(repr, constants)])
+    return f"{code.co_qualname}@{min(columns, default=0)}:{does}"

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 CHAIN_LIMIT = 10
 """Causes of one exception that count for its fingerprint."""
-MEMBERS = 100
-"""Exceptions inside a group, at any depth, that count for its fingerprint."""
 MOST = 10_000
-"""Exceptions inside a group, at any depth, that are described, in half a second. Of a larger group none is."""
+"""Exceptions inside a group, at any depth, that are described, in half a second, and count for its fingerprint.
+
+Of a larger group none is described, and the first ones count.
+"""
 NAME_LIMIT = 1_000
 """Characters of a class's or logger's name, of a path, a user's key and other short texts."""
 TEXT_LIMIT = 16 * LONGEST
@@ -46,7 +47,7 @@ class Link(NamedTuple):
     kind: type[BaseException]
     stack: Stack | None
     members: frozenset[Link] = frozenset()
-    """The exceptions in a group; empty for another exception."""
+    """The exceptions inside a group, at any depth; empty for another exception."""
     member_types: str = ""
     """Their types, at any depth, as version 1 of the fingerprint counts them."""
 
@@ -116,7 +117,7 @@ class ExceptionSnapshot:
         return differs
 
     def _examine(self, error: BaseException, trace: TracebackType | None, stacks: StackCache) -> None:
-        stack = stacks.of(trace) if trace is not None else None
+        stack = stacks.of(trace)
         if _stands_alone(error):
             self.message = shortened(str.__str__(str(error)), LONGEST)
             self.links = (Link(type(error), stack),)
@@ -124,7 +125,7 @@ class ExceptionSnapshot:
         if _is_vast(error):
             message = shortened(str.__str__(str(error)), LONGEST)
             self.message = f"{message} (it has more than {MOST} exceptions, which are left out)"
-            self.links = (_link(error, stack, stacks, [MEMBERS]),)
+            self.links = (_link(error, stack, stacks),)
             return
         # The standard library composes all but the frames, which is cheap.
         whole = traceback.TracebackException(type(error), error, trace, limit=0, compact=True)
@@ -159,7 +160,7 @@ def type_name(kind: type[BaseException] | None) -> str | None:
 
 def _stack(trace: TracebackType | None, stacks: StackCache) -> Stack | None:
     try:
-        return stacks.of(trace) if trace is not None else None
+        return stacks.of(trace)
     except BaseException as error:  # noqa: BLE001  a frame's globals name a loader, which may raise
         reraise_interrupt(error)
         return None
@@ -203,7 +204,7 @@ def _parts(
     todo: list[tuple[Any, Any, TracebackType | None]] = [(whole, error, trace)]
     while todo:
         part, source, frames = todo.pop()
-        yield part, stacks.of(frames) if frames is not None else None
+        yield part, stacks.of(frames)
         for name in ("__cause__", "__context__"):
             if (child := getattr(part, name)) is not None:
                 origin = getattr(source, name)
@@ -216,28 +217,34 @@ def _parts(
 def _links(error: BaseException, stack: Stack | None, stacks: StackCache) -> Iterable[Link]:
     """Yield the error and its causes, up to the limit, so that a circle ends too."""
     for _ in range(CHAIN_LIMIT + 1):
-        yield _link(error, stack, stacks, [MEMBERS])
+        yield _link(error, stack, stacks)
         cause = error.__cause__
         if cause is None and not error.__suppress_context__:
             cause = error.__context__
         if cause is None:
             return
-        error, trace = cause, cause.__traceback__
-        stack = stacks.of(trace) if trace is not None else None
+        error, stack = cause, stacks.of(cause.__traceback__)
 
 
-def _link(error: BaseException, stack: Stack | None, stacks: StackCache, left: list[int]) -> Link:
-    """Return the link of an exception. `left` holds how many members may still count, and is updated."""
+def _link(error: BaseException, stack: Stack | None, stacks: StackCache) -> Link:
     if not isinstance(error, BaseExceptionGroup):
         return Link(type(error), stack)
-    members: set[Link] = set()
-    for member in error.exceptions:
-        if left[0] <= 0:
-            break
-        left[0] -= 1
-        trace = member.__traceback__
-        members.add(_link(member, stacks.of(trace) if trace is not None else None, stacks, left))
-    return Link(type(error), stack, frozenset(members), _member_types(error))
+    return Link(type(error), stack, frozenset(_inside(error, stacks)), _member_types(error))
+
+
+def _inside(group: BaseExceptionGroup[BaseException], stacks: StackCache) -> Iterable[Link]:
+    """Yield the exceptions inside a group, at any depth, each object once."""
+    todo: list[BaseException] = [group]
+    known: set[int] = set()
+    while todo and len(known) < MOST:
+        error = todo.pop()
+        if id(error) in known:
+            continue
+        known.add(id(error))
+        if isinstance(error, BaseExceptionGroup):
+            todo += error.exceptions
+        else:
+            yield Link(type(error), stacks.of(error.__traceback__))
 
 
 def _member_types(group: BaseExceptionGroup[BaseException]) -> str:

@@ -10,12 +10,15 @@ error, so those are formatted each time.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import linecache
+import threading
 import traceback
+from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from .cache import LruCache
+from ..forks import reset_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,18 +55,24 @@ class Stack:
 
 
 class StackCache:
-    """An LRU cache of stacks; safe from any thread and signal handler."""
+    """An LRU cache of stacks; any thread, signal handler or forked child may use it."""
 
     def __init__(self, frames: int = FRAMES) -> None:
-        """Keep at most `frames` frames in all stacks together."""
-        self._stacks: LruCache[Stack] = LruCache(frames)
+        """Keep at most `frames` frames in all stacks together. A larger stack is not kept at all."""
+        self._limit = frames
+        self._frames = 0
+        self._stacks: OrderedDict[tuple[int, ...], Stack] = OrderedDict()
+        self._lock = threading.RLock()
+        reset_after_fork(self)
 
     def __len__(self) -> int:
         """Return the number of stacks."""
         return len(self._stacks)
 
-    def of(self, trace: TracebackType) -> Stack:
+    def of(self, trace: TracebackType | None) -> Stack | None:
         """Return the stack of the traceback, unformatted; a cached one in a few µs."""
+        if trace is None:
+            return None
         numbers: list[int] = []
         step: TracebackType | None = trace
         while step is not None:
@@ -74,11 +83,31 @@ class StackCache:
                 numbers.append(step.tb_lineno)
             step = step.tb_next
         key = tuple(numbers)
+        # Without the lock: the interpreter runs each of these steps as a whole.
         found = self._stacks.get(key)
         if found is None:
             found = Stack(tuple(_steps(trace)))
-            self._stacks.keep(key, found, len(found.steps))
+            self._keep(key, found)
+        else:
+            with contextlib.suppress(KeyError):  # Another thread has just evicted it.
+                self._stacks.move_to_end(key)
         return found
+
+    def _keep(self, key: tuple[int, ...], stack: Stack) -> None:
+        if len(stack.steps) > self._limit:
+            return
+        with self._lock:
+            if key in self._stacks:
+                return
+            self._stacks[key] = stack
+            self._frames += len(stack.steps)
+            while self._frames > self._limit:
+                self._frames -= len(self._stacks.popitem(last=False)[1].steps)
+
+    def reset_in_child(self) -> None:
+        """Replace the lock, which a thread of the parent may have held, in the middle of `_keep`."""
+        self._lock = threading.RLock()
+        self._frames = sum(len(stack.steps) for stack in self._stacks.values())
 
 
 def _steps(trace: TracebackType | None) -> Iterator[Step]:
