@@ -301,6 +301,29 @@ def test_a_checkpoint_that_is_restored_holds_nothing_back_in_memory(clock: FakeC
     outbox.close()
 
 
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_processes_share_their_time_after_a_backup_was_restored_into_the_file_in_use(
+    opened: Callable[[], Outbox], path: Path, clock: FakeClock, *, rebooted: bool
+) -> None:
+    opened().post(a_message(), ["ada@example.org"])
+    with closing(sqlite3.connect(path)) as file, closing(sqlite3.connect(path.with_name("copy"))) as copy:
+        file.backup(copy)
+    if rebooted:
+        clock.reboot()
+    clock.jump(-DAY)
+    clock.advance(10 * DAY)
+    used = opened()
+    used.post(a_message(), ["ada@example.org"])
+    with closing(sqlite3.connect(path)) as file, closing(sqlite3.connect(path.with_name("copy"))) as copy:
+        copy.backup(file)
+    used.post(a_message(subject="newest"), ["ada@example.org"])
+    fresh = opened()
+
+    assert [mail.subject for mail in fresh.mails(limit=1)] == ["newest"]
+    assert fresh.now() == used.now()
+    assert all(mail.next_try <= fresh.wall() for mail in fresh.mails())
+
+
 def test_after_the_machine_slept_mail_is_due_the_lead_is_free_and_no_worker_is_silent(
     opened: Callable[[], Outbox], clock: FakeClock
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -223,7 +224,95 @@ def test_another_programs_database_is_left_alone(outbox: Outbox, path: Path, mes
     assert outbox.in_memory
     assert counts(outbox) == {A: 1}
     assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path], "nothing is left beside it"
     assert "the database of another program" in "".join(messages())
+
+
+def test_a_folder_gets_no_lock_file_beside_it(outbox: Outbox, path: Path) -> None:
+    path.mkdir(parents=True)
+
+    outbox.record([an_event(A)])
+
+    assert outbox.in_memory
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.fixture
+def backup(outbox: Outbox, path: Path) -> Path:
+    """A copy of the outbox with one error, after which it got many more."""
+    outbox.record([an_event(A)])
+    copy = path.with_name("copy")
+    with closing(sqlite3.connect(path)) as file, closing(sqlite3.connect(copy)) as target:
+        file.backup(target)
+    outbox.record([big(f"{number:016x}") for number in range(50)])
+    return copy
+
+
+def is_whole(path: Path) -> bool:
+    with closing(sqlite3.connect(path)) as file:
+        return bool(file.execute("PRAGMA integrity_check").fetchone() == ("ok",))
+
+
+@pytest.mark.parametrize("first", ["a user", "another user", "a new process"])
+def test_a_backup_that_is_renamed_over_the_file_in_use_is_used_as_it_is(
+    outbox: Outbox, path: Path, backup: Path, messages: Callable[[], list[str]], first: str
+) -> None:
+    other, third = Outbox(OutboxOptions(path)), Outbox(OutboxOptions(path))
+    other.record([big(B)])
+    backup.replace(path)
+
+    users = {"a user": outbox, "another user": other, "a new process": third}
+    for user in (users.pop(first), *users.values()):
+        user.record([an_event(A)])
+
+    for user in (outbox, other, third):
+        assert counts(user) == {A: 4}
+        assert user.healthy
+        user.close()
+    assert is_whole(path)
+    assert messages() == []
+    outbox.record([an_event(A)])
+    assert counts(outbox) == {A: 5}
+
+
+def test_a_backup_that_is_renamed_over_the_file_of_killed_processes_is_used_as_it_is(
+    outbox: Outbox, path: Path, backup: Path
+) -> None:
+    log = path.with_name(f"{path.name}-wal")
+    kept = log.with_name("kept")
+    os.link(log, kept)
+    outbox.close()
+    kept.rename(log)
+    backup.replace(path)
+
+    assert counts(outbox) == {A: 1}
+    outbox.record([an_event(B)])
+    outbox.close()
+    assert is_whole(path)
+
+
+def test_a_file_that_is_away_for_a_while_keeps_what_its_log_has(outbox: Outbox, path: Path) -> None:
+    outbox.record([an_event(A)])
+    away = path.with_name("away")
+    path.rename(away)
+    path.mkdir()
+    with closing(Outbox(OutboxOptions(path))) as other:
+        other.groups()
+        assert not other.healthy
+        path.rmdir()
+        away.rename(path)
+
+    assert counts(outbox) == {A: 1}
+    assert is_whole(path)
+
+
+def test_a_folder_that_is_copied_with_the_log_of_killed_processes_loses_nothing(
+    outbox: Outbox, path: Path, tmp_path: Path
+) -> None:
+    outbox.record([an_event(A)])
+    shutil.copytree(path.parent, tmp_path / "restored")
+    with closing(Outbox(OutboxOptions(tmp_path / "restored" / path.name))) as restored:
+        assert counts(restored) == {A: 1}
 
 
 def test_a_file_of_a_newer_version_is_left_alone_until_it_fits(
@@ -288,6 +377,41 @@ def test_an_unwritable_folder_is_logged_once_and_used_once_it_is_writable(
     assert counts(outbox) == {A: 7}
     assert outbox.healthy
     assert messages() == [f"{path} is used again; errors and mails from memory are in it now"]
+
+
+def test_each_reason_of_an_outage_is_logged_once(
+    outbox: Outbox, path: Path, clock: FakeClock, messages: Callable[[], list[str]]
+) -> None:
+    for put in (a_file_for_the_folder, a_folder_for_the_file, a_file_for_the_folder):
+        remove = put(path)
+        outbox.record([an_event(A)])
+        clock.advance(RETRY_SECONDS)
+        outbox.record([an_event(A)])
+        clock.advance(RETRY_SECONDS)
+        remove()
+        if path.parent.is_dir():
+            path.parent.rmdir()
+
+    first, second = messages()
+    assert "File exists" in first
+    assert "unable to open database file" in second
+    outbox.record([an_event(A)])
+    assert outbox.healthy
+    outbox.close()
+    shutil.rmtree(path.parent)
+    messages()
+    path.parent.touch()
+    outbox.record([an_event(A)])
+    assert messages() == [first]
+
+
+def test_a_value_that_the_file_refuses_is_no_outage(outbox: Outbox) -> None:
+    outbox.record([an_event(A)])
+
+    assert outbox.record([an_event(B, level=2**64), an_event(A)]) == 1
+
+    assert outbox.healthy
+    assert counts(outbox) == {A: 2}
 
 
 def test_a_full_disk_loses_no_count_and_no_mail(

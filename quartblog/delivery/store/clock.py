@@ -147,8 +147,10 @@ class SteadyClock:
         self._boot, self._kept = self._clock.boot, True
 
     def note(self, database: sqlite3.Connection) -> None:
-        """In a transaction: store the latest steady time."""
-        database.execute("UPDATE steady SET seen = max(seen, ?)", (self.now(),))
+        """In a transaction: store the latest steady time, and the offset if a backup was restored into the file."""
+        statement = "UPDATE steady SET seen = max(seen, ?) WHERE boot = ? AND ahead = ?"
+        if not database.execute(statement, (self.now(), self._clock.boot, self.offset)).rowcount:
+            self.fix(database)
 
 
 def _row(database: sqlite3.Connection) -> Any:

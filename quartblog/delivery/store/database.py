@@ -75,21 +75,32 @@ def check_application(database: sqlite3.Connection) -> None:
 
 def check_tables(database: sqlite3.Connection) -> None:
     """Raise Unusable if a table or a column is missing."""
-    if missing := _wanted_columns() - _columns(database):
-        names = ", ".join(sorted(f"{table}.{column}" for table, column in missing)[:3])
+    columns = {thing for thing in _wanted() if thing[0] == "column"}
+    if missing := columns - _things(database):
+        names = ", ".join(sorted(name for _, name in missing)[:3])
         raise Unusable(f"tables or columns are missing: {names}; move the file away, and a new one is created")
 
 
+def is_altered(database: sqlite3.Connection) -> bool:
+    """Return whether somebody has added or removed a table, a column, a trigger or the like: any error may follow."""
+    try:
+        return _things(database) != _wanted()
+    except sqlite3.Error:
+        return True
+
+
 @functools.cache
-def _wanted_columns() -> frozenset[tuple[str, str]]:
+def _wanted() -> frozenset[tuple[str, str]]:
     with contextlib.closing(open_memory()) as memory:
-        return _columns(memory)
+        return _things(memory)
 
 
-def _columns(database: sqlite3.Connection) -> frozenset[tuple[str, str]]:
-    query = """SELECT t.name, c.name FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c
+def _things(database: sqlite3.Connection) -> frozenset[tuple[str, str]]:
+    """Return the type and name of each table, column, index, trigger and view."""
+    query = """SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'
+        UNION ALL SELECT 'column', t.name || '.' || c.name FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c
         WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'"""
-    return frozenset((table, column) for table, column in database.execute(query))
+    return frozenset(map(tuple, database.execute(query)))
 
 
 def check_version(database: sqlite3.Connection) -> None:
@@ -124,8 +135,11 @@ class DatabaseFile:
         if self._database is not None and self._identity != _identity(self.path):
             self.close()
         if self._database is None:
-            with _exclusive(self.path):
-                return self._open()
+            with _exclusive(self.path) as lock:
+                _drop_log_of_another(self.path, lock)
+                self._database = self._open()
+                os.lseek(lock, 0, os.SEEK_SET)
+                os.write(lock, _files(self.path).ljust(_NOTED, b"\n"))
         return self._database
 
     def suspect(self) -> None:
@@ -149,7 +163,6 @@ class DatabaseFile:
         if database is None:
             self.moved_aside = _move_aside(self.path)
             database = self._connect()
-        self._database = database
         self._suspect = False
         self._identity = _identity(self.path)
         return database
@@ -234,7 +247,7 @@ def _code(error: Exception) -> int:
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 
@@ -252,19 +265,56 @@ def _move_aside(path: Path) -> Path:
     return aside
 
 
+_NOTED = 200
+"""Bytes of a lock file that hold what `_files` returned."""
+
+
+def _files(path: Path) -> bytes:
+    """Return which file the path and which one its write-ahead log is now, in two lines."""
+    return f"{_identity(path)}\n{_identity(path.with_name(f'{path.name}-wal'))}".encode()
+
+
+def _drop_log_of_another(path: Path, lock: int) -> None:
+    """Delete the write-ahead log that is there of a file which another one, a backup for example, was renamed over.
+
+    SQLite would apply it to the other file, and so damage that. It does not note which file a log belongs to; the lock
+    file does. Processes that still use the replaced file keep its log, without a name.
+    """
+    noted, found = os.read(lock, _NOTED).splitlines(), _files(path).splitlines()
+    if path.is_file() and noted[1:2] == found[1:2] != [b"None"] and noted[0] != found[0]:
+        for suffix in ("-wal", "-shm"):
+            path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """Let one process at a time open, migrate and replace the file, if the system has locks."""
+def _exclusive(path: Path) -> Iterator[int]:
+    """Let one process at a time open, migrate and replace the file, if the system has locks. Yield the lock file."""
     make_folder(path.parent)
     lock_path = path.with_name(f"{path.name}.opening")
     if not lock_path.exists():
-        make(lock_path, SECRET_MODE, like=companion(path))
+        like = companion(path)
+        _check_path(path)
+        make(lock_path, SECRET_MODE, like=like)
     lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, SECRET_MODE)
     try:
         _wait_for(lock)
-        yield
+        yield lock
     finally:
         os.close(lock)
+
+
+def _check_path(path: Path) -> None:
+    """Raise an error for a folder or another program's database, which must not get a lock file beside it."""
+    if not path.exists():
+        return
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as database:
+        try:
+            [tables] = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if tables:
+                check_application(database)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
 
 
 def _wait_for(lock: int) -> None:

@@ -19,7 +19,17 @@ from ..own_log import describe, own_logger, report
 from ..text import counted
 from . import groups as group_rows
 from .clock import SteadyClock
-from .database import Database, DatabaseFile, Unusable, check_version, is_damage, is_outage, open_memory, transaction
+from .database import (
+    Database,
+    DatabaseFile,
+    Unusable,
+    check_version,
+    is_altered,
+    is_damage,
+    is_outage,
+    open_memory,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +57,8 @@ class Storage:
         self._lock = threading.RLock()
         self._memory: Database | None = None
         self._tried = 0.0
+        self._reasons: set[str] = set()
+        """Why the file could not be used since it could the last time."""
         self._held_for_fork = False
         self._messages: list[str] = []
         self._last_memory_id = 0
@@ -67,7 +79,8 @@ class Storage:
 
         def noted(database: Database) -> T:
             result = work(database)
-            self.clock.note(database)
+            if not database.in_memory:
+                self.clock.note(database)
             return result
 
         return self._run(noted, "BEGIN IMMEDIATE", durable=durable)
@@ -128,7 +141,8 @@ class Storage:
             if self._memory is not None:
                 self._memory.close()
         else:
-            # Another thread was inside SQLite, whose mutexes and locks this process keeps until its end.
+            # Another thread was inside SQLite, whose mutexes and locks this process keeps until its end. To close the
+            # connections could wait for such a mutex forever. So they stay, with a memory of MEMORY_BYTES at most.
             keep_for_ever(self._memory)
             keep_for_ever(self._file.abandon())
             _BARRED.add(self._file.path)
@@ -153,23 +167,12 @@ class Storage:
             except (sqlite3.Error, Unusable) as error:
                 if is_damage(error):
                     self._file.suspect()  # The next turn checks it, and replaces it if it is damaged.
-                elif is_outage(error) or self._works_in_memory(work):
+                elif is_outage(error) or is_altered(database):
                     self._fall_back(error)
                 else:
                     raise
         memory = self._memory or self._fall_back(Unusable("it is damaged again and again"))
         return _transact(memory, work, begin, durable=False)
-
-    def _works_in_memory(self, work: Callable[[Database], object]) -> bool:
-        """Return whether an error comes from the file, such as a missing table, and not from the stored values."""
-        with contextlib.closing(open_memory(self._next_memory_id)) as scratch:
-            try:
-                _transact(scratch, work, "BEGIN", durable=False)
-            except sqlite3.Error:
-                return False
-            except Exception:  # noqa: BLE001  `work` raises it, and the second run raises it again
-                return True
-            return True
 
     def _database(self, *, again: bool = False) -> Database:
         if not self.clock.check():
@@ -216,9 +219,10 @@ class Storage:
         if self._memory is None:
             self._memory = open_memory(self._next_memory_id)
             self._memory.executemany("INSERT INTO digests VALUES (?)", [(left,) for left in self.digests])
-            self._messages.append(
-                f"{self._file.path} cannot be used, errors and mails are kept in memory: {describe(error)}"
-            )
+            self._reasons.clear()
+        if (reason := describe(error)) not in self._reasons:
+            self._reasons.add(reason)
+            self._messages.append(f"{self._file.path} cannot be used, errors and mails are kept in memory: {reason}")
         return self._memory
 
     def _next_memory_id(self) -> int:
