@@ -401,6 +401,36 @@ def test_a_failure_with_more_text_than_a_transaction_takes_is_counted_exactly(tm
         assert [sample.error_id for sample in group.samples] == [str(number) for number in range(149, 49, -1)]
 
 
+def test_an_error_that_cannot_be_stored_costs_no_other_one_of_a_large_batch(
+    outbox: Outbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    batch = [an_event(key(number), traceback=long_text(600_000)) for number in range(5)]
+    batch[2:2] = [an_event(key(9), level=2**64, traceback=long_text(2_000_000))] * 2
+
+    assert outbox.record(batch) == 5
+
+    assert {group.fingerprint for group in outbox.groups()} == {key(number) for number in range(5)}
+    assert "1 error could not be stored" in capfd.readouterr().err
+
+
+def test_old_rows_leave_in_short_transactions(outbox: Outbox, clock: FakeClock) -> None:
+    assert outbox.path is not None
+    outbox.reconfigure(OutboxOptions(outbox.path, max_age=30 * DAY))
+    assert outbox.record([an_event(key(number)) for number in range(5_000)]) == 5_000
+    clock.advance(31 * DAY)
+    with closing(sqlite3.connect(outbox.path, isolation_level=None)) as file:
+        commits = {file.execute("PRAGMA data_version").fetchone()}
+        cleaning = threading.Thread(target=outbox.housekeeping)
+        cleaning.start()
+        while cleaning.is_alive():
+            cleaning.join(0.001)
+            commits.add(file.execute("PRAGMA data_version").fetchone())
+
+    assert len(commits) > 4
+    assert outbox.groups() == []
+    assert outbox.totals().old_errors == 5_000
+
+
 def test_many_waiting_mails_make_room_in_a_time_that_grows_with_their_number(outbox: Outbox, clock: FakeClock) -> None:
     assert outbox.path is not None
     outbox.open()

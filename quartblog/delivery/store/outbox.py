@@ -107,7 +107,7 @@ class Outbox:
         """Store the events, about a megabyte in a transaction; return how many were stored. Never raises."""
         try:
             tallies = events.tallies() if isinstance(events, Batch) else tallies_of(events, self._samples)
-            return sum(map(self._record, portions(tallies)))
+            return sum([self._record(portion) for portion in [*portions(tallies)]])
         except Exception as error:  # noqa: BLE001  the listener must go on, and the log file has the records
             _report_loss(len(events), error)
             return 0
@@ -318,31 +318,32 @@ class Outbox:
 
     def housekeeping(self) -> None:
         """Delete what is too old or too much, and return free pages to the disk. One process calls it once a minute."""
-        self._losses.note(
-            self._write(lambda database, at: retention.by_age(database, at.now, self._max_age), durable=False)
-        )
+        more = True
+        while more:
+            lost, more = self._write(
+                lambda database, at: retention.by_age(database, at.now, self._max_age), durable=False
+            )
+            self._losses.note(lost)
         self._make_room()
         self._write(lambda database, _: retention.give_back(database), durable=False)
 
     def _record(self, tallies: Mapping[str, Tally]) -> int:
+        """Store the tallies in one transaction; return how many events were stored. Report the others."""
+
         def add(database: Database, at: Moment) -> None:
             for key, tally in tallies.items():
                 group_rows.add(database, key, tally, self._samples, at)
 
+        count = sum(tally.count for tally in tallies.values())
         try:
             self._grow(add, durable=False)
-        except Exception:
+        except Exception as error:  # noqa: BLE001  see record
             if len(tallies) == 1:
-                raise
+                _report_loss(count, error)
+                return 0
             # One event that cannot be stored must not prevent the others.
-            stored = 0
-            for key, tally in tallies.items():
-                try:
-                    stored += self._record({key: tally})
-                except Exception as error:  # noqa: BLE001  see record
-                    _report_loss(tally.count, error)
-            return stored
-        return sum(tally.count for tally in tallies.values())
+            return sum(self._record({key: tally}) for key, tally in tallies.items())
+        return count
 
     def _grow(self, work: Callable[[Database, Moment], T], *, durable: bool = True) -> T:
         """As `_write`, for a transaction that may add a text: then make room."""

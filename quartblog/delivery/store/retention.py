@@ -51,6 +51,8 @@ _SECONDS = 0.1
 """Seconds that one transaction deletes rows."""
 _ROWS = 5_000
 """Rows that one transaction deletes at most."""
+_OLD_ROWS = 1_000
+"""Rows of one kind that one transaction deletes for their age at most."""
 _CHUNK = 64
 """Rows that one statement deletes at most."""
 _LARGE = 100_000
@@ -218,23 +220,29 @@ def _chunks(rows: Sequence[sqlite3.Row], most_text: float) -> Iterator[list[sqli
         yield chunk
 
 
-def by_age(database: Database, now: float, max_age: float) -> Counter[str]:
-    """Delete rows that ended more than `max_age` seconds ago. Return the losses by reason."""
-    oldest = {"oldest": now - max_age, "now": now}
-    database.execute("DELETE FROM samples WHERE touched < :oldest", oldest)
-    # While a digest waits, so do all errors that no mail has reported.
-    gone = database.execute(
-        f"""DELETE FROM groups WHERE touched < :oldest AND NOT {_MUTED} AND (resolved OR count <= reported
-            OR NOT EXISTS (SELECT 1 FROM mails WHERE state = 'waiting' AND kind = 'digest'))
-        RETURNING (count - reported) * (NOT resolved)""",  # noqa: S608  a constant
-        oldest,
-    ).fetchall()
-    database.execute("DELETE FROM mails WHERE finished < :oldest", oldest)
+_OLD_SAMPLES = "DELETE FROM samples WHERE id IN (SELECT id FROM samples WHERE touched < :oldest LIMIT :most)"
+# While a digest waits, so do all errors that no mail has reported.
+_OLD_GROUPS = f"""DELETE FROM groups WHERE id IN
+        (SELECT id FROM groups WHERE touched < :oldest AND NOT {_MUTED} AND (resolved OR count <= reported
+            OR NOT EXISTS (SELECT 1 FROM mails WHERE state = 'waiting' AND kind = 'digest')) LIMIT :most)
+    RETURNING (count - reported) * (NOT resolved)"""  # noqa: S608  a constant
+_OLD_MAILS = "DELETE FROM mails WHERE id IN (SELECT id FROM mails WHERE finished < :oldest LIMIT :most)"
+
+
+def by_age(database: Database, now: float, max_age: float) -> tuple[Counter[str], bool]:
+    """Delete rows that ended more than `max_age` seconds ago. Return the losses by reason, and whether there are more.
+
+    As in `to_size`, more rows are for another transaction.
+    """
+    values = {"oldest": now - max_age, "now": now, "most": _OLD_ROWS}
+    samples = database.execute(_OLD_SAMPLES, values).rowcount
+    groups = database.execute(_OLD_GROUPS, values).fetchall()
+    mails = database.execute(_OLD_MAILS, values).rowcount
     database.execute("DELETE FROM digests WHERE left < ?", (now - DAY,))
     database.execute("DELETE FROM workers WHERE at < ?", (now - DAY,))
-    lost = Counter({OLD_ERRORS: sum(amount for [amount] in gone)})
+    lost = Counter({OLD_ERRORS: sum(amount for [amount] in groups)})
     _note(database, lost, now)
-    return lost
+    return lost, _OLD_ROWS in {samples, len(groups), mails}
 
 
 def recent(database: Database, now: float) -> tuple[str, ...]:
