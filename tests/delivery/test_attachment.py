@@ -309,3 +309,55 @@ def test_without_a_stderr_nothing_is_raised_either(
         assert delivery.drain()
 
     assert "ERROR: filtered" in (folder / "site.log").read_text()
+
+
+def installed() -> list[Any]:
+    """What a delivery changes in this process."""
+    return [logging.root.level, logging.root.handlers, sys.excepthook, sys.unraisablehook, threading.excepthook]
+
+
+@pytest.mark.parametrize("ends", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0), (0, 2, 1)])
+@pytest.mark.parametrize("levels", [("INFO", "INFO", "INFO"), ("INFO", "DEBUG", "ERROR"), ("ERROR", "INFO", "DEBUG")])
+def test_several_deliveries_stop_in_any_order_and_leave_nothing_behind(
+    tmp_path: Path, kept: Kept, levels: tuple[str, ...], ends: tuple[int, ...]
+) -> None:
+    logging.root.addHandler(kept)
+    try:
+        before = installed()
+        deliveries = [
+            Delivery(file=FileOptions(path=tmp_path / f"{number}.log", level=level), adopt=number == 1)
+            for number, level in enumerate(levels)
+        ]
+        for delivery in deliveries:
+            delivery.start()
+        running = set(range(len(levels)))
+        for number in ends:
+            assert all(deliveries[each].healthy for each in running)
+            deliveries[number].stop()
+            running.remove(number)
+
+        assert installed() == before
+    finally:
+        logging.root.removeHandler(kept)
+
+
+def test_a_delivery_goes_on_at_its_level_when_another_stops(tmp_path: Path) -> None:
+    quiet, detailed = (
+        Delivery(file=FileOptions(path=tmp_path / f"{level}.log", level=level)) for level in ("WARNING", "DEBUG")
+    )
+    with quiet:
+        with detailed:
+            logging.getLogger(APP).debug("first")
+        logging.getLogger(APP).debug("second")
+    with detailed:
+        with quiet:
+            logging.getLogger(APP).debug("third")
+            detailed.reconfigure(file=FileOptions(path=tmp_path / "DEBUG.log", level="INFO"))
+            logging.getLogger(APP).debug("fourth")
+        logging.getLogger(APP).debug("fifth")
+
+    assert [word for word in (tmp_path / "DEBUG.log").read_text().split() if word in WORDS] == ["first", "third"]
+    assert "second" not in (tmp_path / "WARNING.log").read_text()
+
+
+WORDS = {"first", "second", "third", "fourth", "fifth"}

@@ -200,6 +200,15 @@ def test_afterwards_the_hooks_are_as_they_were(printed: list[str]) -> None:
     assert (sys.excepthook, sys.unraisablehook, threading.excepthook) == before
 
 
+def test_two_deliveries_log_an_uncaught_exception_once(
+    failures: Callable[[], list[tuple[str, str]]], tmp_path: Path
+) -> None:
+    with Delivery(file=FileOptions(path=tmp_path / "other.log")):
+        sys.excepthook(Bug, Bug(), None)
+
+    assert failures() == [("CRITICAL", "An exception ends the program")]
+
+
 def test_a_hook_that_somebody_put_on_top_stays_and_ours_is_silent_beneath(
     printed: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

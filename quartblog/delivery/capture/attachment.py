@@ -7,10 +7,11 @@ change, and logs a WARNING that names it. Until then the delivery is not healthy
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..own_log import own_logger, report
 from ..text import counted
@@ -30,71 +31,86 @@ QUIET = 60.0
 class Attachment:
     """One handler of the root logger, and the settings that let records reach it.
 
+    The root logger has the lowest level of all deliveries that run, and once none runs, its level of before the first.
+
     It does not change the levels of other loggers, because an operator may mute them by these. It does not change
     loggers that did not propagate when the delivery started, or that were made later.
     """
+
+    # Shared, because a process has one root logger.
+    _running: ClassVar[list[Attachment]] = []
+    _level_before: ClassVar[int] = logging.NOTSET
+    # Held during a repair, because the delivery may stop meanwhile. A signal handler may stop it during any change.
+    _changing: ClassVar[threading.RLock] = threading.RLock()
 
     def __init__(self, handler: logging.Handler, level: int, adopted: Iterable[logging.Handler] = ()) -> None:
         """`attach` removes the `adopted` handlers from the root logger, `detach` puts them back."""
         self._handler = handler
         self._adopted = tuple(adopted)
-        self._level = level
-        self._level_before = logging.NOTSET
-        self._attached = False
+        self.level = level
         self._disabled: set[logging.Logger] = set()
         self._known: set[str] = set()
         self._silent: set[str] = set()
-        # Held during a repair, because the delivery may stop meanwhile.
-        self._changing = threading.Lock()
         self._reported_at: dict[str, float] = {}
 
     def attach(self) -> None:
         """Take every record from now on."""
-        self._level_before = logging.root.level
-        self._disabled = {one for one in _loggers() if one.disabled}
-        # With placeholders: `a.b` makes one for `a`, where code may later put a logger that does not propagate.
-        self._known = set(logging.root.manager.loggerDict)
-        self._silent = {one.name for one in _loggers() if not one.propagate}
-        # A new list in one step: another thread may be calling the handlers of the old list.
-        logging.root.handlers = [*self._handlers_of_others(), self._handler]
-        logging.root.setLevel(self._level)
-        # Last, because the heartbeat may already look.
-        self._attached = True
+        with self._changing:
+            if not self._running:
+                Attachment._level_before = logging.root.level
+            self._disabled = {one for one in _loggers() if one.disabled}
+            # With placeholders: `a.b` makes one for `a`, where code may later put a logger that does not propagate.
+            self._known = set(logging.root.manager.loggerDict)
+            self._silent = {one.name for one in _loggers() if not one.propagate}
+            with self._levels():
+                self._running.append(self)
+            # A new list in one step: another thread may be calling the handlers of the old list.
+            logging.root.handlers = [*self._handlers_of_others(), self._handler]
 
     def inherit(self, before: Attachment) -> None:
-        """In a forked child: replace the handler of the parent's attachment by this one."""
-        self._level_before, self._attached = before._level_before, before._attached
+        """In a forked child: replace the parent's attachment by this one."""
+        # A thread of the parent may have held it.
+        Attachment._changing = threading.RLock()
         self._disabled, self._known, self._silent = before._disabled, before._known, before._silent
-        handlers = logging.root.handlers
-        if before._handler in handlers:
-            handlers[handlers.index(before._handler)] = self._handler
+        _replace(self._running, before, self)
+        _replace(logging.root.handlers, before._handler, self._handler)
 
     def detach(self) -> None:
         """Take no more records, and restore the root logger."""
         with self._changing:
-            self._attached = False
+            with self._levels(), contextlib.suppress(ValueError):
+                self._running.remove(self)
             logging.root.handlers = [*self._adopted, *self._handlers_of_others()]
-            if logging.root.level == self._level:
-                logging.root.setLevel(self._level_before)
 
     def reconfigure(self, level: int) -> None:
-        """Take records of this level. A root level that other code has changed meanwhile stays."""
-        with self._changing:
-            before, self._level = self._level, level
-            if logging.root.level == before:
-                logging.root.setLevel(level)
+        """Take records of this level."""
+        with self._changing, self._levels():
+            self.level = level
+
+    @classmethod
+    @contextlib.contextmanager
+    def _levels(cls) -> Iterator[None]:
+        """Let the root logger follow the levels of this block. A level that other code has given it meanwhile stays."""
+        before = cls._lowest()
+        yield
+        if logging.root.level == before:
+            logging.root.setLevel(cls._lowest())
+
+    @classmethod
+    def _lowest(cls) -> int:
+        return min((each.level for each in cls._running), default=cls._level_before)
 
     @property
     def intact(self) -> bool:
         """Whether nothing hides records from the handler; True before the start and after the end."""
-        return not self._attached or next(self._faults(), None) is None
+        return self not in self._running or next(self._faults(), None) is None
 
     def repair(self) -> None:
         """Undo every change that hides records, and log a warning."""
         if self.intact:
             return
         with self._changing:
-            if not self._attached:
+            if self not in self._running:
                 return
             faults = list(self._faults())
             self._undo()
@@ -111,11 +127,11 @@ class Attachment:
     def _faults(self) -> Iterator[str]:
         if self._handler not in logging.root.handlers:
             yield "the handler of the delivery was removed from the root logger"
-        if self._handler.level > self._level:
+        if self._handler.level > self.level:
             yield "the handler of the delivery got another level"
-        if logging.root.level > self._level:
+        if logging.root.level > self.level:
             yield f"the root logger's level became {logging.getLevelName(logging.root.level)}"
-        if logging.root.manager.disable >= self._level:
+        if logging.root.manager.disable >= self.level:
             yield f"logging.disable({logging.getLevelName(logging.root.manager.disable)}) was called"
         if disabled := self._newly_disabled():
             yield _named(disabled, "was disabled", "were disabled")
@@ -127,11 +143,11 @@ class Attachment:
             one.disabled = False
         for one in self._no_longer_propagating():
             one.propagate = True
-        if logging.root.manager.disable >= self._level:
+        if logging.root.manager.disable >= self.level:
             logging.disable(logging.NOTSET)
-        if logging.root.level > self._level:
-            logging.root.setLevel(self._level)
-        if self._handler.level > self._level:
+        if logging.root.level > self.level:
+            logging.root.setLevel(self._lowest())
+        if self._handler.level > self.level:
             self._handler.setLevel(logging.NOTSET)
         if self._handler not in logging.root.handlers:
             logging.root.addHandler(self._handler)
@@ -151,6 +167,11 @@ class Attachment:
 def handlers_to_adopt() -> tuple[logging.Handler, ...]:
     """Return the root logger's handlers, without that of another delivery."""
     return tuple(handler for handler in logging.root.handlers if not isinstance(handler, BoundedQueueHandler))
+
+
+def _replace(things: list[Any], before: object, by: object) -> None:
+    if before in things:
+        things[things.index(before)] = by
 
 
 def _loggers() -> list[logging.Logger]:

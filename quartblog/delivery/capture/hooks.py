@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..own_log import describe, kind, report, reraise_interrupt
 
@@ -28,35 +28,41 @@ MOST = 1_000
 
 
 class Hooks:
-    """Logs exceptions, then calls the hooks that were there before, except the interpreter's own, see `_put`."""
+    """Logs exceptions, then calls the hooks that were there before, except the interpreter's own, see `_put`.
 
-    def __init__(self) -> None:
-        """`install` puts the hooks in place."""
-        self._active = False
-        self._before: list[tuple[Any, str, Callable[..., Any], Callable[..., Any]]] = []
+    Several deliveries share the hooks: the first one installs them, the last one removes them.
+    """
+
+    _users: ClassVar[set[Hooks]] = set()
+    _installed: ClassVar[list[tuple[Any, str, Callable[..., Any], Callable[..., Any]]]] = []
 
     def install(self) -> None:
         """Log from now on."""
-        self._active = True
-        self._put(sys, "excepthook", self._program)
-        self._put(sys, "unraisablehook", self._unraisable, quiet=True)
-        self._put(threading, "excepthook", self._thread, quiet=True)
+        if not self._users:
+            Hooks._installed = []
+            self._put(sys, "excepthook", self._program)
+            self._put(sys, "unraisablehook", self._unraisable, quiet=True)
+            self._put(threading, "excepthook", self._thread, quiet=True)
+        self._users.add(self)
 
     def remove(self) -> None:
         """Restore the earlier hooks, and log no more. A hook that other code has installed since stays."""
-        self._active = False
-        for module, name, hook, earlier in self._before:
-            if getattr(module, name) is hook:
-                setattr(module, name, earlier)
-        self._before.clear()
+        self._users.discard(self)
+        if not self._users:
+            installed, Hooks._installed = self._installed, []
+            for module, name, hook, earlier in installed:
+                if getattr(module, name) is hook:
+                    setattr(module, name, earlier)
 
     def _put(self, module: Any, name: str, log: Callable[..., None], *, quiet: bool = False) -> None:
         """With `quiet` the interpreter's own hook is not called, because it would print the exception's message."""
         earlier = getattr(module, name)
+        installed = self._installed
 
         def hook(*what: Any) -> None:
             try:
-                if self._active:
+                # Another list, once it was removed from below a hook of other code.
+                if installed is Hooks._installed:
                     log(*what)
             except BaseException as error:  # noqa: BLE001  a filter or another handler may raise anything
                 reraise_interrupt(error)
@@ -66,7 +72,7 @@ class Hooks:
             else:
                 earlier(*what)
 
-        self._before.append((module, name, hook, earlier))
+        installed.append((module, name, hook, earlier))
         setattr(module, name, hook)
 
     @staticmethod
