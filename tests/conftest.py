@@ -26,13 +26,13 @@ from tests.support.log_file import LogFile
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Let `-n auto` start two workers more than there are processors, because some tests do nothing but wait.
+    """Let `-n auto` start one worker more than there are processors, because some tests do nothing but wait.
 
     Tests with real servers keep all processors busy, so for them xdist decides.
     """
     if "not server" not in config.option.markexpr or "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return (os.cpu_count() or 1) + 2
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(autouse=True)
