@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import cast
@@ -24,15 +24,15 @@ from tests.support.browsing import PASSWORD, Configuration, Serve, Visitor
 from tests.support.log_file import LogFile
 
 
-@pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
     """Let `-n auto` start one worker more than there are processors, because some tests do nothing but wait.
 
-    Tests with real servers keep all processors busy, so for them xdist decides.
+    Tests with real servers keep all processors busy by themselves.
     """
-    if "not server" not in config.option.markexpr or "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
-        return None
-    return (os.cpu_count() or 1) + 1
+    found = yield
+    is_chosen = "not server" not in config.option.markexpr or "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ
+    return found if is_chosen else found + 1
 
 
 @pytest.fixture(autouse=True)
