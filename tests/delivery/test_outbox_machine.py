@@ -93,6 +93,7 @@ class Host(RuleBasedStateMachine):
         subject = f"mail {self._number}"
         self._outboxes[box].post(a_message(os.urandom(size // 2).hex(), subject=subject), [EVE])
         self._posted.add(subject)
+        self._within_the_bound(box)
 
     @rule(
         box=boxes,
@@ -108,6 +109,7 @@ class Host(RuleBasedStateMachine):
         if not self._outboxes[box].in_memory:
             more = len(self._digests_received()) - before
             self._digests += [self._outboxes[box].now()] * more
+        self._within_the_bound(box)
 
     @rule(box=boxes, seconds=st.sampled_from([0.3, RETRY_SECONDS, 60.0, HOUR]))
     def time_goes_by(self, box: int, seconds: float) -> None:
