@@ -165,7 +165,6 @@ class Pipeline:
             handler.close()
         # A thread that was left behind may hold the outbox for as long as the disk hangs.
         if mail_ended and not self._store.flusher.alive:
-            self.outbox.leave(self._sender.worker)
             done = self.outbox.close(timeout=max(MOMENT, _left(deadline))) and done
         return done
 

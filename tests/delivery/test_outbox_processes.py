@@ -7,12 +7,14 @@ import shutil
 import signal
 import socket
 import sqlite3
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions
+from quartblog.delivery.store.database import BUSY_SECONDS
 from quartblog.delivery.store.workers import SILENT
 from tests.support import programs
 from tests.support.clocks import FakeClock
@@ -263,6 +265,22 @@ def test_a_worker_that_ends_in_good_order_is_none_any_more(path: Path, tmp_path:
 
     assert reader.workers() == []
     reader.close()
+
+
+def test_a_stop_does_not_wait_for_a_busy_file(path: Path, tmp_path: Path) -> None:
+    delivery = Delivery(file=FileOptions(path=tmp_path / "site.log"), outbox=OutboxOptions(path))
+    delivery.start()
+    outbox = delivery.outbox
+    assert outbox is not None
+    assert eventually(outbox.workers)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        delivery.stop(0.5)
+        took = time.monotonic() - started
+
+    assert took < BUSY_SECONDS - 0.5
+    outbox.close()
 
 
 def test_a_program_that_gave_no_heartbeat_makes_no_file_at_its_end(path: Path) -> None:
