@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import threading
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ from ..text.formatting import JsonFormatter, TextFormatter
 from .finalize import instead_of, own_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from io import TextIOWrapper
 
     from ..options import FileOptions
@@ -55,8 +54,8 @@ class RotatingFile(ConcurrentRotatingFileHandler):
             encoding="utf-8",
             use_gzip=options.compress,
         )
+        self._path = Path(self.baseFilename)
         self._lost = 0
-        self._stuck = False
         self._unlocked = False
         self._predecessor: os.stat_result | None = None
         self._writing = threading.Lock()
@@ -134,96 +133,65 @@ class RotatingFile(ConcurrentRotatingFileHandler):
 
     def _append(self, texts: Sequence[str]) -> tuple[int, Exception | None]:
         """Return how many lines were written, and the error that stopped it."""
-        written = end = 0
-        path, before = self._numbered(0), None
+        written = end = before = 0
         try:
             self._do_lock()
             try:
                 self._check_stream()
-                for number, end in self._parts(texts):
-                    path = self._numbered(number)
-                    before = _size(path)
-                    if end > written:
-                        self._write_to(number, self.terminator.join(texts[written:end]))
+                while written < len(texts):
+                    if (before := self._size()) >= self.maxBytes > 0:
+                        with contextlib.suppress(Exception):
+                            self._rotate()
+                        before = self._size()
+                    end = self._end(texts, written, before)
+                    self.do_write(self.terminator.join(texts[written:end]))
                     written = end
             finally:
                 self._do_unlock()
         except Exception as error:  # noqa: BLE001  a disk fails in many ways
             self._drop_open_files()
-            if before is not None and end > written:
-                written += _complete_lines(texts[written:end], _size(path) - before)
-            return written, error
+            return written + _complete_lines(texts[written:end], self._size() - before), error
         return written, None
 
-    def _parts(self, texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-        """Yield (file number, end of its lines), and rotate in between. Number 0, the current file, is first and last.
+    def _end(self, texts: Sequence[str], start: int, size: int) -> int:
+        """Return the end of the lines from `start` that fill a file of this size."""
+        # A file that is full already could not be renamed. It grows beyond its bound, which loses nothing.
+        if not size >= self.maxBytes > 0:
+            for number in range(start, len(texts)):
+                size += _length(texts[number])
+                if size >= self.maxBytes > 0:
+                    return number + 1
+        return len(texts)
 
-        One rotation serves all files that the texts fill, unless files are compressed. Each step of a rotation may
-        wait for the interpreter, while all other processes wait for this one.
-        """
-        first, *others = self._ends(texts)
-        yield 0, first
-        while others:
-            at_once = 1 if self.use_gzip or self.backupCount < 1 or self._stuck else len(others)
-            with contextlib.suppress(Exception):
-                self._rotate(at_once)
-            self._stuck = _size(self._numbered(0)) > 0
-            if self._stuck:
-                # The file cannot be renamed. It grows beyond its bound, which loses nothing.
-                at_once, others = 1, others[-1:]
-            for number in reversed(range(at_once)):
-                yield number, others.pop(0)
-
-    def _ends(self, texts: Sequence[str]) -> Iterator[int]:
-        """Yield the end of the lines for the current file, then of the lines that fill each later file."""
-        size = _size(self._numbered(0))
-        for number, text in enumerate(texts):
-            if size >= self.maxBytes > 0:
-                yield number
-                size = 0
-            size += _length(text)
-        yield len(texts)
-
-    def _rotate(self, places: int) -> None:
-        """Close the file and rename it to number `places`; rename older files only as far as they are in the way.
-
-        The result is that of so many rotations by the base class, which looks at every name four times. Files beyond
-        `backupCount` are deleted. Unlike there, files above the first free number stay: where the current file cannot
-        be renamed, each record tries a rotation, and that would delete all old files.
-        """
+    def _rotate(self) -> None:
+        """As the base class, which looks at each name four times while all other processes wait."""
         # Raises for a user who may not write the file: the service could not write a new one of that user.
-        self._predecessor = companion(self._numbered(0)) or self._predecessor
+        self._predecessor = companion(self._path) or self._predecessor
         if self.use_gzip or self.backupCount < 1:
-            super().doRollover()
+            self.doRollover()
             return
         self._close()
-        moves = [(0, free := places)]
-        for number in range(1, self.backupCount + 1):
-            if number > free:
-                break
-            if self._numbered(number).exists():
-                free += 1
-                moves.append((number, free))
-        for number, target in reversed(moves):
-            if target <= self.backupCount:
-                os.replace(self._numbered(number), self._numbered(target))  # noqa: PTH105  Path.replace makes another Path
-            else:
-                self._numbered(number).unlink()
+        number = 1
+        # Files above the first free number stay: where the current file cannot be renamed, each record tries a
+        # rotation, and that would delete all old files.
+        while number < self.backupCount and self._rotated(number).exists():
+            number += 1
+        for older in range(number, 0, -1):
+            self._rotated(older - 1).replace(self._rotated(older))
 
-    def _write_to(self, number: int, text: str) -> None:
-        if number == 0:
-            self.do_write(text)
-        elif number <= self.backupCount:  # Rotation would delete files with higher numbers.
-            make(self._numbered(number), LOG_MODE, like=self._predecessor)
-            self._numbered(number).write_bytes(f"{text}{self.terminator}".encode("utf-8", self.unicode_error_policy))
+    def _rotated(self, number: int) -> Path:
+        return Path(f"{self._path}.{number}") if number else self._path
 
-    def _numbered(self, number: int) -> Path:
-        return _numbered(self.baseFilename, number)
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
 
     def _open_lockfile(self) -> None:
-        make_folder(Path(self.baseFilename).parent)
+        make_folder(self._path.parent)
         if not (lock := Path(self.lockFilename)).exists():
-            make(lock, SECRET_MODE, like=companion(self._numbered(0)))
+            make(lock, SECRET_MODE, like=companion(self._path))
         super()._open_lockfile()
 
     def _lock_stream_lock(self, stream_lock: TextIOWrapper) -> None:
@@ -251,7 +219,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
 
     def do_open(self, mode: str | None = None) -> TextIOWrapper:
         """Open the file. A new one gets the owner of its predecessor."""
-        make(self._numbered(0), LOG_MODE, like=self._predecessor)
+        make(self._path, LOG_MODE, like=self._predecessor)
         return super().do_open(mode)
 
     def do_gzip(self, input_filename: str) -> None:
@@ -261,7 +229,7 @@ class RotatingFile(ConcurrentRotatingFileHandler):
 
     def do_write(self, msg: str) -> None:
         """Write lines, and report the end of an outage."""
-        if self._lost and _ends_within_a_line(Path(self.baseFilename)):
+        if self._lost and _ends_within_a_line(self._path):
             msg = f"\n{msg}"
         super().do_write(msg)
         if self._lost:
@@ -281,19 +249,6 @@ class RotatingFile(ConcurrentRotatingFileHandler):
                 if file is not None:
                     file.close()
         self.stream = self.stream_lock = None
-
-
-# In a storm each flush asks for forty of the same names, and pathlib took half of its time.
-@lru_cache(maxsize=1024)
-def _numbered(base: str, number: int) -> Path:
-    return Path(f"{base}.{number}" if number else base)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _length(text: str) -> int:
