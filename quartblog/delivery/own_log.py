@@ -56,6 +56,12 @@ def own_logger(part: str = "") -> OwnLogger:
     return OwnLogger(logging.getLogger(f"{LOGGER_NAME}.{part}" if part else LOGGER_NAME), {})
 
 
+def own_record(level: int, text: str) -> logging.LogRecord:
+    """Return a record of the delivery itself, with the caller's line. It goes to sinks past the queue."""
+    path, line, function, _ = logging.root.findCaller(stacklevel=2)
+    return logging.LogRecord(LOGGER_NAME, level, path, line, text, None, None, func=function)
+
+
 def report(text: str) -> None:
     """Write one line to stderr. Never raises: stderr may be closed, full, replaced or missing."""
     try:

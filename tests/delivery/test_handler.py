@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quartblog.delivery.capture.finalize import CRUMBS
-from quartblog.delivery.capture.handler import BoundedQueueHandler
+from quartblog.delivery.capture.handler import CRUMBS, BoundedQueueHandler
 from quartblog.delivery.capture.listener import Listener
 from quartblog.delivery.context import FAILURES, Scope, scope
 from quartblog.delivery.grouping.fingerprint import identity_of

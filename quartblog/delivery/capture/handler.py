@@ -11,18 +11,22 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..context import current_scope, new_error_id
-from ..grouping.event import level_of
-from ..own_log import describe, report, reraise_interrupt
+from ..own_log import describe, own_record, report, reraise_interrupt
 from ..statistics import Counter, Latency
 from ..text import counted
 from ..text.exc_info import FAILURE, drop_frames, valid_exc_info
-from ..text.freezing import USUAL, bounded, freeze_extra, frozen_message
-from .finalize import CRUMBS, SCOPE, instead_of, own_record
+from ..text.freezing import USUAL, bounded, freeze_extra, frozen_message, instead_of, level_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..options import QueueOptions
+
+
+SCOPE = "_scope"
+"""The attribute of a queued record with its scope."""
+CRUMBS = "_crumbs"
+"""The attribute of a queued record with the breadcrumbs of that scope."""
 
 
 class Unlocked(logging.Handler):

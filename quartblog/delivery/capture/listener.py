@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..own_log import LOGGER_NAME, describe, kind, report, shown
-from .finalize import instead_of
+from ..text.freezing import instead_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

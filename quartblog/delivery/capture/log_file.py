@@ -19,10 +19,10 @@ from concurrent_log_handler import ConcurrentRotatingFileHandler
 
 from ..filesystem import LOG_MODE, SECRET_MODE, companion, has_no_locks, make, make_folder
 from ..forks import keep_for_ever
-from ..own_log import describe, own_logger, report, reraise_interrupt
+from ..own_log import describe, own_logger, own_record, report, reraise_interrupt
 from ..text import counted
 from ..text.formatting import JsonFormatter, TextFormatter
-from .finalize import instead_of, own_record
+from ..text.freezing import instead_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from ..options import SAMPLES
 from ..own_log import describe, report
 from ..text.escaping import shortened
 from ..text.formatting import exception_text
-from ..text.freezing import frozen_message, text_of
+from ..text.freezing import frozen_message, level_of, text_of
 from .fingerprint import identity_of
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ TRACEBACK_LIMIT = 50_000
 """Characters kept of one traceback; the log file has all of it."""
 MESSAGE_LIMIT = 10_000
 """Characters kept of one message."""
-HIGHEST_LEVEL = 1_000_000
-"""Logging takes any integer for a level, while SQLite's have 64 bits."""
 PORTION = 1_000_000
 """Characters of events that are stored in one transaction."""
 
@@ -106,14 +104,6 @@ class Event:
 
 _FIELDS = tuple(field.name for field in fields(Event) if field.name != "traceback")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def level_of(given: object) -> int:
-    """Return the level as an integer that every sink can hold; ERROR for anything else, so that it is reported."""
-    if type(given) is not int:
-        # The number of an IntEnum's member, for example, whatever its class defines.
-        given = int.__index__(given) if issubclass(type(given), int) else logging.ERROR  # type: ignore[arg-type]
-    return max(-HIGHEST_LEVEL, min(given, HIGHEST_LEVEL))
 
 
 def _text(value: object) -> str | None:

@@ -1,23 +1,29 @@
-"""Record, on the thread that logs -> its message and its extra values as they are at the call.
+"""Record of any code -> a record of plain texts and numbers, of a bounded size, or a stand-in for it.
 
-A later change of an argument must not change the log, and no other thread may run the program's code. So the thread
-that logs runs both: `%` with the `__str__`, `__repr__` and `__format__` of the arguments, and the same of the values in
-`extra`. No time limit stops such a method. Values of exact builtin types are bounded: a text or a container that
-is larger than a record keeps is shortened before it is formatted. Values nested in a container are not.
+On the thread that logs, message and extra values become what they are at the call: a later change of an argument must
+not change the log, and no other thread may run the program's code. So the thread that logs runs `%` with the `__str__`,
+`__repr__` and `__format__` of the arguments, and the same of the values in `extra`. No time limit stops such a method.
+Values of exact builtin types are bounded: a text or a container that is larger than a record keeps is shortened before
+it is formatted. Values nested in a container are not.
+
+The listener's thread checks the other attributes, which any code may have set to anything.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import time
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..own_log import describe, kind, reraise_interrupt
 from .escaping import LONGEST, shortened
+from .exc_info import FAILURE, valid_exc_info
+from .exceptions import NAME_LIMIT, TEXT_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 END = 2 * LONGEST
 """Characters of a long argument that are formatted, at its beginning and as many at its end.
@@ -52,6 +58,26 @@ _RESERVED = frozenset(
         *("message", "asctime", "taskName"),  # set by logging later, or in some versions
         *(*_OWN_PLACE, "template", "identity", "breadcrumbs"),  # set by the delivery
     )
+)
+
+HIGHEST_LEVEL = 1_000_000
+"""Logging takes any integer for a level, while SQLite's have 64 bits."""
+AHEAD = 86_400.0
+"""Seconds that a record may be ahead of the clock. A later one would stay the newest of its group."""
+UNKNOWN = "?"
+"""The value of a required text that a record lacks."""
+_REQUIRED = ("name", "levelname", "pathname", "filename", "module")
+_EMPTY = ("funcName", "threadName", "processName")
+_OPTIONAL = ("error_id", "method", "route", "taskName")
+_BLOCKS = ("exc_text", "stack_info")
+_NUMBERS = (("lineno", 0), ("process", None), ("thread", None))
+# The delivery sets the first two later. An attribute of the third name would hide the method.
+_OURS = ("identity", "breadcrumbs", "getMessage")
+# Of a record that cannot be shown.
+_KEPT = (
+    *("name", "levelno", "levelname", "pathname", "filename", "module", "lineno", "funcName", "created", "msecs"),
+    *("relativeCreated", "thread", "threadName", "process", "processName", "taskName"),
+    *("error_id", "method", "route", "user_id"),
 )
 
 
@@ -221,3 +247,90 @@ def _shortened(value: Any) -> Any:
 
 def _template(record: logging.LogRecord) -> str:
     return str.__repr__(record.msg) if issubclass(type(record.msg), str) else kind(record.msg)
+
+
+def check(attributes: dict[str, Any]) -> None:
+    """Give every attribute that a sink reads its type. Never raises, whatever an attribute holds."""
+    for name in _OURS:
+        attributes.pop(name, None)
+    level = attributes["levelno"] = level_of(attributes.get("levelno"))
+    if attributes.get("levelname") is None:
+        attributes["levelname"] = logging.getLevelName(level)
+    _check_texts(attributes, _REQUIRED, NAME_LIMIT, UNKNOWN)
+    _check_texts(attributes, _EMPTY, NAME_LIMIT, None)
+    _check_texts(attributes, _BLOCKS, TEXT_LIMIT, None)
+    _check_texts(attributes, [name for name in _OPTIONAL if name in attributes], NAME_LIMIT, None)
+    for name, default in _NUMBERS:
+        attributes[name] = _int64(attributes.get(name), default)
+    _check_times(attributes)
+    user_id = attributes.get("user_id")
+    if user_id is not None:
+        attributes["user_id"] = user_id if _int64(user_id, None) is not None else text_of(user_id, NAME_LIMIT)
+    _check_exception(attributes)
+
+
+def _check_texts(attributes: dict[str, Any], names: Iterable[str], limit: int, default: str | None) -> None:
+    for name in names:
+        value = attributes.get(name)
+        if type(value) is not str or len(value) > limit:
+            attributes[name] = default if value is None else text_of(value, limit)
+
+
+def _int64(given: object, default: int | None) -> int | None:
+    """Return an integer that JSON readers and SQLite understand."""
+    return given if type(given) is int and -(1 << 63) <= given < 1 << 63 else default
+
+
+def _check_times(attributes: dict[str, Any]) -> None:
+    created, now = attributes.get("created"), time.time()
+    # The comparison refuses NaN as well.
+    if not _is_number(created) or not 0 <= created <= now + AHEAD:
+        created = attributes["created"] = now
+        attributes["msecs"] = None
+    msecs = attributes.get("msecs")
+    if not _is_number(msecs) or not 0 <= msecs < 1_000:
+        attributes["msecs"] = created % 1 * 1_000
+    if not _is_number(attributes.get("relativeCreated")):
+        attributes["relativeCreated"] = 0.0
+
+
+def _is_number(given: object) -> TypeGuard[float]:
+    return type(given) is float or type(given) is int
+
+
+def _check_exception(attributes: dict[str, Any]) -> None:
+    given = attributes.get("exc_info")
+    if given is None:
+        return
+    valid = valid_exc_info(given)
+    # Replaced only where it is not valid: the end of its scope may be removing it at this moment.
+    if valid is not given:
+        attributes["exc_info"] = valid
+    if valid is None and not attributes["exc_text"] and FAILURE not in attributes and not _is_nothing(given):
+        attributes["exc_text"] = f"(exc_info holds no exception: {kind(given)})"
+
+
+def _is_nothing(given: object) -> bool:
+    """Return whether it is one of the values by which logging means no exception."""
+    return given is False or (type(given) is tuple and all(part is None for part in given))
+
+
+def level_of(given: object) -> int:
+    """Return the level as an integer that every sink can hold; ERROR for anything else, so that it is reported."""
+    if type(given) is not int:
+        # The number of an IntEnum's member, for example, whatever its class defines.
+        given = int.__index__(given) if issubclass(type(given), int) else logging.ERROR  # type: ignore[arg-type]
+    return max(-HIGHEST_LEVEL, min(given, HIGHEST_LEVEL))
+
+
+def instead_of(record: logging.LogRecord, why: str) -> logging.LogRecord:
+    """Return a stand-in for a record that cannot be shown: its own facts, `why` as the message, no other text."""
+    given = getattr(record, "__dict__", None)
+    known = given if type(given) is dict else {}
+    made: logging.LogRecord = object.__new__(logging.LogRecord)
+    attributes = made.__dict__
+    attributes.update({name: known.get(name) for name in _KEPT})
+    check(attributes)
+    attributes["msg"] = attributes["message"] = f"({why})"
+    attributes.update(args=None, exc_info=None, exc_text=None, stack_info=None)
+    return made
