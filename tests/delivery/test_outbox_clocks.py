@@ -265,9 +265,9 @@ def test_a_mail_from_memory_is_due_after_a_reboot(opened: Callable[[], Outbox], 
 def test_a_checkpoint_of_the_machine_that_is_restored_holds_nothing_back(
     opened: Callable[[], Outbox], clock: FakeClock, back: float
 ) -> None:
-    clock.advance(20 * DAY)
     used, idle = opened(), opened()
     idle.open()
+    clock.advance(20 * DAY)
     later = used.post(a_message(), ["ada@example.org"])
     assert used.failed(later, Result("451", wait=300))
     used.post(a_message(), ["ada@example.org"])

@@ -109,14 +109,18 @@ class SteadyClock:
         """Return seconds that never go back, for times of this process that no row keeps."""
         return self._clock.ticks() + self._gone_back
 
-    def check(self) -> bool:
-        """Return False if the time since the boot has gone back. Steady time goes on where it was. For one thread."""
+    def go_on(self) -> None:
+        """If the time since the boot has gone back, let steady time go on where it was. For one thread at a time."""
         ticks, before = self._clock.ticks(), self._latest
         self._latest = ticks
         back = max(0.0, before - ticks)
         self._gone_back += back
         self.offset += back
-        return not back
+
+    def agrees(self, database: sqlite3.Connection) -> bool:
+        """Return whether the file has this offset, and no later time. A backup may have been restored into it."""
+        boot, ahead, seen = _row(database) or ("", 0.0, 0.0)
+        return (boot, ahead) == (self._clock.boot, self.offset) and self.now() >= seen - SLACK
 
     def take_over(self, database: sqlite3.Connection) -> bool:
         """Use the offset of the file; return False if it has none for this boot."""
@@ -147,10 +151,8 @@ class SteadyClock:
         self._boot, self._kept = self._clock.boot, True
 
     def note(self, database: sqlite3.Connection) -> None:
-        """In a transaction: store the latest steady time, and the offset if a backup was restored into the file."""
-        statement = "UPDATE steady SET seen = max(seen, ?) WHERE boot = ? AND ahead = ?"
-        if not database.execute(statement, (self.now(), self._clock.boot, self.offset)).rowcount:
-            self.fix(database)
+        """In a transaction: store the latest steady time."""
+        database.execute("UPDATE steady SET seen = max(seen, ?)", (self.now(),))
 
 
 def _row(database: sqlite3.Connection) -> Any:

@@ -119,7 +119,7 @@ class Database(sqlite3.Connection):
 
 
 class DatabaseFile:
-    """Opens the file when it is needed, and again after it was moved or removed."""
+    """Opens the file when it is needed, and again after it was moved or removed, or has times of another offset."""
 
     def __init__(self, path: Path, clock: SteadyClock) -> None:
         """`connection` opens the file."""
@@ -132,7 +132,9 @@ class DatabaseFile:
 
     def connection(self) -> Database:
         """Return the open connection. Raise sqlite3.Error, OSError or Unusable."""
-        if self._database is not None and self._identity != _identity(self.path):
+        if self._database is not None and not (
+            self._identity == _identity(self.path) and self._clock.agrees(self._database)
+        ):
             self.close()
         if self._database is None:
             with _exclusive(self.path) as lock:

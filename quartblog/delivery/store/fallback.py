@@ -79,8 +79,7 @@ class Storage:
 
         def noted(database: Database) -> T:
             result = work(database)
-            if not database.in_memory:
-                self.clock.note(database)
+            self.clock.note(database)
             return result
 
         return self._run(noted, "BEGIN IMMEDIATE", durable=durable)
@@ -175,8 +174,7 @@ class Storage:
         return _transact(memory, work, begin, durable=False)
 
     def _database(self, *, again: bool = False) -> Database:
-        if not self.clock.check():
-            self._file.close()  # The next opening gives the file the right offset.
+        self.clock.go_on()
         if self._without_file:
             self._memory = self._memory or open_memory(self._next_memory_id)
             return self._memory
