@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..own_log import reraise_interrupt
 from .escaping import LONGEST
-from .exceptions import CHAIN_LIMIT, ExceptionSnapshot
+from .exceptions import ExceptionSnapshot
 
 if TYPE_CHECKING:
     import logging
@@ -42,8 +41,9 @@ def keep_snapshot(record: logging.LogRecord) -> ExceptionSnapshot | None:
 def drop_frames(record: logging.LogRecord, *, at_any_cost: bool = True) -> None:
     """Replace the record's exception by a snapshot, so that its frames and all their locals can be collected.
 
-    Without `at_any_cost` an exception stays if its text may take long: if another `__str__` than that of the builtin
-    exceptions would run, if the standard library would look for a name to suggest, or if the text is large.
+    Without `at_any_cost` an exception stays if its text may take long: if it has causes, notes or members, if another
+    `__str__` than that of BaseException would run, if the standard library would look for a name to suggest, or if the
+    text is large.
     """
     try:
         if not at_any_cost and not _is_cheap(record.__dict__.get("exc_info")):
@@ -55,22 +55,13 @@ def drop_frames(record: logging.LogRecord, *, at_any_cost: bool = True) -> None:
         record.exc_info = None
 
 
-_BUILTIN = frozenset(thing for thing in vars(builtins).values() if isinstance(thing, type))
-_TEXTS: tuple[object, ...] = (BaseException.__str__, KeyError.__str__, OSError.__str__, BaseExceptionGroup.__str__)
 # For these the standard library searches all names of the program for a similar one.
-_SUGGESTING = (SyntaxError, ImportError, NameError, AttributeError)
-_PLAIN = frozenset(
-    kind
-    for kind in _BUILTIN
-    if issubclass(kind, BaseException)
-    and not issubclass(kind, _SUGGESTING)
-    and any(kind.__str__ is text for text in _TEXTS)
-)
-# A class that defines one of these runs code of its own.
+_SUGGESTING = (NameError, AttributeError)
+# A class that defines one of these runs code of its own, or is a builtin one with a text of its own.
 _OVERRIDES = frozenset(
     (
         *("__bool__", "__cause__", "__class__", "__context__", "__eq__", "__getattr__", "__getattribute__", "__hash__"),
-        *("__notes__", "__str__", "__suppress_context__", "__traceback__", "args", "exceptions"),
+        *("__notes__", "__str__", "__suppress_context__", "__traceback__", "args"),
     )
 )
 
@@ -78,33 +69,24 @@ _OVERRIDES = frozenset(
 def _is_cheap(info: Any) -> bool:
     """Return whether a snapshot runs no code but the interpreter's, on texts and numbers of a bounded size."""
     valid = valid_exc_info(info)
-    if valid is None or valid[1] is None:
+    if valid is None or (error := valid[1]) is None:
         return True
-    todo: list[BaseException] = [valid[1]]
-    for error in todo:
-        # First of all: afterwards nothing that is asked of the exception runs code of its class.
-        if not _is_plain(type(error)):
-            return False
-        inside = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-        # The arguments of a group are its message and its members.
-        values: list[object] = [*(error.args[:1] if inside else error.args)]
-        notes = getattr(error, "__notes__", None)
-        values += notes if type(notes) is list else [notes]
-        if isinstance(error, OSError):
-            values += (error.filename, error.filename2)
-        todo += [cause for cause in (error.__cause__, error.__context__) if cause is not None]
-        todo += inside
-        if len(todo) > CHAIN_LIMIT or not all(map(_is_small, values)):
-            return False
-    return True
+    # First of all the class: afterwards nothing that is asked of the exception runs code of its class.
+    return (
+        _is_plain(type(error))
+        and error.__cause__ is None
+        and error.__context__ is None
+        and not hasattr(error, "__notes__")
+        and all(map(_is_small, error.args))
+    )
 
 
 def _is_plain(kind: type[BaseException]) -> bool:
-    if type(kind) is not type:
+    if type(kind) is not type or issubclass(kind, _SUGGESTING):
         return False
     for each in kind.__mro__:
-        if each in _BUILTIN:
-            return each in _PLAIN
+        if each is BaseException or each is KeyError:
+            return True
         if not _OVERRIDES.isdisjoint(vars(each)):
             return False
     return False
