@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import weakref
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Resettable(Protocol):
@@ -15,6 +16,7 @@ class Resettable(Protocol):
         """Begin anew: no other thread exists, and a thread of the parent may hold any lock."""
 
 
+@runtime_checkable
 class Holdable(Resettable, Protocol):
     """A SQLite connection. SQLite keeps a list of its locks in memory, which must be empty in the child.
 
@@ -29,20 +31,42 @@ class Holdable(Resettable, Protocol):
         """After the fork, in the parent: allow transactions again."""
 
 
-_RESET: weakref.WeakSet[Resettable] = weakref.WeakSet()
-_HOLD: weakref.WeakSet[Holdable] = weakref.WeakSet()
-_held: list[Holdable] = []
+class _Forks:
+    """The forks of this process, one at a time: two threads may fork at once."""
+
+    def __init__(self) -> None:
+        self.things: weakref.WeakSet[Resettable] = weakref.WeakSet()
+        # A signal handler may fork as well.
+        self._forking = threading.RLock()
+        self._held: list[Holdable] = []
+
+    def before(self) -> None:
+        self._forking.acquire()
+        for thing in list(self.things):
+            if isinstance(thing, Holdable):
+                thing.hold()
+                self._held.append(thing)
+
+    def in_parent(self) -> None:
+        while self._held:
+            self._held.pop().go_on()
+        self._forking.release()
+
+    def in_child(self) -> None:
+        self._held.clear()
+        self._forking = threading.RLock()
+        for thing in list(self.things):
+            thing.reset_in_child()
+
+
+_FORKS = _Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_FORKS.before, after_in_parent=_FORKS.in_parent, after_in_child=_FORKS.in_child)
 
 
 def reset_after_fork(thing: Resettable) -> None:
-    """Reset the object in each forked child, for as long as it lives."""
-    _RESET.add(thing)
-
-
-def hold_during_fork(thing: Holdable) -> None:
-    """As `reset_after_fork`, and call `hold` before each fork and `go_on` after it."""
-    _RESET.add(thing)
-    _HOLD.add(thing)
+    """Reset the object in each forked child, for as long as it lives. Hold it during the fork if it can be held."""
+    _FORKS.things.add(thing)
 
 
 def keep_for_ever(thing: object) -> None:
@@ -51,24 +75,3 @@ def keep_for_ever(thing: object) -> None:
     A reference in a module is not enough, because the interpreter clears modules at its end.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
-
-
-def _before() -> None:
-    for thing in list(_HOLD):
-        thing.hold()
-        _held.append(thing)
-
-
-def _in_parent() -> None:
-    while _held:
-        _held.pop().go_on()
-
-
-def _in_child() -> None:
-    _held.clear()
-    for thing in list(_RESET):
-        thing.reset_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -49,6 +49,48 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
+TWO_FORKS = """
+import os, threading
+from quartblog.delivery import forks
+
+inside, forked = threading.Event(), threading.Event()
+calls = []
+
+class Thing:
+    def hold(self):
+        calls.append(("hold", threading.get_ident()))
+        if threading.current_thread() is not threading.main_thread():
+            inside.set()
+            forked.wait(0.5)
+
+    def go_on(self):
+        calls.append(("go on", threading.get_ident()))
+
+    def reset_in_child(self):
+        pass
+
+def fork():
+    if (child := os.fork()) == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+thing = Thing()
+forks.reset_after_fork(thing)
+other = threading.Thread(target=fork)
+other.start()
+inside.wait()
+fork()
+forked.set()
+other.join()
+print(calls == [(what, who) for who in (other.ident, threading.get_ident()) for what in ("hold", "go on")])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_two_threads_that_fork_at_once_do_so_one_after_the_other(tmp_path: Path) -> None:
+    assert programs.output(programs.start(TWO_FORKS, tmp_path, forks=True)) == "True\n"
+
+
 def grouped(folder: Path) -> int:
     box = Outbox(OutboxOptions(folder / "outbox"))
     try:

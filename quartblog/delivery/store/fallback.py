@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ..forks import hold_during_fork, keep_for_ever
+from ..forks import keep_for_ever, reset_after_fork
 from ..grouping.event import Event
 from ..own_log import describe, own_logger, report
 from ..text import counted
@@ -64,7 +64,7 @@ class Storage:
         self._last_memory_id = 0
         self.digests: list[float] = []
         """Steady times of the latest digests in the file, which count against the cap in memory, too."""
-        hold_during_fork(self)
+        reset_after_fork(self)
 
     @property
     def in_memory(self) -> bool:
