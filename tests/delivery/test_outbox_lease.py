@@ -9,7 +9,6 @@ import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.store.database import BUSY_SECONDS
-from quartblog.delivery.store.digests import Draft
 from quartblog.delivery.store.mails import NewMail, Result
 from quartblog.delivery.store.workers import LEASE, LeaseLost
 from tests.support import programs
@@ -196,8 +195,8 @@ def test_a_late_leader_changes_no_mail_that_a_later_one_has_in_flight(
     assert not outbox.withdraw(number, late.token)
     content = outbox.content(number)
     assert content is not None
-    anew = Draft(NewMail("<2@example.org>", "anew", b"anew", ("ada@example.org",), "digest"), content, {})
-    assert not outbox.compose(number, anew, late.token)
+    anew = NewMail("<2@example.org>", "anew", b"anew", ("ada@example.org",), "digest")
+    assert not outbox.compose(number, anew, content, late.token)
 
     assert outbox.mails() == [before]
     clock.advance(LEASE)

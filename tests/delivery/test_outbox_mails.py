@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
-from quartblog.delivery.store.digests import Draft
-from quartblog.delivery.store.mails import NewMail, Result, StoredMail
+from quartblog.delivery.store.mails import Result, StoredMail
 from tests.support.clocks import START, FakeClock
 from tests.support.failures import a_digest, a_message, an_event
 
@@ -80,7 +79,7 @@ def test_the_worst_groups_of_a_content_come_first_and_the_rest_counts(outbox: Ou
     assert [(share.fingerprint, share.new) for share in content.shares] == [(C, 1), (B, 3), (A, 1)]
     assert [(group.fingerprint, group.count - group.reported) for group in content.groups] == [(C, 1), (B, 3), (A, 1)]
     assert not content.stale
-    assert content.added == []
+    assert [(share.fingerprint, share.new) for share in content.added] == [(C, 1), (B, 3), (A, 1)]
 
 
 def test_errors_count_as_reported_once_the_server_has_accepted_their_digest(outbox: Outbox) -> None:
@@ -124,18 +123,16 @@ def test_no_second_digest_begins_while_one_waits(outbox: Outbox, clock: FakeCloc
 
 
 def test_a_copy_takes_in_what_later_digests_report_until_it_is_sent(outbox: Outbox) -> None:
-    def compose() -> None:
-        number = a_digest(outbox)
-        content = outbox.content(number)
-        assert content is not None
-        draft = Draft(NewMail("<2@example.org>", "more", b"more", (ADA,), "digest"), content, {GRACE: content.shares})
-        assert outbox.compose(number, draft)
+    lease = outbox.lead("host:1")
+    assert lease is not None
+    for events in ([an_event(A), an_event(A)], [an_event(A), an_event(B)]):
+        outbox.record(events)
+        number = a_digest(outbox, lease=lease)
+        for _ in range(2):
+            content = outbox.content(number)
+            assert content is not None
+            outbox.hand_over(content, {GRACE: content.added}, lease, counts=False)
         assert outbox.sent(number, Result("250"))
-
-    outbox.record([an_event(A), an_event(A)])
-    compose()
-    outbox.record([an_event(A), an_event(B)])
-    compose()
 
     [copy] = outbox.mails("waiting")
     content = outbox.content(copy.id)
@@ -321,11 +318,53 @@ def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox, clock: FakeClock) 
 
 
 def test_where_nobody_is_served_those_who_are_not_refused_for_good_wait(outbox: Outbox) -> None:
-    number = a_digest(outbox, to=(ADA, GRACE))
+    number = outbox.post(a_message(), [ADA, GRACE])
 
     assert outbox.failed(number, Result("451", {GRACE: "550 nobody"}, {ADA: "451"}, wait=30))
 
     assert {mail.state: mail.recipients for mail in outbox.mails()} == {"waiting": (ADA,), "dead": (GRACE,)}
+
+
+def test_a_digest_that_nobody_got_is_tried_for_all_again(outbox: Outbox) -> None:
+    number = a_digest(outbox, to=(ADA, GRACE))
+
+    assert outbox.failed(number, Result("451", {GRACE: "550 nobody"}, {ADA: "451"}, wait=30))
+
+    assert [(mail.state, mail.recipients) for mail in outbox.mails()] == [("waiting", (ADA, GRACE))]
+
+
+def test_a_mail_whose_recipients_are_all_given_up_does_not_wait(outbox: Outbox) -> None:
+    number = outbox.post(a_message(), [ADA])
+
+    assert outbox.failed(number, Result("550", {ADA: "550 nobody"}))
+
+    assert [mail.state for mail in outbox.mails()] == ["dead"]
+
+
+def test_two_digests_with_the_same_errors_report_them_once(outbox: Outbox) -> None:
+    outbox.record([an_event(A)] * 3)
+    first, second = a_digest(outbox), a_digest(outbox)
+    outbox.record([an_event(A)] * 5)
+
+    assert outbox.sent(first, Result("250"))
+    assert outbox.sent(second, Result("250"))
+
+    assert [(group.count, group.reported) for group in outbox.unreported()] == [(8, 3)]
+
+
+def test_a_group_that_was_resolved_and_came_back_while_its_digest_left_is_mailed_at_once(
+    outbox: Outbox, clock: FakeClock
+) -> None:
+    outbox.record([an_event(A)])
+    a_digest(outbox)
+    claimed = due(outbox)
+    clock.advance(1)
+    assert outbox.resolve(A)
+    clock.advance(1)
+    outbox.record([an_event(A)])
+    assert outbox.sent(claimed.id, Result("250"))
+
+    assert outbox.digest_is_due(900, 0)
 
 
 def test_purging_removes_finished_mail_and_nothing_else(outbox: Outbox, clock: FakeClock) -> None:
@@ -342,7 +381,7 @@ def test_purging_removes_finished_mail_and_nothing_else(outbox: Outbox, clock: F
     assert set(by_subject(outbox)) == {"waiting", "new", "dead"}
     assert outbox.purge(dead=True, sent=True) == 2
     assert set(by_subject(outbox)) == {"waiting"}
-    assert outbox.digests_within(1_000) == 2  # The cap must hold also now.
+    assert outbox.digests_within(1_000) == 3  # The cap must hold also now.
 
 
 def test_digests_are_counted_from_the_time_they_left(outbox: Outbox, clock: FakeClock) -> None:

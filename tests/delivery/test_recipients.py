@@ -16,7 +16,7 @@ OPS = ("ops@example.org",)
 
 def a_share(**changes: Any) -> Share:
     """Return one error of an edit that failed."""
-    return Share("00000000000000aa", 1, logging.ERROR, "blog.profile", "/user/edit")._replace(**changes)
+    return Share("00000000000000aa", 1, 0, logging.ERROR, "blog.profile", "/user/edit")._replace(**changes)
 
 
 @pytest.mark.parametrize(

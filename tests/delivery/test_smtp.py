@@ -15,7 +15,7 @@ import pytest
 
 from quartblog.delivery import MailOptions
 from quartblog.delivery.mail.message import wire_form
-from quartblog.delivery.mail.smtp import MailFailed, refused_for_good, send
+from quartblog.delivery.mail.smtp import MailFailed, send
 from quartblog.delivery.tools import new_message
 from tests.support import programs
 from tests.support.smtp import MailServer, OldFashioned, Particular, scripted
@@ -218,7 +218,7 @@ async def test_what_a_refusal_of_a_recipient_means(
         error = await failed(mail_to(server))
 
     assert error.permanent is (meaning == NEVER)
-    assert set(refused_for_good(error.refused)) == (set(ADMINS) if meaning == NEVER else set())
+    assert set(error.final) == (set(ADMINS) if meaning == NEVER else set())
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "gb18030"])
@@ -243,7 +243,7 @@ async def test_what_a_refusal_of_a_recipient_in_chinese_means(
         receipt = await send(new_message(options, "subject", "text"), options)
 
     assert receipt.refused == dict.fromkeys(ADMINS[1:], answer)
-    assert set(refused_for_good(receipt.refused)) == (set(ADMINS[1:]) if meaning == NEVER else set())
+    assert set(receipt.final) == (set(ADMINS[1:]) if meaning == NEVER else set())
 
 
 @pytest.mark.parametrize(
@@ -591,7 +591,7 @@ async def test_an_address_the_wire_cannot_carry_costs_no_other_its_mail(
     )
     receipt = await send(new_message(options, "subject", "text"), options)
 
-    assert set(receipt.refused) == set(refused_for_good(receipt.refused)) == {"微博@example.org"}
+    assert set(receipt.refused) == set(receipt.final) == {"微博@example.org"}
     assert "does not support SMTPUTF8" in receipt.refused["微博@example.org"]
     assert accepting_server.recipients == [["ada@example.org", "linus@example.org"]]
     assert accepting_server.messages[0]["To"] == "Ada <ada@example.org>, linus@example.org"
@@ -612,7 +612,7 @@ async def test_addresses_that_the_wire_cannot_carry_are_refused_one_by_one(
 ) -> None:
     error = await failed(mail_to(accepting_server, admins=("微博@example.org", "博客@example.org")))
 
-    assert set(refused_for_good(error.refused)) == {"微博@example.org", "博客@example.org"}
+    assert set(error.final) == {"微博@example.org", "博客@example.org"}
     assert (error.permanent, error.unavailable) == (True, False)
 
 
@@ -633,7 +633,7 @@ async def test_a_recipient_that_is_no_address_costs_no_other_its_mail(
     unusable = ["a<b>@example.org", "a(b)c@example.org", "a@b@example.org", "a b", "\ud83d@example.org", "a\r\nb@c.org"]
     receipt = await send(message, options, ["ada@example.org", *unusable])
 
-    assert set(refused_for_good(receipt.refused)) == set(unusable)
+    assert set(receipt.final) == set(unusable)
     assert accepting_server.recipients == [["ada@example.org"]]
 
 

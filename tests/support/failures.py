@@ -9,7 +9,6 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
 from quartblog.delivery import Event
-from quartblog.delivery.store.digests import Draft
 from quartblog.delivery.store.groups import Group
 from quartblog.delivery.store.mails import NewMail, Result
 from tests.support.clocks import START
@@ -95,7 +94,7 @@ def a_digest(
         outbox.resign(leads)
     content = outbox.content(number)
     assert content is not None
-    assert outbox.compose(number, Draft(NewMail("<1@example.org>", subject, data, to, "digest"), content, {}))
+    assert outbox.compose(number, NewMail("<1@example.org>", subject, data, to, "digest"), content)
     return number
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..store.digests import Undelivered
     from ..store.groups import Group
 
+MOST_REFUSALS = 2
+"""Refused digests after which a digest only counts a group, and does not name it."""
 HEADLINE_LIMIT = 120
 """Characters of the line that names a group."""
 TRACES_LIMIT = 200_000
@@ -98,15 +100,15 @@ class Digest:
         return message
 
     def _message(self, options: MailOptions, to: Sequence[str] | None, size: Size) -> EmailMessage:
-        # A server refused a mail with the others, perhaps for their content.
-        first = [group for group in self.groups if not group.died][: size.detailed]
-        others = [group for group in self.groups if group not in first]
+        # The content of the others may be what the server refused: at first their messages, then their names.
+        first = [group for group in self.groups if not group.refusals][: size.detailed]
+        others = [group for group in self.groups if group.refusals < MOST_REFUSALS and group not in first]
         detailed = [_Detailed(group, size, size.traces // len(first)) for group in first]
         head = list(self._head(options, shortened=size != SIZES[0]))
-        rest = list(_rest(others, size.listed, self.more_kinds))
+        rest = list(_rest(others, size.listed, self.kinds - len(first) - len(others)))
         return new_message(
             options,
-            self._subject(options),
+            self._subject([*first, *others], options),
             "\n\n".join(_paragraphs(head, [part.text(options.command) for part in detailed], rest)),
             html=_document([part.html(options.command) for part in detailed], head, rest) if size.html else None,
             to=to,
@@ -114,11 +116,12 @@ class Digest:
             conversations=[self._conversation(group, options) for group in reversed(first)],
         )
 
-    def _subject(self, options: MailOptions) -> str:
+    def _subject(self, groups: Sequence[Group], options: MailOptions) -> str:
         """Name the worst error first, because mail programs show the beginning, and the changing counts last."""
         more = f" (+{self.kinds - 1} more)" if self.kinds > 1 else ""
         where = f"{options.title} {options.site} on {self.host}".lstrip()
-        return f"{_name(self.groups[0])}{more} ({where}, {counted(self.errors, 'error')})"
+        worst = _name(groups[0]) if groups else "Errors"
+        return f"{worst}{more} ({where}, {counted(self.errors, 'error')})"
 
     def _conversation(self, group: Group, options: MailOptions) -> str:
         """Return a name that all digests of this host about the group share."""
@@ -147,7 +150,8 @@ def undelivered_notes(mails: Sequence[Undelivered]) -> Iterator[str]:
         if mail.errors:
             yield f"{counted(mail.errors, 'error')} of these groups were in a mail that was refused: {mail.reason}"
         else:
-            yield f"The mail {mail.subject!r} did not reach {', '.join(mail.recipients)}: {mail.reason}"
+            # Without its subject, whose words may be what the server refused.
+            yield f"The mail {mail.id} did not reach {', '.join(mail.recipients)}: {mail.reason}"
     if len(mails) > MOST_NAMED:
         yield f"{counted(len(mails) - MOST_NAMED, 'more mail')} did not reach all readers; the outbox lists them."
 
@@ -241,7 +245,7 @@ def _commands(group: Group, command: str) -> list[str]:
 
 def _name(group: Group) -> str:
     """Return the group in one short line, without its message if a server refused a mail with it."""
-    return one_line(f"{shortened(group.title, HEADLINE_LIMIT)} at {group.place}") if group.died else headline(group)
+    return one_line(f"{shortened(group.title, HEADLINE_LIMIT)} at {group.place}") if group.refusals else headline(group)
 
 
 def _rest(groups: Sequence[Group], listed: int, more: int) -> Iterator[str]:

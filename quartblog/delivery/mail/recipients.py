@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from .addresses import bare_address
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -24,15 +26,15 @@ def matches(reader: Reader, share: Share) -> bool:
 
 
 def shares_of(readers: Iterable[Reader], shares: Sequence[Share], *, besides: Iterable[str]) -> dict[str, list[Share]]:
-    """Return the shares of each reader, by address. No reader gets a share twice.
+    """Return the shares of each reader, by envelope address. No reader gets a share twice.
 
     Addresses in `besides` get all errors anyway and are left out. Upper and lower case make no difference.
     """
-    known = {address.lower() for address in besides}
+    known = {bare_address(address).lower() for address in besides}
     wanted: dict[str, tuple[str, dict[str, Share]]] = {}
     for reader in readers:
         found = {share.fingerprint: share for share in shares if matches(reader, share)}
-        for address in reader.to:
+        for address in map(bare_address, reader.to):
             if found and address.lower() not in known:
                 wanted.setdefault(address.lower(), (address, {}))[1].update(found)
     return {address: [*found.values()] for address, found in wanted.values()}

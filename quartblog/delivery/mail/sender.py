@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from ..own_log import describe, own_logger, report, reraise_cancellation
 from ..statistics import MailCounters
-from ..store.digests import Draft
 from ..store.mails import NewMail, Result, in_words
 from ..store.workers import LeaseLost
 from ..text import counted
@@ -26,10 +25,10 @@ from .digest import Digest, held_note, undelivered_notes
 from .message import wire_form
 from .recipients import shares_of
 from .schedule import cap, held_since, pause
-from .smtp import MailFailed, Receipt, refused_for_good, send
+from .smtp import MailFailed, Receipt, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
 
     from ..options import MailingOptions, MailOptions
     from ..store.digests import Content
@@ -152,7 +151,7 @@ class Sender:
         if self._cap_reached:
             self._cap_reached = False
             logger.info("Digests leave again: fewer than %d left within the hour", most)
-        self._outbox.begin_digest([bare_address(address) for address in mail.admins], lease)
+        self._outbox.begin_digest(_admins(mail), lease)
         return True
 
     async def _try(self, mail: StoredMail, options: MailOptions, lease: Lease) -> None:
@@ -161,39 +160,62 @@ class Sender:
             await self._deliver(mail, options, lease)
             return
         content = self._outbox.content(mail.id)
-        if content is None or not content.shares:
-            if self._outbox.withdraw(mail.id, mail.token):
-                logger.info(
-                    "%s", _named(mail, "is not needed any more: its errors were reported, resolved, muted or deleted")
-                )
-        elif not content.stale and _recipients(mail, options) == mail.recipients:
-            await self._deliver(mail, options, lease)
-        elif (composed := self._composed(mail, content, options)) is not None:
+        if content is None:
+            return
+        composed: StoredMail | None = mail
+        if content.shares and (content.stale or _recipients(mail, options) != mail.recipients):
+            composed = self._composed(mail, content, options)
+        elif not content.shares and (content.stale or mail.kind == "digest"):
+            self._withdraw(mail, content)
+            return
+        if composed is not None:
+            if mail.kind == "digest":
+                self._hand_over(composed, content, options.admins, lease)
             await self._deliver(composed, options, lease)
+
+    def _withdraw(self, mail: StoredMail, content: Content) -> None:
+        if not self._outbox.withdraw(mail.id, mail.token):
+            return
+        if content.deleted:
+            _warn(_named(mail, f"to {', '.join(mail.recipients)} was not sent: the outbox has deleted its errors"))
+        else:
+            logger.info("%s", _named(mail, "is not needed any more: its errors were reported, resolved or muted"))
 
     def _composed(self, mail: StoredMail, content: Content, options: MailOptions) -> StoredMail | None:
         """Return the digest or copy with a new text; None if another leader has it."""
-        host, most = self._host, self._options.mails_per_hour
+        most, to = self._options.mails_per_hour, _recipients(mail, options)
         notes = list(undelivered_notes(content.undelivered))
-        to, shares = _recipients(mail, options), {}
         if mail.kind == "digest":
             now = self._outbox.wall()
             left = [now - age for age in self._outbox.latest_digests(most)]
             if (since := held_since(content.groups, left, self._options)) is not None:
                 notes.insert(0, held_note(since, most))
-            shares = shares_of(self._options.readers, content.added, besides=map(bare_address, options.admins))
         more = content.shares[len(content.groups) :]
-        digest = Digest(content.groups, host, notes, len(more), sum(share.new for share in more))
-        names = {
-            bare_address(name): name
-            for name in (*options.admins, *(name for reader in self._options.readers for name in reader.to))
-        }
+        digest = Digest(content.groups, self._host, notes, len(more), sum(share.new for share in more))
+        known = (*options.admins, *(address for reader in self._options.readers for address in reader.to))
+        names = {bare_address(address): address for address in known}
         message = digest.message(options, [names.get(address, address) for address in to], most=content.most)
         new = NewMail(message["Message-ID"], message["Subject"], wire_form(message), to, mail.kind)
-        copies = {bare_address(address): found for address, found in shares.items()}
-        if not self._outbox.compose(mail.id, Draft(new, content, copies), mail.token):
+        if not self._outbox.compose(mail.id, new, content, mail.token):
             return None
         return replace(mail, message_id=new.message_id, subject=new.subject, data=new.data, recipients=to)
+
+    def _hand_over(
+        self, mail: StoredMail, content: Content, besides: Sequence[str], lease: Lease, *, accepted: bool = False
+    ) -> None:
+        """Give the other readers their errors of a digest: at its first try, and once the server has accepted it.
+
+        In between they get more while the server puts the admins off, perhaps for days, if both limits allow a digest.
+        """
+        options, between = self._options, mail.tries > 0 and not accepted
+        if between and (
+            self._failures  # Nobody gets mail now.
+            or self._outbox.digests_within(options.batch_seconds)
+            or cap(self._outbox, options).spent
+        ):
+            return
+        if shares := shares_of(options.readers, content.added, besides=besides):
+            self._outbox.hand_over(content, shares, lease, counts=between)
 
     def _next(self, lease: Lease, options: MailOptions) -> StoredMail | None:
         if self._outbox.elapsed() < self._away_until:
@@ -221,12 +243,14 @@ class Sender:
         self._accepted[_mark(mail)] = receipt
         if len(self._accepted) > MOST_RECEIPTS:
             del self._accepted[next(iter(self._accepted))]
+        if mail.kind == "digest" and self._options.readers and (content := self._outbox.content(mail.id)) is not None:
+            self._hand_over(mail, content, options.admins, lease, accepted=True)
         if self._note(mail, receipt, self._outbox.elapsed() - began):
             del self._accepted[_mark(mail)]
 
     def _note(self, mail: StoredMail, receipt: Receipt, took: float) -> bool:
         """Note the result. Return False while the row of the mail is on a disk that is away."""
-        result = self._result(mail, receipt.answer, receipt.refused, self._pause(mail.tries + 1))
+        result = _result(mail, receipt.answer, receipt, self._pause(mail.tries + 1))
         noted = self._outbox.sent(mail.id, result)
         if noted:
             self._warn_given_up(mail, result)
@@ -245,10 +269,9 @@ class Sender:
         else:
             wait = self._pause(mail.tries + 1)
         left = self._options.retry_for - mail.tried_for
-        result = self._result(mail, str(error), error.refused, min(wait, left))
-        final = error.permanent and not error.unavailable
-        if final or left <= 0:
-            if self._outbox.dead(mail.id, result, refused=final):
+        result = _result(mail, str(error), error, min(wait, left))
+        if (error.permanent and not error.unavailable) or left <= 0:
+            if self._outbox.dead(mail.id, result, refused=not error.unavailable):
                 self.counters.dead += 1
                 _warn(_named(mail, f"was not sent and is given up: {error}; it is kept as a dead letter"))
             return
@@ -267,7 +290,7 @@ class Sender:
         new = self._composed(mail, content._replace(most=most), options)
         if new is None or len(new.data) >= len(mail.data):
             return False
-        self._outbox.failed(mail.id, self._result(mail, str(error)))
+        self._outbox.failed(mail.id, Result(str(error), token=mail.token))
         _warn(_named(mail, f"was not sent: {error}; it is sent shortened"))
         return True
 
@@ -275,14 +298,6 @@ class Sender:
         if result.given_up:
             self.counters.dead += 1
             _warn(_named(mail, f"was refused for {in_words(result.given_up)}; that part is kept as a dead letter"))
-
-    def _result(
-        self, mail: StoredMail, answer: str, refused: Mapping[str, str] | None = None, wait: float = 0.0
-    ) -> Result:
-        refused = refused or {}
-        given_up = refused_for_good(refused)
-        put_off = {address: words for address, words in refused.items() if address not in given_up}
-        return Result(answer, given_up, put_off, wait, mail.token, mail.message_id)
 
     def _pause(self, failures: int) -> float:
         return pause(failures, self._options, self._chance())
@@ -302,9 +317,18 @@ async def send_due(outbox: Outbox, mail: MailOptions, mailing: MailingOptions, *
 
 
 def _recipients(mail: StoredMail, options: MailOptions) -> tuple[str, ...]:
-    """Return the recipients of a mail: of a digest, the admins of now, if the operator has changed them."""
-    admins = tuple(map(bare_address, options.admins))
-    return mail.recipients if mail.kind != "digest" or set(mail.recipients) <= set(admins) else admins
+    """Return the recipients of a mail; those of a digest are the admins of now."""
+    return mail.recipients if mail.kind != "digest" else _admins(options)
+
+
+def _admins(options: MailOptions) -> tuple[str, ...]:
+    return tuple({bare_address(address): None for address in options.admins})
+
+
+def _result(mail: StoredMail, answer: str, refusals: Receipt | MailFailed, wait: float) -> Result:
+    given_up = {address: words for address, words in refusals.refused.items() if address in refusals.final}
+    put_off = {address: words for address, words in refusals.refused.items() if address not in refusals.final}
+    return Result(answer, given_up, put_off, wait, mail.token, mail.message_id)
 
 
 def _mark(mail: StoredMail) -> tuple[str, tuple[str, ...]]:

@@ -24,6 +24,7 @@ from .refusals import as_text, is_final, is_too_big
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from ..options import MailOptions
 
@@ -56,6 +57,7 @@ class MailFailed(Exception):
         too_big: bool = False,
         most: int | None = None,
         refused: Mapping[str, str] | None = None,
+        final: AbstractSet[str] = frozenset(),
     ) -> None:
         """`permanent` means that a later try fails in the same way, unless an operator changes something."""
         super().__init__(reason)
@@ -68,6 +70,7 @@ class MailFailed(Exception):
         """Whether the server accepts no mail at all now: it is away, fails, or does not serve this client."""
         self.refused = refused or {}
         """Recipients that the server refused one by one, each with its answer."""
+        self.final = final  # As in Receipt.
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,9 @@ class Receipt:
     answer: str
     """The server's reply after the message."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Refused recipients, each with the server's answer, or with 553 and the reason if the server cannot take such an
-    address. The others get the mail."""
-
-
-def refused_for_good(refused: Mapping[str, str]) -> dict[str, str]:
-    """Return the refused recipients that the server will refuse again later."""
-    return {address: answer for address, answer in refused.items() if is_final(answer)}
+    """Refused recipients, with the server's answer, or with 553 and the reason if it cannot take such an address."""
+    final: AbstractSet[str] = frozenset()
+    """Those of them that the server will refuse again later. All others get the mail."""
 
 
 async def send(
@@ -101,8 +100,7 @@ async def send(
     """
     if options.problem is not None:
         raise MailFailed(options.problem, permanent=True, unavailable=True)
-    # A new client each time, because a cancelled one never releases its lock.
-    session = _Session(options)
+    session = _Session(options)  # A new one each time, because a cancelled client never releases its lock.
     try:
         async with asyncio.timeout(options.timeout):
             await session.open()
@@ -116,7 +114,7 @@ async def send(
         session.break_off()
         raise
     await session.quit()
-    return Receipt(_server_words(as_text(answer.message), options), _answers(refused, options))
+    return Receipt(_server_words(as_text(answer.message), options), _answers(refused, options), _final(refused))
 
 
 class _TooBig(Exception):
@@ -277,6 +275,7 @@ class _Session:
             too_big=too_big,
             most=error.most if isinstance(error, _TooBig) else None,
             refused=_answers([] if unavailable else refused, self._options),
+            final=_final(refused),
         )
 
     def _sentence(self, error: Exception) -> str:
@@ -373,6 +372,10 @@ def _replies(error: Exception) -> Sequence[aiosmtplib.SMTPResponseException]:
 
 def _answer(error: aiosmtplib.SMTPResponseException) -> str:
     return f"{error.code} {as_text(error.message)}"
+
+
+def _final(refused: Sequence[aiosmtplib.SMTPRecipientRefused]) -> AbstractSet[str]:
+    return {one.recipient for one in refused if is_final(_answer(one))}
 
 
 def _answers(refused: Sequence[aiosmtplib.SMTPRecipientRefused], options: MailOptions) -> dict[str, str]:

@@ -36,6 +36,8 @@ class Share(NamedTuple):
     fingerprint: str
     new: int
     """Errors that the mail reports."""
+    base: int
+    """Errors that had been reported before; 0 in a copy."""
     level: int
     logger: str
     route: str | None
@@ -45,7 +47,6 @@ class Undelivered(NamedTuple):
     """A dead digest or copy that no later digest has named."""
 
     id: int
-    subject: str
     recipients: tuple[str, ...]
     reason: str
     errors: int
@@ -60,22 +61,15 @@ class Content(NamedTuple):
     groups: Sequence[Group]
     """The first LISTED of them. The mail reports `count - reported` errors of each."""
     added: Sequence[Share]
-    """The errors that the mail did not hold at its last try."""
+    """The errors of a digest that no copy has been given yet."""
     stale: bool
     """Whether its text, if it has one, reports something else."""
+    deleted: bool
+    """Whether the outbox has deleted groups that a copy was to report."""
     most: int | None
     """Bytes that the mail server takes at most, as far as is known."""
     undelivered: Sequence[Undelivered]
     """Earlier mails that a digest is to name."""
-
-
-class Draft(NamedTuple):
-    """A text for a content, and what other readers get."""
-
-    text: NewMail
-    content: Content
-    copies: Mapping[str, Sequence[Share]]
-    """Further errors for the copies of these addresses."""
 
 
 def begin(database: Database, recipients: Sequence[str], now: float) -> int:
@@ -92,17 +86,22 @@ def is_due(database: Database, window: float, batch: float, now: float) -> bool:
 
 
 def content(database: Database, mail: int, samples: int, at: Moment) -> Content | None:
-    """Return what a waiting digest or copy is to report now; None for an unknown mail."""
+    """Return what a waiting digest or copy is to report now; None for an unknown mail.
+
+    A copy without a content is a text of an earlier version, which is sent as it is.
+    """
     row = database.execute("SELECT kind, data = x'' AS empty, most FROM mails WHERE id = ?", (mail,)).fetchone()
     if row is None:
         return None
-    source = group_rows.UNREPORTED_COUNTS if row["kind"] == "digest" else "SELECT fingerprint, count AS new FROM mine"
-    query = f"""WITH mine AS (SELECT * FROM mail_groups WHERE mail_id = :mail)
-        SELECT groups.id, fingerprint, new, level, logger, route FROM ({source}) JOIN groups USING (fingerprint)
-        WHERE {group_rows.OPEN} ORDER BY died > 0, level DESC, new DESC, groups.id"""  # noqa: S608  constants
+    is_digest = row["kind"] == "digest"
+    before = _counts(database, mail)
+    query = f"""WITH mine AS (SELECT fingerprint, count AS new, base FROM mail_groups WHERE mail_id = :mail)
+        SELECT groups.id, base + new - copied AS added, fingerprint, new, base, level, logger, route
+        FROM ({group_rows.UNREPORTED_COUNTS if is_digest else "SELECT * FROM mine"}) JOIN groups USING (fingerprint)
+        WHERE NOT resolved ORDER BY refusals > 0, level DESC, new DESC, groups.id"""  # noqa: S608  constants
     rows = database.execute(query, {"mail": mail, "now": at.now}).fetchall()
-    shares = [Share(*row[1:]) for row in rows]
-    before = counts(database, mail)
+    shares = [Share(*row[2:]) for row in rows]
+    known = "SELECT count(*) FROM mail_groups JOIN groups USING (fingerprint) WHERE mail_id = ?"
     return Content(
         shares,
         [
@@ -110,52 +109,56 @@ def content(database: Database, mail: int, samples: int, at: Moment) -> Content 
             for number, row in enumerate(rows[:LISTED])
             if (group := group_rows.get(database, row["id"], samples if number < DETAILED else 1, at)) is not None
         ],
-        [
-            share._replace(new=share.new - before.get(share.fingerprint, 0))
-            for share in shares
-            if share.new > before.get(share.fingerprint, 0)
-        ],
+        [Share(*row[2:])._replace(new=row["added"]) for row in rows if is_digest and row["added"] > 0],
         bool(row["empty"]) or before != {share.fingerprint: share.new for share in shares},
+        not is_digest and database.execute(known, (mail,)).fetchone()[0] < len(before),
         row["most"],
-        _undelivered(database, mail) if row["kind"] == "digest" else (),
+        _undelivered(database, mail) if is_digest else (),
     )
 
 
-def compose(database: Database, mail: int, draft: Draft, token: int | None, now: float) -> bool:
-    """Give a waiting digest or copy its text and content, and hand the copies their errors. Else as mails.failed."""
-    content = draft.content
-    if not mail_rows.rewrite(database, mail, draft.text, content.most, token):
+def compose(database: Database, mail: int, text: NewMail, what: Content, token: int | None) -> bool:
+    """Give a waiting digest or copy its text and content. Else as mails.failed."""
+    if not mail_rows.rewrite(database, mail, text, what.most, token):
         return False
     database.execute("DELETE FROM mail_groups WHERE mail_id = ?", (mail,))
-    keep(database, mail, {share.fingerprint: share.new for share in content.shares})
-    for address, shares in draft.copies.items():
-        copy = reopen_copy(database, address, token)
-        if copy is None:
-            copy = mail_rows.add(database, mail_rows.NewMail("", "", b"", (address,), "copy"), now)
-        keep(database, copy, {share.fingerprint: share.new for share in shares})
-    named = [(mail, each.id) for each in content.undelivered]
+    rows = [(mail, share.fingerprint, share.new, share.base) for share in what.shares]
+    database.executemany("INSERT INTO mail_groups (mail_id, fingerprint, count, base) VALUES (?, ?, ?, ?)", rows)
+    named = [(mail, each.id) for each in what.undelivered]
     database.executemany("UPDATE mails SET announced = ? WHERE id = ?", named)
     return True
 
 
-def reopen_copy(database: Database, address: str, token: int | None) -> int | None:
+def hand_over(database: Database, what: Content, copies: Mapping[str, Sequence[Share]], token: int, now: float) -> None:
+    """Add errors of a digest to the copies for these addresses, and note that no copy needs them again."""
+    for address, shares in copies.items():
+        copy = _reopened(database, address, token, now)
+        if copy is None:
+            copy = mail_rows.add(database, mail_rows.NewMail("", "", b"", (address,), "copy"), now)
+        _keep(database, copy, {share.fingerprint: share.new for share in shares})
+    handed = [(share.base + share.new, share.fingerprint) for share in what.shares]
+    database.executemany("UPDATE groups SET copied = max(copied, ?) WHERE fingerprint = ?", handed)
+
+
+def _reopened(database: Database, address: str, token: int | None, now: float) -> int | None:
     """Return the copy that waits for the address, for further errors; None if there is none to add to.
 
     It loses its text and its Message-ID, so that no result of an earlier try counts for its new content. A copy that
     another leader may be sending takes nothing in.
     """
     row = database.execute(
-        """UPDATE mails SET data = x'', message_id = '' WHERE id =
+        """UPDATE mails SET data = x'', message_id = '', since = ? WHERE id =
             (SELECT id FROM mails WHERE state = 'waiting' AND kind = 'copy' AND lower(recipients) = lower(?)
-                AND (token IS NULL OR token = ?) LIMIT 1)
+                AND (token IS NULL OR token = ?) AND EXISTS (SELECT 1 FROM mail_groups WHERE mail_id = mails.id)
+            LIMIT 1)
         RETURNING id""",
-        (json.dumps((address,)), token),
+        (now, json.dumps((address,)), token),
     ).fetchone()
     return None if row is None else int(row[0])
 
 
-def keep(database: Database, mail: int, more: Mapping[str, int]) -> None:
-    """Add so many errors of each fingerprint to the content of the mail."""
+def _keep(database: Database, mail: int, more: Mapping[str, int]) -> None:
+    """Add so many errors of each fingerprint to the content of a copy."""
     database.executemany(
         """INSERT INTO mail_groups (mail_id, fingerprint, count) VALUES (?, ?, ?)
         ON CONFLICT DO UPDATE SET count = count + excluded.count""",
@@ -163,79 +166,95 @@ def keep(database: Database, mail: int, more: Mapping[str, int]) -> None:
     )
 
 
-def counts(database: Database, mail: int) -> dict[str, int]:
+def _counts(database: Database, mail: int) -> dict[str, int]:
     """Return the content of the mail at its last try: errors by fingerprint."""
     return dict(database.execute("SELECT fingerprint, count FROM mail_groups WHERE mail_id = ?", (mail,)).fetchall())
 
 
-def settle(database: Database, mail: int, result: Result, now: float) -> bool:
+def settle(database: Database, mail: int, result: Result, at: Moment) -> bool:
     """Note that the server accepted a mail, of any kind, for all recipients without a refusal. As Outbox.sent."""
-    row = database.execute("SELECT kind, state, message_id, recipients FROM mails WHERE id = ?", (mail,)).fetchone()
+    row = database.execute("SELECT * FROM mails WHERE id = ?", (mail,)).fetchone()
     if row is None:
         return False
     if row["state"] == "sent" or result.message_id not in {None, row["message_id"]}:
         return True
-    _bury(database, mail, result, now)
+    _bury(database, mail, result, at.now)
     for address, words in result.put_off.items():
-        copy = None if row["kind"] == "post" else reopen_copy(database, address, result.token)
+        copy = None if row["kind"] == "post" else _reopened(database, address, result.token, at.now)
         if copy is None:
-            copy = mail_rows.split_off(database, mail, {address: words}, "waiting", now + result.wait)
-        keep(database, copy, counts(database, mail))
+            copy = mail_rows.split_off(database, mail, {address: words}, at.now, result.wait)
+        _keep(database, copy, _counts(database, mail))
     missed = result.given_up.keys() | result.put_off.keys()
     served = [address for address in json.loads(row["recipients"]) if address not in missed]
-    mail_rows.sent(database, mail, result.answer, served, now)
+    mail_rows.sent(database, mail, result.answer, served, at.now)
     if row["kind"] == "digest":
+        # Not `reported + count`: two digests may hold the same errors after an outage of the disk or a retry.
         database.execute(
-            """UPDATE groups SET reported = min(groups.count, reported + held.count), last_reported = :now,
-                reopened = 0, died = 0
+            """UPDATE groups SET reported = max(reported, min(groups.count, base + held.count)),
+                copied = max(copied, min(groups.count, base + held.count)), last_reported = :now, died = 0,
+                reopened = reopened AND coalesce(resolved_at, 0) > :composed
             FROM mail_groups AS held WHERE held.mail_id = :mail AND held.fingerprint = groups.fingerprint""",
-            {"mail": mail, "now": now},
+            {"mail": mail, "now": at.now, "composed": (row["claimed"] or at.now) + at.ahead},
         )
-        database.execute("INSERT INTO digests VALUES (?)", (now,))
+        count(database, at.now)
     return True
 
 
 def put_back(database: Database, mail: int, result: Result, now: float) -> bool:
     """Note that no recipient was served. As Outbox.failed."""
-    row = database.execute("SELECT recipients FROM mails WHERE id = ?", (mail,)).fetchone()
-    left = [address for address in json.loads(row["recipients"]) if address not in result.given_up] if row else []
-    if not left or not mail_rows.failed(database, mail, result, left, now):
+    row = database.execute("SELECT kind, recipients FROM mails WHERE id = ?", (mail,)).fetchone()
+    if row is None:
         return False
-    _bury(database, mail, result, now)
+    left = json.loads(row["recipients"])
+    # A digest is tried for all admins again, because each try may be about more errors.
+    if row["kind"] != "digest":
+        left = [address for address in left if address not in result.given_up]
+        if not left:
+            return give_up(database, mail, result, now, refused=True)
+    if not mail_rows.failed(database, mail, result, left, now):
+        return False
+    if row["kind"] != "digest":
+        _bury(database, mail, result, now)
     return True
 
 
 def give_up(database: Database, mail: int, result: Result, now: float, *, refused: bool) -> bool:
     """Note that a mail is not tried again. As Outbox.dead.
 
-    A digest that the server refuses for good counts against the cap. Its groups make no digest due before the next
-    power of two or the end of their window, and the next digest shows each of them in one line, because their content
-    may be the reason.
+    A dead digest counts against the cap. If the server refused it, its groups make no digest due before the next power
+    of two or the end of their window. If it did not refuse the recipients, the content of a group may be the reason.
     """
     if not mail_rows.dead(database, mail, result, now):
         return False
-    unname(database, mail)
-    is_digest = "SELECT 1 FROM mails WHERE id = ? AND kind = 'digest'"
-    if refused and database.execute(is_digest, (mail,)).fetchone():
-        database.execute(
-            """UPDATE groups SET died = held.count, last_reported = :now
-            FROM mail_groups AS held WHERE held.mail_id = :mail AND held.fingerprint = groups.fingerprint""",
-            {"mail": mail, "now": now},
-        )
-        database.execute("INSERT INTO digests VALUES (?)", (now,))
+    _unname(database, mail)
+    if database.execute("SELECT 1 FROM mails WHERE id = ? AND kind = 'digest'", (mail,)).fetchone():
+        count(database, now)
+        if refused:
+            spoiled = not (result.given_up or result.put_off)
+            database.execute(
+                """UPDATE groups SET died = held.count, last_reported = :now, refusals = refusals + :spoiled
+                FROM mail_groups AS held WHERE held.mail_id = :mail AND held.fingerprint = groups.fingerprint""",
+                {"mail": mail, "now": now, "spoiled": spoiled},
+            )
     return True
+
+
+def withdraw(database: Database, mail: int, token: int | None) -> bool:
+    """Remove a waiting mail that has nothing to report any more. Else as mails.failed."""
+    _unname(database, mail)
+    return mail_rows.remove(database, mail, token)
 
 
 def forget_refusals(database: Database, mail: int | None) -> None:
     """Show the groups of one refused digest, or of all, with all details again."""
     database.execute(
-        """UPDATE groups SET died = 0 WHERE died AND fingerprint IN
+        """UPDATE groups SET died = 0, refusals = 0 WHERE died + refusals > 0 AND fingerprint IN
             (SELECT fingerprint FROM mail_groups WHERE :mail IS NULL OR mail_id = :mail)""",
         {"mail": mail},
     )
 
 
-def unname(database: Database, mail: int) -> None:
+def _unname(database: Database, mail: int) -> None:
     """Let another digest name the mails that this one was to name."""
     database.execute("UPDATE mails SET announced = 0 WHERE announced = ?", (mail,))
 
@@ -243,8 +262,13 @@ def unname(database: Database, mail: int) -> None:
 def _bury(database: Database, mail: int, result: Result, now: float) -> None:
     """Make a dead letter of its own for the recipients that are given up, so that a retry reaches nobody else again."""
     if result.given_up:
-        number = mail_rows.split_off(database, mail, result.given_up, "dead", now)
-        keep(database, number, counts(database, mail))
+        number = mail_rows.split_off(database, mail, result.given_up, now)
+        _keep(database, number, _counts(database, mail))
+
+
+def count(database: Database, now: float) -> None:
+    """Count a digest, or what copies get beside it, against the cap."""
+    database.execute("INSERT INTO digests VALUES (?)", (now,))
 
 
 def within(database: Database, seconds: float, now: float) -> int:
@@ -265,11 +289,11 @@ def latest(database: Database, limit: int, now: float) -> list[float]:
 
 def _undelivered(database: Database, mail: int) -> list[Undelivered]:
     rows = database.execute(
-        """SELECT id, subject, recipients, last_error, kind = 'digest' FROM mails
+        """SELECT id, recipients, last_error, kind = 'digest' FROM mails
         WHERE state = 'dead' AND kind != 'post' AND announced IN (0, ?) ORDER BY finished, abs(id)""",
         (mail,),
     ).fetchall()
     return [
-        Undelivered(number, subject, tuple(json.loads(to)), reason, sum(counts(database, number).values()) * to_admins)
-        for number, subject, to, reason, to_admins in rows
+        Undelivered(number, tuple(json.loads(to)), reason, sum(_counts(database, number).values()) * to_admins)
+        for number, to, reason, to_admins in rows
     ]

@@ -270,7 +270,9 @@ _GROUP = """
         resolved_at = coalesce(excluded.resolved_at, resolved_at),
         touched = max(touched, excluded.touched),
         muted_until = coalesce(excluded.muted_until, muted_until),
-        died = died + excluded.died"""
+        died = died + excluded.died,
+        refusals = max(refusals, excluded.refusals),
+        copied = copied + excluded.copied"""
 
 _LOSS = """
     ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count, at = max(at, excluded.at)"""

@@ -48,7 +48,9 @@ class Group:
     muted_until: float | None = None
     """No mail reports it before; None for a group that is not muted."""
     died: int = 0
-    """Unreported errors that were in a digest that was given up. They wait for the next one, but make none due."""
+    """Unreported errors of a digest that the server refused. They wait for the next one, but make none due."""
+    refusals: int = 0
+    """Digests with it whose content the server refused, until it has been quiet for a day or an operator acts on it."""
 
 
 _INSERT = """
@@ -70,7 +72,8 @@ _UPDATE = """
         last_seen = max(last_seen, :last_seen),
         touched = max(touched, :now),
         reopened = reopened OR resolved,
-        resolved = 0
+        resolved = 0,
+        refusals = iif(last_reported <= :now - 86400, 0, refusals)
     WHERE fingerprint = :fingerprint
     RETURNING id"""
 
@@ -161,7 +164,8 @@ def listed(database: Database, *, resolved: bool | None, limit: int, samples: in
 OPEN = "NOT resolved AND (muted_until IS NULL OR muted_until <= :now)"
 """The condition of a group that mails may report."""
 _UNREPORTED = f"count > reported AND {OPEN}"
-UNREPORTED_COUNTS = f"SELECT fingerprint, count - reported AS new FROM groups WHERE {_UNREPORTED}"  # noqa: S608  constants
+UNREPORTED_COUNTS = f"""SELECT fingerprint, count - reported AS new, reported AS base FROM groups
+    WHERE {_UNREPORTED}"""  # noqa: S608  constants
 """The errors of each group that no mail has reported."""
 # The last condition holds if the count has passed a power of two since the last mail: its highest bit differs.
 _DUE = f"""{_UNREPORTED} AND (last_reported IS NULL OR (reopened AND NOT died) OR last_reported <= :now - :window
@@ -218,7 +222,8 @@ def get(database: Database, group: int, samples: int, at: Moment) -> Group | Non
 def resolve(database: Database, group: int, at: float) -> None:
     """Close the group at an epoch second; resolving twice changes nothing."""
     database.execute(
-        "UPDATE groups SET resolved = 1, reopened = 0, resolved_at = ? WHERE id = ? AND NOT resolved", (at, group)
+        "UPDATE groups SET resolved = 1, reopened = 0, refusals = 0, resolved_at = ? WHERE id = ? AND NOT resolved",
+        (at, group),
     )
 
 
@@ -260,7 +265,8 @@ def _insert(database: Database, insert: str, rows: Sequence[tuple[object, ...]])
 
 def _group(row: sqlite3.Row, samples: tuple[Event, ...], ahead: float) -> Group:
     values = dict(row)
-    del values["touched"]
+    for internal in ("touched", "copied"):
+        del values[internal]
     for name in ("reopened", "resolved"):
         values[name] = bool(values[name])
     for name in ("last_reported", "muted_until"):

@@ -197,24 +197,27 @@ def dead(database: Database, mail: int, result: Result, now: float) -> bool:
     return database.execute(statement, values).rowcount > 0
 
 
-def split_off(database: Database, mail: int, refused: Mapping[str, str], state: State, at: float) -> int:
+def split_off(database: Database, mail: int, refused: Mapping[str, str], now: float, wait: float | None = None) -> int:
     """Store a mail of its own, with the same text, for recipients with the server's answers; return its id.
 
-    For recipients of a digest, it is a copy. A waiting one is due, and a dead one was given up, at a steady time.
+    It is due after `wait` seconds, and is tried for a time of its own; without `wait` it is dead. For recipients of a
+    digest, it is a copy.
     """
     values = {
         "id": database.next_id(),
         "to": json.dumps([*refused]),
         "reason": one_line(in_words(refused)),
-        "state": state,
-        "at": at,
+        "state": "dead" if wait is None else "waiting",
+        "now": now,
+        "wait": wait or 0.0,
         "mail": mail,
     }
     row = database.execute(
         """INSERT INTO mails (id, message_id, kind, subject, data, recipients, tries, created, since, next_try,
             last_error, state, finished, part)
-        SELECT :id, message_id, iif(kind = 'digest', 'copy', kind), subject, data, :to, tries + 1, created, since,
-            :at, :reason, :state, iif(:state = 'dead', :at, NULL), 1 FROM mails WHERE id = :mail
+        SELECT :id, message_id, iif(kind = 'digest', 'copy', kind), subject, data, :to, tries + 1, created,
+            iif(:state = 'dead', since, :now), :now + :wait, :reason, :state, iif(:state = 'dead', :now, NULL), 1
+        FROM mails WHERE id = :mail
         RETURNING id""",
         values,
     ).fetchone()

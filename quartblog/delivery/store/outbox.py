@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from ..grouping.event import Event, Tally
     from .clock import Clock, Moment
     from .database import Database
-    from .digests import Content, Draft
+    from .digests import Content, Share
     from .groups import Group
-    from .mails import Result, State, StoredMail
+    from .mails import NewMail, Result, State, StoredMail
     from .workers import Leader, Lease, Totals, Worker
 
 T = TypeVar("T")
@@ -182,18 +182,27 @@ class Outbox:
         """Return what a digest or a copy is to report now; None for an unknown mail."""
         return self._read(lambda database, at: digest_rows.content(database, mail, self._samples, at))
 
-    def compose(self, mail: int, draft: Draft, token: int | None = None) -> bool:
-        """Give a digest or a copy this text and content, and further errors to other copies. As in `failed`."""
-        return self._grow(lambda database, at: digest_rows.compose(database, mail, draft, token, at.now))
+    def compose(self, mail: int, text: NewMail, content: Content, token: int | None = None) -> bool:
+        """Give a digest or a copy this text and content. As in `failed`."""
+        return self._grow(lambda database, _: digest_rows.compose(database, mail, text, content, token))
+
+    def hand_over(self, content: Content, copies: Mapping[str, Sequence[Share]], lease: Lease, *, counts: bool) -> None:
+        """Add errors of a digest to the copies for these addresses. With `counts` the cap counts it like a digest.
+
+        Raise LeaseLost as `check` does.
+        """
+
+        def add(database: Database, at: Moment) -> None:
+            worker_rows.check_lease(database, lease)
+            digest_rows.hand_over(database, content, copies, lease.token, at.now)
+            if counts:
+                digest_rows.count(database, at.now)
+
+        self._write(add)
 
     def withdraw(self, mail: int, token: int | None = None) -> bool:
         """Remove a waiting mail that has nothing to report any more. As in `failed`."""
-
-        def remove(database: Database, _: Moment) -> bool:
-            digest_rows.unname(database, mail)
-            return mail_rows.remove(database, mail, token)
-
-        return self._write(remove, durable=False)
+        return self._write(lambda database, _: digest_rows.withdraw(database, mail, token), durable=False)
 
     def check(self, lease: Lease) -> None:
         """Raise LeaseLost if the lease is no longer the current one."""
@@ -227,7 +236,7 @@ class Outbox:
         Those that are put off get a mail of their own. A mail that has got another text since it was sent goes on
         waiting. Return False for an unknown mail.
         """
-        return self._grow(lambda database, at: digest_rows.settle(database, mail, result, at.now))
+        return self._grow(lambda database, at: digest_rows.settle(database, mail, result, at))
 
     def failed(self, mail: int, result: Result) -> bool:
         """Note that no recipient was served. The mail waits for the next try, for all who are not given up.

@@ -103,6 +103,10 @@ _NO_GROUP = "DELETE FROM groups"
 _WAITING = """SELECT id, length(data), NOT part FROM mails WHERE state = 'waiting' AND kind = 'post' AND data != x''
     ORDER BY created, abs(id)"""
 
+# A copy needs its groups for its text.
+_COPIED = """fingerprint IN (SELECT fingerprint FROM mail_groups JOIN mails ON mails.id = mail_id
+    WHERE state = 'waiting' AND kind = 'copy')"""
+
 # A mute goes with its group, so a muted group goes last.
 _MUTED = "coalesce(muted_until > :now, 0)"
 
@@ -129,7 +133,7 @@ _STEPS = (
     ),
     _Step("SELECT id, 0, 0 FROM mails WHERE state = 'sent' ORDER BY created", _NO_MAIL),
     _Step(
-        f"""SELECT id, 0, 0 FROM groups WHERE resolved OR count <= reported
+        f"""SELECT id, 0, 0 FROM groups WHERE resolved OR (count <= reported AND NOT {_COPIED})
         ORDER BY {_MUTED}, resolved DESC, touched""",  # noqa: S608  a constant
         _NO_GROUP,
     ),
@@ -223,7 +227,8 @@ def _chunks(rows: Sequence[sqlite3.Row], most_text: float) -> Iterator[list[sqli
 _OLD_SAMPLES = "DELETE FROM samples WHERE id IN (SELECT id FROM samples WHERE touched < :oldest LIMIT :most)"
 # While a digest waits, so do all errors that no mail has reported.
 _OLD_GROUPS = f"""DELETE FROM groups WHERE id IN
-        (SELECT id FROM groups WHERE touched < :oldest AND NOT {_MUTED} AND (resolved OR count <= reported
+        (SELECT id FROM groups WHERE touched < :oldest AND NOT {_MUTED} AND (resolved
+            OR (count <= reported AND NOT {_COPIED})
             OR NOT EXISTS (SELECT 1 FROM mails WHERE state = 'waiting' AND kind = 'digest')) LIMIT :most)
     RETURNING (count - reported) * (NOT resolved)"""  # noqa: S608  a constant
 _OLD_MAILS = "DELETE FROM mails WHERE id IN (SELECT id FROM mails WHERE finished < :oldest LIMIT :most)"

@@ -129,9 +129,13 @@ _FIFTH = (
         FROM mail_groups AS held JOIN mails ON mails.id = held.mail_id WHERE held.fingerprint = groups.fingerprint
             AND mails.state = 'waiting' AND mails.kind = 'digest' AND NOT mails.reached))""",
     "UPDATE mails SET kind = 'copy' WHERE kind = 'route' OR (kind = 'digest' AND reached AND state = 'waiting')",
-    # Earlier versions did not keep what a digest reports: its text is sent as it is.
-    """UPDATE mails SET kind = 'post' WHERE state != 'sent' AND kind != 'post'
+    # Earlier versions did not keep what a digest reports. A copy without a content is sent as it is.
+    """UPDATE mails SET kind = 'copy' WHERE state != 'sent' AND kind = 'digest'
         AND NOT EXISTS (SELECT 1 FROM mail_groups WHERE mail_id = mails.id)""",
+    "ALTER TABLE mail_groups ADD COLUMN base INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE groups ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE groups ADD COLUMN copied INTEGER NOT NULL DEFAULT 0",
+    "UPDATE groups SET copied = reported",
     "ALTER TABLE mails DROP COLUMN notes",
     "ALTER TABLE mails DROP COLUMN stale",
     "ALTER TABLE mails DROP COLUMN reached",
