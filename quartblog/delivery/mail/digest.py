@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..store.digests import Undelivered
     from ..store.groups import Group
 
-MOST_REFUSALS = 2
-"""Refused digests after which a digest only counts a group, and does not name it."""
 HEADLINE_LIMIT = 120
 """Characters of the line that names a group."""
 TRACES_LIMIT = 200_000
@@ -100,15 +98,14 @@ class Digest:
         return message
 
     def _message(self, options: MailOptions, to: Sequence[str] | None, size: Size) -> EmailMessage:
-        # The content of the others may be what the server refused: at first their messages, then their names.
         first = [group for group in self.groups if not group.refusals][: size.detailed]
-        others = [group for group in self.groups if group.refusals < MOST_REFUSALS and group not in first]
+        others = [group for group in self.groups if group not in first]
         detailed = [_Detailed(group, size, size.traces // len(first)) for group in first]
         head = list(self._head(options, shortened=size != SIZES[0]))
-        rest = list(_rest(others, size.listed, self.kinds - len(first) - len(others)))
+        rest = list(_rest(others, size.listed, self.more_kinds))
         return new_message(
             options,
-            self._subject([*first, *others], options),
+            self._subject(options),
             "\n\n".join(_paragraphs(head, [part.text(options.command) for part in detailed], rest)),
             html=_document([part.html(options.command) for part in detailed], head, rest) if size.html else None,
             to=to,
@@ -116,12 +113,11 @@ class Digest:
             conversations=[self._conversation(group, options) for group in reversed(first)],
         )
 
-    def _subject(self, groups: Sequence[Group], options: MailOptions) -> str:
+    def _subject(self, options: MailOptions) -> str:
         """Name the worst error first, because mail programs show the beginning, and the changing counts last."""
         more = f" (+{self.kinds - 1} more)" if self.kinds > 1 else ""
         where = f"{options.title} {options.site} on {self.host}".lstrip()
-        worst = _name(groups[0]) if groups else "Errors"
-        return f"{worst}{more} ({where}, {counted(self.errors, 'error')})"
+        return f"{_name(self.groups[0])}{more} ({where}, {counted(self.errors, 'error')})"
 
     def _conversation(self, group: Group, options: MailOptions) -> str:
         """Return a name that all digests of this host about the group share."""
@@ -238,14 +234,21 @@ def _reopened_at(group: Group) -> float:
 
 
 def _commands(group: Group, command: str) -> list[str]:
+    return [f"{command} errors {verb} {_key(group)}" for verb in ("show", "resolve")] if command else []
+
+
+def _key(group: Group) -> int | str:
     # A group that is only in memory will get another id; its fingerprint stays.
-    key = group.id if group.id > 0 else group.fingerprint
-    return [f"{command} errors {verb} {key}" for verb in ("show", "resolve")] if command else []
+    return group.id if group.id > 0 else group.fingerprint
 
 
 def _name(group: Group) -> str:
-    """Return the group in one short line, without its message if a server refused a mail with it."""
-    return one_line(f"{shortened(group.title, HEADLINE_LIMIT)} at {group.place}") if group.refusals else headline(group)
+    """Return the group in one short line, with less of it each time a server has refused its content."""
+    if not group.refusals:
+        return headline(group)
+    if group.refusals == 1:
+        return one_line(f"{shortened(group.title, HEADLINE_LIMIT)} at {group.place}")
+    return f"group {_key(group)}"
 
 
 def _rest(groups: Sequence[Group], listed: int, more: int) -> Iterator[str]:

@@ -232,7 +232,8 @@ def give_up(database: Database, mail: int, result: Result, now: float, *, refuse
         if refused:
             spoiled = not (result.given_up or result.put_off)
             database.execute(
-                """UPDATE groups SET died = held.count, last_reported = :now, refusals = refusals + :spoiled
+                """UPDATE groups SET died = held.count, last_reported = :now, refusals = refusals + :spoiled,
+                    refused_at = iif(:spoiled, :now, refused_at)
                 FROM mail_groups AS held WHERE held.mail_id = :mail AND held.fingerprint = groups.fingerprint""",
                 {"mail": mail, "now": now, "spoiled": spoiled},
             )

@@ -272,13 +272,14 @@ _GROUP = """
         muted_until = coalesce(excluded.muted_until, muted_until),
         died = died + excluded.died,
         refusals = max(refusals, excluded.refusals),
+        refused_at = coalesce(excluded.refused_at, refused_at),
         copied = copied + excluded.copied"""
 
 _LOSS = """
     ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count, at = max(at, excluded.at)"""
 
 _TIMES = {
-    "groups": ("last_reported", "touched", "muted_until"),
+    "groups": ("last_reported", "touched", "muted_until", "refused_at"),
     "samples": ("touched",),
     "mails": ("created", "since", "next_try", "finished", "claimed"),
     "digests": ("left",),

@@ -50,7 +50,7 @@ class Group:
     died: int = 0
     """Unreported errors of a digest that the server refused. They wait for the next one, but make none due."""
     refusals: int = 0
-    """Digests with it whose content the server refused, until it has been quiet for a day or an operator acts on it."""
+    """Digests with it whose content the server refused within a day, unless an operator has resolved it since."""
 
 
 _INSERT = """
@@ -73,7 +73,7 @@ _UPDATE = """
         touched = max(touched, :now),
         reopened = reopened OR resolved,
         resolved = 0,
-        refusals = iif(last_reported <= :now - 86400, 0, refusals)
+        refusals = iif(refused_at <= :now - 86400, 0, refusals)
     WHERE fingerprint = :fingerprint
     RETURNING id"""
 
@@ -265,7 +265,7 @@ def _insert(database: Database, insert: str, rows: Sequence[tuple[object, ...]])
 
 def _group(row: sqlite3.Row, samples: tuple[Event, ...], ahead: float) -> Group:
     values = dict(row)
-    for internal in ("touched", "copied"):
+    for internal in ("touched", "copied", "refused_at"):
         del values[internal]
     for name in ("reopened", "resolved"):
         values[name] = bool(values[name])

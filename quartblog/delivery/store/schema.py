@@ -134,6 +134,7 @@ _FIFTH = (
         AND NOT EXISTS (SELECT 1 FROM mail_groups WHERE mail_id = mails.id)""",
     "ALTER TABLE mail_groups ADD COLUMN base INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE groups ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE groups ADD COLUMN refused_at REAL",
     "ALTER TABLE groups ADD COLUMN copied INTEGER NOT NULL DEFAULT 0",
     "UPDATE groups SET copied = reported",
     "ALTER TABLE mails DROP COLUMN notes",
