@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from quartblog.delivery import QueueOptions, scope
-from quartblog.delivery.capture.finalize import SHARED, SHARED_WORDS, Finalizer
+from quartblog.delivery.capture.finalize import Finalizer
 from quartblog.delivery.capture.handler import BoundedQueueHandler
 from quartblog.delivery.context import CRUMB_LIMIT
 from quartblog.delivery.grouping.event import Event
@@ -257,20 +257,10 @@ def logged(desk: Desk, *arguments: Any, hidden: tuple[str, ...] = ()) -> logging
     return hiding(desk, log, *hidden)
 
 
-def test_equal_failures_are_one_object_with_one_text(desk: Desk) -> None:
-    first, again = (logged(desk, "the same") for _ in range(2))
-
-    assert snapshot_of(again) is snapshot_of(first)
-    assert again.exc_text is first.exc_text
-
-
 @pytest.mark.parametrize("other", [("another",), ("one", TypeError), ("one", ValueError, KeyError("before it"))])
 def test_failures_of_one_place_that_differ_are_shown_as_they_are(desk: Desk, other: tuple[Any, ...]) -> None:
-    apart = Desk(None)
     for arguments in (("one",), other, ("one",), other):
-        # A text that no other record shares.
-        assert logged(desk, *arguments).exc_text == logged(apart, *arguments).exc_text
-        apart = Desk(None)
+        assert logged(desk, *arguments).exc_text == logged(Desk(None), *arguments).exc_text
 
 
 def test_a_value_hidden_in_one_failure_is_not_hidden_in_equal_ones(desk: Desk) -> None:
@@ -278,24 +268,6 @@ def test_a_value_hidden_in_one_failure_is_not_hidden_in_equal_ones(desk: Desk) -
 
     assert [f"ValueError: no {SECRET}" in text for text in texts] == [True, False, True, False]
     assert [f"ValueError: no {REDACTED}" in text for text in texts] == [False, True, False, True]
-
-
-def test_equal_failures_share_a_text_with_hidden_values(desk: Desk) -> None:
-    first, again = (logged(desk, f"no {SECRET}", hidden=(SECRET,)) for _ in range(2))
-
-    assert again.exc_text is first.exc_text
-    assert SECRET not in str(first.exc_text)
-
-
-def test_failures_are_shared_within_bounds(desk: Desk) -> None:
-    long = "w" * (SHARED_WORDS + 1)
-    assert logged(desk, long).exc_text is not logged(desk, long).exc_text
-
-    first = logged(desk, "number 0")
-    for number in range(SHARED):
-        logged(desk, f"number {number + 1}")
-
-    assert logged(desk, "number 0").exc_text is not first.exc_text
 
 
 class LetGoMeanwhile(logging.LogRecord):

@@ -23,13 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..context import Breadcrumb, Scope
-    from ..text.exceptions import ExceptionSnapshot
     from ..text.redaction import Redactor
-
-SHARED = 64
-"""Described exceptions that are kept, the latest ones, so that equal ones share a text."""
-SHARED_WORDS = 1_000
-"""Characters of an exception's message at most; exceptions with longer ones are not kept."""
 
 
 class Finalizer:
@@ -46,7 +40,6 @@ class Finalizer:
         self._redactor = redactor
         self._own_packages = own_packages
         self._frames = frames
-        self._latest: dict[object, ExceptionSnapshot] = {}
 
     def finalize(self, record: logging.LogRecord) -> None:
         """Change the record, which belongs to the queue alone, into its final form."""
@@ -66,23 +59,9 @@ class Finalizer:
         if crumbs := attributes.pop(CRUMBS, None):
             attributes["breadcrumbs"] = tuple(_line(crumb, hide) for crumb in crumbs)
         if failure is not None:
-            failure = attributes[FAILURE] = self._shared(failure)
             record.exc_text = failure.text
             if not self._frames:
                 record.exc_info = None
-
-    def _shared(self, failure: ExceptionSnapshot) -> ExceptionSnapshot:
-        """Return the snapshot, or an equal earlier one: in a storm all records share one snapshot and one text."""
-        key = failure.key
-        if key is None or len(failure.message) > SHARED_WORDS:
-            return failure
-        try:
-            failure = self._latest.setdefault(key, failure)
-            if len(self._latest) > SHARED:
-                del self._latest[next(iter(self._latest))]
-        except BaseException as error:  # noqa: BLE001  the key holds the exception's class, whose metaclass may raise
-            reraise_interrupt(error)
-        return failure
 
 
 def _redact(record: logging.LogRecord, hide: Callable[[str], str]) -> None:

@@ -79,11 +79,6 @@ class ExceptionSnapshot:
                 self._text = _standard_text(info)
 
     @property
-    def key(self) -> tuple[tuple[Link, ...], str] | None:
-        """A cache key, equal for equal texts; None for an exception with causes, notes or a finished text."""
-        return None if self._whole is not None or self._text is not None else (self.links, self.message)
-
-    @property
     def kind(self) -> type[BaseException] | None:
         """The exception's class."""
         return self.links[0].kind if self.links else None
