@@ -1265,6 +1265,29 @@ async def test_a_new_leader_sends_what_the_last_one_left_with_the_same_message_i
     assert [mail["Message-ID"] for mail in office.server.messages] == [left.message_id]
 
 
+@pytest.mark.parametrize("settled", [False, True])
+async def test_a_digest_that_the_server_may_have_is_sent_again_as_it_was(office: Office, *, settled: bool) -> None:
+    office.fail(2)
+    first = office.sender()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(office.outbox, "sent", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await first.work()
+    office.fail(3)
+    office.fail(1, TWO)
+    if settled:
+        assert office.outbox.resolve(ONE)
+    office.clock.advance(60)
+
+    await office.sender().work()
+
+    one, again = office.server.messages
+    assert one["Message-ID"] == again["Message-ID"]
+    group = office.outbox.group(ONE)
+    assert group is not None
+    assert (group.count, group.reported) == (5, 2)
+
+
 async def test_at_the_end_every_unreported_error_is_due(office: Office) -> None:
     sender = office.sender()
     office.fail(2)

@@ -101,8 +101,8 @@ class Host:
 
     @property
     def waiting(self) -> list[str]:
-        """The Message-IDs of mails that are to be sent."""
-        return [row[0] for row in self._query("SELECT message_id FROM mails WHERE state = 'waiting'")]
+        """The Message-IDs of mails that are to be sent; a digest that has just begun has none yet."""
+        return [row[0] for row in self._query("SELECT message_id FROM mails WHERE state = 'waiting' AND data != x''")]
 
     def count(self, kind: str) -> int:
         """The errors of one kind in the outbox."""

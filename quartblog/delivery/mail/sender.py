@@ -163,9 +163,9 @@ class Sender:
         if content is None:
             return
         composed: StoredMail | None = mail
-        if content.shares and (content.stale or _recipients(mail, options) != mail.recipients):
+        if not content.fixed and content.shares and (content.stale or _recipients(mail, options) != mail.recipients):
             composed = self._composed(mail, content, options)
-        elif not content.shares and (content.stale or mail.kind == "digest"):
+        elif not content.fixed and not content.shares and (content.stale or mail.kind == "digest"):
             self._withdraw(mail, content)
             return
         if composed is not None:

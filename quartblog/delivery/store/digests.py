@@ -64,6 +64,8 @@ class Content(NamedTuple):
     """The errors of a digest that no copy has been given yet."""
     stale: bool
     """Whether its text, if it has one, reports something else."""
+    fixed: bool
+    """Whether its text stays, because the server may have accepted it without this outbox having noted it."""
     deleted: bool
     """Whether the outbox has deleted groups that a copy was to report."""
     most: int | None
@@ -90,7 +92,7 @@ def content(database: Database, mail: int, samples: int, at: Moment) -> Content 
 
     A copy without a content is a text of an earlier version, which is sent as it is.
     """
-    row = database.execute("SELECT kind, data = x'' AS empty, most FROM mails WHERE id = ?", (mail,)).fetchone()
+    row = database.execute("SELECT kind, data = x'' AS empty, failed, most FROM mails WHERE id = ?", (mail,)).fetchone()
     if row is None:
         return None
     is_digest = row["kind"] == "digest"
@@ -111,6 +113,7 @@ def content(database: Database, mail: int, samples: int, at: Moment) -> Content 
         ],
         [Share(*row[2:])._replace(new=row["added"]) for row in rows if is_digest and row["added"] > 0],
         bool(row["empty"]) or before != {share.fingerprint: share.new for share in shares},
+        not (row["empty"] or row["failed"]),
         not is_digest and database.execute(known, (mail,)).fetchone()[0] < len(before),
         row["most"],
         _undelivered(database, mail) if is_digest else (),
@@ -144,12 +147,13 @@ def _reopened(database: Database, address: str, token: int | None, now: float) -
     """Return the copy that waits for the address, for further errors; None if there is none to add to.
 
     It loses its text and its Message-ID, so that no result of an earlier try counts for its new content. A copy that
-    another leader may be sending takes nothing in.
+    the server may have takes nothing in.
     """
     row = database.execute(
         """UPDATE mails SET data = x'', message_id = '', since = ? WHERE id =
             (SELECT id FROM mails WHERE state = 'waiting' AND kind = 'copy' AND lower(recipients) = lower(?)
-                AND (token IS NULL OR token = ?) AND EXISTS (SELECT 1 FROM mail_groups WHERE mail_id = mails.id)
+                AND (token IS NULL OR token = ?) AND (failed OR data = x'')
+                AND EXISTS (SELECT 1 FROM mail_groups WHERE mail_id = mails.id)
             LIMIT 1)
         RETURNING id""",
         (now, json.dumps((address,)), token),

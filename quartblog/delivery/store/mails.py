@@ -128,7 +128,7 @@ def add(database: Database, mail: NewMail, now: float) -> int:
 def rewrite(database: Database, mail: int, new: NewMail, most: int | None, token: int | None) -> bool:
     """Give a waiting digest or copy its text."""
     statement = f"""UPDATE mails SET message_id = :message_id, subject = :subject, data = :data, recipients = :to,
-        most = :most WHERE {_HELD}"""  # noqa: S608  a constant
+        most = :most, failed = 0 WHERE {_HELD}"""  # noqa: S608  a constant
     text = {"message_id": new.message_id, "subject": one_line(new.subject), "data": new.data, "most": most}
     values = {**text, "to": json.dumps(new.recipients), "mail": mail, "token": token}
     return database.execute(statement, values).rowcount > 0
@@ -178,7 +178,7 @@ def sent(database: Database, mail: int, answer: str, served: Sequence[str], now:
 def failed(database: Database, mail: int, result: Result, left: Sequence[str], now: float) -> bool:
     """Note a failed try; the mail is due again for the recipients that are left, after the result's wait."""
     statement = f"""UPDATE mails SET tries = tries + 1, last_error = :reason, next_try = :at, token = NULL,
-        claimed = NULL, recipients = :left WHERE {_HELD}"""  # noqa: S608  a constant
+        claimed = NULL, failed = 1, recipients = :left WHERE {_HELD}"""  # noqa: S608  a constant
     values = {
         "mail": mail,
         "reason": one_line(result.answer),
@@ -233,7 +233,7 @@ def remove(database: Database, mail: int, token: int | None) -> bool:
 def retry(database: Database, mail: int | None, now: float) -> int:
     """Make dead and waiting mails due now, one or all; return how many."""
     return database.execute(
-        """UPDATE mails SET next_try = :now, finished = NULL, announced = 0,
+        """UPDATE mails SET next_try = :now, finished = NULL, announced = 0, failed = failed OR state = 'dead',
             token = CASE state WHEN 'dead' THEN NULL ELSE token END,
             since = CASE state WHEN 'dead' THEN :now ELSE since END,
             tries = CASE state WHEN 'dead' THEN 0 ELSE tries END,
@@ -261,7 +261,7 @@ def in_words(refused: Mapping[str, str]) -> str:
 
 def _mail(row: sqlite3.Row, at: Moment) -> StoredMail:
     values = dict(row)
-    for internal in ("claimed", "most", "announced", "part"):
+    for internal in ("claimed", "most", "failed", "announced", "part"):
         del values[internal]
     values["recipients"] = tuple(json.loads(values["recipients"]))
     values["age"] = max(0.0, at.now - values["created"])

@@ -137,6 +137,8 @@ _FIFTH = (
     "ALTER TABLE groups ADD COLUMN refused_at REAL",
     "ALTER TABLE groups ADD COLUMN copied INTEGER NOT NULL DEFAULT 0",
     "UPDATE groups SET copied = reported",
+    "ALTER TABLE mails ADD COLUMN failed INTEGER NOT NULL DEFAULT 0",
+    "UPDATE mails SET failed = tries > 0",
     "ALTER TABLE mails DROP COLUMN notes",
     "ALTER TABLE mails DROP COLUMN stale",
     "ALTER TABLE mails DROP COLUMN reached",
