@@ -176,7 +176,7 @@ class Outbox:
             worker_rows.check_lease(database, lease)
             return digest_rows.begin(database, recipients, at.now)
 
-        return self._write(begin, durable=False)
+        return self._grow(begin, durable=False)
 
     def content(self, mail: int) -> Content | None:
         """Return what a digest or a copy is to report now; None for an unknown mail."""
@@ -198,7 +198,7 @@ class Outbox:
             if counts:
                 digest_rows.count(database, at.now)
 
-        self._write(add)
+        self._grow(add)
 
     def withdraw(self, mail: int, token: int | None = None) -> bool:
         """Remove a waiting mail that has nothing to report any more. As in `failed`."""
@@ -250,7 +250,7 @@ class Outbox:
 
         `refused`: the server refuses it for good, so the next digest shows its groups in one line each.
         """
-        return self._write(lambda database, at: digest_rows.give_up(database, mail, result, at.now, refused=refused))
+        return self._grow(lambda database, at: digest_rows.give_up(database, mail, result, at.now, refused=refused))
 
     def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
         """Return the newest mails; `totals` counts all of them."""
@@ -355,7 +355,7 @@ class Outbox:
         return count
 
     def _grow(self, work: Callable[[Database, Moment], T], *, durable: bool = True) -> T:
-        """As `_write`, for a transaction that may add a text: then make room."""
+        """As `_write`, for a transaction that may add to the file: then make room."""
 
         def add(database: Database, at: Moment) -> tuple[T, bool]:
             return work(database, at), retention.is_full(database, self._max_bytes)
