@@ -26,6 +26,7 @@ Words:
     outbox       the SQLite file of a host                      leader       the process that mails for the host
     dead letter  a mail that is not tried again                 lease        time a leader leads without a renewal
     retry        a later try of a mail                          scope        one request, job or command
+    copy         a digest for one other reader                  reader       somebody who gets some of the errors
 
 Works in any asyncio program, or in none. It needs the libraries aiosmtplib and concurrent-log-handler. Copy the
 folder beside your program, and import it by its own name. A FastAPI application, whole:

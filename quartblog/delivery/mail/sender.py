@@ -1,9 +1,9 @@
 """Due groups -> digests in the outbox -> the mail server, one mail at a time, by the leader of the host.
 
 A mail is in the outbox before its first byte leaves, and stays there until the server accepts or finally refuses it.
-Every try sends the same bytes, so the same Message-ID, unless a digest has more to report, or is shortened: then it
-gets a new text. At most one digest waits, however long the mail server is away, and it reports everything once it
-leaves.
+Every try sends the same bytes, so the same Message-ID. Only after a failed try that the outbox has noted, a digest with
+more to report gets a new text. At most one digest waits, however long the mail server is away, and it reports
+everything once it leaves.
 """
 
 from __future__ import annotations
