@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from logging import LogRecord
 
 from .text.escaping import shortened
-from .text.exc_info import drop_frames
+from .text.exc_info import drop_frames, valid_exc_info
 
 # Crockford's base32 has no i, l, o or u: so an id that is read aloud is typed correctly.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -55,7 +55,7 @@ class Scope:
         self._ids: dict[str, str] = {}
         self._hidden: list[Callable[[], Iterable[str]]] = []
         self._failures: list[LogRecord] = []
-        self._logged: BaseException | None = None
+        self._logged: object = None
 
     @property
     def route(self) -> str | None:
@@ -92,13 +92,14 @@ class Scope:
         self._failures.append(record)
         del self._failures[:-FAILURES]
 
-    def note_logged(self, error: BaseException | None) -> None:
-        """Remember the exception of the latest error record, until the scope ends."""
-        self._logged = error
+    def note_logged(self, exc_info: object) -> None:
+        """Remember the `exc_info` of the latest error record, until the scope ends."""
+        self._logged = exc_info
 
     def has_logged(self, error: BaseException) -> bool:
         """Return whether the latest error record with an exception has this one."""
-        return self._logged is error
+        logged = valid_exc_info(self._logged)
+        return logged is not None and logged[1] is error
 
     def end(self) -> None:
         """Release exceptions and frames.

@@ -28,7 +28,7 @@ ALLOWED = 30.0
 PART = 5_000
 """Errors that are logged between two waits for the listener."""
 WARM_UP = 20_000
-"""Errors that are logged before the first look: the queue was full once, and every cache has seen its tracebacks."""
+"""Errors that are logged before the first look: every cache has seen their tracebacks."""
 DEPTHS = range(10, 40)
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
@@ -78,14 +78,10 @@ def measure(folder: Path, port: int, errors: int) -> dict[str, float]:
         outbox=OutboxOptions(path=folder / "outbox.sqlite3"),
     )
     with delivery:
-        log(WARM_UP)
-        before = most = resident()
+        log(delivery, WARM_UP)
+        before = resident()
         started = time.perf_counter()
-        for number in range(0, errors, PART):
-            log(min(PART, errors - number))
-            most = max(most, resident())
-            # The queue has room for all of the next part: a refused error would take no memory.
-            delivery.drain(600)
+        most = log(delivery, errors)
         seconds = time.perf_counter() - started
         assert "ERROR" not in delivery.statistics().refused, f"refused: {delivery.statistics().refused}"
         delivery.drain(600)
@@ -97,11 +93,17 @@ def measure(folder: Path, port: int, errors: int) -> dict[str, float]:
     return {"before": before, "grown": most - before, "per_second": errors / seconds}
 
 
-def log(errors: int) -> None:
-    """Log failures with different tracebacks, each raised anew."""
-    for number in range(errors):
-        error = failure(DEPTHS[number % len(DEPTHS)])
-        logger.error("Request %d failed", number, exc_info=error)
+def log(delivery: Delivery, errors: int) -> float:
+    """Log failures with different tracebacks, each raised anew, and return the most megabytes seen."""
+    most = 0.0
+    for first in range(0, errors, PART):
+        for number in range(first, min(first + PART, errors)):
+            error = failure(DEPTHS[number % len(DEPTHS)])
+            logger.error("Request %d failed", number, exc_info=error)
+        most = max(most, resident())
+        # The queue has room for all of the next part: a refused error would take no memory.
+        delivery.drain(600)
+    return most
 
 
 def resident() -> float:

@@ -14,8 +14,8 @@ from ..context import current_scope, new_error_id
 from ..own_log import describe, own_record, report, reraise_interrupt
 from ..statistics import Counter, Latency
 from ..text import counted
-from ..text.exc_info import FAILURE, drop_frames, valid_exc_info
-from ..text.freezing import USUAL, bounded, freeze_extra, frozen_message, instead_of, level_of
+from ..text.exc_info import FAILURE, drop_frames
+from ..text.freezing import USUAL, freeze_extra, frozen_message, instead_of, level_of, template_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,15 +212,15 @@ class BoundedQueueHandler(Unlocked, logging.handlers.QueueHandler):
         attributes.pop(FAILURE, None)
         if len(record.__dict__) > USUAL:
             freeze_extra(attributes)
-        attributes["template"] = bounded(record.msg) if issubclass(type(record.msg), str) else None
+        attributes["template"] = template_of(record.msg)
         attributes["msg"] = attributes["message"] = message
         attributes["args"] = None
         if is_error and attributes.get("error_id") is None:
             attributes["error_id"] = new_error_id()
         if record.exc_info is None:
             return frozen
-        if scope is not None and is_error and (given := valid_exc_info(record.exc_info)) is not None:
-            scope.note_logged(given[1])
+        if scope is not None and is_error:
+            scope.note_logged(record.exc_info)
         if depth >= self._whole:
             # Frames keep all their locals alive, and many records wait already.
             drop_frames(frozen)

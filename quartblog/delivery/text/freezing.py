@@ -94,6 +94,13 @@ def frozen_message(record: logging.LogRecord) -> str:
         return bounded(f"(the message could not be built: {describe(error)}; template: {_template(record)})")
 
 
+def template_of(message: object) -> str | None:
+    """Return the text that `%` was called on, shortened; None if it was another object."""
+    if type(message) is str and len(message) <= LONGEST:
+        return message
+    return bounded(message) if issubclass(type(message), str) else None  # type: ignore[arg-type]  # it is a str
+
+
 def bounded(text: str, *, missing: int = 0) -> str:
     """Return the text, exactly a str, no longer than a record may hold."""
     # Redaction comes later. `Redactor` recognises this cut, and hides a part of a value beside it.
@@ -222,9 +229,13 @@ def _message_of_long(template: str, args: Any) -> str:
 
 
 def _has_long(args: Any) -> bool:
-    if type(args) is dict:
-        return _is_long(args) or any(map(_is_long, args.values()))
-    return type(args) is tuple and any(map(_is_long, args))
+    if type(args) is tuple:
+        # A loop, because most records have one or two arguments, for which `any` and `map` take longer.
+        for value in args:  # noqa: SIM110
+            if _is_long(value):
+                return True
+        return False
+    return type(args) is dict and (_is_long(args) or any(map(_is_long, args.values())))
 
 
 def _is_long(value: Any) -> bool:
