@@ -57,10 +57,9 @@ class Ledger:
 
 def read(outbox: Path, workers: int, answered: int) -> Ledger:
     """As every worker tells with a heartbeat that is yet to come."""
-    # One of a second later: a worker counts, waits for the outbox, and dates the heartbeat when it writes it.
-    since = time.time() + 1.0
+    now = time.time()
     with closing(Outbox(OutboxOptions(outbox))) as opened:
-        told = eventually(lambda: beats if len(beats := opened.workers(since)) == workers else [])
+        told = eventually(lambda: beats if len(beats := opened.workers(time.time() - now)) == workers else [])
         stored = sum(group.count for group in opened.groups(resolved=None, limit=1_000, samples=0))
     figures = [worker.figures for worker in told]
     return Ledger(
