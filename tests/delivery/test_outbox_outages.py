@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery.options import LEAST_BYTES
 from quartblog.delivery.store.fallback import RETRY_SECONDS
 from quartblog.delivery.store.mails import Result
 from quartblog.delivery.store.retention import MEMORY_BYTES
@@ -451,6 +452,7 @@ from pathlib import Path
 from tests.support.failures import an_event, long_text
 from tests.support.clocks import FakeClock
 from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery.options import LEAST_BYTES
 logging.disable(logging.CRITICAL)
 clock = FakeClock()
 outbox = Outbox(OutboxOptions(Path(sys.argv[1])), clock=clock)
@@ -651,6 +653,29 @@ BREAK = {
     "nothing may be added": "CREATE TRIGGER no BEFORE INSERT ON samples BEGIN SELECT RAISE(ABORT, 'no'); END",
     "a view stands in for a table": "DROP TABLE digests; CREATE VIEW digests AS SELECT 1.0 AS left",
 }
+
+
+@pytest.mark.parametrize("how", ["read", "close"])
+def test_rows_that_come_back_from_memory_stay_within_the_bound(
+    path: Path, clock: FakeClock, disk: Disk, how: str
+) -> None:
+    first, second = (Outbox(OutboxOptions(path, max_bytes=LEAST_BYTES), clock=clock) for _ in range(2))
+    first.record([an_event(f"{number:016x}", place="p" * 3_000) for number in range(150)])
+    disk.leave()
+    second.record([an_event(f"{number:016x}", place="p" * 3_000) for number in range(150, 300)])
+    disk.come_back()
+
+    clock.advance(RETRY_SECONDS)
+    assert second.close() if how == "close" else second.groups()
+
+    with closing(sqlite3.connect(path)) as file:
+        [(size,)], [(pages,)], [(free,)] = (
+            file.execute(f"PRAGMA {name}").fetchall() for name in ("page_size", "page_count", "freelist_count")
+        )
+    assert size * (pages - free) <= LEAST_BYTES
+    assert first.totals().crowded_errors > 0
+    first.close()
+    second.close()
 
 
 @pytest.mark.parametrize("opened", [True, False], ids=["in use", "before the start"])

@@ -49,8 +49,11 @@ logger = own_logger("outbox")
 class Storage:
     """Runs transactions, from any thread. A row in memory has a negative id, and gets another one in the file."""
 
-    def __init__(self, path: Path | None, clock: Clock) -> None:
-        """Open nothing before the first transaction. Without a path everything stays in memory."""
+    def __init__(self, path: Path | None, clock: Clock, make_room: Callable[[], None] = lambda: None) -> None:
+        """Open nothing before the first transaction. Without a path everything stays in memory.
+
+        `make_room` keeps the bound of the file, after rows of the memory were added to it.
+        """
         self.clock = SteadyClock(clock)
         self._without_file = path is None
         self._file = DatabaseFile(path or Path(), self.clock)
@@ -62,6 +65,8 @@ class Storage:
         self._held_for_fork = False
         self._messages: list[str] = []
         self._last_memory_id = 0
+        self._make_room = make_room
+        self._merged = False
         self.digests: list[float] = []
         """Steady times of the latest digests in the file, which count against the cap in memory, too."""
         reset_after_fork(self)
@@ -111,6 +116,7 @@ class Storage:
             if self._memory is not None:
                 self._tried = float("-inf")
                 self._database()
+            self._keep_bound()
             if self._memory is not None:
                 if not self._without_file and (lost := _contents(self._memory)):
                     self._messages.append(f"{self._file.path} could not be used until the end: {lost} are lost")
@@ -152,9 +158,16 @@ class Storage:
     def _run(self, work: Callable[[Database], T], begin: str, *, durable: bool) -> T:
         try:
             with self._lock:
-                return self._attempt(work, begin, durable=durable)
+                result = self._attempt(work, begin, durable=durable)
         finally:
             self._log()
+        self._keep_bound()
+        return result
+
+    def _keep_bound(self) -> None:
+        if self._merged:
+            self._merged = False
+            self._make_room()
 
     def _attempt(self, work: Callable[[Database], T], begin: str, *, durable: bool) -> T:
         for _ in range(2):
@@ -208,6 +221,7 @@ class Storage:
                 self.clock.note(database)
             self._memory.close()
             self._memory = None
+            self._merged = True
             self._messages.append(f"{self._file.path} is used again; errors and mails from memory are in it now")
         return database
 

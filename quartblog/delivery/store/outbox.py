@@ -57,7 +57,7 @@ class Outbox:
         """Open nothing before the first use. Without options everything is in the memory of this object."""
         self.path: Path | None = options.path if options else None
         self.reconfigure(options)
-        self._storage = Storage(self.path, clock)
+        self._storage = Storage(self.path, clock, self._make_room)
         self.elapsed = self._storage.clock.elapsed
         """Returns seconds since the boot, for times of this process that no row keeps: nothing makes them jump."""
         self._losses = retention.LossLog()
