@@ -25,7 +25,7 @@ from quartblog.profile.views import blueprint as profile_blueprint
 from quartblog.serving import connections, faults
 from quartblog.settings import Settings, config_file, load_settings, secret_key
 from quartblog.settings.options import delivery_options
-from quartblog.web import csrf, headers, hosts, i18n, last_resort, limits, static
+from quartblog.web import bodies, headers, hosts, i18n, last_resort, origin, pieces, static
 from quartblog.web.application import Application, drop_threaded_context
 
 logger = logging.getLogger("quartblog")
@@ -52,10 +52,11 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     _make_logger(app)
     i18n.init_app(app, settings.site.language)
     static.init_app(app)
+    pieces.init_app(app)
     headers.init_app(app)
     pages.init_app(app, mailed=options["mail"] is not None)
-    limits.init_app(app)
-    csrf.init_app(app)
+    bodies.init_app(app)
+    origin.init_app(app, settings.site.public_url)
     auth.init_app(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -1,14 +1,15 @@
-"""Request -> transaction() or reading() -> session -> commit or rollback, always closed.
+"""Request -> transaction() or reading() -> session or connection -> commit or rollback, always closed.
 
-`transaction()` commits at the end of its block, or rolls back and re-raises. `reading()` gives a session that refuses
-to write. Both close the session before the code after them runs, so no error page can meet a broken session. When the
-database does not answer, they raise DatabaseUnavailable. A violated constraint stays an IntegrityError, and
-`violated_constraint()` names the constraint.
+`transaction()` gives a session, and commits at the end of its block, or rolls back and re-raises. `reading()` gives a
+connection that refuses to write: what only reads needs rows, and objects take five times as long. Both close what they
+gave before the code after them runs, so no error page can meet a broken session. When the database does not answer,
+they raise DatabaseUnavailable. A violated constraint stays an IntegrityError, and `violated_constraint()` names the
+constraint.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -16,14 +17,17 @@ from quart import current_app
 from sqlalchemy import Connection, DateTime, Dialect, MetaData, TypeDecorator, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
 
 from quartblog import sqlite_connection
 from quartblog.database_errors import hide_values, is_passing
 from quartblog.errors.exceptions import DatabaseUnavailable
 
 EXTENSION = "quartblog.database"
+
+# How a statement begins that only reads, if it is a text. Migrations read SQLite's schema by PRAGMA.
+_READS = ("SELECT", "PRAGMA")
 
 # Milliseconds SQLite waits for another writer before it fails with "database is locked".
 BUSY_TIMEOUT = 5.0
@@ -58,28 +62,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class _ReadOnlySession(Session):
-    """Raises on a write, which the missing commit would otherwise silently discard."""
-
-    def flush(self, objects: Any = None) -> None:
-        if self.new or self.dirty or self.deleted:
-            _refuse_to_write()
-        super().flush(objects)
-
-
-@event.listens_for(_ReadOnlySession, "do_orm_execute")
-def _refuse_writing_statements(state: ORMExecuteState) -> None:
-    # Without a transaction each statement commits at once, so a failure could leave half of a change.
-    if state.is_insert or state.is_update or state.is_delete:
-        _refuse_to_write()
-
-
-def _refuse_to_write() -> NoReturn:
-    raise RuntimeError("reading() never writes: use transaction()")
-
-
 class Database:
-    """One engine with writing and reading sessions."""
+    """One engine, with sessions that write and connections that read."""
 
     def __init__(self, url: str, *, pool_size: int = 5, pool_timeout: float = 2.0) -> None:
         """Build the engine without connecting.
@@ -105,31 +89,48 @@ class Database:
         event.listen(self.engine.sync_engine, "handle_error", hide_values)
         if is_sqlite:
             event.listen(self.engine.sync_engine, "connect", self._configure_sqlite)
-        self.writer, reader = _views(self.engine)
-        self._writing = _sessions(self.writer, Session)
-        self._reading = _sessions(reader, _ReadOnlySession)
+        self.writer, self._reader = _views(self.engine)
+        # Objects stay loaded after the commit, because templates cannot await a reload.
+        self._writing = async_sessionmaker(self.writer, expire_on_commit=False)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """Commit at the end of the block; roll back on any exception and re-raise it."""
-        async with _answering(self._writing, self._patience) as session:
+        async with self._writing() as session, self._answering(session.connection):
             yield session
             await session.commit()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
-        """Give a session for pages that only read; each statement sees all data committed before it."""
-        async with _answering(self._reading, self._patience) as session:
-            yield session
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection for pages that only read; each statement sees all data committed before it."""
+        connection = self._reader.connect()
+        async with AsyncExitStack() as stack, self._answering(lambda: stack.enter_async_context(connection)):
+            yield connection
 
     async def ping(self) -> None:
         """Raise DatabaseUnavailable if the database does not answer a statement."""
-        async with self.reading() as session:
-            await session.execute(text("SELECT 1"))
+        async with self.reading() as connection:
+            await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
         """Close every connection; the next session opens a new one."""
         await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _answering(self, connect: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+        """Connect, and run the block. Raise DatabaseUnavailable when the database does not answer."""
+        try:
+            # A frozen server accepts connections and never answers; the pool's ping has no timeout.
+            async with asyncio.timeout(self._patience):
+                await connect()
+        except Exception as error:  # noqa: BLE001 - drivers raise their own errors before SQLAlchemy can wrap them
+            _unavailable(error)
+        try:
+            yield
+        except DBAPIError as error:
+            if is_passing(error):
+                _unavailable(error)
+            raise
 
     def _configure_sqlite(self, connection: Any, _record: object) -> None:
         # The driver begins too late and without a mode. This turns its BEGIN off; `_begin_sqlite` sends ours.
@@ -154,10 +155,10 @@ async def transaction() -> AsyncIterator[AsyncSession]:
 
 
 @asynccontextmanager
-async def reading() -> AsyncIterator[AsyncSession]:
+async def reading() -> AsyncIterator[AsyncConnection]:
     """`Database.reading()` of the current app."""
-    async with database().reading() as session:
-        yield session
+    async with database().reading() as connection:
+        yield connection
 
 
 def violated_constraint(error: IntegrityError) -> str | None:
@@ -184,41 +185,28 @@ def _unique_over(columns: list[str]) -> str | None:
     return None
 
 
-def _sessions(engine: AsyncEngine, session_class: type[Session]) -> async_sessionmaker[AsyncSession]:
-    # Objects stay loaded after the commit, because templates cannot await a reload.
-    return async_sessionmaker(engine, sync_session_class=session_class, expire_on_commit=False)
-
-
 def _views(engine: AsyncEngine) -> tuple[AsyncEngine, AsyncEngine]:
     """Return the engine for writers and the engine for readers, which begin no transaction."""
+    reader = engine.execution_options()
+    event.listen(reader.sync_engine, "before_execute", _refuse_to_write)
     if engine.dialect.name != "sqlite":
-        return engine.execution_options(isolation_level="READ COMMITTED"), engine
+        return engine.execution_options(isolation_level="READ COMMITTED"), reader
     # Read-then-write under a plain BEGIN fails at once when two writers meet; IMMEDIATE makes them queue.
     writer = engine.execution_options(sqlite_begin="IMMEDIATE")
     event.listen(writer.sync_engine, "begin", _begin_sqlite)
-    return writer, engine
+    return writer, reader
 
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(f"BEGIN {connection.get_execution_options()['sqlite_begin']}")
 
 
-@asynccontextmanager
-async def _answering(sessions: async_sessionmaker[AsyncSession], patience: float | None) -> AsyncIterator[AsyncSession]:
-    """Give a session with an open connection. Raise DatabaseUnavailable when the database does not answer."""
-    async with sessions() as session:
-        try:
-            # A frozen server accepts connections and never answers; the pool's ping has no timeout.
-            async with asyncio.timeout(patience):
-                await session.connection()
-        except Exception as error:  # noqa: BLE001 - drivers raise their own errors before SQLAlchemy can wrap them
-            _unavailable(error)
-        try:
-            yield session
-        except DBAPIError as error:
-            if is_passing(error):
-                _unavailable(error)
-            raise
+def _refuse_to_write(_connection: Connection, statement: object, *_others: object) -> None:
+    # Without a transaction each statement commits at once, so a failure could leave half of a change.
+    written = statement if isinstance(statement, str) else getattr(statement, "text", None)
+    reads = getattr(statement, "is_select", False) if written is None else str(written).lstrip().startswith(_READS)
+    if not reads:
+        raise RuntimeError("reading() never writes: use transaction()")
 
 
 def _unavailable(error: Exception) -> NoReturn:

@@ -73,8 +73,8 @@ async def _current(url: str) -> str | None:
 
 
 async def _revision(database: Database) -> str | None:
-    async with database.reading() as session:
-        return await (await session.connection()).run_sync(_read_revision)
+    async with database.reading() as connection:
+        return await connection.run_sync(_read_revision)
 
 
 def _read_revision(connection: Connection) -> str | None:

@@ -24,10 +24,10 @@ ROUTES = {
     "/readyz": {"GET"},
 }
 FIELDS = {
-    "/login": {"username", "password", "remember_me", "csrf_token"},
-    "/register": {"username", "email", "password", "password2", "csrf_token"},
-    "/user/edit": {"username", "about_me", "csrf_token"},
-    "/": {"body", "csrf_token"},
+    "/login": {"username", "password", "remember_me"},
+    "/register": {"username", "email", "password", "password2"},
+    "/user/edit": {"username", "about_me"},
+    "/": {"body"},
 }
 LOG_LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR: Exception on request GET /errors/rehearsal"

@@ -54,7 +54,7 @@ async def test_what_tells_no_value_is_left_for_the_operator(ada: User, grace: Us
 
 async def test_a_wrong_statement_is_a_failure_and_not_an_absent_database(database: Database) -> None:
     with pytest.raises(OperationalError):
-        async with database.reading() as session:
+        async with database.transaction() as session:
             await session.execute(text("SELECT * FROM nowhere"))
 
 

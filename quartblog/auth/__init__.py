@@ -3,8 +3,8 @@
 from quart import Quart
 
 from quartblog.auth import last_seen
+from quartblog.auth.service import Account
 from quartblog.auth.visitor import Auth, signed_in_user
-from quartblog.models import User
 
 
 def init_app(app: Quart) -> None:
@@ -13,5 +13,5 @@ def init_app(app: Quart) -> None:
     last_seen.init_app(app)
 
     @app.context_processor
-    async def visitor() -> dict[str, User | None]:
+    async def visitor() -> dict[str, Account | None]:
         return {"visitor": await signed_in_user()}

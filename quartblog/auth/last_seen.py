@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from quart import Quart, current_app
 
 from quartblog.auth import service
+from quartblog.auth.service import Account
 from quartblog.database import transaction
 from quartblog.errors.exceptions import DatabaseUnavailable
-from quartblog.models import User
 
 # The stored time may be this old before the next write: otherwise every page would write to the database.
 EVERY = timedelta(minutes=5)
@@ -37,7 +37,7 @@ class LastSeen:
         self._writing = False
         self._rests_until = 0.0
 
-    async def note(self, user: User) -> None:
+    async def note(self, user: Account) -> None:
         """Write that the user is here now, unless the stored time is recent."""
         recent = datetime.now(UTC) - user.last_seen <= EVERY
         if recent or self._writing or time.monotonic() < self._rests_until:
@@ -71,7 +71,7 @@ def init_app(app: Quart) -> None:
     app.extensions[EXTENSION] = LastSeen()
 
 
-async def note_seen(user: User) -> None:
+async def note_seen(user: Account) -> None:
     """Call `LastSeen.note()` of the current app."""
     last_seen: LastSeen = current_app.extensions[EXTENSION]
     await last_seen.note(user)

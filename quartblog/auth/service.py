@@ -1,13 +1,15 @@
-"""Session and typed values -> changed accounts and logins; no HTTP, no commit."""
+"""Typed values -> changed accounts and logins, and accounts as rows; no HTTP, no commit."""
 
 import hashlib
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import joinedload
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from quartblog.auth.usernames import display_form, username_key
 from quartblog.database import violated_constraint
@@ -16,6 +18,31 @@ from quartblog.models import Login, User
 
 # The lifetime of a login row without "remember me"; its cookie ends with the browser session.
 UNREMEMBERED = timedelta(days=1)
+
+
+class Account(NamedTuple):
+    """An account as pages show it."""
+
+    id: int
+    username: str
+    about_me: str
+    last_seen: datetime
+
+
+class Secret(NamedTuple):
+    """What the check of a password needs."""
+
+    user_id: int
+    password_hash: str
+
+
+# Built once: SQLAlchemy takes longer to build a statement than SQLite to run it.
+_ACCOUNTS = select(User.id, User.username, User.about_me, User.last_seen)
+_BY_KEY = _ACCOUNTS.where(User.username_key == bindparam("key"))
+_BY_TOKEN = _ACCOUNTS.join(Login, Login.user_id == User.id).where(
+    Login.token_digest == bindparam("digest"), Login.expires_at > bindparam("now")
+)
+_SECRETS = select(User.id, User.password_hash).where(User.username_key == bindparam("key"))
 
 
 async def register(session: AsyncSession, username: str, email: str, password_hash: str) -> User:
@@ -32,15 +59,17 @@ async def register(session: AsyncSession, username: str, email: str, password_ha
         last_seen=now,
     )
     session.add(user)
-    await flush_account(session)
+    async with naming_what_is_taken():
+        await session.flush()
     return user
 
 
-async def flush_account(session: AsyncSession) -> None:
-    """Write the account. Raise UsernameTaken or EmailTaken for the unique index that refused it."""
+@asynccontextmanager
+async def naming_what_is_taken() -> AsyncIterator[None]:
+    """Raise UsernameTaken or EmailTaken for the unique index that refused an account in this block."""
     # The unique index decides, not a SELECT: two requests may race.
     try:
-        await session.flush()
+        yield
     except IntegrityError as error:
         match violated_constraint(error):
             case "uq_users_username_key":
@@ -50,34 +79,46 @@ async def flush_account(session: AsyncSession) -> None:
         raise
 
 
-async def by_username(session: AsyncSession, username: str) -> User | None:
+async def by_username(connection: AsyncConnection | AsyncSession, username: str) -> Account | None:
     """Return the account with this name in any spelling, or None."""
-    try:
-        key = username_key(username)
-    except InvalidUsername:
+    if (key := _key(username)) is None:
         return None
-    return await session.scalar(select(User).where(User.username_key == key))
+    row = (await connection.execute(_BY_KEY, {"key": key})).one_or_none()
+    return None if row is None else Account._make(row)
 
 
-async def change_password(session: AsyncSession, user: User, password_hash: str) -> None:
+async def secret(connection: AsyncConnection | AsyncSession, username: str) -> Secret | None:
+    """Return the password hash of the account with this name in any spelling, or None."""
+    if (key := _key(username)) is None:
+        return None
+    row = (await connection.execute(_SECRETS, {"key": key})).one_or_none()
+    return None if row is None else Secret._make(row)
+
+
+async def set_admin(session: AsyncSession, user_id: int, *, admin: bool) -> None:
+    """Make the account an administrator, or remove the right."""
+    await session.execute(update(User).where(User.id == user_id).values(is_admin=admin))
+
+
+async def change_password(session: AsyncSession, user_id: int, password_hash: str) -> None:
     """Set the password and end every login of the account."""
-    await session.execute(update(User).where(User.id == user.id).values(password_hash=password_hash))
-    await session.execute(delete(Login).where(Login.user_id == user.id))
+    await session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
+    await session.execute(delete(Login).where(Login.user_id == user_id))
 
 
-async def begin_login(session: AsyncSession, user: User, lasts: timedelta = UNREMEMBERED) -> str:
+async def begin_login(session: AsyncSession, checked: Secret, lasts: timedelta = UNREMEMBERED) -> str:
     """Add a login and return its token, which the database does not store. Delete expired logins.
 
-    Raise WrongCredentials if the account was deleted or its password changed after `user` was loaded.
+    Raise WrongCredentials if the account was deleted or its password changed after `checked` was read.
     """
     now = datetime.now(UTC)
     token = secrets.token_urlsafe(32)
     # The check of the password took a while: a changed password must not leave a login made with the old one.
-    unchanged = (User.id == user.id) & (User.password_hash == user.password_hash)
+    unchanged = (User.id == checked.user_id) & (User.password_hash == checked.password_hash)
     if await session.scalar(update(User).where(unchanged).values(last_seen=now).returning(User.id)) is None:
         raise WrongCredentials
     await session.execute(delete(Login).where(Login.expires_at <= now))
-    session.add(Login(token_digest=_digest(token), user_id=user.id, created_at=now, expires_at=now + lasts))
+    session.add(Login(token_digest=_digest(token), user_id=checked.user_id, created_at=now, expires_at=now + lasts))
     return token
 
 
@@ -86,19 +127,22 @@ async def end_login(session: AsyncSession, token: str) -> None:
     await session.execute(delete(Login).where(Login.token_digest == _digest(token)))
 
 
-async def by_token(session: AsyncSession, token: str) -> User | None:
-    """Return the user of this token, or None if the login has ended or expired."""
-    login = await session.scalar(
-        select(Login)
-        .where(Login.token_digest == _digest(token), Login.expires_at > datetime.now(UTC))
-        .options(joinedload(Login.user, innerjoin=True))
-    )
-    return None if login is None else login.user
+async def by_token(connection: AsyncConnection | AsyncSession, token: str) -> Account | None:
+    """Return the account of this token, or None if the login has ended or expired."""
+    row = (await connection.execute(_BY_TOKEN, {"digest": _digest(token), "now": datetime.now(UTC)})).one_or_none()
+    return None if row is None else Account._make(row)
 
 
 async def touch(session: AsyncSession, user_id: int) -> None:
     """Set the user's `last_seen` to now."""
     await session.execute(update(User).where(User.id == user_id).values(last_seen=datetime.now(UTC)))
+
+
+def _key(username: str) -> str | None:
+    try:
+        return username_key(username)
+    except InvalidUsername:
+        return None
 
 
 def _digest(token: str) -> str:

@@ -11,7 +11,7 @@ from quartblog.auth.passwords import hash_password, verify_password
 from quartblog.auth.visitor import sign_in, sign_out, signed_in_user
 from quartblog.database import reading, transaction
 from quartblog.errors.exceptions import EmailTaken, UsernameTaken, WrongCredentials
-from quartblog.web.forms import refuse
+from quartblog.web.forms import Blank, Form, refuse
 from quartblog.web.i18n import N_, _
 from quartblog.web.redirects import safe_path
 
@@ -23,13 +23,13 @@ async def login() -> ResponseReturnValue:
     """Show the sign-in form."""
     if await signed_in_user():
         return redirect(_next_address())
-    return await _login_page(await LoginForm.from_request())
+    return await _login_page(LoginForm.blank())
 
 
 @blueprint.post("/login")
 async def submit_login() -> ResponseReturnValue:
     """Check the password, add a login, redirect to the page the visitor wanted."""
-    form = await LoginForm.from_request()
+    form = await LoginForm.sent()
     if not form.validate():
         return await _login_page(form)
     credentials = form.credentials()
@@ -62,7 +62,7 @@ async def register() -> ResponseReturnValue:
     """Show the registration form."""
     if await signed_in_user():
         return redirect(url_for("posts.home"))
-    return await _register_page(await RegistrationForm.from_request())
+    return await _register_page(RegistrationForm.blank())
 
 
 @blueprint.post("/register")
@@ -70,7 +70,7 @@ async def submit_registration() -> ResponseReturnValue:
     """Open an account; explain a taken name or address beside its field."""
     if not current_app.config["REGISTRATION"]:
         abort(403)
-    form = await RegistrationForm.from_request()
+    form = await RegistrationForm.sent()
     if not form.validate():
         return await _register_page(form)
     username, email, password = form.account()
@@ -90,20 +90,20 @@ async def submit_registration() -> ResponseReturnValue:
 
 async def _begin_login(credentials: Credentials) -> str:
     """Return the token of a new login. Raise WrongCredentials."""
-    async with reading() as session:
-        user = await service.by_username(session, credentials.username)
-    if not await verify_password(user.password_hash if user else None, credentials.password) or user is None:
+    async with reading() as connection:
+        stored = await service.secret(connection, credentials.username)
+    if not await verify_password(stored and stored.password_hash, credentials.password) or stored is None:
         raise WrongCredentials
     lasts = timedelta(days=current_app.config["SESSION_DAYS"]) if credentials.remember else service.UNREMEMBERED
     async with transaction() as session:
-        return await service.begin_login(session, user, lasts)
+        return await service.begin_login(session, stored, lasts)
 
 
-async def _login_page(form: LoginForm) -> str:
+async def _login_page(form: Form | Blank) -> str:
     return await render_template("auth/login.html", form=form, next_path=_wanted_path())
 
 
-async def _register_page(form: RegistrationForm) -> str:
+async def _register_page(form: Form | Blank) -> str:
     return await render_template("auth/register.html", form=form)
 
 

@@ -7,9 +7,9 @@ from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_us
 
 from quartblog.auth import service
 from quartblog.auth.last_seen import note_seen
+from quartblog.auth.service import Account
 from quartblog.database import reading, transaction
 from quartblog.delivery import current_scope
-from quartblog.models import User
 
 
 class Visitor(AuthUser):
@@ -20,8 +20,8 @@ class Visitor(AuthUser):
         """Whether the login behind the cookie is still valid, for quart-auth's login_required."""
         return await self.user() is not None
 
-    async def user(self) -> User | None:
-        """Return the signed-in user, None for an anonymous visitor.
+    async def user(self) -> Account | None:
+        """Return the signed-in account, None for an anonymous visitor.
 
         A log record has the user id only after this call: the cookie holds a random token, and code that handles a
         failure must not query the database for its owner.
@@ -30,15 +30,15 @@ class Visitor(AuthUser):
             return None
         if "user" not in g:
             g.user = await self._load(self.auth_id)
-        return cast("User | None", g.user)
+        return cast("Account | None", g.user)
 
-    async def _load(self, token: str) -> User | None:
+    async def _load(self, token: str) -> Account | None:
         scope = current_scope()
         if scope is not None:
             # The cookie holds the token signed, so hiding the request's own values does not cover it.
             scope.hide(lambda: [token])
-        async with reading() as database:
-            user = await service.by_token(database, token)
+        async with reading() as connection:
+            user = await service.by_token(connection, token)
         if user is not None:
             if scope is not None:
                 scope.user_id = user.id
@@ -52,12 +52,12 @@ class Auth(QuartAuth):
     user_class = Visitor
 
 
-async def signed_in_user() -> User | None:
+async def signed_in_user() -> Account | None:
     """Return the signed-in user, None for an anonymous visitor."""
     return await cast("Visitor", current_user).user()
 
 
-async def required_user() -> User:
+async def required_user() -> Account:
     """Return the signed-in user. Raise Unauthorized for an anonymous visitor, which leads to the sign-in page."""
     user = await signed_in_user()
     if user is None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from quartblog.auth.service import Account
     from quartblog.cli.invocation import Invocation
-    from quartblog.models import User
     from quartblog.settings import Settings
 
 
@@ -129,16 +129,16 @@ async def _create(settings: Settings, name: str, email: str, password: str, *, a
 
 async def _set_admin(settings: Settings, name: str, *, admin: bool) -> None:
     async with _transaction(settings) as session:
-        (await _account(session, name)).is_admin = admin
+        await service.set_admin(session, (await _account(session, name)).id, admin=admin)
 
 
 async def _set_password(settings: Settings, name: str, password: str) -> None:
     password_hash = await hash_password(password)
     async with _transaction(settings) as session:
-        await service.change_password(session, await _account(session, name), password_hash)
+        await service.change_password(session, (await _account(session, name)).id, password_hash)
 
 
-async def _account(session: AsyncSession, name: str) -> User:
+async def _account(session: AsyncSession, name: str) -> Account:
     account = await service.by_username(session, name)
     if account is None:
         raise NoSuchUser(f"no account has the name {name}")

@@ -5,7 +5,8 @@
     ├── DatabaseUnavailable      503: the database did not answer in time; recorded as an error
     ├── SchemaOutdated           the tables do not match this version; `quartblog db upgrade` fixes it
     └── Refusal                  400: the visitor broke a rule; shown in the page, not recorded as an error
-        ├── StaleForm            400: the CSRF token is missing, forged, or too old
+        ├── FromElsewhere        403: another site sent the form
+        │   └── FromNowhere      403: the request does not say which site sent the form
         ├── UsernameTaken        409: another account owns this name
         ├── EmailTaken           409: another account owns this address
         ├── InvalidUsername      400: the name breaks a rule of quartblog.auth.usernames
@@ -47,8 +48,14 @@ class Refusal(QuartblogError):
             raise TypeError(f"the status of a refusal is 400 to 499, not {cls.status}")
 
 
-class StaleForm(Refusal):
-    """The form's CSRF token is missing, forged, from another session, or older than the limit."""
+class FromElsewhere(Refusal):
+    """Another site sent the form, or the visitor's browser says so."""
+
+    status = 403
+
+
+class FromNowhere(FromElsewhere):
+    """The request has neither header that says which site sent the form."""
 
 
 class UsernameTaken(Refusal):

@@ -7,9 +7,10 @@ layer puts the same id into the header.
 
 import json
 import logging
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 from markupsafe import Markup
 from quart import Quart, Response, current_app, flash, redirect, request, url_for
@@ -24,13 +25,15 @@ from quartblog.delivery.tools import worth_hiding
 from quartblog.errors.exceptions import (
     DatabaseUnavailable,
     EmailTaken,
+    FromElsewhere,
+    FromNowhere,
     InvalidUsername,
     Refusal,
-    StaleForm,
     UsernameTaken,
     WrongCredentials,
 )
-from quartblog.web.i18n import N_, _, locale
+from quartblog.web.i18n import N_, _
+from quartblog.web.pieces import Pieces
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,6 @@ RETRY_AFTER = 10
 # The most characters read of the Accept header; browsers send up to 200.
 ACCEPT_READ = 1000
 
-RENDERED = "quartblog.error_pages"
 MAILED = "quartblog.failures_are_mailed"
 """Whether a mail server is set; the value may change while the site runs."""
 # The placeholder of the error id in a rendered page. No other text contains it, because templates escape <.
@@ -71,7 +73,13 @@ EXPLANATIONS = {
 _ONLY_RECORDED = Explanation(N_("发生意外错误"), N_("已记录，给您带来的不便，请多多原谅"))
 # A refusal without an entry, for its class or a base class, gets the explanation of its status.
 _REFUSALS: dict[type, Explanation] = {
-    StaleForm: Explanation(N_("表单已失效"), N_("页面打开得太久，或者登录状态已改变。请返回上一页，刷新后重新提交。")),
+    FromElsewhere: Explanation(
+        N_("表单来自其他网站"), N_("为了安全，本站只接受从自己的页面提交的表单。请在本站打开这个页面，再提交一次。")
+    ),
+    FromNowhere: Explanation(
+        N_("不清楚表单来自哪里"),
+        N_("请求里没有 Sec-Fetch-Site，也没有 Origin。请更新浏览器，或者让脚本发送 Origin。"),
+    ),
     UsernameTaken: Explanation(N_("该用户名已被使用"), N_("请使用其他用户名")),
     EmailTaken: Explanation(N_("该邮箱已被使用")),
     InvalidUsername: Explanation(
@@ -86,7 +94,6 @@ def init_app(app: Quart, *, mailed: bool) -> None:
 
     `mailed`: whether the site mails errors to an administrator.
     """
-    app.extensions[RENDERED] = {}
     app.extensions[MAILED] = mailed
     app.before_request(note_route)
     app.register_error_handler(HTTPException, http_error)
@@ -176,18 +183,11 @@ def _explanation(status: int) -> Explanation:
 
 
 async def _page(status: int, explanation: Explanation, error_id: str | None) -> str:
-    """Return the HTML page. Pages differ only in the error id, so the cache lets an error storm render one page."""
-    rendered: dict[Hashable, str] = current_app.extensions[RENDERED]
-    key = (status, explanation, error_id is None, locale())
-    if (page := rendered.get(key)) is None:
-        # Not render_template(): its context processors would query the database for the signed-in user.
-        template = current_app.jinja_env.get_template("error.html")
-        place = _ID if error_id else None
-        page = await template.render_async(
-            status=status, title=explanation.title, hint=explanation.hint, error_id=place
-        )
-        if not current_app.jinja_env.auto_reload:
-            rendered[key] = page
+    """Return the HTML page. Pages differ only in the error id, so an error storm renders one."""
+    # Not render_template(): its context processors would query the database for the signed-in user.
+    piece = cast("Pieces", current_app.jinja_env.globals["piece"])
+    place = _ID if error_id else None
+    page = await piece("error.html", status=status, title=explanation.title, hint=explanation.hint, error_id=place)
     return page.replace(_ID, error_id) if error_id else page
 
 

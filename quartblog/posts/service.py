@@ -1,32 +1,35 @@
-"""Session and typed values -> new posts and pages of the timeline; no HTTP, no commit."""
+"""Typed values -> new posts, and pages of the timeline as rows; no HTTP, no commit."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from typing import NamedTuple
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import joinedload
+from sqlalchemy import Select, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from quartblog.models import Post
+from quartblog.models import Post, User
 
 PAGE_SIZE = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A part of a timeline: posts with ids below `before`, else above `after`, else the newest."""
+class Entry(NamedTuple):
+    """A post as a page shows it."""
 
-    before: int | None = None
-    after: int | None = None
+    id: int
+    author: str
+    """The author's username."""
+    body: str
+    created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Posts, newest first. `older` and `newer` are the windows of the adjacent pages, None at an end."""
+class Page(NamedTuple):
+    """Posts, newest first, and the keys of the adjacent pages, None at an end."""
 
-    posts: list[Post]
-    older: Window | None
-    newer: Window | None
+    posts: tuple[Entry, ...]
+    older: int | None
+    """The id that the older page's posts are before."""
+    newer: int | None
+    """The id that the newer page's posts are after."""
 
 
 async def publish(session: AsyncSession, author_id: int, body: str) -> Post:
@@ -37,29 +40,36 @@ async def publish(session: AsyncSession, author_id: int, body: str) -> Post:
     return post
 
 
-async def timeline(session: AsyncSession, window: Window, *, author_id: int | None = None) -> Page:
-    """Return one page of all posts, or of one author's, in one statement.
+async def timeline(
+    connection: AsyncConnection, *, before: int | None = None, after: int | None = None, author_id: int | None = None
+) -> Page:
+    """Return one page of all posts, or of one author's: with ids above `after`, else below `before`, else the newest.
 
     Pages go by key, not by offset: new posts do not shift a page, and the last page costs as much as the first.
     """
-    upwards = window.after is not None
-    query = select(Post).options(joinedload(Post.author, innerjoin=True)).limit(PAGE_SIZE + 1)
-    query = query.order_by(Post.id.asc() if upwards else Post.id.desc())
-    if author_id is not None:
-        query = query.where(Post.author_id == author_id)
-    if window.after is not None:
-        query = query.where(Post.id > window.after)
-    elif window.before is not None:
-        query = query.where(Post.id < window.before)
-    found = list(await session.scalars(query))
-    more, posts = len(found) > PAGE_SIZE, found[:PAGE_SIZE]
-    if upwards:
-        posts.reverse()
+    upwards = after is not None
+    key = after if upwards else before
+    statement = _statement(upwards=upwards, bounded=key is not None, by_author=author_id is not None)
+    found = [Entry._make(row) for row in await connection.execute(statement, {"key": key, "author_id": author_id})]
+    more = len(found) > PAGE_SIZE
+    posts = tuple(found[:PAGE_SIZE][:: -1 if upwards else 1])
     if not posts:
-        return Page([], older=None, newer=None)
-    has_older, has_newer = (True, more) if upwards else (more, window.before is not None)
+        return Page((), older=None, newer=None)
+    has_older, has_newer = (True, more) if upwards else (more, before is not None)
     return Page(
         posts,
-        older=Window(before=posts[-1].id) if has_older else None,
-        newer=Window(after=posts[0].id) if has_newer else None,
+        older=posts[-1].id if has_older else None,
+        newer=posts[0].id if has_newer else None,
     )
+
+
+@cache
+def _statement(*, upwards: bool, bounded: bool, by_author: bool) -> Select[int, str, str, datetime]:
+    """Build the statement of a kind of page once: SQLAlchemy takes longer to build it than SQLite to run it."""
+    statement = select(Post.id, User.username, Post.body, Post.created_at).join(Post.author).limit(PAGE_SIZE + 1)
+    statement = statement.order_by(Post.id.asc() if upwards else Post.id.desc())
+    if by_author:
+        statement = statement.where(Post.author_id == bindparam("author_id"))
+    if bounded:
+        statement = statement.where(Post.id > bindparam("key") if upwards else Post.id < bindparam("key"))
+    return statement

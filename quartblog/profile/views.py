@@ -1,6 +1,6 @@
 """Request -> form -> service -> page or redirect: show a profile, edit one's own."""
 
-from quart import Blueprint, flash, redirect, render_template, request, url_for
+from quart import Blueprint, flash, redirect, render_template, url_for
 from quart.typing import ResponseReturnValue
 from quart_auth import login_required
 
@@ -8,11 +8,11 @@ from quartblog.auth.visitor import required_user, signed_in_user
 from quartblog.database import reading, transaction
 from quartblog.errors.exceptions import UsernameTaken
 from quartblog.posts.service import timeline
-from quartblog.posts.views import asked_window, page_links
 from quartblog.profile import service
 from quartblog.profile.forms import EditProfileForm
-from quartblog.web.forms import refuse
+from quartblog.web.forms import Blank, Form, refuse
 from quartblog.web.i18n import N_, _
+from quartblog.web.paging import asked_keys
 
 blueprint = Blueprint("profile", __name__, url_prefix="/user")
 
@@ -21,15 +21,14 @@ blueprint = Blueprint("profile", __name__, url_prefix="/user")
 async def show(username: str) -> ResponseReturnValue:
     """Show a user and their posts, newest first."""
     visitor = await signed_in_user()
-    async with reading() as session:
-        person = await service.person(session, username)
-        page = await timeline(session, asked_window(request.args), author_id=person.id)
+    async with reading() as connection:
+        person = await service.person(connection, username)
+        page = await timeline(connection, **asked_keys(), author_id=person.id)
     return await render_template(
         "profile/show.html",
         person=person,
-        posts=page.posts,
+        page=page,
         is_self=visitor is not None and visitor.id == person.id,
-        **page_links(page, username=person.username),
     )
 
 
@@ -38,14 +37,14 @@ async def show(username: str) -> ResponseReturnValue:
 async def edit() -> ResponseReturnValue:
     """Show the form with the current values."""
     user = await required_user()
-    return await _edit_page(await EditProfileForm.from_request(username=user.username, about_me=user.about_me))
+    return await _edit_page(EditProfileForm.blank(username=user.username, about_me=user.about_me))
 
 
 @blueprint.post("/edit")
 @login_required
 async def save_edit() -> ResponseReturnValue:
     """Save the edit; explain a taken name beside its field, and keep what the user typed."""
-    form = await EditProfileForm.from_request()
+    form = await EditProfileForm.sent()
     if not form.validate():
         return await _edit_page(form)
     edit = form.edit()
@@ -59,5 +58,5 @@ async def save_edit() -> ResponseReturnValue:
     return redirect(url_for(".edit"))
 
 
-async def _edit_page(form: EditProfileForm) -> str:
+async def _edit_page(form: Form | Blank) -> str:
     return await render_template("profile/edit.html", form=form)

@@ -2,13 +2,12 @@
 
 import re
 import unicodedata
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from quart import request
 from wtforms import Field, StringField
 from wtforms import Form as WTForm
 
-from quartblog.web.csrf import SAFE_METHODS
 from quartblog.web.i18n import N_
 
 # Category Cc without tab and line feed. No field needs these characters, and PostgreSQL refuses NUL.
@@ -24,17 +23,17 @@ _BLANK = re.compile(
 
 
 class Form(WTForm):
-    """A WTForms form that reads Quart's request. Labels and messages are N_ texts; the template macro translates them.
-
-    The form does not check the CSRF token: `web.csrf` does, before any view runs.
-    """
+    """A WTForms form that reads Quart's request. Labels and messages are N_ texts, which the template translates."""
 
     @classmethod
-    async def from_request(cls, **values: Any) -> Self:
-        """Fill the form from an unsafe request, or with `values` for a safe one."""
-        if request.method in SAFE_METHODS:
-            return cls(data=values)
-        return cls(await request.form, data=values)
+    def blank(cls, **values: str) -> "Blank":
+        """Describe the form as a page shows it first, with these values."""
+        return Blank(cls, tuple(values.items()))
+
+    @classmethod
+    async def sent(cls) -> Self:
+        """Fill the form from the request's body."""
+        return cls(await request.form)
 
     def validate(self, extra_validators: Any = None) -> bool:
         """Validate, and refuse control characters in every text."""
@@ -44,6 +43,17 @@ class Form(WTForm):
                 refuse(field, N_("请不要使用控制字符"))
                 valid = False
         return valid
+
+
+class Blank(NamedTuple):
+    """A form that nobody has sent yet. It is equal for equal values, so its HTML is rendered once."""
+
+    form: type[Form]
+    values: tuple[tuple[str, str], ...]
+
+    def made(self) -> Form:
+        """Return the form itself, which takes WTForms long to make."""
+        return self.form(data=dict(self.values))
 
 
 def refuse(field: Field, text: str) -> None:

@@ -7,10 +7,11 @@ variable keeps its placeholder, and an unreadable header selects the site's lang
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from babel import Locale
 from babel.dates import format_date, format_datetime, format_timedelta
@@ -21,7 +22,7 @@ from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from quart import Quart
 
@@ -118,31 +119,40 @@ def negotiate(accept_language: str, default: Language) -> Language:
 
 def absolute(value: datetime) -> str:
     """Write an aware datetime in full, in UTC, in the reader's language."""
-    return _in_full(value.astimezone(UTC), locale())
+    return format_datetime(value.astimezone(UTC), "long", locale=_LOCALES[locale()])
 
 
-def moment(value: datetime) -> Markup:
-    """Render an aware datetime as `<time>`: relative within a week, else the date; the title has it in full."""
-    return time_element(value.astimezone(UTC), datetime.now(UTC), locale())
+def moment(value: datetime, age: str) -> Markup:
+    """Render an aware datetime as `<time>`: how long ago it is, and in full for a pointer that rests on it."""
+    exact = value.astimezone(UTC).isoformat(timespec="seconds")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, absolute(value), age)
 
 
-def time_element(value: datetime, now: datetime, language: Language) -> Markup:
-    """Render a datetime in UTC as `<time>`, relative to `now`."""
-    age = now - value
+def age(value: datetime) -> str:
+    """Write how long ago an aware datetime is, in the reader's language: within a week, else its date."""
+    return age_at(value.astimezone(UTC), int(time.time()), locale())
+
+
+def ages(entries: Iterable[Any]) -> tuple[str, ...]:
+    """Write the age of each entry's `created_at`."""
+    return tuple(age(entry.created_at) for entry in entries)
+
+
+# Cached for the second: Babel takes longer than the rest of a card, and a page of equal ages is rendered once.
+@lru_cache(maxsize=4096)
+def age_at(value: datetime, second: int, language: Language) -> str:
+    """Write how long before an epoch second a datetime in UTC is."""
+    passed = datetime.fromtimestamp(second, UTC) - value
     # Includes a negative age: the clock of another host may run ahead of this one.
-    if age < _JUST_NOW:
-        text = translate(N_("刚刚"), language)
-    elif age < _RELATIVE_FOR:
-        text = format_timedelta(-age, add_direction=True, locale=_LOCALES[language])
-    else:
-        text = format_date(value, "long", locale=_LOCALES[language])
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        value.isoformat(timespec="seconds"), _in_full(value, language), text
-    )
+    if passed < _JUST_NOW:
+        return translate(N_("刚刚"), language)
+    if passed < _RELATIVE_FOR:
+        return format_timedelta(-passed, add_direction=True, locale=_LOCALES[language])
+    return format_date(value, "long", locale=_LOCALES[language])
 
 
 def init_app(app: Quart, default_language: Language) -> None:
-    """Give every template `_`, `locale`, `|moment` and `|absolute`.
+    """Give every template `_`, `locale`, `|moment`, `|age` and `|ages`.
 
     Read the catalogues now, so that a broken one stops the start instead of failing for the first English reader.
     """
@@ -151,7 +161,7 @@ def init_app(app: Quart, default_language: Language) -> None:
             catalogue(language)
     app.extensions[_EXTENSION] = default_language
     app.jinja_env.globals.update({"_": _, "locale": locale})
-    app.jinja_env.filters.update(moment=moment, absolute=absolute)
+    app.jinja_env.filters.update(moment=moment, age=age, ages=ages)
 
 
 def _site_language() -> Language:
@@ -159,9 +169,3 @@ def _site_language() -> Language:
         return SOURCE
     language: Language = current_app.extensions.get(_EXTENSION, SOURCE)
     return language
-
-
-# Cached: pages show the same datetimes again, and this call costs three times the rest of the element.
-@lru_cache(maxsize=4096)
-def _in_full(moment: datetime, language: Language) -> str:
-    return format_datetime(moment, "long", locale=_LOCALES[language])

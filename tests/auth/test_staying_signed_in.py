@@ -32,13 +32,13 @@ async def test_signing_out_ends_the_login_for_whoever_has_the_cookie(
     visitor = await sign_in(ada)
     thief = await copy_of(visitor)
 
-    answer = await visitor.submit("/logout", form_on="/")
+    answer = await visitor.submit("/logout")
 
     assert (answer.status, answer.location) == (302, "/")
     assert visitor.cookie(LOGIN_COOKIE) is None
     assert not await is_signed_in(visitor)
     assert not await is_signed_in(thief)
-    async with database.reading() as session:
+    async with database.transaction() as session:
         assert await session.scalar(select(func.count()).select_from(Login)) == 0
 
 
@@ -65,7 +65,7 @@ async def test_a_new_password_ends_every_login(ada: User, sign_in: SignIn, datab
     here, there = await sign_in(ada), await sign_in(ada)
 
     async with database.transaction() as session:
-        await service.change_password(session, ada, "another hash")
+        await service.change_password(session, ada.id, "another hash")
 
     assert not await is_signed_in(here)
     assert not await is_signed_in(there)
@@ -91,7 +91,7 @@ async def test_a_made_up_cookie_is_nobody(visitor: Visitor, cookie: str) -> None
 async def test_a_stolen_database_signs_nobody_in(ada: User, sign_in: SignIn, database: Database) -> None:
     await sign_in(ada)
 
-    async with database.reading() as session:
+    async with database.transaction() as session:
         (digest,) = await session.scalars(select(Login.token_digest))
         assert await service.by_token(session, digest) is None
 
@@ -100,7 +100,6 @@ async def test_a_new_secret_key_signs_nobody_out(serve: Serve, ada: User) -> Non
     old, new = "an old key of thirty-two characters", "a new key of thirty-two characters!"
     before = Visitor(await serve(security={"secret_key": old}))
     await before.submit("/login", username="ada", password=PASSWORD)
-    token = (await before.get("/user/edit")).csrf_token
 
     rotated = Visitor(await serve(security={"secret_key": new, "secret_key_fallbacks": [old]}))
     replaced = Visitor(await serve(security={"secret_key": new}))
@@ -108,9 +107,9 @@ async def test_a_new_secret_key_signs_nobody_out(serve: Serve, ada: User) -> Non
         rotated.set_cookie(cookie.name, cookie.value or "")
         replaced.set_cookie(cookie.name, cookie.value or "")
 
-    form = {"csrf_token": token, "username": "ada", "about_me": "still here"}
-    assert (await rotated.send("POST", "/user/edit", form=form)).status == 302
-    assert (await replaced.send("POST", "/user/edit", form=form)).status == 400
+    form = {"username": "ada", "about_me": "still here"}
+    assert (await rotated.submit("/user/edit", **form)).location == "/user/edit"
+    assert (await replaced.submit("/user/edit", **form)).location == "/login"
     assert not await is_signed_in(replaced)
 
 
@@ -131,11 +130,11 @@ async def test_a_sign_out_link_on_another_site_asks_first(ada: User, sign_in: Si
     assert page.status == 200
     assert "要退出吗？" in page.text
     assert await is_signed_in(visitor)
-    answer = await visitor.send("POST", "/logout", form={"csrf_token": page.csrf_token})
+    answer = await visitor.submit("/logout")
     assert answer.status == 302
     assert not await is_signed_in(visitor)
 
 
 async def test_who_is_not_signed_in_may_sign_out(visitor: Visitor) -> None:
     assert (await visitor.get("/logout", Sec_Fetch_Site="cross-site")).location == "/"
-    assert (await visitor.submit("/logout", form_on="/login")).location == "/"
+    assert (await visitor.submit("/logout")).location == "/"

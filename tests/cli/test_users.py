@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from sqlalchemy import select
 
 from quartblog.auth import service
 from quartblog.auth.passwords import verify_password
+from quartblog.auth.usernames import username_key
 from quartblog.database import Database
 from quartblog.models import User
 from tests.support.processes import ROOT, environment
@@ -34,8 +36,8 @@ def account(database_url: str) -> Account:
     async def look_up(name: str) -> User | None:
         database = Database(database_url)
         try:
-            async with database.reading() as session:
-                return await service.by_username(session, name)
+            async with database.transaction() as session:
+                return await session.scalar(select(User).where(User.username_key == username_key(name)))
         finally:
             await database.close()
 
@@ -198,9 +200,9 @@ async def sign_in(url: str, name: str) -> str:
     database = Database(url)
     try:
         async with database.transaction() as session:
-            user = await service.by_username(session, name)
-            assert user is not None
-            return await service.begin_login(session, user, timedelta(days=1))
+            secret = await service.secret(session, name)
+            assert secret is not None
+            return await service.begin_login(session, secret, timedelta(days=1))
     finally:
         await database.close()
 
@@ -208,7 +210,7 @@ async def sign_in(url: str, name: str) -> str:
 async def is_signed_in(url: str, token: str) -> bool:
     database = Database(url)
     try:
-        async with database.reading() as session:
+        async with database.transaction() as session:
             return await service.by_token(session, token) is not None
     finally:
         await database.close()

@@ -15,7 +15,8 @@ from quartblog.database import transaction
 from quartblog.delivery import Delivery
 from quartblog.operations.health import DELIVERY
 from quartblog.settings import Settings
-from tests.support.browsing import Configuration, Visitor
+from quartblog.web.origin import from_anywhere
+from tests.support.browsing import FROM_OURSELVES, Configuration, Visitor
 from tests.support.smtp import MailServer
 
 PASSWORD = "sesame-open-4711"
@@ -158,19 +159,17 @@ async def everything(
 async def send(everything: Everything, shape: str, authorization: str) -> str:
     visitor = Visitor(everything.app)
     visitor.set_cookie("theirs", COOKIE)
-    token = (await visitor.get("/login")).csrf_token
     page = await visitor.client.post(
         f"/fail/{shape}/{PATH}",
         query_string={"q": QUERY},
         form={
-            "csrf_token": token,
             "password": PASSWORD,
             "password2": SHORT_PASSWORD,
             "about_me": FIELD,
             "email": EMAIL,
             "remember_me": "y",
         },
-        headers={"Authorization": authorization},
+        headers={"Authorization": authorization} | FROM_OURSELVES,
     )
     assert page.status_code == 500
     return page.headers["X-Error-Id"]
@@ -216,6 +215,22 @@ async def test_a_short_name_in_the_path_takes_no_word_out_of_a_record(everything
     await Visitor(app).get("/short/a")
 
     assert everything.tells("neither is this a word") >= {"logs/microblog.log", "mail"}
+
+
+async def test_of_json_that_a_view_parses_no_value_is_told(everything: Everything) -> None:
+    app = everything.app
+
+    @app.post("/json")
+    @from_anywhere
+    async def parse() -> NoReturn:
+        document = await request.get_json()
+        raise Bug(f"{document} and {document['deep'][0]['password']}")
+
+    page = await Visitor(app).client.post("/json", json={"email": EMAIL, "deep": [{"password": SHORT_PASSWORD}]})
+
+    assert page.status_code == 500
+    assert everything.tells("Bug: ") >= {"logs/microblog.log", "extra.log", "mail"}
+    assert not everything.tells(EMAIL) | everything.tells(SHORT_PASSWORD)
 
 
 async def test_the_operators_own_addresses_stay_readable(everything: Everything) -> None:

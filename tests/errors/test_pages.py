@@ -191,12 +191,12 @@ async def test_each_reader_in_turn_gets_a_page_of_their_own_language(app: Quart)
 
 
 async def test_two_reasons_for_one_status_are_told_apart(visitor: Visitor) -> None:
-    bad = await visitor.get("/end/400")
-    stale = await visitor.send("POST", "/login", form={"csrf_token": "too old"})
+    plain = await visitor.get("/end/403")
+    named = await visitor.send("POST", "/login")
 
-    assert bad.status == stale.status == 400
-    assert "请求有误" in bad.text
-    assert "表单已失效" in stale.text
+    assert plain.status == named.status == 403
+    assert TITLES[403][0] in plain.text
+    assert "不清楚表单来自哪里" in named.text
 
 
 @pytest.mark.parametrize(("reloading", "shown"), [(True, "after"), (False, "before")])

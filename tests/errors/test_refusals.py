@@ -28,7 +28,8 @@ class StillTaken(UsernameTaken):
 
 
 EXPECTED = {
-    "StaleForm": (400, "表单已失效", "This form has expired"),
+    "FromElsewhere": (403, "表单来自其他网站", "This form came from another site"),
+    "FromNowhere": (403, "不清楚表单来自哪里", "Nobody knows where this form came from"),
     "UsernameTaken": (409, "该用户名已被使用", "This username is already taken"),
     "EmailTaken": (409, "该邮箱已被使用", "This e-mail address is already in use"),
     "InvalidUsername": (400, "请求有误", "Bad request"),

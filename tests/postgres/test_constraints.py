@@ -51,7 +51,7 @@ async def test_a_deleted_account_takes_its_posts_and_logins_along(ada: User, dat
     async with database.transaction() as session:
         await session.execute(delete(User).where(User.id == ada.id))
 
-    async with database.reading() as session:
+    async with database.transaction() as session:
         for table in Base.metadata.tables.values():
             assert (await session.execute(select(table))).all() == []
 

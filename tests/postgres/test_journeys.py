@@ -151,7 +151,7 @@ async def test_what_fails_halfway_leaves_nothing_behind(ada: User, database: Dat
     with pytest.raises(ZeroDivisionError):
         await fail_halfway()
 
-    async with database.reading() as session:
+    async with database.transaction() as session:
         assert await session.scalar(select(User.about_me)) == ""
 
 
@@ -164,7 +164,7 @@ async def test_of_two_edits_at_once_one_stands_whole(ada: User, sign_in: SignIn,
     )
 
     assert [page.status for page in pages] == [302, 302]
-    async with database.reading() as session:
+    async with database.transaction() as session:
         found = (await session.execute(select(User.username, User.username_key, User.about_me))).one()
     assert found in {("one", "one", "first"), ("other", "other", "second")}
 
@@ -192,7 +192,7 @@ async def test_writers_at_once_lose_nothing(ada: User, database: Database) -> No
 
     await asyncio.gather(*(add_one() for _ in range(40)))
 
-    async with database.reading() as session:
+    async with database.transaction() as session:
         assert await session.scalar(select(User.about_me)) == "40"
 
 
@@ -203,5 +203,5 @@ async def register(visitor: Visitor, username: str, email: str = "", password: s
 
 
 async def count(database: Database, table: type[User]) -> int:
-    async with database.reading() as session:
+    async with database.transaction() as session:
         return await session.scalar(select(func.count()).select_from(table)) or 0

@@ -81,7 +81,7 @@ async def test_a_server_that_stops_in_the_middle_of_a_statement_has_done_nothing
         with cluster.stopped():
             assert is_excused(await publishing, log)
 
-    async with database.reading() as session:
+    async with database.transaction() as session:
         assert (await session.scalars(select(Post.body))).all() == []
     assert (await member.submit("/", body="kept")).status == 302
 
@@ -208,7 +208,7 @@ async def test_a_page_can_be_read_while_the_server_only_reads(
 
     page = await member.get("/")
     assert page.status == 200
-    publishing = await member.send("POST", "/", form={"csrf_token": page.csrf_token, "body": "body"})
+    publishing = await member.submit("/", body="body")
     assert is_excused(publishing, log)
 
 

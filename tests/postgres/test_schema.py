@@ -76,7 +76,7 @@ async def test_a_hash_of_full_strength_fits_its_column(database: Database) -> No
     async with database.transaction() as session:
         await service.register(session, "ada", "ada@example.com", password_hash)
 
-    async with database.reading() as session:
+    async with database.transaction() as session:
         assert await session.scalar(select(User.password_hash)) == password_hash
 
 
@@ -87,7 +87,7 @@ async def test_the_longest_name_address_text_and_post_fit(database: Database) ->
         user.about_me = body
         session.add(Post(author_id=user.id, body=body, created_at=datetime.now(UTC)))
 
-    async with database.reading() as session:
+    async with database.transaction() as session:
         row = (
             await session.execute(select(User.username, User.email, User.about_me, Post.body).join(Post.author))
         ).one()
@@ -105,7 +105,7 @@ async def test_a_moment_comes_back_in_utc_wherever_the_server_is(
     async with database.transaction() as session:
         assert await session.scalar(text("SHOW timezone")) == zone
         session.add(Post(author_id=ada.id, body="body", created_at=moment))
-    async with database.reading() as session:
+    async with database.transaction() as session:
         found = (await session.scalars(select(Post))).one().created_at
 
     assert found == moment

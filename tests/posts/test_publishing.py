@@ -23,7 +23,7 @@ VISIBLE = ["👩\u200d💻", "❤\ufe0f", "e\u0301\u0302", "क\u094d\u200dष",
 
 
 async def bodies(database: Database) -> list[str]:
-    async with database.reading() as session:
+    async with database.transaction() as session:
         return list(await session.scalars(select(Post.body).order_by(Post.id)))
 
 
@@ -123,7 +123,7 @@ async def test_markup_in_a_post_stays_text(ada: User, sign_in: SignIn, visitor: 
 async def test_who_is_not_signed_in_is_sent_to_sign_in(visitor: Visitor, database: Database) -> None:
     assert 'name="body"' not in (await visitor.get("/")).text
 
-    answer = await visitor.submit("/", form_on="/login", body="hello")
+    answer = await visitor.submit("/", body="hello")
 
     # What was posted is lost, so the way leads home and not to a page that only takes posts.
     assert (answer.status, answer.location) == (302, "/login")

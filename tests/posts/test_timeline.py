@@ -7,7 +7,7 @@ import pytest
 from quartblog.database import Database
 from quartblog.models import User
 from quartblog.posts import service
-from quartblog.posts.service import PAGE_SIZE, Window, timeline
+from quartblog.posts.service import PAGE_SIZE, timeline
 from tests.support.browsing import Page, Visitor
 
 
@@ -99,8 +99,8 @@ async def test_a_page_is_one_statement(ada: User, database: Database, statements
     await publish(database, ada, PAGE_SIZE)
     statements.clear()
 
-    async with database.reading() as session:
-        page = await timeline(session, Window())
+    async with database.reading() as connection:
+        page = await timeline(connection)
 
-    assert {post.author.username for post in page.posts} == {"ada"}
+    assert {post.author for post in page.posts} == {"ada"}
     assert len(statements) == 1

@@ -180,5 +180,5 @@ async def test_an_account_deleted_meanwhile_is_not_found(
 
 async def test_who_is_not_signed_in_edits_nothing(visitor: Visitor) -> None:
     assert (await visitor.get("/user/edit")).location == "/login?next=/user/edit"
-    answer = await visitor.submit("/user/edit", form_on="/login", username="ada", about_me="")
+    answer = await visitor.submit("/user/edit", username="ada", about_me="")
     assert (answer.status, answer.location) == (302, "/login")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from base64 import b64encode
 
 import pytest
+from quart.datastructures import FileStorage
 from werkzeug.datastructures import MultiDict
 
 from quartblog.delivery import scope
 from quartblog.delivery.tools import sent_values
-from quartblog.web.sent import hide_form
+from quartblog.web.sent import hide_form, hide_json
 
 
 def sent(query: str = "", **headers: str) -> set[str]:
@@ -57,6 +58,14 @@ def test_credentials_are_hidden_however_short_they_are(header: str, values: set[
 
 def test_of_a_form_long_values_and_short_secrets_are_hidden() -> None:
     with scope() as work:
-        hide_form(MultiDict([("remember_me", "y"), ("password", " ab"), ("body", " two\r\nlines"), ("body", "two")]))
+        form = MultiDict([("remember_me", "y"), ("password", " ab"), ("body", " two\r\nlines"), ("body", "two")])
+        hide_form(form, MultiDict([("photo", FileStorage(filename="holiday.jpg")), ("photo", FileStorage())]))
 
-    assert work.hidden() == {" ab", "ab", " two\r\nlines", "two\r\nlines", "two\nlines"}
+    assert work.hidden() == {" ab", "ab", " two\r\nlines", "two\r\nlines", "two\nlines", "holiday.jpg"}
+
+
+def test_of_json_long_values_and_short_secrets_are_hidden() -> None:
+    with scope() as work:
+        hide_json({"on": True, "none": None, "pin": 4711, "deep": [[{"password": 7}, "a text"], 1.25], "n": 123456789})
+
+    assert work.hidden() == {"4711", "7", "a text", "1.25", "123456789"}

@@ -7,12 +7,13 @@ from itertools import product
 import pytest
 from quart import Quart, request
 
-from quartblog.web.limits import MAX_BODY
+from quartblog.web.bodies import MAX_BODY
 from tests.support.asgi import RawHeaders, ask
-from tests.support.browsing import Page, Visitor
+from tests.support.browsing import FROM_OURSELVES, Page, Visitor
 from tests.support.log_file import LogFile
 
 URLENCODED = (b"content-type", b"application/x-www-form-urlencoded")
+OURS = (b"sec-fetch-site", b"same-origin")
 MULTIPART = (b"content-type", b"multipart/form-data; boundary=x")
 FIELD = b'--x\r\nContent-Disposition: form-data; name="body"\r\n\r\n'
 FILE = b'--x\r\nContent-Disposition: form-data; name="body"; filename="a.txt"\r\n\r\n'
@@ -30,7 +31,7 @@ async def test_a_body_that_announces_too_much_is_refused_unread(app: Quart) -> N
         yield b"a"
         raise AssertionError("the body is read on")
 
-    headers = [URLENCODED, (b"content-length", str(MAX_BODY + 1).encode())]
+    headers = [OURS, URLENCODED, (b"content-length", str(MAX_BODY + 1).encode())]
     page = await ask(app, "/login", method="POST", headers=headers, body=never(), complete=False)
 
     assert_too_much(page)
@@ -41,7 +42,9 @@ async def test_a_body_that_grows_too_large_is_refused(app: Quart, kind: tuple[by
     for first, size in product([b"", FIELD, FILE, b"--x\r\n"], [1000, 30_000, MAX_BODY + 1]):
         chunks = [first, *[b"a" * size] * (MAX_BODY // size + 1)]
 
-        assert_too_much(await ask(app, "/login", method="POST", headers=[kind], body=chunks), f"{first!r} and {size}")
+        assert_too_much(
+            await ask(app, "/login", method="POST", headers=[OURS, kind], body=chunks), f"{first!r} and {size}"
+        )
 
 
 @pytest.mark.parametrize("path", ["/whole", "/pieces"])
@@ -62,16 +65,14 @@ async def test_what_is_cut_off_is_never_taken_for_the_whole(app: Quart, path: st
 
 
 async def test_many_small_parts_are_refused(app: Quart) -> None:
-    page = await ask(app, "/login", method="POST", headers=[MULTIPART], body=[PARTS] * 5000)
+    page = await ask(app, "/login", method="POST", headers=[OURS, MULTIPART], body=[PARTS] * 5000)
 
     assert_too_much(page)
 
 
-async def test_64_kibibytes_are_taken(app: Quart, visitor: Visitor) -> None:
-    token = (await visitor.get("/login")).csrf_token
-    cookie = f"quartblog={visitor.cookie('quartblog')}"
-    start = f"csrf_token={token}&username=ada&padding=".encode()
-    headers = [URLENCODED, (b"cookie", cookie.encode())]
+async def test_64_kibibytes_are_taken(app: Quart) -> None:
+    start = b"username=ada&padding="
+    headers = [OURS, URLENCODED]
 
     fits = await ask(app, "/login", method="POST", headers=headers, body=[start.ljust(MAX_BODY, b"a")])
     over = await ask(app, "/login", method="POST", headers=headers, body=[start.ljust(MAX_BODY + 1, b"a")])
@@ -81,11 +82,11 @@ async def test_64_kibibytes_are_taken(app: Quart, visitor: Visitor) -> None:
 
 async def test_an_endless_body_takes_little_memory(app: Quart) -> None:
     chunk = b"a" * 65_000
-    await ask(app, "/login", method="POST", headers=[MULTIPART], body=[FIELD, chunk])
+    await ask(app, "/login", method="POST", headers=[OURS, MULTIPART], body=[FIELD, chunk])
 
     tracemalloc.start()
     try:
-        page = await ask(app, "/login", method="POST", headers=[MULTIPART], body=[FIELD, *[chunk] * 1000])
+        page = await ask(app, "/login", method="POST", headers=[OURS, MULTIPART], body=[FIELD, *[chunk] * 1000])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -99,7 +100,7 @@ async def test_a_body_that_never_ends_is_given_up(app: Quart, headers: RawHeader
     assert app.config["BODY_TIMEOUT"] == 15
     app.config["BODY_TIMEOUT"] = 0.01
 
-    page = await ask(app, "/login", method="POST", headers=headers, body=[b"a"], complete=False)
+    page = await ask(app, "/login", method="POST", headers=[OURS, *headers], body=[b"a"], complete=False)
 
     assert page.status == 408
     assert "请求超时" in page.text
@@ -113,11 +114,10 @@ async def test_a_body_where_none_is_wanted_changes_nothing(app: Quart) -> None:
 
 
 async def test_64_kibibytes_of_fields_are_read(visitor: Visitor) -> None:
-    token = (await visitor.get("/login")).csrf_token
     response = await visitor.client.post(
         "/login",
-        data=f"csrf_token={token}&username=ada&" + "a=&" * 20_000,
-        headers={"Content-Type": "application/x-www-form-urlencoded"},
+        data="username=ada&" + "a=&" * 20_000,
+        headers={"Content-Type": "application/x-www-form-urlencoded"} | FROM_OURSELVES,
     )
 
     assert response.status_code == 200

@@ -1,22 +1,23 @@
-"""Request body -> a body of bounded size and duration."""
+"""Request body -> a body of bounded size and duration, whose values no record shows once it is parsed."""
 
 from collections.abc import Generator
 from io import BytesIO
 from typing import Any, cast
 
-from quart import Quart, abort, request
+from quart import Quart, request
+from quart.datastructures import FileStorage
 from quart.formparser import FormDataParser
 from quart.wrappers import Body, Request
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from quartblog.web.fixed_answer import ASGIApp, Receive, Scope, Send
+from quartblog.web.sent import hide_form, hide_json
 
 # Bytes. The site's longest form needs a few hundred; 64 KiB of `a=&a=…` parses in milliseconds.
 MAX_BODY = 64 * 1024
 # Seconds a client has to send the whole body.
 BODY_TIMEOUT = 15
-# Bytes. A longer file name raises OSError on most file systems.
-MAX_STATIC_PATH = 255
 
 # A key of the ASGI scope, set when the body exceeded the limit.
 _CUT = "quartblog.body_cut"
@@ -68,33 +69,38 @@ class CutBody(Body):
             raise
 
 
-class MemoryParser(FormDataParser):
+class FormParser(FormDataParser):
     """Keeps uploaded files in memory; they fit there, and a refused body would leave temporary files open."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(stream_factory=lambda *_: BytesIO(), **options)
 
+    async def parse(self, *arguments: Any, **options: Any) -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
+        """Parse a form, and hide what its fields hold."""
+        form, files = await super().parse(*arguments, **options)
+        hide_form(form, files)
+        return form, files
 
-class LimitedRequest(Request):
+
+class BoundedRequest(Request):
     """A request whose body is read only up to the limit."""
 
     body_class = CutBody
-    form_data_parser_class = MemoryParser
+    form_data_parser_class = FormParser
+
+    async def get_json(self, *arguments: Any, **options: Any) -> Any:
+        """Parse JSON, and hide what it holds."""
+        document = await super().get_json(*arguments, **options)
+        hide_json(document)
+        return document
 
 
 def init_app(app: Quart) -> None:
     """Limit the size of a request body and the time it may take."""
-    app.request_class = LimitedRequest
+    app.request_class = BoundedRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT
-    app.before_request(refuse_endless_names)
     app.asgi_app = CountedBodies(cast("ASGIApp", app.asgi_app))  # type: ignore[assignment, method-assign]
-
-
-async def refuse_endless_names() -> None:
-    """Answer 404 for a static file whose name is too long for a file system."""
-    if request.endpoint == "static" and len(request.path.encode("utf-8", "replace")) > MAX_STATIC_PATH:
-        abort(404)
 
 
 def _refuse_cut() -> None:
