@@ -9,7 +9,7 @@ constraint.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -89,7 +89,8 @@ class Database:
         event.listen(self.engine.sync_engine, "handle_error", hide_values)
         if is_sqlite:
             event.listen(self.engine.sync_engine, "connect", self._configure_sqlite)
-        self.writer, self._reader = _views(self.engine)
+        event.listen(self.engine.sync_engine, "before_execute", _refuse_to_write)
+        self.writer = _writer(self.engine)
         # Objects stay loaded after the commit, because templates cannot await a reload.
         self._writing = async_sessionmaker(self.writer, expire_on_commit=False)
 
@@ -103,9 +104,15 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection for pages that only read; each statement sees all data committed before it."""
-        connection = self._reader.connect()
-        async with AsyncExitStack() as stack, self._answering(lambda: stack.enter_async_context(connection)):
-            yield connection
+        connection = self.engine.connect()
+        async with self._answering(connection.start):
+            try:
+                yield connection
+            except BaseException:
+                # In a task, because a further cancellation would leave the connection out of the pool.
+                await asyncio.shield(asyncio.create_task(connection.close()))
+                raise
+            await connection.close()
 
     async def ping(self) -> None:
         """Raise DatabaseUnavailable if the database does not answer a statement."""
@@ -147,18 +154,14 @@ def database() -> Database:
     return found
 
 
-@asynccontextmanager
-async def transaction() -> AsyncIterator[AsyncSession]:
+def transaction() -> AbstractAsyncContextManager[AsyncSession]:
     """`Database.transaction()` of the current app."""
-    async with database().transaction() as session:
-        yield session
+    return database().transaction()
 
 
-@asynccontextmanager
-async def reading() -> AsyncIterator[AsyncConnection]:
+def reading() -> AbstractAsyncContextManager[AsyncConnection]:
     """`Database.reading()` of the current app."""
-    async with database().reading() as connection:
-        yield connection
+    return database().reading()
 
 
 def violated_constraint(error: IntegrityError) -> str | None:
@@ -185,24 +188,24 @@ def _unique_over(columns: list[str]) -> str | None:
     return None
 
 
-def _views(engine: AsyncEngine) -> tuple[AsyncEngine, AsyncEngine]:
-    """Return the engine for writers and the engine for readers, which begin no transaction."""
-    reader = engine.execution_options()
-    event.listen(reader.sync_engine, "before_execute", _refuse_to_write)
+def _writer(engine: AsyncEngine) -> AsyncEngine:
+    """Return a view of the engine for writers. The engine itself is for readers, which begin no transaction."""
     if engine.dialect.name != "sqlite":
-        return engine.execution_options(isolation_level="READ COMMITTED"), reader
+        return engine.execution_options(writes=True, isolation_level="READ COMMITTED")
     # Read-then-write under a plain BEGIN fails at once when two writers meet; IMMEDIATE makes them queue.
-    writer = engine.execution_options(sqlite_begin="IMMEDIATE")
+    writer = engine.execution_options(writes=True)
     event.listen(writer.sync_engine, "begin", _begin_sqlite)
-    return writer, reader
+    return writer
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options()['sqlite_begin']}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _refuse_to_write(_connection: Connection, statement: object, *_others: object) -> None:
+def _refuse_to_write(connection: Connection, statement: object, *_others: object) -> None:
     # Without a transaction each statement commits at once, so a failure could leave half of a change.
+    if "writes" in connection.get_execution_options():
+        return
     written = statement if isinstance(statement, str) else getattr(statement, "text", None)
     reads = getattr(statement, "is_select", False) if written is None else str(written).lstrip().startswith(_READS)
     if not reads:

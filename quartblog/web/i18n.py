@@ -130,25 +130,26 @@ def moment(value: datetime, age: str) -> Markup:
 
 def age(value: datetime) -> str:
     """Write how long ago an aware datetime is, in the reader's language: within a week, else its date."""
-    return age_at(value.astimezone(UTC), int(time.time()), locale())
+    return age_at(value, int(time.time()), locale())
 
 
 def ages(entries: Iterable[Any]) -> tuple[str, ...]:
     """Write the age of each entry's `created_at`."""
-    return tuple(age(entry.created_at) for entry in entries)
+    second, language = int(time.time()), locale()
+    return tuple([age_at(entry.created_at, second, language) for entry in entries])
 
 
 # Cached for the second: Babel takes longer than the rest of a card, and a page of equal ages is rendered once.
 @lru_cache(maxsize=4096)
 def age_at(value: datetime, second: int, language: Language) -> str:
-    """Write how long before an epoch second a datetime in UTC is."""
+    """Write how long before an epoch second an aware datetime is."""
     passed = datetime.fromtimestamp(second, UTC) - value
     # Includes a negative age: the clock of another host may run ahead of this one.
     if passed < _JUST_NOW:
         return translate(N_("刚刚"), language)
     if passed < _RELATIVE_FOR:
         return format_timedelta(-passed, add_direction=True, locale=_LOCALES[language])
-    return format_date(value, "long", locale=_LOCALES[language])
+    return format_date(value.astimezone(UTC), "long", locale=_LOCALES[language])
 
 
 def init_app(app: Quart, default_language: Language) -> None:
