@@ -1,13 +1,15 @@
 """What every answer carries."""
 
+from itertools import product
 from typing import NoReturn
 
 import pytest
 from quart import Quart, session
 
+from quartblog.models import User
 from quartblog.web.headers import SECURITY_HEADERS, VARY, OnlyChangedSessions
 from tests.support.asgi import ask
-from tests.support.browsing import Serve, Visitor
+from tests.support.browsing import Serve, SignIn, Visitor
 
 EVERYWHERE = [
     ("GET", "/", 200),
@@ -121,3 +123,58 @@ async def test_a_message_is_kept_for_the_next_page_and_shown_once(visitor: Visit
 
     assert '<p class="notice message">请登录后访问此页面' in (await visitor.get("/login")).text
     assert "notice message" not in (await visitor.get("/login")).text
+
+
+@pytest.mark.parametrize("path", ["/", "/user/info/ada", "/login"])
+async def test_a_page_that_the_browser_has_is_not_sent_again(visitor: Visitor, ada: User, path: str) -> None:
+    first = await visitor.get(path)
+    again = await visitor.get(path, If_None_Match=first.headers["ETag"])
+
+    assert (first.status, again.status, again.text) == (200, 304, "")
+    for name in ("ETag", "Vary", "Cache-Control", "Content-Security-Policy"):
+        assert again.headers[name] == first.headers[name]
+
+
+async def test_an_answer_without_a_page_has_no_header_about_one(app: Quart) -> None:
+    tag = (await ask(app, "/")).headers["ETag"]
+
+    for method, value in product(("GET", "HEAD"), (tag, f"W/{tag}", f'"other", {tag}', "*")):
+        answer = await ask(app, "/", method=method, headers=[(b"if-none-match", value.encode())])
+        assert (answer.status, answer.text) == (304, ""), value
+        assert {"Content-Length", "Content-Type"}.isdisjoint(answer.headers.keys())
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b'"', b'W/"', b"\xff", b'"a"' * 20_000])
+async def test_an_odd_tag_gets_the_page(app: Quart, value: bytes) -> None:
+    assert (await ask(app, "/", headers=[(b"if-none-match", value)])).status == 200
+
+
+async def test_a_page_that_shows_something_else_is_sent(
+    app: Quart, visitor: Visitor, ada: User, sign_in: SignIn
+) -> None:
+    tag = (await visitor.get("/")).headers["ETag"]
+    english = await Visitor(app, Accept_Language="en").get("/", If_None_Match=tag)
+    member = await sign_in(ada)
+    signed_in = await member.get("/", If_None_Match=tag)
+    await member.submit("/", body="hello")
+    changed = await visitor.get("/", If_None_Match=tag)
+
+    assert [page.status for page in (english, signed_in, changed)] == [200, 200, 200]
+    assert "hello" in changed.text
+    assert len({page.headers["ETag"] for page in (english, signed_in, changed)} | {tag}) == 4
+
+
+async def test_a_message_shown_once_is_not_taken_for_the_page_itself(visitor: Visitor) -> None:
+    plain = (await visitor.get("/login")).headers["ETag"]
+    await visitor.get("/user/edit")
+    with_message = await visitor.get("/login", If_None_Match=plain)
+    without = await visitor.get("/login", If_None_Match=plain)
+
+    assert "请登录后访问此页面" in with_message.text
+    assert "ETag" not in with_message.headers
+    assert without.status == 304
+
+
+async def test_what_is_no_page_has_no_tag(visitor: Visitor) -> None:
+    for path in ("/hello", "/nowhere", "/healthz", "/errors/rehearsal"):
+        assert "ETag" not in (await visitor.get(path)).headers
