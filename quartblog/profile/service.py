@@ -1,12 +1,21 @@
 """Typed values -> a person's account, or its change; no HTTP, no commit."""
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from quartblog.auth.service import Account, by_username, naming_what_is_taken
 from quartblog.auth.usernames import display_form, username_key
 from quartblog.errors.exceptions import NoSuchUser
 from quartblog.models import User
+
+# Without a look for loaded objects that would have to change as well.
+_EDIT = (
+    update(User)
+    .where(User.id == bindparam("user_id"))
+    .values(username=bindparam("name"), username_key=bindparam("key"), about_me=bindparam("text"))
+    .returning(User.id)
+    .execution_options(synchronize_session=False)
+)
 
 
 async def person(connection: AsyncConnection, username: str) -> Account:
@@ -19,8 +28,8 @@ async def person(connection: AsyncConnection, username: str) -> Account:
 
 async def edit(session: AsyncSession, user_id: int, username: str, about_me: str) -> None:
     """Change name and text. Raise UsernameTaken, InvalidUsername, or NoSuchUser if the account was deleted."""
-    changed = {"username": display_form(username), "username_key": username_key(username), "about_me": about_me}
+    name, key = display_form(username), username_key(username)
     async with naming_what_is_taken():
-        found = await session.scalar(update(User).where(User.id == user_id).values(changed).returning(User.id))
+        found = await session.scalar(_EDIT, {"user_id": user_id, "name": name, "key": key, "text": about_me})
     if found is None:
         raise NoSuchUser

@@ -12,6 +12,7 @@ import socket
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Visits:
     connections: int
     rate: float | None = None
     """Requests a second, however late the answers; None: each connection asks again once it is answered."""
+    requests: tuple[bytes, ...] = ()
+    """Whole requests, asked in turn instead of a plain one for the path: those of several visitors, for example."""
 
 
 @dataclass(slots=True)
@@ -128,7 +131,8 @@ class _Crowd:
         self._port = port
         self._poll = poll
         self._listening = listening
-        self._request = f"GET {kind.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n".encode()
+        plain = f"GET {kind.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n".encode()
+        self._requests = cycle(kind.requests or [plain])
         self._idle = deque(_Connection(self) for _ in range(kind.connections))
         self._late: deque[float] = deque()
         self._due = self._begin = self._end = 0.0
@@ -189,12 +193,13 @@ class _Crowd:
         if connection.socket is None:
             self._open(connection)
         assert connection.socket is not None
+        request = next(self._requests)
         try:
-            connection.socket.sendall(self._request)
+            connection.socket.sendall(request)
         except (BrokenPipeError, ConnectionResetError):
             self._hang_up(connection)
             self._open(connection)
-            connection.socket.sendall(self._request)
+            connection.socket.sendall(request)
 
     def _answered(self, connection: _Connection, head: bytes) -> None:
         now = time.perf_counter()

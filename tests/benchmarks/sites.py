@@ -100,14 +100,15 @@ class Sites:
 
     def _blog(self, name: str, factory: str) -> Site:
         folder = self._servers.site(name, mail=self._mail, security={"limits": False}, errors={"rehearsal_route": True})
-        upgrade = [sys.executable, "-m", "quartblog.cli", "db", "upgrade"]
-        own_code = environment() | {"PYTHONPATH": str(ROOT)}
-        subprocess.run(upgrade, cwd=folder, env=own_code, check=True, stdout=subprocess.DEVNULL)
+        upgrade(folder)
+        return self._hypercorn(folder, factory, "/healthz")
+
+    def _hypercorn(self, folder: Path, factory: str, until: str, code: Path = ROOT) -> Site:
         shutil.copy(ROOT / "hypercorn.toml", folder)
         options = ["--config", "hypercorn.toml", f"--workers={WORKERS}"]
         # As `quartblog run` does.
         options += ["--worker-class", "uvloop"] if UVLOOP else []
-        return self._start(folder, "hypercorn", [*options, "--bind", "fd://{fd}", factory], "/healthz")
+        return self._start(folder, "hypercorn", [*options, "--bind", "fd://{fd}", factory], until, code)
 
     def _flask(self) -> Site:
         folder = self._servers.site("flask", mail=self._mail)
@@ -121,13 +122,21 @@ class Sites:
         options += ["--log-level=error", f"{PEERS}.starlette_queue:app"]
         return self._start(folder, "uvicorn", options, "/")
 
-    def _start(self, folder: Path, module: str, options: Sequence[str], until: str) -> Site:
+    def _start(self, folder: Path, module: str, options: Sequence[str], until: str, code: Path = ROOT) -> Site:
         with socket.create_server(("127.0.0.1", 0), backlog=512) as bound:
-            command = [sys.executable, "-m", module, *(option.format(fd=bound.fileno()) for option in options)]
+            command = ["env", f"PYTHONPATH={code}", sys.executable, "-m", module]
+            command += [option.format(fd=bound.fileno()) for option in options]
             server = self._servers.start(command, folder, pass_fds=[bound.fileno()])
             port = bound.getsockname()[1]
         server.url = f"http://127.0.0.1:{port}"
         return Site(server.wait_until(until), port)
+
+
+def upgrade(folder: Path) -> None:
+    """Make the tables of the blog in this folder."""
+    command = [sys.executable, "-m", "quartblog.cli", "db", "upgrade"]
+    own_code = environment() | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=folder, env=own_code, check=True, stdout=subprocess.DEVNULL)
 
 
 @contextmanager
