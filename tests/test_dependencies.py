@@ -26,6 +26,7 @@ ALLOWED = {
     "settings": ("delivery", "errors.exceptions"),
     "database": ("database_errors", "errors.exceptions", "sqlite_connection"),
     "models": ("database",),
+    "database_copy": ("database", "errors.exceptions", "migrations", "models"),
     "migrations": ("database", "errors.exceptions", "paths"),
     "errors": ("delivery", "web"),
     "web": ("delivery", "errors"),

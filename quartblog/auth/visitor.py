@@ -2,7 +2,8 @@
 
 from typing import cast
 
-from quart import g, session
+from itsdangerous import BadSignature
+from quart import Quart, current_app, g, session
 from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_user, logout_user
 
 from quartblog.auth import service
@@ -50,6 +51,20 @@ class Auth(QuartAuth):
     """quart-auth with our Visitor class."""
 
     user_class = Visitor
+
+    def load_token(self, token: str, app: Quart | None = None) -> str | None:
+        """Return the auth id of a token with a valid signature, else None.
+
+        The row of the login decides how long it lasts. quart-auth would also refuse a token that is dated in the
+        future, as all of them are once the clock was turned back.
+        """
+        app = app or current_app
+        keys = [*app.config["SECRET_KEY_FALLBACKS"], app.secret_key or ""]
+        try:
+            auth_id: str = self.serializer_class(keys, self.salt or "").loads(token)
+        except BadSignature:
+            return None
+        return auth_id
 
 
 async def signed_in_user() -> Account | None:

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import TYPE_CHECKING
 
 import click
 from alembic.util import CommandError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from quartblog import migrations
+from quartblog import database_copy, migrations
 from quartblog.cli import ownership
+from quartblog.cli.output import say, table
+from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import DatabaseUnavailable
+from quartblog.settings.kinds import Engine
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
     from quartblog.settings import Settings
+
+
+def _url(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Check a URL as [database] url is checked, and keep its password out of every record."""
+    if (work := current_scope()) is not None:
+        work.hide(lambda: [value])
+    try:
+        return str(TypeAdapter(Engine).validate_python(value).get_secret_value())
+    except ValidationError as error:
+        raise click.BadParameter(
+            "not a database URL: sqlite+aiosqlite:///FOLDER/FILE or postgresql+asyncpg://USER@HOST/NAME"
+        ) from error
 
 
 @click.group("db")
@@ -24,6 +42,7 @@ def group() -> None:
     \b
     Example:
       quartblog db upgrade
+      quartblog db copy sqlite+aiosqlite:///instance/quartblog.sqlite3 postgresql+asyncpg://blog@localhost/blog
     """
 
 
@@ -42,9 +61,43 @@ def upgrade(invocation: Invocation) -> None:
     click.echo(f"already at {after}" if before == after else f"{before or 'empty'} -> {after}")
 
 
+@group.command()
+@click.argument("source", metavar="FROM", callback=_url)
+@click.argument("target", metavar="TO", callback=_url)
+def copy(source: str, target: str) -> None:
+    """Copy a site's rows from one database into another, such as from SQLite to PostgreSQL.
+
+    FROM and TO are database URLs, as in [database] url. Stop the site first. The command makes the tables of TO, which
+    must be empty; after an interruption, run it again, and it goes on. At the end it compares both sides by counts and
+    checksums. For PostgreSQL, leave the password out of the URL and set PGPASSWORD: other users of the machine can
+    read the arguments of a command.
+
+    \b
+    Example:
+      quartblog db copy sqlite+aiosqlite:///instance/quartblog.sqlite3 postgresql+asyncpg://blog@localhost/blog
+    """
+    file = migrations.sqlite_file(source)
+    if file is not None and not file.exists():
+        raise click.ClickException(f"{file} does not exist")
+    _upgrade(target)
+    with click.progressbar(length=1, label="Copying", file=sys.stderr) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.length = max(total, 1)
+            bar.update(done - bar.pos)
+
+        sums = asyncio.run(database_copy.copy(source, target, show))
+    rows = [("table", "rows", "checksum"), *((name, f"{found.rows:,}", found.checksum) for name, found in sums.items())]
+    say(table(rows, right=frozenset({1})))
+    say("Both sides are equal. Set [database] url to TO, and start the site.")
+
+
 def bring_up_to_date(settings: Settings) -> tuple[str | None, str | None]:
     """Migrate and return the revisions before and after. Raise DatabaseUnavailable, ClickException."""
-    url = settings.database.url.get_secret_value()
+    return _upgrade(settings.database.url.get_secret_value())
+
+
+def _upgrade(url: str) -> tuple[str | None, str | None]:
     file = migrations.sqlite_file(url)
     try:
         if file is not None:

@@ -3,6 +3,7 @@
     QuartblogError
     ├── SettingsError            a setting is invalid; the message names key, value and the allowed values
     ├── DatabaseUnavailable      503: the database did not answer in time; recorded as an error
+    ├── CopyRefused              `db copy`: the target has other rows, or the source changed meanwhile
     ├── SchemaOutdated           the tables do not match this version; `quartblog db upgrade` fixes it
     └── Refusal                  400: the visitor broke a rule; shown in the page, not recorded as an error
         ├── FromElsewhere        403: another site sent the form
@@ -31,6 +32,10 @@ class DatabaseUnavailable(QuartblogError):
 
 class SchemaOutdated(QuartblogError):
     """The database's revision differs from the one that this version of the code needs."""
+
+
+class CopyRefused(QuartblogError):
+    """One database cannot be copied into the other; the message says what to do."""
 
 
 class Refusal(QuartblogError):

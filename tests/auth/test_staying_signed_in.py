@@ -1,8 +1,10 @@
 """What ends a login, and what does not."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from itsdangerous import TimestampSigner
 from sqlalchemy import delete, func, select, update
 
 from quartblog.auth import service
@@ -111,6 +113,17 @@ async def test_a_new_secret_key_signs_nobody_out(serve: Serve, ada: User) -> Non
     assert (await rotated.submit("/user/edit", **form)).location == "/user/edit"
     assert (await replaced.submit("/user/edit", **form)).location == "/login"
     assert not await is_signed_in(replaced)
+
+
+async def test_a_clock_that_was_turned_back_signs_nobody_out(
+    ada: User, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = int(time.time())
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _self: now + 86_400)
+    visitor = await sign_in(ada)
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _self: now)
+
+    assert await is_signed_in(visitor)
 
 
 async def test_the_sign_out_link_works(ada: User, sign_in: SignIn) -> None:

@@ -67,12 +67,15 @@ def significant(number: float) -> str:
 
 def text(rows: Iterable[Row]) -> str:
     """The table."""
-    lines = [HEAD, *(row.cells for row in rows)]
+    return columns([HEAD, *(row.cells for row in rows)])
+
+
+def columns(lines: Sequence[Sequence[str]], *, left: int = 2) -> str:
+    """The lines in columns, the first ones of words to the left, the others of numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    # Words to the left, numbers to the right.
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if number < 2 else cell.rjust(width)
+            cell.ljust(width) if number < left else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ).rstrip()
         for cells in lines

@@ -52,3 +52,46 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(quartblog: Command, fold
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: cannot upgrade the tables: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_copy_shows_what_it_has_compared(quartblog: Command) -> None:
+    quartblog("db", "upgrade")
+    quartblog("user", "create", "ada", "--email", "ada@example.com", "--password-stdin", typed="a long password\n")
+
+    result = quartblog("db", "copy", "sqlite+aiosqlite:///instance/quartblog.sqlite3", "sqlite+aiosqlite:///new/b.db")
+
+    assert result.exit_code == 0
+    head, users, *_, last = result.stdout.splitlines()
+    assert head.split() == ["table", "rows", "checksum"]
+    assert users.split()[:2] == ["users", "1"]
+    assert len(users.split()[2]) == 64
+    assert last == "Both sides are equal. Set [database] url to TO, and start the site."
+    assert Path("new/b.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_that_cannot_be_made_is_one_clear_line(quartblog: Command) -> None:
+    quartblog("db", "upgrade")
+    ours = "sqlite+aiosqlite:///instance/quartblog.sqlite3"
+
+    for source, target, words in (
+        ("sqlite+aiosqlite:///none.db", "sqlite+aiosqlite:///new.db", "none.db does not exist"),
+        (ours, ours, "both are the same database"),
+    ):
+        result = quartblog("db", "copy", source, target)
+        assert (result.exit_code, result.stdout) == (1, ""), words
+        assert words in result.stderr
+    assert not Path("none.db").exists()
+    assert not Path("new.db").exists()
+
+
+def test_a_copy_names_no_password(quartblog: Command) -> None:
+    quartblog("db", "upgrade")
+    ours = "sqlite+aiosqlite:///instance/quartblog.sqlite3"
+
+    wrong = quartblog("db", "copy", ours, "mysql://ada:sesame-4711@127.0.0.1/blog")
+    away = quartblog("db", "copy", ours, "postgresql+asyncpg://ada:sesame-4711@127.0.0.1:1/blog")
+
+    assert wrong.exit_code == 2
+    assert "not a database URL" in wrong.stderr
+    assert away.exit_code == 1
+    assert "sesame-4711" not in wrong.stderr + away.stderr

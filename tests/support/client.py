@@ -2,6 +2,7 @@
 
 import urllib.parse
 from http.client import HTTPResponse
+from http.cookiejar import CookieJar
 from urllib.request import HTTPCookieProcessor, HTTPErrorProcessor, ProxyHandler, Request, build_opener
 
 from werkzeug.datastructures import Headers
@@ -26,7 +27,13 @@ class Client:
     def __init__(self, url: str, **headers: str) -> None:
         self.url = url
         self.headers = {"Accept-Language": "zh-CN"} | {name.replace("_", "-"): text for name, text in headers.items()}
-        self._opener = build_opener(ProxyHandler({}), HTTPCookieProcessor(), _AsItIs())
+        self._jar = CookieJar()
+        self._opener = build_opener(ProxyHandler({}), HTTPCookieProcessor(self._jar), _AsItIs())
+
+    @property
+    def cookies(self) -> str:
+        """The value of the Cookie header."""
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._jar)
 
     def get(self, path: str, **headers: str) -> Page:
         """Request a page."""
