@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from itertools import count
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +23,28 @@ from quartblog.models import User
 from quartblog.settings import Settings
 from tests.support.browsing import PASSWORD, Configuration, Serve, Visitor
 from tests.support.log_file import LogFile
+from tests.support.postgres import Cluster
+
+
+_numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of the app run on another database."""
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="the blog's database in tests that use an app (default: sqlite)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about SQLite alone when the tests run on another database."""
+    if config.getoption("--database") != "sqlite":
+        for item in items:
+            if "sqlite" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="it is about SQLite"))
 
 
 @pytest.hookimpl(optionalhook=True, wrapper=True)
@@ -78,9 +101,39 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A running PostgreSQL, one for each worker process of pytest."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def template(cluster: Cluster) -> str:
+    """The name of a migrated PostgreSQL database to copy, because a migration takes longer than most tests."""
+    migrations.upgrade(cluster.create("migrated"))
+    return "migrated"
+
+
 @pytest.fixture
-def database_url(tmp_path: Path, empty_database: Path) -> str:
-    """A fresh SQLite database with all tables."""
+def database_name(cluster: Cluster) -> Iterator[str]:
+    """A name for a PostgreSQL database of the test's own; what was made under it is removed."""
+    name = f"quartblog{next(_numbers)}"
+    yield name
+    cluster.drop(name)
+
+
+@pytest.fixture
+def postgres_url(cluster: Cluster, template: str, database_name: str) -> str:
+    """A fresh PostgreSQL database with all tables."""
+    return cluster.create(database_name, template)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path) -> str:
+    """A fresh database with all tables: SQLite, or what `--database` says."""
+    if request.config.getoption("--database") == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
     path = tmp_path / "quartblog.sqlite3"
     shutil.copy(empty_database, path)
     return f"sqlite+aiosqlite:///{path}"

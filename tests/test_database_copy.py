@@ -157,11 +157,11 @@ async def test_a_row_deleted_while_it_is_copied_is_noticed(
 
     async def missing(*arguments: object) -> object:
         nonlocal statements
-        async for rows in original(*arguments):  # type: ignore[arg-type]
+        async for part in original(*arguments):  # type: ignore[arg-type]
             statements += 1
             if statements == 5:
                 await delete_one()
-            yield rows
+            yield part
 
     monkeypatch.setattr(database_copy, "_missing", missing)
     with pytest.raises(CopyRefused, match="stop the site"):

@@ -6,6 +6,7 @@ from typing import Any
 from quart import Quart, Response, request, session
 from quart.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from quart.wrappers import BaseRequestWebsocket
+from quart.wrappers.response import DataBody
 
 from quartblog.web.redirects import within_site
 
@@ -69,7 +70,8 @@ def init_app(app: Quart) -> None:
         if request.endpoint != "static" or response.status_code >= 400:
             response.headers["Vary"] = VARY
             response.headers.setdefault("Cache-Control", "private, no-cache")
-        if response.status_code == 200 and response.mimetype == "text/html" and not session.modified:
+        is_page = response.mimetype == "text/html" and isinstance(response.response, DataBody)
+        if is_page and response.status_code == 200 and not session.modified:
             await _answer_shortly(response)
         return response
 
