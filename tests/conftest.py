@@ -25,7 +25,6 @@ from tests.support.browsing import PASSWORD, Configuration, Serve, Visitor
 from tests.support.log_file import LogFile
 from tests.support.postgres import Cluster
 
-
 _numbers = count(1)
 
 

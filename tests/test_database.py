@@ -113,6 +113,7 @@ async def test_reading_sees_what_is_committed_meanwhile(database: Database) -> N
         assert await connection.scalar(select(func.count()).select_from(User)) == 1
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("foreign_keys", 1), ("busy_timeout", 5000)])
 async def test_sqlite_is_set_up(database: Database, pragma: str, value: object) -> None:
     for sessions in (database.transaction, database.reading):
@@ -120,6 +121,7 @@ async def test_sqlite_is_set_up(database: Database, pragma: str, value: object) 
             assert await session.scalar(text(f"PRAGMA {pragma}")) == value
 
 
+@pytest.mark.sqlite
 async def test_only_writers_begin_and_at_once(database: Database, statements: list[str]) -> None:
     async with database.reading() as connection:
         await connection.scalar(select(User))
@@ -130,6 +132,7 @@ async def test_only_writers_begin_and_at_once(database: Database, statements: li
         await session.scalar(select(User))
 
 
+@pytest.mark.sqlite
 async def test_200_simultaneous_increments_lose_none(ada: User, database: Database) -> None:
     async with database.transaction() as session:
         await session.execute(update(User).values(about_me="0"))
@@ -164,6 +167,7 @@ async def provoke(session: AsyncSession, ada: User, rule: str) -> None:
     await session.flush()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "rule",
     [
@@ -182,6 +186,7 @@ async def test_a_violated_rule_is_named(ada: User, grace: User, database: Databa
     assert violated_constraint(caught.value) == rule
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "statement",
     [
@@ -234,6 +239,7 @@ async def test_the_id_of_a_deleted_account_is_not_given_again(ada: User, databas
     assert again.id > ada.id
 
 
+@pytest.mark.sqlite
 async def test_a_locked_database_does_not_answer(app: Quart, database_url: str) -> None:
     impatient = Database(database_url)
     impatient.busy_timeout = 0.001

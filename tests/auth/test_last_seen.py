@@ -75,6 +75,7 @@ async def test_signing_in_counts_as_being_seen(ada: User, sign_in: SignIn, datab
     assert await last_seen(database, ada) > before
 
 
+@pytest.mark.sqlite
 async def test_what_could_not_be_noted_is_a_warning(
     *,
     ada: User,
@@ -98,6 +99,7 @@ async def test_what_could_not_be_noted_is_a_warning(
     assert "Could not save when user" in log.text
 
 
+@pytest.mark.sqlite
 async def test_no_page_waits_for_another_program_that_writes(
     *, app: Quart, ada: User, sign_in: SignIn, database: Database, tmp_path: Path, log: LogFile
 ) -> None:
@@ -116,6 +118,7 @@ async def test_no_page_waits_for_another_program_that_writes(
     assert await last_seen(database, ada) > before
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("rest", "written"), [(noting.REST, False), (0.0, True)])
 async def test_after_an_attempt_that_took_long_there_is_a_rest(
     *,
@@ -140,6 +143,7 @@ async def test_after_an_attempt_that_took_long_there_is_a_rest(
     assert (await last_seen(database, ada) > before) is written
 
 
+@pytest.mark.sqlite
 async def test_a_database_that_cannot_be_written_can_still_be_read(
     ada: User, sign_in: SignIn, database: Database, serve: Serve, tmp_path: Path
 ) -> None:

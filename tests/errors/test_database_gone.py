@@ -14,6 +14,9 @@ from quartblog.models import User
 from tests.support.browsing import Page, Serve, SignIn, Visitor
 from tests.support.log_file import LogFile
 
+# PostgreSQL goes away in tests/postgres/test_outages.py.
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def file(tmp_path: Path, database_url: str) -> Path:

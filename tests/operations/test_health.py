@@ -42,6 +42,7 @@ async def test_a_ready_site_names_its_parts(visitor: Visitor) -> None:
     assert json.loads(page.text) == {"status": "ok", "database": "ok", "delivery": "ok"}
 
 
+@pytest.mark.sqlite
 async def test_without_its_database_it_is_alive_but_not_ready(
     visitor: Visitor, database: Database, tmp_path: Path, log: LogFile
 ) -> None:
@@ -106,6 +107,7 @@ async def test_without_its_delivery_it_serves_and_says_so(app: Quart, visitor: V
     assert json.loads(page.text) == {"status": "degraded", "database": "ok", "delivery": "stopped"}
 
 
+@pytest.mark.sqlite
 async def test_the_database_decides_whatever_is_wrong_with_the_delivery(
     app: Quart, visitor: Visitor, database: Database, tmp_path: Path
 ) -> None:
