@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPResponse
@@ -27,12 +29,20 @@ from tests.support.processes import ROOT, environment
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.postgres import Cluster
     from tests.support.processes import Servers
 
 MICROBLOGS = f"{PEERS}.microblogs"
 VISITORS = 10
 """Signed-in people who take turns, so that no page is one that the same visitor has just had."""
 CONNECTIONS = 8
+_NOW = "'2026-01-01 12:00:00.000000'"
+_NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"
+_PEOPLE = f"""{_NUMBERS.format(":people")}
+    INSERT INTO users (username, username_key, email, password_hash, about_me, is_admin, created_at, last_seen)
+    SELECT 'person' || i, 'person' || i, i || '@example.org', '', 'About me.', 0, {_NOW}, {_NOW} FROM n"""
+_POSTS = f"""{_NUMBERS.format(":posts")}
+    INSERT INTO posts (author_id, body, created_at) SELECT i * 7919 % :people + 1, 'Post number ' || i, {_NOW} FROM n"""
 _FIELD = re.compile(r'<input[^>]*type="hidden"[^>]*name="([^"]+)"[^>]*value="([^"]*)"')
 
 
@@ -61,12 +71,12 @@ PAGES = {
 class Blogs(Sites):
     """Starts each of them when it is first asked for."""
 
-    def __init__(self, servers: Servers, *, before: Path | None = None, database: str = "") -> None:
-        """`before` is a checkout of an earlier version; `database` the URL of an empty PostgreSQL for each of two."""
+    def __init__(self, servers: Servers, *, before: Path | None = None, cluster: Cluster | None = None) -> None:
+        """`before` is a checkout of an earlier version. With `cluster`, ours and Starlette are on PostgreSQL."""
         super().__init__(servers, mail_port=1)
         self._mail = {}
         self._before_code = before
-        self._database = database
+        self._cluster = cluster
         self._visitors: dict[str, list[Visitor]] = {}
 
     def visits(self, name: str, page: Page) -> Visits:
@@ -80,11 +90,21 @@ class Blogs(Sites):
         return Visits(page.path, 302 if page.saves else 200, CONNECTIONS, requests=requests)
 
     def _blog(self, name: str, factory: str, code: Path = ROOT) -> Site:
-        database: dict[str, object] = {"url": f"{self._database}_ours"} if self._database else {}
+        database: dict[str, object] = {"url": self._cluster.create(name)} if self._cluster else {}
         folder = self._servers.site(name, security={"limits": False}, database=database)
         upgrade(folder)
         asyncio.run(fill(str(database.get("url") or f"sqlite+aiosqlite:///{folder}/instance/quartblog.sqlite3")))
         return self._hypercorn(folder, factory, "/healthz", code)
+
+    def sized(self, posts: int) -> Site:
+        """Start the blog on SQLite with many posts of 100,000 people."""
+        folder = self._servers.site(f"posts{posts}", security={"limits": False})
+        upgrade(folder)
+        with closing(sqlite3.connect(folder / "instance" / "quartblog.sqlite3")) as database:
+            database.execute(_PEOPLE, {"people": 100_000})
+            database.execute(_POSTS, {"people": 100_000, "posts": posts})
+            database.commit()
+        return self._hypercorn(folder, "quartblog.app:create_app()", "/healthz")
 
     def _before(self) -> Site:
         assert self._before_code is not None
@@ -108,13 +128,15 @@ class Blogs(Sites):
         return self._start(folder, "gunicorn", options, "/hello")
 
     def _starlette(self) -> Site:
-        folder = self._filled("starlette")
+        variable = f"BLOG_DATABASE={self._cluster.create('starlette') if self._cluster else ''}"
+        folder = self._filled("starlette", variable)
         options = [f"--workers={WORKERS}", "--fd={fd}", "--no-access-log", "--log-level=error"]
-        return self._start(folder, "uvicorn", [*options, f"{MICROBLOGS}.starlette_blog:app"], "/hello")
+        options += [f"{MICROBLOGS}.starlette_blog:app"]
+        return self._start(folder, "uvicorn", options, "/hello", variable=variable)
 
-    def _filled(self, name: str) -> Path:
+    def _filled(self, name: str, variable: str = "") -> Path:
         folder = self._servers.site(name)
-        command = [sys.executable, "-m", f"{MICROBLOGS}.{name}_blog"]
+        command = ["env", *filter(None, [variable]), sys.executable, "-m", f"{MICROBLOGS}.{name}_blog"]
         subprocess.run(command, cwd=folder, env=environment() | {"PYTHONPATH": str(ROOT)}, check=True)
         return folder
 

@@ -108,7 +108,7 @@ class Sites:
         options = ["--config", "hypercorn.toml", f"--workers={WORKERS}"]
         # As `quartblog run` does.
         options += ["--worker-class", "uvloop"] if UVLOOP else []
-        return self._start(folder, "hypercorn", [*options, "--bind", "fd://{fd}", factory], until, code)
+        return self._start(folder, "hypercorn", [*options, "--bind", "fd://{fd}", factory], until, code=code)
 
     def _flask(self) -> Site:
         folder = self._servers.site("flask", mail=self._mail)
@@ -122,9 +122,11 @@ class Sites:
         options += ["--log-level=error", f"{PEERS}.starlette_queue:app"]
         return self._start(folder, "uvicorn", options, "/")
 
-    def _start(self, folder: Path, module: str, options: Sequence[str], until: str, code: Path = ROOT) -> Site:
+    def _start(
+        self, folder: Path, module: str, options: Sequence[str], until: str, *, code: Path = ROOT, variable: str = ""
+    ) -> Site:
         with socket.create_server(("127.0.0.1", 0), backlog=512) as bound:
-            command = ["env", f"PYTHONPATH={code}", sys.executable, "-m", module]
+            command = ["env", f"PYTHONPATH={code}", *filter(None, [variable]), sys.executable, "-m", module]
             command += [option.format(fd=bound.fileno()) for option in options]
             server = self._servers.start(command, folder, pass_fds=[bound.fileno()])
             port = bound.getsockname()[1]
