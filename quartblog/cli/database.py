@@ -30,9 +30,11 @@ def _url(_context: click.Context, _parameter: click.Parameter, value: str) -> st
     try:
         return str(TypeAdapter(Engine).validate_python(value).get_secret_value())
     except ValidationError as error:
-        raise click.BadParameter(
-            "not a database URL: sqlite+aiosqlite:///FOLDER/FILE or postgresql+asyncpg://USER@HOST/NAME"
-        ) from error
+        [problem] = error.errors(include_input=False)
+        # A message of ours quotes nothing of the URL.
+        why = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else "not the URL of a database"
+        allowed = "sqlite+aiosqlite:///FOLDER/FILE or postgresql+asyncpg://USER@HOST/NAME"
+        raise click.BadParameter(f"{why}; allowed is {allowed}") from error
 
 
 @click.group("db")
@@ -65,12 +67,13 @@ def upgrade(invocation: Invocation) -> None:
 @click.argument("source", metavar="FROM", callback=_url)
 @click.argument("target", metavar="TO", callback=_url)
 def copy(source: str, target: str) -> None:
-    """Copy a site's rows from one database into another, such as from SQLite to PostgreSQL.
+    """Copy a site's rows into another database.
 
-    FROM and TO are database URLs, as in [database] url. Stop the site first. The command makes the tables of TO, which
-    must be empty; after an interruption, run it again, and it goes on. At the end it compares both sides by counts and
-    checksums. For PostgreSQL, leave the password out of the URL and set PGPASSWORD: other users of the machine can
-    read the arguments of a command.
+    FROM is the URL of the database that has the rows, as in [database] url. TO is the URL of an empty one, whose tables
+    the command makes: so a site moves from SQLite to PostgreSQL, or back. Stop the site first. After an interruption,
+    run the command again, and it goes on. At the end it compares both sides by counts and checksums. For PostgreSQL,
+    leave the password out of the URL and set PGPASSWORD: other users of the machine can read the arguments of a
+    command.
 
     \b
     Example:

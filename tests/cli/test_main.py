@@ -53,6 +53,7 @@ def test_the_commands_of_the_contract_are_there() -> None:
         "run",
         "config check",
         "db upgrade",
+        "db copy",
         "user create",
         "user admin",
         "user password",

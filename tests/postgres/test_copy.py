@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.postgres
+
+
 def ignore(_done: int, _total: int) -> None:
     """Show no progress."""
 
