@@ -161,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     showing = _command(verbs, "show", _show, "show one group with one of its samples")
     showing.add_argument("key", metavar="ID", help="the group's number, or the error id that a visitor saw")
     resolving = _command(verbs, "resolve", _resolve, "mark groups as resolved; the next error reopens a group")
-    muting = _command(verbs, "mute", _mute, "mail no report of groups for a while; their errors still count")
+    muting = _command(verbs, "mute", _mute, "keep groups out of the mail for some time; their errors still count")
     muting.add_argument(
         "--for", dest="span", type=_seconds, required=True, metavar="SPAN", help="such as 30min, 2h, 7d"
     )

@@ -42,6 +42,8 @@ class QueueOptions:
             raise ValueError(f"reserve is from 0 to below 1, not {self.reserve}")
         if min(self.whole, self.breadcrumbs) < 0:
             raise ValueError(f"whole and breadcrumbs are not below 0: {self.whole}, {self.breadcrumbs}")
+        if type(self.own_packages) is not tuple:
+            raise ValueError(f"own_packages is a tuple of names, not {self.own_packages!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ class FileOptions:
     """Whether the times of text lines are in UTC, which has no summer, rather than local; those of JSON always are."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a level that logging does not know."""
+        """Raise ValueError for a level that logging does not know, and for another format."""
+        if self.format not in {"text", "json"}:
+            raise ValueError(f"format is text or json, not {self.format!r}")
         if self.level not in logging.getLevelNamesMapping():
             raise ValueError(f"{self.level!r} is not a logging level")
 
@@ -90,7 +94,7 @@ class MailOptions:
     timeout: float = 20.0
     """Seconds one whole SMTP session may take, from the name look-up to the server's last answer."""
     local_hostname: str = ""
-    """The name in EHLO; empty for this host's name if that has a dot, else an address literal."""
+    """The name in EHLO; empty for this host's name if that has a dot, else the domain of the sender."""
     ca_file: Path | None = None
     """Certificates in PEM of authorities that are trusted besides the system's."""
     site: str = "this site"
@@ -104,6 +108,13 @@ class MailOptions:
 
     The folder's own is `python -m delivery --outbox PATH`, typed in the directory of the program.
     """
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for another value of `tls`, which would send a password in the clear, and for no time."""
+        if self.tls not in {"none", "starttls", "implicit"}:
+            raise ValueError(f"tls is none, starttls or implicit, not {self.tls!r}")
+        if self.timeout <= 0:
+            raise ValueError(f"timeout is more than 0 seconds, not {self.timeout}")
 
     @property
     def problem(self) -> str | None:

@@ -493,3 +493,18 @@ def test_a_program_ends_although_its_log_file_hangs(tmp_path: Path) -> None:
 
     assert (code, printed) == (0, "over\n")
     assert "writing the log file did not return in time and was left behind" in complained
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MailOptions("localhost", "a@example.org", ("b@example.org",), tls="STARTTLS"),  # type: ignore[arg-type]
+        lambda: MailOptions("localhost", "a@example.org", ("b@example.org",), tls="ssl"),  # type: ignore[arg-type]
+        lambda: MailOptions("localhost", "a@example.org", ("b@example.org",), timeout=0.0),
+        lambda: FileOptions(format="JSON"),  # type: ignore[arg-type]
+        lambda: QueueOptions(own_packages="shop"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_option_that_is_mistyped_is_refused_at_once(make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="is "):
+        make()

@@ -487,3 +487,22 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     clock.advance(3)
     assert {group.fingerprint for group in outbox.groups()} == {A, B}
     assert outbox.healthy
+
+
+def test_time_goes_on_while_a_file_of_an_earlier_boot_refuses_the_new_one(path: Path, clock: FakeClock) -> None:
+    with closing(Outbox(OutboxOptions(path), clock=clock)) as before:
+        before.beat("host:1", leader=False, figures={})
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TRIGGER no BEFORE INSERT ON steady BEGIN SELECT RAISE(ABORT, 'no'); END")
+        file.commit()
+    clock.reboot(0.0)
+    clock.jump(-HOUR)
+
+    with closing(Outbox(OutboxOptions(path), clock=clock)) as outbox:
+        times = []
+        for _ in range(9):
+            clock.advance(1.0)
+            outbox.groups()
+            times.append(outbox.now())
+
+    assert [later - earlier for earlier, later in itertools.pairwise(times)] == pytest.approx([1.0] * 8)

@@ -7,22 +7,21 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from quartblog.delivery import Delivery, FileOptions, Outbox, OutboxOptions
 from quartblog.delivery.store.database import BUSY_SECONDS
-from quartblog.delivery.store.workers import SILENT
+from quartblog.delivery.store.workers import SILENT, Worker
 from tests.support import programs
 from tests.support.clocks import FakeClock
 from tests.support.failures import an_event
 from tests.support.processes import eventually
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEAD = """
 import os, sys
@@ -290,3 +289,12 @@ def test_a_program_that_gave_no_heartbeat_makes_no_file_at_its_end(path: Path) -
     outbox.close()
 
     assert not path.exists()
+
+
+def test_a_process_that_ended_and_was_not_reaped_does_not_hang() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        # Not wait(): that would reap it.
+        eventually(lambda: Path(f"/proc/{ended.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+        worker = Worker(f"{socket.gethostname()}:{ended.pid}", leader=False, at=0.0, silent=3_600.0)
+
+        assert not worker.hangs

@@ -344,3 +344,53 @@ def test_without_errors_nothing_is_written(outbox: Outbox, batches: list[int]) -
     StoreSink(outbox).flush()
 
     assert batches == []
+
+
+class Changing(logging.Handler):
+    """Colours what it prints, in the record itself, as some formatters do."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.msg = record.message = f"\x1b[31m{record.getMessage()}\x1b[0m"
+        record.exc_text = "coloured"
+
+
+class Chatty(logging.Handler):
+    """Logs each record that it gets, as a library below it may do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.got += 1
+        logging.getLogger("library").warning("sent %s", record.getMessage())
+
+
+def test_a_handler_that_changes_a_record_changes_it_for_nobody_else(tmp_path: Path) -> None:
+    seen: list[str] = []
+    keeping = logging.Handler()
+    keeping.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+    options = {"file": FileOptions(path=tmp_path / "site.log"), "outbox": OutboxOptions(tmp_path / "outbox.sqlite3")}
+    with Delivery(**options, extra_sinks=[Changing(), keeping, Changing()]) as delivery:  # type: ignore[arg-type]
+        for number in range(50):
+            logging.getLogger("app").error("payment %d failed", number)
+        assert delivery.drain()
+        assert delivery.outbox is not None
+        [group] = delivery.outbox.groups(samples=10)
+
+    assert [text for text in seen if "payment" in text] == [f"payment {number} failed" for number in range(50)]
+    assert all("\x1b" not in sample.message for sample in group.samples)
+    assert "\x1b" not in (tmp_path / "site.log").read_text()
+
+
+def test_handlers_that_log_do_not_feed_each_other(tmp_path: Path) -> None:
+    first, second = Chatty(), Chatty()
+    with Delivery(file=FileOptions(path=tmp_path / "site.log"), extra_sinks=[first, second]) as delivery:
+        logging.getLogger("app").error("it failed")
+        for _ in range(5):
+            assert delivery.drain()
+
+    text = (tmp_path / "site.log").read_text()
+    assert text.count("sent it failed") == 2
+    assert "sent sent" not in text
+    assert first.got == second.got < 5

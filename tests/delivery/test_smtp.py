@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quartblog.delivery import MailOptions
+from quartblog.delivery.mail.connect import PATIENCE
 from quartblog.delivery.mail.message import wire_form
 from quartblog.delivery.mail.smtp import MailFailed, send
 from quartblog.delivery.tools import new_message
@@ -660,9 +661,9 @@ async def test_cancelling_closes_the_session(slow_server: MailServer, mail_to: C
     ("host", "hello"),
     [
         ("blog.example.org", "blog.example.org"),
-        ("laptop", "[127.0.0.1]"),
-        ("my laptop.local", "[127.0.0.1]"),
-        ("my_laptop.local", "[127.0.0.1]"),
+        ("laptop", "example.org"),
+        ("my laptop.local", "example.org"),
+        ("my_laptop.local", "example.org"),
         ("微博.example.org", "xn--9krt00a.example.org"),
     ],
 )
@@ -758,6 +759,32 @@ async def test_an_answer_says_more_than_an_address_that_does_not_answer(
         error = await failed(mail_to(accepting_server, server="mail.example.org"))
 
     assert "refused the connection" in str(error)
+
+
+@pytest.mark.parametrize("slow_first", [True, False])
+async def test_an_address_that_is_slow_is_used_where_the_other_is_silent(
+    accepting_server: MailServer,
+    mail_to: Callable[..., MailOptions],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    slow_first: bool,
+) -> None:
+    loop = asyncio.get_running_loop()
+    original = loop.sock_connect
+
+    async def slowly(opened: socket.socket, address: Any) -> None:
+        await asyncio.sleep(2 * PATIENCE)
+        await original(opened, address)
+
+    monkeypatch.setattr(loop, "sock_connect", slowly)
+    with full_backlog() as port:
+        ports = (accepting_server.port, port) if slow_first else (port, accepting_server.port)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", one)) for one in ports]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        options = mail_to(accepting_server, server="mail.example.org")
+        await send(new_message(options, "subject", "text"), options)
+
+    assert len(accepting_server.messages) == 1
 
 
 async def test_an_address_that_refuses_leads_to_the_next_at_once(

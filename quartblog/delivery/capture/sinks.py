@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
@@ -34,6 +35,8 @@ EXTRA_HANGING = 30.0
 """Seconds one record may stay in an extra sink before further records are dropped for it."""
 
 _LAST = threading.Event()
+_IDENTS: set[int] = set()
+"""The threads of all extra sinks."""
 
 
 class Flusher:
@@ -332,6 +335,8 @@ class ExtraSink(logging.Handler):
     def start(self) -> None:
         """Start the thread."""
         self._listener.start()
+        if (ident := self._listener.ident) is not None:
+            _IDENTS.add(ident)
 
     def drain(self, timeout: float) -> bool:
         """As Listener.drain."""
@@ -339,7 +344,10 @@ class ExtraSink(logging.Handler):
 
     def stop(self, timeout: float) -> bool:
         """As Listener.stop. Stderr reports a handler that still hangs."""
+        ident = self._listener.ident
         ended = self._listener.stop(timeout)
+        if ended and ident is not None:
+            _IDENTS.discard(ident)
         if not ended:
             report(f"the sink {shown(self.sink)} did not return in time and was left behind")
             # Its thread holds the lock of the handler, for which logging would wait at the end of the program.
@@ -347,8 +355,8 @@ class ExtraSink(logging.Handler):
         return ended
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Queue the record, unless the handler itself has logged it: that would never end."""
-        if record.levelno < self.sink.level or record.thread == self._listener.ident:
+        """Queue the record, unless one of these handlers has logged it: two that log would never end."""
+        if record.levelno < self.sink.level or record.thread in _IDENTS:
             return False
         hangs = self._handling_since and time.monotonic() - self._handling_since > self._hanging
         if hangs or self._records.qsize() >= self._backlog:
@@ -359,7 +367,8 @@ class ExtraSink(logging.Handler):
                 report(f"the sink {shown(self.sink)} {why}: records are dropped for it until it catches up")
             return False
         self._behind = False
-        self._records.put(record)
+        # A copy, because a handler may change the record, which the outbox and other handlers read later.
+        self._records.put(copy.copy(record))
         return True
 
 

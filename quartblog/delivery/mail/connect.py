@@ -8,6 +8,7 @@ delays neither a stop nor the end of the program.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import socket
@@ -17,19 +18,21 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
     from pathlib import Path
 
     Found: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
 
 T = TypeVar("T")
 
-PATIENCE = 2.0
-"""Seconds an address has to answer before the next one is tried; a packet that was lost is repeated after 1 s."""
+PATIENCE = 0.25
+"""Seconds an address has to answer before the next one is tried beside it: the delay that RFC 8305 recommends."""
+SILENCE = 5.0
+"""Seconds the other addresses have to answer once one has refused the connection."""
 THREAD = "mail-look-up"
 """The name of the threads that wait for a resolver or a disk."""
 
-_under_way: dict[tuple[int, str, int], Future[Sequence[Found]]] = {}
+_under_way: dict[Hashable, Future[Any]] = {}
 
 
 class CannotTrust(OSError):
@@ -38,21 +41,32 @@ class CannotTrust(OSError):
 
 async def connect(host: str, port: int) -> socket.socket:
     """Return a socket to the first address that answers. Raise OSError if none does. The caller sets a timeout."""
-    found = await asyncio.wrap_future(_look_up(host, port))
-    failures: list[OSError] = []
-    for place, one in enumerate(_in_turn(found), start=1):
-        try:
-            async with asyncio.timeout(PATIENCE if place < len(found) else None):
-                return await _open(one)
-        except OSError as error:
-            failures.append(error)
-    # Silence says less than an answer.
-    raise min(failures, key=lambda error: isinstance(error, TimeoutError))
+    waiting = [*_in_turn(await asyncio.wrap_future(_look_up(host, port)))]
+    attempts: set[asyncio.Task[socket.socket]] = set()
+    failure: OSError | None = None
+    try:
+        while waiting or attempts:
+            if waiting:
+                attempts.add(asyncio.create_task(_open(waiting.pop(0))))
+            # An earlier attempt goes on beside the next one: its server may be slow rather than away.
+            silence = PATIENCE if waiting else SILENCE if failure else None
+            ended, attempts = await asyncio.wait(attempts, timeout=silence, return_when=asyncio.FIRST_COMPLETED)
+            if not ended and not waiting:
+                break  # An answer says more than the silence of the others.
+            opened = [attempt for attempt in ended if attempt.exception() is None]
+            if opened:
+                attempts.update(opened[1:])
+                return opened[0].result()
+            for attempt in ended:
+                failure = _refusal(attempt)
+    finally:
+        await _abandon(attempts)
+    raise failure or OSError(f"{host} has no address")
 
 
 async def trust(ca_file: Path | None) -> ssl.SSLContext:
     """Return a context that trusts the authorities of the system and of the file. Raise CannotTrust."""
-    return await asyncio.wrap_future(_begin(lambda: _read(ca_file)))
+    return await asyncio.wrap_future(_once(("trust", str(ca_file)), lambda: _read(ca_file)))
 
 
 def _read(ca_file: Path | None) -> ssl.SSLContext:
@@ -81,12 +95,34 @@ def _begin(work: Callable[[], T]) -> Future[T]:
 
 
 def _look_up(host: str, port: int) -> Future[Sequence[Found]]:
-    """Look up a name, once at a time: a resolver that hangs takes one thread, however often a mail is tried."""
-    key = (os.getpid(), host, port)  # A forked child has none of its parent's threads.
-    if (looking := _under_way.get(key)) is None:
-        looking = _under_way[key] = _begin(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        looking.add_done_callback(lambda _: _under_way.pop(key, None))
-    return looking
+    return _once((host, port), lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+def _once(what: Hashable, work: Callable[[], T]) -> Future[T]:
+    """Begin the work, unless it is under way: a resolver or disk that hangs takes one thread, not one a try."""
+    key = (os.getpid(), what)  # A forked child has none of its parent's threads.
+    if (outcome := _under_way.get(key)) is None:
+        outcome = _under_way[key] = _begin(work)
+        outcome.add_done_callback(lambda _: _under_way.pop(key, None))
+    return outcome
+
+
+def _refusal(attempt: asyncio.Task[socket.socket]) -> OSError:
+    """Return why an attempt failed. Raise anything that is not an OSError."""
+    try:
+        attempt.result().close()
+    except OSError as error:
+        return error
+    raise AssertionError("the attempt did not fail")
+
+
+async def _abandon(attempts: Collection[asyncio.Task[socket.socket]]) -> None:
+    """End attempts that nobody waits for, and close what they have opened."""
+    for attempt in attempts:
+        attempt.cancel()
+    for attempt in attempts:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            (await attempt).close()
 
 
 def _in_turn(found: Sequence[Found]) -> Iterator[Found]:

@@ -169,7 +169,7 @@ class _Detailed:
         parts = [f"{'=' * 72}\n{self._headline}", "\n".join((*self._facts, *_commands(self._group, command)))]
         parts += [part for part in (self._message, self._trace) if part]
         if self._breadcrumbs:
-            parts.append("\n  ".join(("The request before it:", *self._breadcrumbs)))
+            parts.append("\n  ".join(("Earlier records of the same work:", *self._breadcrumbs)))
         return "\n\n".join(parts)
 
     def html(self, command: str) -> str:
@@ -181,7 +181,9 @@ class _Detailed:
         if self._trace:
             parts.append(f"<pre>{html.escape(self._trace)}</pre>")
         if self._breadcrumbs:
-            parts.append(f"<p>The request before it:</p>\n<pre>{html.escape(chr(10).join(self._breadcrumbs))}</pre>")
+            parts.append(
+                f"<p>Earlier records of the same work:</p>\n<pre>{html.escape(chr(10).join(self._breadcrumbs))}</pre>"
+            )
         return "\n".join(filter(None, parts))
 
 

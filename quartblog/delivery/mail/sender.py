@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import re
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ logger = own_logger("mailer")
 
 AWAY = 30.0
 """Seconds without a try at most, after a server was away, because a password reset must not wait for a long pause."""
-RENEW = 1.0
+RENEW = 0.5
 """Seconds between two times a leader renews its lease."""
 MARGIN = 5.0
 """Seconds after the longest session with the mail server, until another leader sends a mail in flight."""
@@ -340,7 +341,8 @@ def _named(mail: StoredMail, what: str) -> str:
     if mail.kind != "post":
         return f"The mail {mail.subject!r} {what}"
     for address in mail.recipients:
-        what = what.replace(address, "***")
+        # A server may write it in another case.
+        what = re.sub(re.escape(address), "***", what, flags=re.IGNORECASE)
     return f"The posted mail {mail.id} {what}"
 
 

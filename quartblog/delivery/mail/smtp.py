@@ -137,7 +137,7 @@ class _Session:
         self._transport: asyncio.BaseTransport | None = None
         self._client = aiosmtplib.SMTP(
             hostname=ascii_host(options.server) or options.server,
-            local_hostname=_own_name(options.local_hostname),
+            local_hostname=_own_name(options),
             # `send` bounds the session. The client's own timeouts would lose its cancellation (wait_for, Python 3.11).
             timeout=None,
             use_tls=options.tls == "implicit",
@@ -300,14 +300,14 @@ class _Session:
         return f"the mail cannot be encoded for SMTP: {cause}"
 
 
-def _own_name(wanted: str) -> str:
-    """Return the name for EHLO: `wanted`, else this host's name if it is a domain, else an address literal."""
-    for name, dot in ((wanted, ""), (socket.gethostname(), ".")):
+def _own_name(options: MailOptions) -> str:
+    """Return the name for EHLO: the one in the options, else this host's if it has a dot, else the sender's domain."""
+    domain = options.sender.rpartition("@")[2].rstrip(">"), "."
+    for name, dot in ((options.local_hostname, ""), (socket.gethostname(), "."), domain):
         with contextlib.suppress(ValueError):
             address = ipaddress.ip_address(name.strip("[]").removeprefix("IPv6:"))
             return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
-        host = ascii_host(name)
-        if host is not None and dot in host:
+        if (host := ascii_host(name)) is not None and dot in host:
             return host
     return "[127.0.0.1]"
 

@@ -7,7 +7,7 @@ time does not jump, and from boot to boot it does not go back. A wall clock that
 nobody sets the wall clock, the two times are equal.
 
 Each transaction that writes notes its steady time in the file, so no time in the file is later than the noted one,
-except one that a row is to wait for. The time since the boot may go back within a boot, when a container or a virtual
+except `next_try` and `muted_until`. The time since the boot may go back within a boot, when a container or a virtual
 machine is restored from a checkpoint: then the file gets a new offset as well.
 """
 
@@ -137,17 +137,18 @@ class SteadyClock:
             return
         row, ticks = _row(database), self._clock.ticks()
         known = self._kept and self._boot == self._clock.boot
-        if not known:
-            self.offset = self._clock.wall() - ticks
+        offset = self.offset if known else self._clock.wall() - ticks
         if row is not None:
             last = row[2] - ticks
-            self.offset = max(last, self.offset if known else min(self.offset, last + MOST_OFF))
+            offset = max(last, offset if known else min(offset, last + MOST_OFF))
             if row[0] != self._clock.boot:
                 # The processes of the earlier boot are gone.
                 database.execute("DELETE FROM workers WHERE began NOT LIKE ? || ' %'", (self._clock.boot,))
                 database.execute("UPDATE leader SET at = NULL")
-        values = (self._clock.boot, self.offset, ticks + self.offset)
+        values = (self._clock.boot, offset, ticks + offset)
         database.execute("INSERT OR REPLACE INTO steady (id, boot, ahead, seen) VALUES (1, ?, ?, ?)", values)
+        # Only now: where the file refuses the row, the times in memory go on.
+        self.offset = offset
         self._boot, self._kept = self._clock.boot, True
 
     def note(self, database: sqlite3.Connection) -> None:

@@ -99,7 +99,7 @@ _NO_SAMPLE = "DELETE FROM samples"
 _NO_MAIL = "DELETE FROM mails"
 _NO_GROUP = "DELETE FROM groups"
 
-# A part of a mail is not counted: the rest of the mail is, unless somebody has got it.
+# Only the original row of a mail counts; rows that were split off for single recipients do not.
 _WAITING = """SELECT id, length(data), NOT part FROM mails WHERE state = 'waiting' AND kind = 'post' AND data != x''
     ORDER BY created, abs(id)"""
 

@@ -40,7 +40,7 @@ class Worker:
     """Seconds since then."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     awake: float = math.inf
-    """Seconds since any worker last woke up, after the host was suspended for example: no worker was missing before."""
+    """Seconds since a worker came back from a pause longer than SILENT, as after a suspended host."""
     began: str | None = None
     """The boot, and when in it the process started; None where the system does not say it."""
 
@@ -54,6 +54,8 @@ class Worker:
         except PermissionError:
             pass
         except (OSError, OverflowError):
+            return False
+        if _status(self.name)[:1] == ["Z"]:  # It has ended, and its parent has not asked for its result yet.
             return False
         # Another process may have got the id since.
         began = _began(self.name)
@@ -71,12 +73,18 @@ def _process(worker: str) -> int | None:
 
 def _began(worker: str) -> str | None:
     """Return the boot, and when in it the worker's process started; None if the system does not say it."""
+    status = _status(worker)
+    return f"{SYSTEM.boot} {status[19]}" if len(status) > 19 else None
+
+
+def _status(worker: str) -> list[str]:
+    """Return the fields of /proc/PID/stat from the state on; none if the system does not say them."""
     try:
         status = Path(f"/proc/{_process(worker)}/stat").read_text("utf-8", "replace")
-        # The name of the program comes before, in parentheses, and may contain any character.
-        return f"{SYSTEM.boot} {status.rpartition(')')[2].split()[19]}"
-    except (OSError, IndexError):
-        return None
+    except OSError:
+        return []
+    # The name of the program comes before, in parentheses, and may contain any character.
+    return status.rpartition(")")[2].split()
 
 
 class Leader(NamedTuple):
