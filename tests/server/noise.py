@@ -95,7 +95,8 @@ class Noise:
 
     async def slow_body(self) -> None:
         """A form that comes in drops, and not all of it."""
-        head = b"POST /login HTTP/1.1\r\n" + _HOST + b"Content-Type: application/x-www-form-urlencoded\r\n"
+        head = b"POST /login HTTP/1.1\r\n" + _HOST + b"Sec-Fetch-Site: same-origin\r\n"
+        head += b"Content-Type: application/x-www-form-urlencoded\r\n"
         await self._send(head + b"Content-Length: 200\r\n\r\n", *[b"a=b&"] * 10, wait=False, pause=0.05)
 
     async def early_answer(self) -> None:

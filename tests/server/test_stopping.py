@@ -65,7 +65,7 @@ def test_a_form_that_never_ends_holds_no_stop_and_is_answered(servers: Servers, 
     server = servers.quartblog(folder, workers=workers)
     with connect(server) as client:
         client.sendall(
-            b"POST /login HTTP/1.1\r\nHost: blog.example\r\nContent-Length: 200\r\n"
+            b"POST /login HTTP/1.1\r\nHost: blog.example\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 200\r\n"
             b"Content-Type: application/x-www-form-urlencoded\r\n\r\nusername="
         )
         # A worker answers in turn: what was sent before has arrived by then.
