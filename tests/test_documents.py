@@ -91,7 +91,8 @@ def test_every_file_that_developers_are_led_to_exists() -> None:
     named = set(re.findall(r"`((?:quartblog|tests|alembic|docs)/[\w./]+|\.ci/\w+)`", text))
     to_be_written = {"tests/posts/test_about.py", "quartblog/templates/about.html"}
 
-    assert {name for name in named if not (ROOT / name).exists()} == to_be_written
+    assert to_be_written <= named
+    assert {name for name in named if not (ROOT / name).exists()} <= to_be_written
 
 
 @pytest.mark.parametrize(("document", "program"), [("README.md", "shop.py"), ("docs/delivery.md", "worker.py")])

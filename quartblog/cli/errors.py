@@ -33,8 +33,10 @@ def _seconds(_context: click.Context, _option: click.Parameter, span: str) -> fl
     """Read a time span such as 90s, 30min, 2h or 7d."""
     written = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?(s|min|h|d)", span.strip(), re.ASCII)
     seconds = float(written[1]) * UNITS[written[2]] if written else 0.0
-    if not 0 < seconds <= LONGEST:
+    if written is None:
         raise click.BadParameter(f"{span!r} is not a number with s, min, h or d, as in 30min or 2h.")
+    if not 0 < seconds <= LONGEST:
+        raise click.BadParameter(f"{span!r} is not above 0 and at most {LONGEST // 86_400} days.")
     return seconds
 
 
@@ -95,7 +97,7 @@ def show(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> No
     Example:
       quartblog errors show 12
       quartblog errors show k7c2mfq9wx3a
-      quartblog errors show [id k7c2mfq9wx3a]
+      quartblog errors show "[id k7c2mfq9wx3a]"
     """
     if len(keys := _keys(words)) != 1:
         raise click.UsageError("give the number of one group, or one error id")

@@ -27,7 +27,7 @@ _NAME = re.compile(r"[^:/?#@]*")
 def plain(section: str, key: str, value: object) -> object:
     """Return the value as a JSON type, with secrets masked."""
     if value is None:
-        return "auto"
+        return "" if key == "ca_file" else "auto"
     if is_secret(section, key):
         return _without_secret(section, key, value)
     match value:
