@@ -207,7 +207,10 @@ def _refuse_to_write(connection: Connection, statement: object, *_others: object
     if "writes" in connection.get_execution_options():
         return
     written = statement if isinstance(statement, str) else getattr(statement, "text", None)
-    reads = getattr(statement, "is_select", False) if written is None else str(written).lstrip().startswith(_READS)
+    if written is None:
+        reads = getattr(statement, "is_select", False)
+    else:
+        reads = str(written).lstrip().upper().startswith(_READS)
     if not reads:
         raise RuntimeError("reading() never writes: use transaction()")
 

@@ -50,7 +50,7 @@ async def test_the_models_and_the_migrated_tables_agree(database: Database) -> N
         options = {"compare_type": True, "compare_server_default": True}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
 
-    async with database.engine.connect() as connection:
+    async with database.writer.connect() as connection:
         assert await connection.run_sync(differences) == []
 
 
