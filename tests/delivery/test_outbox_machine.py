@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -264,6 +264,8 @@ TestHost.settings = settings(
     max_examples=15,
     stateful_step_count=30,
     deadline=None,
+    # Shrinking an example takes longer than a test may take, so nobody would see the example.
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
     # A step waits for a disk, which is slow while other tests run.
     suppress_health_check=[HealthCheck.too_slow],
 )
