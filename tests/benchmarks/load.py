@@ -41,6 +41,8 @@ class Visits:
     """Requests a second, however late the answers; None: each connection asks again once it is answered."""
     requests: tuple[bytes, ...] = ()
     """Whole requests, asked in turn instead of a plain one for the path: those of several visitors, for example."""
+    proofs: tuple[tuple[bytes, ...], ...] = ()
+    """What the answer to each of these requests must contain, in its head or body."""
 
 
 @dataclass(slots=True)
@@ -110,12 +112,13 @@ def _ask_all(crowds: list[_Crowd], poll: select.epoll, listening: dict[int, _Con
 class _Connection:
     """One connection, opened when it is first needed and again after the server has closed it."""
 
-    __slots__ = ("asked", "crowd", "received", "socket")
+    __slots__ = ("asked", "crowd", "proof", "received", "socket")
 
     def __init__(self, crowd: _Crowd) -> None:
         self.crowd = crowd
         self.socket: socket.socket | None = None
         self.received = b""
+        self.proof: tuple[bytes, ...] = ()
         self.asked = 0.0
 
 
@@ -132,7 +135,8 @@ class _Crowd:
         self._poll = poll
         self._listening = listening
         plain = f"GET {kind.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n".encode()
-        self._requests = cycle(kind.requests or [plain])
+        requests = kind.requests or (plain,)
+        self._requests = cycle(zip(requests, kind.proofs or ((),) * len(requests), strict=True))
         self._idle = deque(_Connection(self) for _ in range(kind.connections))
         self._late: deque[float] = deque()
         self._due = self._begin = self._end = 0.0
@@ -193,7 +197,7 @@ class _Crowd:
         if connection.socket is None:
             self._open(connection)
         assert connection.socket is not None
-        request = next(self._requests)
+        request, connection.proof = next(self._requests)
         try:
             connection.socket.sendall(request)
         except (BrokenPipeError, ConnectionResetError):
@@ -207,6 +211,8 @@ class _Crowd:
         self.outcome.answered += 1
         if not head.startswith(b"HTTP/1.1 %d " % self.kind.status):
             self.outcome.unexpected.append(head)
+        elif missing := [part for part in connection.proof if part not in connection.received]:
+            self.outcome.unexpected.append(b"without %r: %s" % (missing[0].decode(), head))
         else:
             in_time = now <= self._end
             self.outcome.in_time += in_time and now >= self._begin

@@ -26,7 +26,8 @@ def bars(figures: Mapping[str, Mapping[str, float]], sites: Sequence[str]) -> st
         y += GAP
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" '
-        'font-family="sans-serif" font-size="12" fill="#767b84">'
+        'font-family="sans-serif" font-size="12" fill="#767b84" role="img">'
+        "<title>Processor time of a request, by page and site</title>"
         '<text x="0" y="14">Processor time of a request in microseconds; shorter is cheaper</text>'
     )
     return "\n".join([head, *parts, "</svg>", ""])

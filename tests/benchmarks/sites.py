@@ -9,15 +9,17 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import ledger
+from tests.endurance.trial import memory
 from tests.support.processes import ROOT, Server, Servers, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.benchmarks.ledger import Ledger
 
@@ -36,6 +38,8 @@ class Site:
 
     server: Server
     port: int
+    launch: Callable[[str], Site]
+    """Starts such a server, and waits until it answers this path."""
     errors: int = 0
     """How many failures it has answered."""
 
@@ -57,15 +61,21 @@ class Site:
 
     def cpu_seconds(self) -> float:
         """Processor time of all its processes so far."""
-        spent = 0
+        return sum(int(fields[11]) + int(fields[12]) for _, fields in self._processes()) / 100
+
+    def worker_megabytes(self) -> float:
+        """Resident memory of its largest worker."""
+        pids = [pid for pid, _ in self._processes() if pid != self.server.process.pid]
+        return max(memory(pid) for pid in pids)
+
+    def _processes(self) -> Iterator[tuple[int, list[str]]]:
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = stat.read_text().rpartition(")")[2].split()
             except OSError:
                 continue
             if int(fields[2]) == self.server.process.pid:
-                spent += int(fields[11]) + int(fields[12])
-        return spent / 100
+                yield int(stat.parent.name), fields
 
 
 class Sites:
@@ -122,16 +132,20 @@ class Sites:
         options += ["--log-level=error", f"{PEERS}.starlette_queue:app"]
         return self._start(folder, "uvicorn", options, "/")
 
-    def _start(
-        self, folder: Path, module: str, options: Sequence[str], until: str, *, code: Path = ROOT, variable: str = ""
-    ) -> Site:
-        with socket.create_server(("127.0.0.1", 0), backlog=512) as bound:
-            command = ["env", f"PYTHONPATH={code}", *filter(None, [variable]), sys.executable, "-m", module]
-            command += [option.format(fd=bound.fileno()) for option in options]
-            server = self._servers.start(command, folder, pass_fds=[bound.fileno()])
-            port = bound.getsockname()[1]
-        server.url = f"http://127.0.0.1:{port}"
-        return Site(server.wait_until(until), port)
+    def _start(self, folder: Path, module: str, options: Sequence[str], until: str, *, code: Path = ROOT) -> Site:
+        def start() -> Server:
+            with socket.create_server(("127.0.0.1", 0), backlog=512) as bound:
+                command = ["env", f"PYTHONPATH={code}", sys.executable, "-m", module]
+                command += [option.format(fd=bound.fileno()) for option in options]
+                server = self._servers.start(command, folder, pass_fds=[bound.fileno()])
+                server.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+            return server
+
+        return self._launch(start, until)
+
+    def _launch(self, start: Callable[[], Server], until: str) -> Site:
+        server = start().wait_until(until)
+        return Site(server, int(server.url.rpartition(":")[2]), partial(self._launch, start))
 
 
 def upgrade(folder: Path) -> None:

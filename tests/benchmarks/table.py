@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-HEAD = ("row", "figure", "ours", "peer", "ratio", "must be", "met")
+HEAD = ("row", "figure", "ours", "peer", "ratio", "must be", "aim", "met")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Row:
     met: bool
     lost: int = 0
     """Errors that nobody will hear of: with any, the figure is worth nothing."""
+    aim: str = ""
+    """What it would be at best: only reported."""
 
     @property
     def holds(self) -> bool:
@@ -37,8 +39,8 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """As they are printed."""
-        verdict = f"NO: {self.lost:,} lost" if self.lost else "yes" if self.met else "NO"
-        return (self.name, self.figure, self.ours, self.peer, self.ratio, self.must_be, verdict)
+        verdict = f"NO: {self.lost:,} lost" if self.lost else "NO" if not self.met else "yes" if self.must_be else ""
+        return (self.name, self.figure, self.ours, self.peer, self.ratio, self.must_be, self.aim, verdict)
 
 
 @contextmanager
@@ -66,8 +68,12 @@ def significant(number: float) -> str:
 
 
 def text(rows: Iterable[Row]) -> str:
-    """The table."""
-    return columns([HEAD, *(row.cells for row in rows)])
+    """The table, without the aims if there are none."""
+    lines = [HEAD, *(row.cells for row in rows)]
+    aim = HEAD.index("aim")
+    if not any(cells[aim] for cells in lines[1:]):
+        lines = [cells[:aim] + cells[aim + 1 :] for cells in lines]
+    return columns(lines)
 
 
 def columns(lines: Sequence[Sequence[str]], *, left: int = 2) -> str:

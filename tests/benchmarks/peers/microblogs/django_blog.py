@@ -67,7 +67,6 @@ from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.db import connection, models, transaction
 from django.http import HttpRequest, HttpResponse
-from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
 from django.utils import timezone
@@ -110,7 +109,7 @@ class ProfileForm(forms.Form):
 
 def page(request: HttpRequest, template: str, **values: object) -> HttpResponse:
     visitor = request.user if request.user.is_authenticated else None
-    context = {"visitor": visitor, "token_name": "csrfmiddlewaretoken", "token": get_token(request), **values}
+    context = {"visitor": visitor, "token_name": "csrfmiddlewaretoken", **values}
     return render(request, template, context)
 
 
