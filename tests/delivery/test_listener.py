@@ -378,6 +378,27 @@ def test_a_lane_left_behind_is_said_so(
     assert "<Hanging> did not return in time" in capsys.readouterr().err
 
 
+def test_a_thread_that_gets_the_ident_of_a_sink_left_behind_is_heard(kept: Kept, hanging: Hanging) -> None:
+    left = ExtraSink(hanging)
+    left.start()
+    left.handle(record("first"))
+    assert hanging.entered.wait(5)
+    assert not left.stop(0.01)
+    [thread] = [thread for thread in threading.enumerate() if "Hanging" in thread.name]
+    ident = thread.ident
+    hanging.let_go.set()
+    thread.join(5)
+
+    sink = ExtraSink(kept)
+    sink.start()
+    later = record("later")
+    later.thread = ident
+    sink.handle(later)
+
+    assert sink.stop(5)
+    assert kept.messages == ["later"]
+
+
 def test_a_sink_that_raises_in_its_lane_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     lane = ExtraSink(Raising(ValueError("no")))
     lane.start()

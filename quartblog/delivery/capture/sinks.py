@@ -35,8 +35,7 @@ EXTRA_HANGING = 30.0
 """Seconds one record may stay in an extra sink before further records are dropped for it."""
 
 _LAST = threading.Event()
-_IDENTS: set[int] = set()
-"""The threads of all extra sinks."""
+_EXTRA = "handler "
 
 
 class Flusher:
@@ -310,6 +309,11 @@ def is_foreign(record: logging.LogRecord) -> bool:
     return not own_logger and record.threadName != MAILER_THREAD
 
 
+def _is_by_extra_sink(record: logging.LogRecord) -> bool:
+    # By the thread's name, because a later thread may have the same ident.
+    return type(name := record.threadName) is str and name.startswith(f"{LOGGER_NAME}-{_EXTRA}")
+
+
 class ExtraSink(logging.Handler):
     """Hands records to any standard handler, on a thread of its own. A handler that hangs delays no other sink."""
 
@@ -325,7 +329,7 @@ class ExtraSink(logging.Handler):
         self._dropped = Counter()
         self._behind = False
         self._handling_since = 0.0
-        self._listener = Listener(self._records, (_Timed(self, handler),), name=shown(handler))
+        self._listener = Listener(self._records, (_Timed(self, handler),), name=f"{_EXTRA}{shown(handler)}")
 
     @property
     def dropped(self) -> int:
@@ -335,8 +339,6 @@ class ExtraSink(logging.Handler):
     def start(self) -> None:
         """Start the thread."""
         self._listener.start()
-        if (ident := self._listener.ident) is not None:
-            _IDENTS.add(ident)
 
     def drain(self, timeout: float) -> bool:
         """As Listener.drain."""
@@ -344,10 +346,7 @@ class ExtraSink(logging.Handler):
 
     def stop(self, timeout: float) -> bool:
         """As Listener.stop. Stderr reports a handler that still hangs."""
-        ident = self._listener.ident
         ended = self._listener.stop(timeout)
-        if ended and ident is not None:
-            _IDENTS.discard(ident)
         if not ended:
             report(f"the sink {shown(self.sink)} did not return in time and was left behind")
             # Its thread holds the lock of the handler, for which logging would wait at the end of the program.
@@ -356,7 +355,7 @@ class ExtraSink(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Queue the record, unless one of these handlers has logged it: two that log would never end."""
-        if record.levelno < self.sink.level or record.thread in _IDENTS:
+        if record.levelno < self.sink.level or _is_by_extra_sink(record):
             return False
         hangs = self._handling_since and time.monotonic() - self._handling_since > self._hanging
         if hangs or self._records.qsize() >= self._backlog:
