@@ -19,32 +19,7 @@ class Visitor(AuthUser):
     @property
     async def is_authenticated(self) -> bool:
         """Whether the login behind the cookie is still valid, for quart-auth's login_required."""
-        return await self.user() is not None
-
-    async def user(self) -> Account | None:
-        """Return the signed-in account, None for an anonymous visitor.
-
-        A log record has the user id only after this call: the cookie holds a random token, and code that handles a
-        failure must not query the database for its owner.
-        """
-        if self.auth_id is None:
-            return None
-        if "user" not in g:
-            g.user = await self._load(self.auth_id)
-        return cast("Account | None", g.user)
-
-    async def _load(self, token: str) -> Account | None:
-        scope = current_scope()
-        if scope is not None:
-            # The cookie holds the token signed, so hiding the request's own values does not cover it.
-            scope.hide(lambda: [token])
-        async with reading() as connection:
-            user = await service.by_token(connection, token)
-        if user is not None:
-            if scope is not None:
-                scope.user_id = user.id
-            await note_seen(user)
-        return user
+        return await signed_in_user() is not None
 
 
 class Auth(QuartAuth):
@@ -68,8 +43,15 @@ class Auth(QuartAuth):
 
 
 async def signed_in_user() -> Account | None:
-    """Return the signed-in user, None for an anonymous visitor."""
-    return await cast("Visitor", current_user).user()
+    """Return the signed-in account, None for an anonymous visitor.
+
+    A log record has the user id only after this call: the cookie holds a random token, and code that handles a failure
+    must not query the database for its owner.
+    """
+    if "user" not in g:
+        token = current_user.auth_id
+        g.user = None if token is None else await _load(token)
+    return cast("Account | None", g.user)
 
 
 async def required_user() -> Account:
@@ -95,3 +77,17 @@ async def sign_out() -> None:
     session.clear()
     g.pop("user", None)
     logout_user()
+
+
+async def _load(token: str) -> Account | None:
+    scope = current_scope()
+    if scope is not None:
+        # The cookie holds the token signed, so hiding the request's own values does not cover it.
+        scope.hide(lambda: [token])
+    async with reading() as connection:
+        user = await service.by_token(connection, token)
+    if user is not None:
+        if scope is not None:
+            scope.user_id = user.id
+        await note_seen(user)
+    return user

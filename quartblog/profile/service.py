@@ -8,13 +8,14 @@ from quartblog.auth.usernames import display_form, username_key
 from quartblog.errors.exceptions import NoSuchUser
 from quartblog.models import User
 
-# Without a look for loaded objects that would have to change as well.
+# Of the table, not of the class: the session would look for loaded objects to change, which takes it longer than the
+# whole statement.
+_USERS = User.metadata.tables["users"]
 _EDIT = (
-    update(User)
-    .where(User.id == bindparam("user_id"))
+    update(_USERS)
+    .where(_USERS.c.id == bindparam("user_id"))
     .values(username=bindparam("name"), username_key=bindparam("key"), about_me=bindparam("text"))
-    .returning(User.id)
-    .execution_options(synchronize_session=False)
+    .returning(_USERS.c.id)
 )
 
 

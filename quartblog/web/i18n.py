@@ -14,9 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_timedelta
+from babel.dates import (
+    DateTimePattern,
+    format_date,
+    format_timedelta,
+    get_date_format,
+    get_datetime_format,
+    get_time_format,
+    parse_pattern,
+)
 from babel.messages.pofile import read_po
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from quart import current_app, g, has_app_context, has_request_context, request
 from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
@@ -85,12 +93,13 @@ def catalogue(language: Language, folder: Path = FOLDER) -> Mapping[str, str]:
 
 def locale() -> Language:
     """Return the language of the answer, negotiated once per request."""
-    if not has_request_context():
-        return _site_language()
-    if "language" not in g:
+    try:
+        language: Language = g.language
+    except (AttributeError, RuntimeError):
+        if not has_request_context():
+            return _site_language()
         header = ", ".join(request.headers.getlist("Accept-Language"))
-        g.language = negotiate(header, _site_language())
-    language: Language = g.language
+        language = g.language = negotiate(header, _site_language())
     return language
 
 
@@ -100,9 +109,14 @@ def negotiate(accept_language: str, default: Language) -> Language:
     The reader's order counts before an exact match: `zh-TW, en;q=0.5` selects Chinese, although only `en` matches
     exactly (Werkzeug's best_match would select English).
     """
+    return _negotiated(accept_language[:_HEADER_READ], default)
+
+
+@lru_cache(maxsize=256)
+def _negotiated(accept_language: str, default: Language) -> Language:
     refused = set()
     wanted = []
-    for tag, quality in parse_accept_header(accept_language[:_HEADER_READ], Accept):
+    for tag, quality in parse_accept_header(accept_language, Accept):
         primary = re.split(r"[-_]", tag.strip().lower(), maxsplit=1)[0]
         if quality > 0:
             wanted.append(primary)
@@ -119,13 +133,24 @@ def negotiate(accept_language: str, default: Language) -> Language:
 
 def absolute(value: datetime) -> str:
     """Write an aware datetime in full, in UTC, in the reader's language."""
-    return format_datetime(value.astimezone(UTC), "long", locale=_LOCALES[locale()])
+    language = locale()
+    return _full(language).apply(value.astimezone(UTC), _LOCALES[language])
+
+
+@cache
+def _full(language: Language) -> DateTimePattern:
+    """Return the pattern of Babel's `format_datetime(…, "long")`, which puts it together on each call."""
+    locale = _LOCALES[language]
+    pattern = str(get_datetime_format("long", locale=locale)).replace("'", "")
+    pattern = pattern.replace("{0}", get_time_format("long", locale=locale).pattern)
+    return parse_pattern(pattern.replace("{1}", get_date_format("long", locale=locale).pattern))
 
 
 def moment(value: datetime, age: str) -> Markup:
     """Render an aware datetime as `<time>`: how long ago it is, and in full for a pointer that rests on it."""
     exact = value.astimezone(UTC).isoformat(timespec="seconds")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, absolute(value), age)
+    # Not Markup.format(), which takes as long as the rest.
+    return Markup(f'<time datetime="{exact}" title="{escape(absolute(value))}">{escape(age)}</time>')  # noqa: S704
 
 
 def age(value: datetime) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from babel.dates import format_datetime
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po
 from hypothesis import given
@@ -351,6 +352,9 @@ async def test_templates_write_moments_in_utc_and_the_readers_language(app: Quar
         element, language = (await template.render_async(at=shanghai)).split("|")
 
     assert 'datetime="2019-12-31T23:30:00+00:00"' in element
-    assert 'title="December 31, 2019, 11:30:00' in element
+    assert f'title="{format_datetime(shanghai.astimezone(UTC), "long", locale="en")}"' in element
     assert ">December 31, 2019</time>" in element
     assert language == "en"
+
+    async with app.test_request_context("/", headers={"Accept-Language": "zh"}):
+        assert 'title="2019年12月31日 UTC 23:30:00"' in await template.render_async(at=shanghai)
