@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -14,23 +16,35 @@ from typing import TYPE_CHECKING, Self
 from tests.support.processes import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from tests.support.browsing import Page
     from tests.support.client import Client
     from tests.support.processes import Server, Servers
 
 PEOPLE = 8
+# A fiftieth of what two idle processors answer: below it the site hangs, and the trial has tried nothing.
+PAGES_A_SECOND, POSTS_A_SECOND = 20.0, 2.0
+# Seconds between two reports of a trial that lasts.
+REPORT_EVERY = 30.0
+# Seconds before a visitor tries again after a broken connection.
+RETRY = 0.05
+
+
+def silence(words: str) -> None:
+    """Report nothing."""
 
 
 @dataclass(slots=True)
 class Trial:
-    """What a promise may use."""
+    """Servers and sizes for one promise."""
 
     servers: Servers
     short: bool
     minutes: float
-    """Of a soak that is not short."""
+    """Length of a soak that is not short."""
+    report: Callable[[str], None] = silence
+    """Shows an operator the state of the trial."""
 
     def pick(self, long: float, short: float) -> float:
         """Return one of two sizes."""
@@ -50,62 +64,157 @@ class Trial:
             found.append(person)
         return found
 
+    def keep(self, crowd: Crowd, seconds: float, so_far: Callable[[], str]) -> None:
+        """Let the crowd go on for so many seconds, and report `so_far` meanwhile."""
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            crowd.go_on(min(left, REPORT_EVERY))
+            self.report(f"{seconds - max(0.0, ends - time.monotonic()):.0f} of {seconds:.0f} s: {so_far()}")
+
 
 @dataclass(slots=True)
 class Answers:
-    """What visitors were answered, from several threads."""
+    """The answers to visitors in several threads."""
 
     written: list[str] = field(default_factory=list)
     """Bodies of the posts that a server acknowledged."""
     pages: int = 0
+    refused: int = 0
+    """Posts that a server refused with 503 and Retry-After."""
+    unavailable: int = 0
+    """Pages that a server refused in the same way."""
     unexpected: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+    """Seconds that the slowest page took."""
     _number: count[int] = field(default_factory=count)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __str__(self) -> str:
+        """Return the counts."""
+        counts = f"{self.pages:,} pages, {len(self.written):,} posts"
+        if self.unavailable:
+            counts += f", {self.unavailable:,} pages refused"
+        return f"{counts}, {self.refused:,} posts refused" if self.refused else counts
 
     def read(self, visitor: Client, path: str = "/") -> None:
-        """Ask for a page."""
-        self._note(visitor.get(path), 200, path)
-        self.pages += 1
+        """Request a page."""
+        began = time.monotonic()
+        page = visitor.get(path)
+        with self._lock:
+            if page.status == 200:
+                self.pages += 1
+                self.slowest = max(self.slowest, time.monotonic() - began)
+            elif excused(page):
+                self.unavailable += 1
+            else:
+                self.unexpected.append(f"GET {path}: {page.status}")
 
     def write(self, visitor: Client) -> None:
         """Publish a post."""
         body = f"post {next(self._number)}"
         page = visitor.submit("/", body=body)
-        if page.status == 302:
-            self.written.append(body)
-        self._note(page, 302, "POST /")
+        with self._lock:
+            if page.status == 302 and page.location == "/":
+                self.written.append(body)
+            elif excused(page):
+                self.refused += 1
+            else:
+                self.unexpected.append(f"POST /: {page.status} {page.location}".strip())
 
-    def _note(self, page: Page, wanted: int, asked: str) -> None:
-        if page.status != wanted:
-            self.unexpected.append(f"{asked}: {page.status}")
+    def assert_expected(self, *, refusals: bool = False) -> None:
+        """Check that visitors met no error, and no refusal either unless `refusals`."""
+        unexpected = f"{len(self.unexpected):,} other answers, the first to {self.unexpected[:1]}"
+        assert not self.unexpected, unexpected
+        assert refusals or not self.refused + self.unavailable, f"{self.refused + self.unavailable} refusals (503)"
+
+    def assert_enough(self, seconds: float) -> None:
+        """Check that the server answered at a rate that makes a trial of so many seconds."""
+        assert self.pages >= PAGES_A_SECOND * seconds, f"only {self.pages:,} pages in {seconds:.0f} s"
+        assert len(self.written) >= POSTS_A_SECOND * seconds, f"only {len(self.written):,} posts in {seconds:.0f} s"
 
 
 class Crowd:
-    """Threads that do something again and again, until the end of the block or until it raises OSError."""
+    """Visitors in threads, each of whom does one thing again and again until the end of the block.
 
-    def __init__(self, doing: Iterable[Callable[[], None]]) -> None:
+    A visitor stops at any exception, an unanswered request included, and the end of the block then raises
+    AssertionError. `breaks`: the trial breaks connections on purpose. The visitors count those and connect again.
+    """
+
+    def __init__(self, doing: Iterable[Callable[[], None]], *, breaks: bool = False) -> None:
+        self.turns: list[int] = []
+        """How often each visitor has done it."""
+        self.broken = 0
+        """Connections that broke on purpose, without the vain tries until the next answer."""
+        self._breaks = breaks
         self._ends = threading.Event()
-        self.failures: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._run, args=(each,)) for each in doing]
+        self._stopped = threading.Event()
+        self._failures: list[BaseException] = []
+        self._lock = threading.Lock()
+        self._threads = []
+        for number, each in enumerate(doing):
+            self.turns.append(0)
+            self._threads.append(threading.Thread(target=self._run, args=(number, each)))
 
     def __enter__(self) -> Self:
+        """Start the visitors."""
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Wait for the visitors' last answers. Raise AssertionError if one stopped before, or never had an answer."""
         self._ends.set()
         for thread in self._threads:
             thread.join()
+        self._assert_nobody_stopped()
+        idle = self.turns.count(0)
+        assert not idle, f"{idle} of {len(self.turns)} visitors had no answer"
 
-    def _run(self, each: Callable[[], None]) -> None:
+    def go_on(self, seconds: float) -> None:
+        """Let the visitors go on for so many seconds. Raise AssertionError as soon as one stops."""
+        self._stopped.wait(seconds)
+        self._assert_nobody_stopped()
+
+    def until(self, ask: Callable[[], object]) -> None:
+        """Let the visitors go on until the answer is true. Raise AssertionError as soon as one stops."""
+        eventually(lambda: self._stopped.is_set() or ask())
+        self._assert_nobody_stopped()
+
+    def until_all_go_on(self) -> None:
+        """Wait until each visitor has had another answer."""
+        before = list(self.turns)
+        # Two more: the first may be the end of a turn that began earlier.
+        self.until(lambda: all(now >= then + 2 for now, then in zip(self.turns, before, strict=True)))
+
+    def _assert_nobody_stopped(self) -> None:
+        if self._failures:
+            first = self._failures[0]
+            stopped = f"{len(self._failures)} of {len(self._threads)} visitors stopped"
+            raise AssertionError(f"{stopped}, the first by {type(first).__name__}: {first}") from first
+
+    def _run(self, number: int, each: Callable[[], None]) -> None:
+        is_whole = True
         while not self._ends.is_set():
             try:
                 each()
-            except OSError:
+            except (OSError, HTTPException) as error:
+                if not self._breaks:
+                    self._stop(error)
+                    return
+                with self._lock:
+                    self.broken += is_whole
+                is_whole = False
+                self._ends.wait(RETRY)
+            except BaseException as error:  # noqa: BLE001  raised where the crowd ends
+                self._stop(error)
                 return
-            except BaseException as error:  # noqa: BLE001  reported by who waits
-                self.failures.append(error)
-                return
+            else:
+                is_whole = True
+                self.turns[number] += 1
+
+    def _stop(self, error: BaseException) -> None:
+        self._failures.append(error)
+        self._stopped.set()
 
 
 def posts(folder: Path) -> list[str]:
@@ -116,12 +225,14 @@ def posts(folder: Path) -> list[str]:
         return [body for [body] in database.execute("SELECT body FROM posts")]
 
 
-def assert_all_there(folder: Path, written: list[str]) -> None:
+def assert_all_there(found: Sequence[str], written: Iterable[str]) -> None:
     """Check that every acknowledged post is in the database, once."""
-    found = posts(folder)
-    assert len(found) == len(set(found)), "a post is there twice"
-    missing = set(written) - set(found)
-    assert not missing, f"{len(missing)} of {len(written)} acknowledged posts are missing"
+    times = Counter(found)
+    wanted = set(written)
+    missing = [body for body in wanted if not times[body]]
+    assert not missing, f"{len(missing)} of {len(wanted)} acknowledged posts are missing"
+    twice = [body for body in wanted if times[body] > 1]
+    assert not twice, f"{len(twice)} posts are there more than once"
 
 
 def quick(ask: Callable[[], Page], *, within: float) -> Page:
@@ -134,13 +245,8 @@ def quick(ask: Callable[[], Page], *, within: float) -> Page:
 
 
 def excused(page: Page) -> bool:
-    """Whether the answer says that it should be asked again later."""
+    """Whether the answer asks the visitor to try again later."""
     return page.status == 503 and "Retry-After" in page.headers
-
-
-def heals(ask: Callable[[], Page], status: int) -> None:
-    """Wait until the answer has this status again."""
-    eventually(lambda: ask().status == status)
 
 
 def memory(pid: int) -> float:
