@@ -17,12 +17,17 @@ from quartblog.paths import shipped
 # At INFO, Alembic logs its database context on every start of every worker.
 logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
 
+COPYING = "copying "
+"""How the revision of an unfinished copy begins."""
+
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Migrate the database up to a revision; create SQLite's folder and file if they are missing.
 
-    The function runs an event loop: call it before the workers start, never inside a running loop.
+    Raise SchemaOutdated for an unfinished copy. The function runs an event loop: call it before the workers start,
+    never inside a running loop.
     """
+    _refuse_copy(current(url))
     if (file := sqlite_file(url)) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         # The file holds addresses and password hashes, so only its owner may read it.
@@ -40,6 +45,14 @@ def head() -> str | None:
     return ScriptDirectory.from_config(_config("")).get_current_head()
 
 
+def copying() -> str:
+    """Return the revision of an unfinished copy.
+
+    No version of quartblog has a migration of this name, so every one, also an older one, refuses the database.
+    """
+    return f"{COPYING}{head()}"
+
+
 def current(url: str) -> str | None:
     """Return the database's revision, None before the first migration. The function runs an event loop."""
     if (file := sqlite_file(url)) is not None and not file.exists():
@@ -49,11 +62,21 @@ def current(url: str) -> str | None:
 
 async def check(database: Database) -> None:
     """Raise SchemaOutdated unless the database has exactly the revision the code needs."""
-    found, needed = await _revision(database), head()
-    if found != needed:
+    require(await _revision(database))
+
+
+def require(found: str | None) -> None:
+    """Raise SchemaOutdated unless the revision is the one that the code needs."""
+    _refuse_copy(found)
+    if found != (needed := head()):
         raise SchemaOutdated(
             f"the database is at revision {found or 'none'}, this version needs {needed}: run `quartblog db upgrade`"
         )
+
+
+def revision(connection: Connection) -> str | None:
+    """Return the revision in the database of the connection, None before the first migration."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -74,11 +97,12 @@ async def _current(url: str) -> str | None:
 
 async def _revision(database: Database) -> str | None:
     async with database.reading() as connection:
-        return await connection.run_sync(_read_revision)
+        return await connection.run_sync(revision)
 
 
-def _read_revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+def _refuse_copy(found: str | None) -> None:
+    if found is not None and found.startswith(COPYING):
+        raise SchemaOutdated("the database is an unfinished copy: run the same `quartblog db copy` again")
 
 
 def _config(url: str) -> Config:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -19,8 +21,14 @@ from quartblog.errors.exceptions import DatabaseUnavailable
 from quartblog.settings.kinds import Engine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from quartblog.cli.invocation import Invocation
     from quartblog.settings import Settings
+
+COPYING = "Copying and comparing"
+REPORT = 10.0
+"""Seconds between two lines of progress."""
 
 
 def _url(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -70,29 +78,51 @@ def copy(source: str, target: str) -> None:
     """Copy a site's rows into another database.
 
     FROM is the URL of the database that has the rows, as in [database] url. TO is the URL of an empty one, whose tables
-    the command makes: so a site moves from SQLite to PostgreSQL, or back. Stop the site first. After an interruption,
-    run the command again, and it goes on. At the end it compares both sides by counts and checksums. For PostgreSQL,
-    leave the password out of the URL and set PGPASSWORD: other users of the machine can read the arguments of a
-    command.
+    the command makes: so a site moves from SQLite to PostgreSQL, or back. Stop the site first, and start it when the
+    copy is complete. After an interruption, run the command again, and it goes on. At the end it compares both sides by
+    counts and checksums. No site starts on TO before that. For PostgreSQL, leave the password out of the URL and set
+    PGPASSWORD: other users of the machine can read the arguments of a command.
 
     \b
     Example:
       quartblog db copy sqlite+aiosqlite:///instance/quartblog.sqlite3 postgresql+asyncpg://blog@localhost/blog
     """
-    file = migrations.sqlite_file(source)
-    if file is not None and not file.exists():
-        raise click.ClickException(f"{file} does not exist")
-    _upgrade(target)
-    with click.progressbar(length=1, label="Copying", file=sys.stderr) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.length = max(total, 1)
-            bar.update(done - bar.pos)
-
-        sums = asyncio.run(database_copy.copy(source, target, show))
+    try:
+        asyncio.run(database_copy.check(source, target))
+        if migrations.current(target) != migrations.copying():
+            _upgrade(target)
+        with _progress() as show:
+            sums = asyncio.run(database_copy.copy(source, target, show))
+    except KeyboardInterrupt:
+        say("Interrupted: run the same command again, and it goes on", err=True)
+        raise click.exceptions.Exit(1) from None
     rows = [("table", "rows", "checksum"), *((name, f"{found.rows:,}", found.checksum) for name, found in sums.items())]
     say(table(rows, right=frozenset({1})))
-    say("Both sides are equal. Set [database] url to TO, and start the site.")
+    say("Both sides are equal. Rows written to FROM since then are not in TO.")
+    say("Set [database] url to TO, and start the site.")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows how much is done: as a bar in a terminal, else as a line every ten seconds."""
+    if sys.stderr.isatty():
+        with click.progressbar(length=1, label=COPYING, file=sys.stderr) as bar:
+
+            def draw(done: int, total: int) -> None:
+                bar.length = max(total, 1)
+                bar.update(done - bar.pos)
+
+            yield draw
+        return
+    shown = monotonic()
+
+    def write(done: int, total: int) -> None:
+        nonlocal shown
+        if (now := monotonic()) - shown >= REPORT:
+            shown = now
+            say(f"{COPYING}: {done / total:.0%}", err=True)
+
+    yield write
 
 
 def bring_up_to_date(settings: Settings) -> tuple[str | None, str | None]:

@@ -3,8 +3,9 @@
     QuartblogError
     ├── SettingsError            a setting is invalid; the message names key, value and the allowed values
     ├── DatabaseUnavailable      503: the database did not answer in time; recorded as an error
-    ├── CopyRefused              `db copy`: the target has other rows, or the source changed meanwhile
-    ├── SchemaOutdated           the tables do not match this version; `quartblog db upgrade` fixes it
+    ├── CopyRefused              `db copy`: the target is in use, the source changed meanwhile, or a row is invalid
+    ├── SchemaOutdated           the tables do not match this version, or are an unfinished copy; the message says
+    │                            which command to run
     └── Refusal                  400: the visitor broke a rule; shown in the page, not recorded as an error
         ├── FromElsewhere        403: another site sent the form
         │   └── FromNowhere      403: the request does not say which site sent the form
@@ -31,7 +32,10 @@ class DatabaseUnavailable(QuartblogError):
 
 
 class SchemaOutdated(QuartblogError):
-    """The database's revision differs from the one that this version of the code needs."""
+    """The database's revision differs from the one that this version of the code needs.
+
+    An unfinished copy has a revision of its own, see `quartblog.migrations.copying`.
+    """
 
 
 class CopyRefused(QuartblogError):
