@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from quartblog.delivery import Scope
 
 
+# What may help, by PostgreSQL's SQLSTATE. Its own words name the role or the database.
+_ROLE = "Create a missing role with `createuser -P ROLE`; put its password into [database] url or PGPASSWORD"
+_ADVICE = {
+    "28000": _ROLE,
+    "28P01": _ROLE,
+    "3D000": "Create it with `createdb -O ROLE NAME`",
+    "42501": "Let the role own the database: `ALTER DATABASE NAME OWNER TO ROLE`",
+}
+
+
 @dataclass(frozen=True)
 class Invocation:
     """One call of the command. `config_path` is the value of --config, None without it."""
@@ -122,7 +132,12 @@ def _names(command: click.Command, args: list[str]) -> Iterator[str]:
 def explanation(error: QuartblogError) -> str:
     """Return the error's message with its cause; several problems get a line each."""
     # The message of a SettingsError includes its cause.
-    cause = "" if isinstance(error, SettingsError) else str(error.__cause__ or "").strip()
-    text = f"{error}: {cause.splitlines()[0]}" if cause else str(error)
+    cause = None if isinstance(error, SettingsError) else error.__cause__
+    # SQLAlchemy would put the path of a class before the driver's words.
+    driver = getattr(cause, "driver_exception", cause)
+    words = str(driver or "").strip().partition("\n")[0]
+    if advice := _ADVICE.get(getattr(driver, "sqlstate", "")):
+        return f"PostgreSQL refuses access: {words}. {advice}"
+    text = f"{error}: {words}" if words else str(error)
     lines = text.splitlines()
     return "\n".join(["several problems:", *(f"  {line}" for line in lines)]) if len(lines) > 1 else text

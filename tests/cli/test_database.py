@@ -1,18 +1,26 @@
 """`quartblog db upgrade` and `db copy`."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import Result
 
 from quartblog import database_copy, migrations
-from tests.cli.standins import Workers
 
-Command = Callable[..., Result]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.testing import Result
+
+    from tests.cli.standins import Workers
+    from tests.support.postgres import Cluster
+
+    Command = Callable[..., Result]
 
 
 def url(file: str) -> str:
@@ -194,3 +202,39 @@ def test_a_copy_names_no_password(quartblog: Command) -> None:
     # 2 without asyncpg.
     assert away.exit_code in {1, 2}
     assert "sesame-4711" not in wrong.stderr + away.stderr
+
+
+@pytest.mark.postgres
+def test_what_postgresql_refuses_is_told_with_its_remedy(
+    quartblog: Command, cluster: Cluster, database_name: str
+) -> None:
+    quartblog("db", "upgrade")
+    cluster.sql(f"CREATE DATABASE {database_name}")
+    there = cluster.url(database_name)
+    role = "Create a missing role with `createuser -P ROLE`; put its password into [database] url or PGPASSWORD"
+
+    for target, refusal in (
+        (cluster.url("nowhere"), 'database "nowhere" does not exist. Create it with `createdb -O ROLE NAME`'),
+        (there.replace("blog@", "nobody:sesame-4711@"), f'role "nobody" does not exist. {role}'),
+        (
+            there,
+            "permission denied for schema public. Let the role own the database: `ALTER DATABASE NAME OWNER TO ROLE`",
+        ),
+    ):
+        for command in (["db", "copy", OURS, target], ["db", "upgrade"]):
+            result = quartblog(*command, QUARTBLOG_DATABASE__URL=target)
+            assert result.exit_code == 1
+            assert result.stderr == f"Error: PostgreSQL refuses access: {refusal}\n"
+
+
+@pytest.mark.postgres
+def test_a_site_moves_to_an_empty_postgresql(quartblog: Command, cluster: Cluster, database_name: str) -> None:
+    site_with_an_account(quartblog)
+    target = cluster.create(database_name)
+
+    first, second = quartblog("db", "copy", OURS, target), quartblog("db", "copy", OURS, target)
+
+    assert first.exit_code == 0
+    assert second.exit_code == 1
+    assert f"run `dropdb {database_name} && createdb -O blog {database_name}`" in second.stderr
+    assert quartblog("user", "admin", "ada", QUARTBLOG_DATABASE__URL=target).exit_code == 0
