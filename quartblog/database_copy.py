@@ -316,8 +316,9 @@ async def _look(url: str, ask: Callable[[Connection], T]) -> T:
     if file is None:
         async with _opened(url) as database, database.reading() as connection:
             return await connection.run_sync(ask)
-    # Not a Database, which would turn WAL on in a file that may belong to another program.
-    address = URL.create("sqlite", database=file.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
+    # Not a Database, which would turn WAL on in a file that may belong to another program. The mode creates no file;
+    # "ro" would leave a -wal and a -shm file behind.
+    address = URL.create("sqlite", database=file.absolute().as_uri(), query={"mode": "rw", "uri": "true"})
     engine = create_engine(address, hide_parameters=True)
     try:
         with engine.connect() as connection:

@@ -94,6 +94,11 @@ async def interrupted_copy(source_url: str, target_url: str) -> None:
         await database_copy.copy(source_url, target_url, interrupt)
 
 
+def files(folder: Path) -> set[str]:
+    """The names of all files."""
+    return {path.name for path in folder.iterdir()}
+
+
 def elsewhere(work: Coroutine[Any, Any, object]) -> None:
     """Run in another thread with an event loop of its own, and wait until it ends."""
     with ThreadPoolExecutor(1) as thread:
@@ -333,6 +338,16 @@ async def test_one_file_under_two_names_is_one_database(source_url: str, tmp_pat
     for name in (file.name, "link.db", f"other/../{file.name}", "hard.db"):
         with pytest.raises(CopyRefused, match="FROM and TO are the same database"):
             await database_copy.check(source_url, f"sqlite+aiosqlite:///{tmp_path}/{name}")
+
+
+async def test_a_check_leaves_no_file_behind(source_url: str, target_url: str, tmp_path: Path) -> None:
+    await register(target_url)
+    before = files(tmp_path)
+
+    with pytest.raises(CopyRefused):
+        await database_copy.check(source_url, target_url)
+
+    assert files(tmp_path) == before
 
 
 async def test_a_new_target_is_allowed_and_not_made_yet(source_url: str, tmp_path: Path) -> None:
