@@ -25,6 +25,8 @@ _BLANK = re.compile(
 class Form(WTForm):
     """A WTForms form that reads Quart's request. Labels and messages are N_ texts, which the template translates."""
 
+    is_blank = False
+
     @classmethod
     def blank(cls, **values: str) -> "Blank":
         """Describe the form as a page shows it first, with these values."""
@@ -50,6 +52,11 @@ class Blank(NamedTuple):
 
     form: type[Form]
     values: tuple[tuple[str, str], ...]
+
+    @property
+    def is_blank(self) -> bool:
+        """True, as no form itself is."""
+        return True
 
     def made(self) -> Form:
         """Return the form itself, which takes WTForms long to make."""

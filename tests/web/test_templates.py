@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from jinja2 import StrictUndefined
 from quart import Quart, flash, render_template
-from wtforms import BooleanField, Form, PasswordField, StringField, TextAreaField
+from wtforms import BooleanField, PasswordField, StringField, TextAreaField
 from wtforms.validators import DataRequired, Length
 
 import quartblog
@@ -22,6 +22,7 @@ from quartblog.posts.service import Entry
 from quartblog.posts.service import Page as Timeline
 from quartblog.profile.avatar import avatar, contrast
 from quartblog.web import i18n, pieces
+from quartblog.web.forms import Form
 from quartblog.web.i18n import N_
 
 if TYPE_CHECKING:
