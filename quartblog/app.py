@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     headers.init_app(app)
     pages.init_app(app, mailed=options["mail"] is not None)
     bodies.init_app(app)
-    origin.init_app(app, settings.site.public_url)
+    origin.init_app(app, settings.site.public_url if "public_url" in settings.site.model_fields_set else None)
     auth.init_app(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -1,16 +1,19 @@
 """Request -> transaction() or reading() -> session or connection -> commit or rollback, always closed.
 
 `transaction()` gives a session, and commits at the end of its block, or rolls back and re-raises. `reading()` gives a
-connection that refuses to write: what only reads needs rows, and objects take five times as long. Both close what they
-gave before the code after them runs, so no error page can meet a broken session. When the database does not answer,
+connection for pages that only read, which need rows: objects take five times as long. It refuses the statements that
+change rows by mistake. Both close what they gave before the code after them runs, so no error page can meet a broken
+session. When the database does not answer,
 they raise DatabaseUnavailable. A violated constraint stays an IntegrityError, and `violated_constraint()` names the
 constraint.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from quart import current_app
@@ -22,14 +25,17 @@ from sqlalchemy.orm import DeclarativeBase
 
 from quartblog import sqlite_connection
 from quartblog.database_errors import hide_values, is_passing
-from quartblog.errors.exceptions import DatabaseUnavailable
+from quartblog.errors.exceptions import DatabaseUnavailable, WriteRefused
 
 EXTENSION = "quartblog.database"
 
-# How a statement begins that only reads, if it is a text. Migrations read SQLite's schema by PRAGMA.
-_READS = ("SELECT", "PRAGMA")
+# How SQL begins that reads. Migrations read SQLite's schema by PRAGMA; most other pragmas change the connection, which
+# a writer uses next.
+_READS = re.compile(r"\s*(SELECT|WITH|PRAGMA\s+(\w+\.)?(table|index|foreign_key)_\w+)\b", re.IGNORECASE)
+# What may follow WITH, and then changes rows.
+_WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|REPLACE)\b", re.IGNORECASE)
 
-# Milliseconds SQLite waits for another writer before it fails with "database is locked".
+# Seconds SQLite waits for another writer before it fails with "database is locked".
 BUSY_TIMEOUT = 5.0
 
 
@@ -89,7 +95,7 @@ class Database:
         event.listen(self.engine.sync_engine, "handle_error", hide_values)
         if is_sqlite:
             event.listen(self.engine.sync_engine, "connect", self._configure_sqlite)
-        event.listen(self.engine.sync_engine, "before_execute", _refuse_to_write)
+        event.listen(self.engine.sync_engine, "before_cursor_execute", _refuse_to_write)
         self.writer = _writer(self.engine)
         # Objects stay loaded after the commit, because templates cannot await a reload.
         self._writing = async_sessionmaker(self.writer, expire_on_commit=False)
@@ -108,11 +114,8 @@ class Database:
         async with self._answering(connection.start):
             try:
                 yield connection
-            except BaseException:
-                # In a task, because a further cancellation would leave the connection out of the pool.
-                await asyncio.shield(asyncio.create_task(connection.close()))
-                raise
-            await connection.close()
+            finally:
+                await connection.close()
 
     async def ping(self) -> None:
         """Raise DatabaseUnavailable if the database does not answer a statement."""
@@ -130,7 +133,11 @@ class Database:
             # A frozen server accepts connections and never answers; the pool's ping has no timeout.
             async with asyncio.timeout(self._patience):
                 await connect()
-        except Exception as error:  # noqa: BLE001 - drivers raise their own errors before SQLAlchemy can wrap them
+        except Exception as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                # asyncpg turns a cancellation into "connection was closed in the middle of operation".
+                raise asyncio.CancelledError from error
+            # Drivers raise their own errors before SQLAlchemy can wrap them.
             _unavailable(error)
         try:
             yield
@@ -202,17 +209,16 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _refuse_to_write(connection: Connection, statement: object, *_others: object) -> None:
+def _refuse_to_write(connection: Connection, _cursor: object, statement: str, *_others: object) -> None:
     # Without a transaction each statement commits at once, so a failure could leave half of a change.
-    if "writes" in connection.get_execution_options():
-        return
-    written = statement if isinstance(statement, str) else getattr(statement, "text", None)
-    if written is None:
-        reads = getattr(statement, "is_select", False)
-    else:
-        reads = str(written).lstrip().upper().startswith(_READS)
-    if not reads:
-        raise RuntimeError("reading() never writes: use transaction()")
+    if "writes" not in connection.get_execution_options() and not _only_reads(statement):
+        raise WriteRefused("reading() never writes: use transaction()")
+
+
+@lru_cache(maxsize=256)
+def _only_reads(statement: str) -> bool:
+    begins = _READS.match(statement)
+    return begins is not None and not (begins[1].upper() == "WITH" and _WRITES.search(statement))
 
 
 def _unavailable(error: Exception) -> NoReturn:

@@ -12,6 +12,8 @@ import sqlite3
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
+from quartblog.errors.exceptions import WriteRefused
+
 HIDDEN = "[hidden]"
 
 # SQLSTATE classes (PostgreSQL's appendix A) whose messages name tables, constraints, roles and states, never a value:
@@ -45,7 +47,7 @@ def is_passing(error: DBAPIError) -> bool:
 def hide_values(context: ExceptionContext) -> None:
     """Remove sent values from an exception, its cause and their attributes; a listener for `handle_error`."""
     original, wrapper = context.original_exception, context.sqlalchemy_exception
-    if context.connection is None or not isinstance(original, Exception):
+    if context.connection is None or not isinstance(original, Exception) or isinstance(original, WriteRefused):
         return  # No statement was sent yet, or the request was cancelled.
     driver: Exception = getattr(original, "orig", None) or original
     if wrapper is not None:

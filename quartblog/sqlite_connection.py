@@ -6,6 +6,7 @@ more to roll back a transaction that never began. Every call waits for the event
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import suppress
 from functools import partial
@@ -100,6 +101,7 @@ class Connection(aiosqlite.Connection):
     """aiosqlite's connection with fewer calls to its thread."""
 
     _unanswered = False
+    _stopped = False
 
     async def ask(self, trip: Any) -> Any:
         """Wait for a statement, and remember if a cancellation left it running."""
@@ -117,6 +119,16 @@ class Connection(aiosqlite.Connection):
         if self._unanswered or self.in_transaction:
             await super().rollback()
             self._unanswered = False
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """End the thread, once. Nobody would answer a second stop, which SQLAlchemy's close then waits for.
+
+        SQLAlchemy closes the connection of a cancelled statement, and stops it as well when the close is cancelled.
+        """
+        if self._stopped:
+            return None
+        self._stopped = True
+        return super().stop()
 
 
 def connect(database: str, **options: Any) -> Connection:

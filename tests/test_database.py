@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from quart import Quart
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quartblog.auth import service
 from quartblog.database import Database, transaction, violated_constraint
-from quartblog.errors.exceptions import DatabaseUnavailable
+from quartblog.errors.exceptions import DatabaseUnavailable, WriteRefused
 from quartblog.models import Login, Post, User
 
 
@@ -93,16 +94,54 @@ async def test_a_handler_cancelled_while_it_writes_leaks_nothing(ada: User, data
         text("UPDATE users SET about_me = 'changed'"),
         text("/* SELECT */ DELETE FROM users"),
         text("WITH them AS (SELECT id FROM users) DELETE FROM users WHERE id IN them"),
+        text("DELETE FROM users RETURNING id").columns(User.id),
+        select(delete(User).returning(User.id).cte()),
+        "DELETE FROM users",
+        *map(text, ("REPLACE INTO users (id) VALUES (1)", "DROP TABLE posts", "VACUUM", "PRAGMA foreign_keys = OFF")),
+        text("PRAGMA foreign_keys(0)"),
     ],
 )
-async def test_reading_refuses_to_write(ada: User, database: Database, statement: Executable) -> None:
-    with pytest.raises(RuntimeError, match="never writes"):
-        async with database.reading() as connection:
-            await connection.execute(statement)
+async def test_reading_refuses_to_write(ada: User, database: Database, statement: Executable | str) -> None:
+    async with database.reading() as connection:
+        sent = connection.exec_driver_sql(statement) if isinstance(statement, str) else connection.execute(statement)
+        with pytest.raises(WriteRefused, match="never writes"):
+            await sent
 
     async with database.reading() as connection:
         assert await connection.scalar(select(User.about_me)) == ""
         assert await connection.scalar(select(func.count()).select_from(Post)) == 0
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1", "select 1", " WITH one AS (SELECT 1) SELECT * FROM one"])
+async def test_reading_reads_in_any_spelling(database: Database, statement: str) -> None:
+    async with database.reading() as connection:
+        assert await connection.scalar(text(statement)) == 1
+
+
+@pytest.mark.sqlite
+async def test_a_reader_cancelled_twice_gives_its_connection_back(ada: User, database: Database) -> None:
+    single = Database(database.engine.url.render_as_string(), pool_size=1, pool_timeout=10)
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000)"
+    before, begun = asyncio.all_tasks(), asyncio.Event()
+
+    async def read() -> None:
+        async with single.reading() as connection:
+            begun.set()
+            await connection.execute(text(f"{numbers} SELECT max(i) FROM n"))
+
+    task = asyncio.create_task(read())
+    await begun.wait()
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert await count(single) == 1
+    await single.close()
+    # Nothing waits for the connection's thread once that has ended.
+    async with asyncio.timeout(30):
+        await asyncio.gather(*asyncio.all_tasks() - before, return_exceptions=True)
 
 
 async def test_reading_sees_what_is_committed_meanwhile(database: Database) -> None:
@@ -118,7 +157,9 @@ async def test_reading_sees_what_is_committed_meanwhile(database: Database) -> N
 async def test_sqlite_is_set_up(database: Database, pragma: str, value: object) -> None:
     for sessions in (database.transaction, database.reading):
         async with sessions() as session:
-            assert await session.scalar(text(f"PRAGMA {pragma}")) == value
+            connection = await session.connection() if isinstance(session, AsyncSession) else session
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            assert await driver.execute_fetchall(f"PRAGMA {pragma}") == [(value,)]
 
 
 @pytest.mark.sqlite

@@ -19,7 +19,7 @@ NAME = "quartblog"
 ALLOWED = {
     "": (),
     "paths": (),
-    "database_errors": (),
+    "database_errors": ("errors.exceptions",),
     "sqlite_connection": (),
     "errors.exceptions": (),
     "delivery": (),

@@ -13,6 +13,7 @@ from quartblog.database import reading, transaction
 from quartblog.errors.exceptions import EmailTaken, UsernameTaken, WrongCredentials
 from quartblog.web.forms import Blank, Form, refuse
 from quartblog.web.i18n import N_, _
+from quartblog.web.origin import followed_elsewhere
 from quartblog.web.redirects import safe_path
 
 blueprint = Blueprint("auth", __name__)
@@ -45,9 +46,11 @@ async def submit_login() -> ResponseReturnValue:
 @blueprint.get("/logout")
 async def logout() -> ResponseReturnValue:
     """Sign out; for a link on another site, ask for confirmation first."""
-    if request.headers.get("Sec-Fetch-Site") == "cross-site" and await signed_in_user():
+    if not followed_elsewhere():
+        return await submit_logout()
+    if await signed_in_user():
         return await render_template("auth/logout.html")
-    return await submit_logout()
+    return redirect(url_for("posts.home"))
 
 
 @blueprint.post("/logout")

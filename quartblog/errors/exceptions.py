@@ -6,9 +6,10 @@
     ├── CopyRefused              `db copy`: the target is in use, the source changed meanwhile, or a row is invalid
     ├── SchemaOutdated           the tables do not match this version, or are an unfinished copy; the message says
     │                            which command to run
+    ├── WriteRefused             a mistake in the code: reading() got a statement that changes rows
     └── Refusal                  400: the visitor broke a rule; shown in the page, not recorded as an error
         ├── FromElsewhere        403: another site sent the form
-        │   └── FromNowhere      403: the request does not say which site sent the form
+        ├── FromNowhere          403: the request does not say which site sent the form
         ├── UsernameTaken        409: another account owns this name
         ├── EmailTaken           409: another account owns this address
         ├── InvalidUsername      400: the name breaks a rule of quartblog.auth.usernames
@@ -29,6 +30,10 @@ class SettingsError(QuartblogError):
 
 class DatabaseUnavailable(QuartblogError):
     """The database did not answer within its pool or busy timeout, or refused the connection."""
+
+
+class WriteRefused(QuartblogError):
+    """The statement changes rows outside of a transaction. The code must use `transaction()` instead of `reading()`."""
 
 
 class SchemaOutdated(QuartblogError):
@@ -58,13 +63,15 @@ class Refusal(QuartblogError):
 
 
 class FromElsewhere(Refusal):
-    """Another site sent the form, or the visitor's browser says so."""
+    """Another site sent the form."""
 
     status = 403
 
 
-class FromNowhere(FromElsewhere):
+class FromNowhere(Refusal):
     """The request has neither header that says which site sent the form."""
+
+    status = 403
 
 
 class UsernameTaken(Refusal):

@@ -4,7 +4,7 @@ There are no tokens. The browser says where a request comes from, and no page ca
 
 - `Sec-Fetch-Site`, from every browser since 2023, to HTTPS sites and to the local machine: `same-origin`, or `none` for
   what the visitor began, such as a reload. Every other value is refused.
-- Without it, `Origin` must be the site's: `site.public_url`, or the host that the request was sent to.
+- Without it, `Origin` must be the site's: `site.public_url` if it is set, or the host that the request was sent to.
 - With neither, the request is refused. Scripts send `Origin`.
 
 Source: Fetch Metadata Request Headers (W3C) and the rules of Go 1.25's `http.CrossOriginProtection`, which accepts
@@ -32,9 +32,12 @@ _SHOWN = 300
 _View = TypeVar("_View", bound=Callable[..., object])
 
 
-def init_app(app: Quart, public_url: str) -> None:
-    """Check every unsafe request before its view."""
-    app.extensions[_PUBLIC] = _origin(public_url)
+def init_app(app: Quart, public_url: str | None) -> None:
+    """Check every unsafe request before its view. `public_url`: None if it is not set.
+
+    Its default is an address of the visitor's own machine, where any program may serve pages.
+    """
+    app.extensions[_PUBLIC] = None if public_url is None else _origin(public_url)
     app.before_request(refuse_from_elsewhere)
 
 
@@ -58,22 +61,30 @@ async def refuse_from_elsewhere() -> None:
         "Refused a form from elsewhere: Sec-Fetch-Site %s, Origin %s, Host %s, scheme %s, site.public_url %s",
         *(_shown(request.headers, name) for name in ("Sec-Fetch-Site", "Origin", "Host")),
         request.scheme,
-        public,
+        public or "is not set",
     )
     raise FromElsewhere if "Sec-Fetch-Site" in request.headers or "Origin" in request.headers else FromNowhere
 
 
-def is_ours(headers: Headers, scheme: str, public: str) -> bool:
+def followed_elsewhere() -> bool:
+    """Whether the browser says that another site sent or linked this request, which may have a safe method."""
+    return not _OURS.issuperset(request.headers.getlist("Sec-Fetch-Site"))
+
+
+def is_ours(headers: Headers, scheme: str, public: str | None) -> bool:
     """Whether a page of this site, or the visitor, sent a request with these headers.
 
-    `scheme`: the request's, as far as this server knows it. `public`: the origin of `site.public_url`.
+    `scheme`: the request's, as far as this server knows it. `public`: the origin of `site.public_url`, None if it is
+    not set.
     """
     # Browsers send each of the two once. Of several, a proxy could have read another than we do.
     if sites := headers.getlist("Sec-Fetch-Site"):
         return len(sites) == 1 and sites[0] in _OURS
     origins = headers.getlist("Origin")
-    # Behind a proxy that no setting declares trusted, HTTPS looks like HTTP here; never the other way round.
-    ours = {public, *(_origin(f"{served}://{headers.get('Host', '')}") for served in (scheme, "https"))}
+    ours = {public, _origin(f"{scheme}://{headers.get('Host', '')}")}
+    if public is None:
+        # Behind a proxy that no setting declares trusted, HTTPS looks like HTTP here; never the other way round.
+        ours.add(_origin(f"https://{headers.get('Host', '')}"))
     return len(origins) == 1 and _origin(origins[0]) in ours and "Host" in headers
 
 

@@ -75,7 +75,7 @@ async def test_every_unsafe_route_refuses_other_sites_but_the_rehearsal(
         ([("Origin", "https://blog.example.org.evil.example")], "http", False),
         ([("Origin", "https://evil.example/https://blog.example.org")], "http", False),
         ([("Origin", "http://asked.example:5000")], "http", True),
-        ([("Origin", "https://asked.example:5000")], "http", True),
+        ([("Origin", "https://asked.example:5000")], "http", False),
         ([("Origin", "http://asked.example:5000")], "https", False),
         ([("Origin", "http://asked.example")], "http", False),
         ([("Origin", "null")], "http", False),
@@ -87,6 +87,22 @@ async def test_every_unsafe_route_refuses_other_sites_but_the_rehearsal(
 )
 def test_where_a_request_comes_from(headers: list[tuple[str, str]], scheme: str, *, ours: bool) -> None:
     assert is_ours(Headers([("Host", "asked.example:5000"), *headers]), scheme, PUBLIC) is ours
+
+
+def test_without_a_public_url_https_may_end_at_a_proxy() -> None:
+    for scheme, origin, ours in (
+        ("http", "https://asked.example:5000", True),
+        ("http", "http://asked.example:5000", True),
+        ("https", "http://asked.example:5000", False),
+        ("http", "http://127.0.0.1:5000", False),
+    ):
+        assert is_ours(Headers([("Host", "asked.example:5000"), ("Origin", origin)]), scheme, None) is ours
+
+
+async def test_the_default_address_is_nobodys_origin(visitor: Visitor) -> None:
+    headers = {"Origin": "http://127.0.0.1:5000", "Host": "blog.lan:5000"}
+
+    assert (await visitor.send("POST", "/login", headers=headers)).status == 403
 
 
 def test_the_port_of_the_scheme_may_be_left_out() -> None:
