@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PEOPLE = 8
 # A fiftieth of what two idle processors answer: below it the site hangs, and the trial has tried nothing.
 PAGES_A_SECOND, POSTS_A_SECOND = 20.0, 2.0
+# Seconds in which an answer must come, far above the need of a loaded machine.
+PATIENCE = 10.0
 # Seconds between two reports of a trial that lasts.
 REPORT_EVERY = 30.0
 # Seconds before a visitor tries again after a broken connection.
@@ -74,7 +76,7 @@ class Trial:
 
 @dataclass(slots=True)
 class Answers:
-    """The answers to visitors in several threads."""
+    """The answers to visitors in several threads. `read` and `write` raise AssertionError at an error page."""
 
     written: list[str] = field(default_factory=list)
     """Bodies of the posts that a server acknowledged."""
@@ -83,9 +85,9 @@ class Answers:
     """Posts that a server refused with 503 and Retry-After."""
     unavailable: int = 0
     """Pages that a server refused in the same way."""
-    unexpected: list[str] = field(default_factory=list)
     slowest: float = 0.0
     """Seconds that the slowest page took."""
+    slowest_post: float = 0.0
     _number: count[int] = field(default_factory=count)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -107,30 +109,32 @@ class Answers:
             elif excused(page):
                 self.unavailable += 1
             else:
-                self.unexpected.append(f"GET {path}: {page.status}")
+                raise AssertionError(f"GET {path} was answered with {page.status}")
 
     def write(self, visitor: Client) -> None:
         """Publish a post."""
         body = f"post {next(self._number)}"
+        began = time.monotonic()
         page = visitor.submit("/", body=body)
         with self._lock:
             if page.status == 302 and page.location == "/":
                 self.written.append(body)
+                self.slowest_post = max(self.slowest_post, time.monotonic() - began)
             elif excused(page):
                 self.refused += 1
             else:
-                self.unexpected.append(f"POST /: {page.status} {page.location}".strip())
+                raise AssertionError(f"POST / was answered with {page.status} {page.location}".strip())
 
-    def assert_expected(self, *, refusals: bool = False) -> None:
-        """Check that visitors met no error, and no refusal either unless `refusals`."""
-        unexpected = f"{len(self.unexpected):,} other answers, the first to {self.unexpected[:1]}"
-        assert not self.unexpected, unexpected
-        assert refusals or not self.refused + self.unavailable, f"{self.refused + self.unavailable} refusals (503)"
+    def assert_none_refused(self) -> None:
+        """Check that no visitor was asked to try again later."""
+        assert not self.refused + self.unavailable, f"{self.refused:,} posts and {self.unavailable:,} pages got 503"
 
     def assert_enough(self, seconds: float) -> None:
-        """Check that the server answered at a rate that makes a trial of so many seconds."""
+        """Check that the server answered at a rate that makes a trial of so many seconds, and each time soon."""
         assert self.pages >= PAGES_A_SECOND * seconds, f"only {self.pages:,} pages in {seconds:.0f} s"
         assert len(self.written) >= POSTS_A_SECOND * seconds, f"only {len(self.written):,} posts in {seconds:.0f} s"
+        assert self.slowest < PATIENCE, f"a page took {self.slowest:.1f} s"
+        assert self.slowest_post < PATIENCE, f"a post took {self.slowest_post:.1f} s"
 
 
 class Crowd:
@@ -175,16 +179,22 @@ class Crowd:
         self._stopped.wait(seconds)
         self._assert_nobody_stopped()
 
-    def until(self, ask: Callable[[], object]) -> None:
-        """Let the visitors go on until the answer is true. Raise AssertionError as soon as one stops."""
-        eventually(lambda: self._stopped.is_set() or ask())
+    def until(self, ask: Callable[[], object], awaited: str) -> None:
+        """Let the visitors go on until the answer is true.
+
+        Raise AssertionError as soon as a visitor stops, or when the answer stays false; `awaited` is for its message.
+        """
+        try:
+            eventually(lambda: self._stopped.is_set() or ask())
+        except AssertionError as error:
+            raise AssertionError(f"{awaited}: {error}") from None
         self._assert_nobody_stopped()
 
     def until_all_go_on(self) -> None:
         """Wait until each visitor has had another answer."""
-        before = list(self.turns)
         # Two more: the first may be the end of a turn that began earlier.
-        self.until(lambda: all(now >= then + 2 for now, then in zip(self.turns, before, strict=True)))
+        wanted = [turns + 2 for turns in self.turns]
+        self.until(lambda: all(map(int.__ge__, self.turns, wanted)), "each visitor is answered")
 
     def _assert_nobody_stopped(self) -> None:
         if self._failures:

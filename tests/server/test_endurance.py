@@ -4,9 +4,11 @@ from functools import partial
 from itertools import count
 
 import pytest
+from werkzeug.datastructures import Headers
 
 from tests.endurance.promises import PROMISES
 from tests.endurance.trial import Answers, Crowd, Trial
+from tests.support.browsing import Page
 from tests.support.client import Client
 from tests.support.processes import Servers
 from tests.support.smtp import dead_server
@@ -36,6 +38,18 @@ def test_a_visitor_whom_nobody_answers_fails_the_trial_at_once() -> None:
             crowd.go_on(60)
 
 
+def test_a_visitor_who_is_shown_an_error_fails_the_trial_at_once() -> None:
+    class Failing(Client):
+        def get(self, path: str, **headers: str) -> Page:
+            return Page(500, Headers(), "")
+
+    with (
+        pytest.raises(AssertionError, match=r"visitors stopped, .* GET / was answered with 500"),
+        Crowd([partial(Answers().read, Failing(""))] * 2) as crowd,
+    ):
+        crowd.go_on(60)
+
+
 def test_a_crowd_counts_the_connections_that_it_breaks_and_goes_on() -> None:
     turns = count()
 
@@ -59,7 +73,7 @@ def test_a_crowd_that_breaks_connections_still_fails_if_a_visitor_never_has_an_a
         pytest.raises(AssertionError, match="1 of 2 visitors had no answer"),
         Crowd([refuse, lambda: None], breaks=True) as crowd,
     ):
-        crowd.until(lambda: crowd.turns[1] and crowd.broken)
+        crowd.until(lambda: crowd.turns[1] and crowd.broken, "both have tried")
 
 
 def test_too_few_answers_are_no_trial() -> None:
