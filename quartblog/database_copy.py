@@ -171,7 +171,7 @@ async def _name_refused_row(table: Table, rows: list[dict[str, Any]], target: Da
             except StatementError as error:
                 hint = ""
                 if isinstance(error, IntegrityError):
-                    hint = f"; if FROM has changed since the first run, {_begin_anew(target.engine.url)}"
+                    hint = f"; if FROM or TO has changed since the first run, {_begin_anew(target.engine.url)}"
                 raise CopyRefused(
                     f"TO refuses the row of {table.name} with the id {row['id']} ({_reason(row, error)}): correct it in"
                     f" FROM, and run the same command again{hint}"
@@ -190,8 +190,8 @@ async def _compare(table: Table, source: Database, target: Database, advance: Ad
     wanted, found = await _sum(table, source, advance), await _sum(table, target, advance)
     if wanted != found:
         raise CopyRefused(
-            f"{table.name} has {wanted.rows:,} rows in FROM and {found.rows:,} in TO, or other values: FROM has changed"
-            f" since the first run. Stop the site and {_begin_anew(target.engine.url)}"
+            f"{table.name} has {wanted.rows:,} rows in FROM and {found.rows:,} in TO, or other values: one of"
+            f" them has changed since the first run. Stop the site and {_begin_anew(target.engine.url)}"
         )
     return found
 

@@ -52,3 +52,19 @@ def test_each_host_keeps_its_own_log(hosts: list[Server]) -> None:
 
     eventually(lambda: error_id in here.log)
     assert error_id not in there.log
+
+
+def test_with_another_key_a_host_does_not_know_the_logins_of_the_others(servers: Servers, postgres_url: str) -> None:
+    here, there = (
+        servers.quartblog(servers.site(name, database={"url": postgres_url}, security={"secret_key": f"{KEY} {name}"}))
+        for name in "ab"
+    )
+    ada = here.client()
+    ada.register("ada")
+    ada.sign_in("ada")
+
+    ada.url = there.url
+    assert ada.get("/user/edit").status == 302
+
+    ada.url = here.url
+    assert ada.get("/user/edit").status == 200
