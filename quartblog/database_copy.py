@@ -157,13 +157,12 @@ async def _copy_rows(table: Table, source: Database, target: Database, advance: 
             async with _unfinished(target) as session:
                 await session.execute(insert(table), rows)
         except StatementError:
-            await _name_refused_row(table, rows, target)
-            raise
+            await _insert_singly(table, rows, target)
         advance(len(rows))
 
 
-async def _name_refused_row(table: Table, rows: list[dict[str, Any]], target: Database) -> None:
-    """Raise CopyRefused for the first row that the target refuses. The transaction keeps no row."""
+async def _insert_singly(table: Table, rows: list[dict[str, Any]], target: Database) -> None:
+    """Copy all the rows or none. Raise CopyRefused for the first one that the target refuses."""
     async with _unfinished(target) as session:
         for row in rows:
             try:

@@ -1,4 +1,4 @@
-"""`quartblog db`: settings -> upgraded tables of the blog's database."""
+"""`quartblog db`: settings -> upgraded tables of the blog's database; two URLs -> its rows in another one."""
 
 from __future__ import annotations
 
@@ -120,13 +120,13 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         nonlocal shown
         if (now := monotonic()) - shown >= REPORT:
             shown = now
-            say(f"{COPYING}: {done / total:.0%}", err=True)
+            say(f"{COPYING}: {done / max(total, 1):.0%}", err=True)
 
     yield write
 
 
 def bring_up_to_date(settings: Settings) -> tuple[str | None, str | None]:
-    """Migrate and return the revisions before and after. Raise DatabaseUnavailable, ClickException."""
+    """Migrate and return the revisions before and after. Raise DatabaseUnavailable, SchemaOutdated, ClickException."""
     return _upgrade(settings.database.url.get_secret_value())
 
 

@@ -191,6 +191,13 @@ def test_a_log_gets_a_line_every_ten_seconds(quartblog: Command, monkeypatch: py
     assert result.stderr == "Copying and comparing: 33%\nCopying and comparing: 100%\n"
 
 
+def test_an_empty_site_is_copied_however_long_it_takes(quartblog: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    quartblog("db", "upgrade")
+    monkeypatch.setattr("quartblog.cli.database.monotonic", itertools.count(step=20).__next__)
+
+    assert quartblog("db", "copy", OURS, url("b.db")).exit_code == 0
+
+
 def test_a_copy_names_no_password(quartblog: Command) -> None:
     quartblog("db", "upgrade")
 
