@@ -29,6 +29,7 @@ from tests.endurance.trial import (
     memory,
     posts,
     quick,
+    wait_until,
 )
 from tests.support.client import PASSWORD
 from tests.support.postgres import Cluster
@@ -278,7 +279,7 @@ def failing(trial: Trial, name: str, port: int) -> float:
         assert visitor.get("/errors/rehearsal").status == 500
         took.append(time.monotonic() - began)
     assert max(took) < MAIL_TIMEOUT / 2, f"{name}: a page took {max(took):.1f} s"
-    eventually(lambda: "was not sent" in server.log)
+    wait_until(lambda: "was not sent" in server.log, f"{name}: the site tries to mail")
     assert server.stop() == 0
     assert stored(folder) == FAILURES, f"{name}: {stored(folder)} of {FAILURES} errors are in the outbox"
     return max(took)
@@ -433,11 +434,11 @@ def log_folder_gone(trial: Trial) -> str:
     server = trial.servers.quartblog(folder)
     visitor = server.client()
     for _ in range(3):
-        eventually((folder / "logs" / "microblog.log").exists)
+        wait_until((folder / "logs" / "microblog.log").exists, "the log has a file")
         shutil.rmtree(folder / "logs")
         page = visitor.get("/errors/rehearsal")
         assert page.status == 500
-        eventually(partial(is_logged, server, page.headers["X-Error-Id"]))
+        wait_until(partial(is_logged, server, page.headers["X-Error-Id"]), "the failure is in the log")
         assert visitor.get("/").status == 200
     return "the log's folder was removed 3 times: the next failure is in a new file"
 
@@ -468,7 +469,8 @@ def clock(trial: Trial) -> str:
             assert "你好" in person.get("/").text, f"signed out by a jump of {jump} s"
             page = quick(lambda: person.get("/errors/rehearsal"), within=2.0)
             assert page.status == 500
-            eventually(partial(is_mailed, mail_server, page.headers["X-Error-Id"]))
+            error_id = page.headers["X-Error-Id"]
+            wait_until(partial(is_mailed, mail_server, error_id), f"the failure is mailed after a jump of {jump} s")
             assert person.submit("/", body=f"post {number}").status == 302
         assert server.stop() == 0
     return "the wall clock jumped by +1 d, -1 d, +1 h: pages, logins, posts and the mail of each failure went on"
@@ -501,7 +503,9 @@ PROMISES = {
     "soak": Promise("A worker grows by at most 20 MB and leaks no descriptor.", soak),
     "mail": Promise("A failing mail server delays no page and loses no error.", mail_servers),
     "locked": Promise("A locked database stops writes only, with 503.", database_locked),
-    "read-only": Promise("A read-only database stops writes only, with 503.", database_read_only),
+    "read-only": Promise(
+        "A read-only database stops writes only, with 503, or the start, with a reason.", database_read_only
+    ),
     "full": Promise("A full disk stops writes only, with 503, until it has room.", disk_full),
     "gone": Promise("The site recovers by itself when its database is back.", database_gone),
     "log": Promise("The log creates its lost folder again.", log_folder_gone),

@@ -184,10 +184,7 @@ class Crowd:
 
         Raise AssertionError as soon as a visitor stops, or when the answer stays false; `awaited` is for its message.
         """
-        try:
-            eventually(lambda: self._stopped.is_set() or ask())
-        except AssertionError as error:
-            raise AssertionError(f"{awaited}: {error}") from None
+        wait_until(lambda: self._stopped.is_set() or ask(), awaited)
         self._assert_nobody_stopped()
 
     def until_all_go_on(self) -> None:
@@ -243,6 +240,14 @@ def assert_all_there(found: Sequence[str], written: Iterable[str]) -> None:
     assert not missing, f"{len(missing)} of {len(wanted)} acknowledged posts are missing"
     twice = [body for body in wanted if times[body] > 1]
     assert not twice, f"{len(twice)} posts are there more than once"
+
+
+def wait_until(ask: Callable[[], object], awaited: str) -> None:
+    """Wait until the answer is true. Raise AssertionError, which says what was `awaited`, if it stays false."""
+    try:
+        eventually(ask)
+    except AssertionError as error:
+        raise AssertionError(f"{awaited}: {error}") from error
 
 
 def quick(ask: Callable[[], Page], *, within: float) -> Page:
