@@ -387,8 +387,7 @@ def database_read_only(trial: Trial) -> str:
     assert trial.servers.quartblog(folder).stop() == 0
     server = trial.servers.start([*read_only(point), *trial.servers.command("--port=0")], folder)
     assert server.ended() == 1
-    assert "Error: " in server.stderr, server.stderr
-    assert "Traceback" not in server.stderr, server.stderr
+    assert "Error: the database does not answer" in server.stderr, server.stderr
     assert trial.servers.quartblog(folder).stop() == 0
     with Cluster() as cluster:
         site = trial.servers.site("postgresql", security={"limits": False}, database={"url": cluster.create("blog")})
