@@ -33,6 +33,9 @@ logger = logging.getLogger("quartblog")
 BLUEPRINTS = (posts_blueprint, auth_blueprint, profile_blueprint, health.blueprint)
 """The blueprints of all pages; a setting adds the rehearsal route."""
 
+# Seconds for one statement on PostgreSQL. Pages need milliseconds; a writer may wait for another one's lock.
+STATEMENT_TIMEOUT = 10.0
+
 
 def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quart:
     """Build the app. Without `settings`, load them from config.toml and the environment. Raise SettingsError.
@@ -112,7 +115,12 @@ def _config(settings: Settings) -> dict[str, object]:
 
 def _database(settings: Settings) -> Database:
     database = settings.database
-    return Database(database.url.get_secret_value(), pool_size=database.pool_size, pool_timeout=database.pool_timeout)
+    return Database(
+        database.url.get_secret_value(),
+        pool_size=database.pool_size,
+        pool_timeout=database.pool_timeout,
+        statement_timeout=STATEMENT_TIMEOUT,
+    )
 
 
 def _change(app: Quart, delivery: Delivery, settings: Settings, *, mail: bool) -> None:

@@ -17,8 +17,8 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from quart import current_app
-from sqlalchemy import Connection, DateTime, Dialect, MetaData, TypeDecorator, event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, DateTime, Dialect, MetaData, TypeDecorator, event
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -71,11 +71,14 @@ class UtcDateTime(TypeDecorator[datetime]):
 class Database:
     """One engine, with sessions that write and connections that read."""
 
-    def __init__(self, url: str, *, pool_size: int = 5, pool_timeout: float = 2.0) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 5, pool_timeout: float = 2.0, statement_timeout: float | None = None
+    ) -> None:
         """Build the engine without connecting.
 
-        `pool_timeout`: seconds to wait for a free connection, and as long again for the server to accept it. For a lock
-        on a SQLite file, `busy_timeout` applies instead.
+        `pool_timeout`: seconds to wait for a free connection, and as long again for the server to accept it.
+        `statement_timeout`: seconds to wait for the answer to a statement, because a server may vanish without closing
+        its connections. For a SQLite file, `busy_timeout` applies instead of both.
         """
         self.busy_timeout = BUSY_TIMEOUT
         """Seconds that a statement waits for another program's lock on a SQLite file. New connections use it."""
@@ -87,12 +90,15 @@ class Database:
             max_overflow=0,
             pool_timeout=pool_timeout,
             pool_pre_ping=not is_sqlite,
-            connect_args={"async_creator_fn": sqlite_connection.connect} if is_sqlite else {},
+            connect_args={"async_creator_fn": sqlite_connection.connect}
+            if is_sqlite
+            else {"command_timeout": statement_timeout},
             hide_parameters=True,
             # Readers and the pool's ping need no transaction; the ping would begin one and roll it back per request.
             isolation_level=None if is_sqlite else "AUTOCOMMIT",
         )
         event.listen(self.engine.sync_engine, "handle_error", hide_values)
+        event.listen(self.engine.sync_engine, "handle_error", _give_up_connection)
         if is_sqlite:
             event.listen(self.engine.sync_engine, "connect", self._configure_sqlite)
         event.listen(self.engine.sync_engine, "before_cursor_execute", _refuse_to_write)
@@ -116,11 +122,6 @@ class Database:
                 yield connection
             finally:
                 await connection.close()
-
-    async def ping(self) -> None:
-        """Raise DatabaseUnavailable if the database does not answer a statement."""
-        async with self.reading() as connection:
-            await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
         """Close every connection; the next session opens a new one."""
@@ -207,6 +208,14 @@ def _writer(engine: AsyncEngine) -> AsyncEngine:
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _give_up_connection(context: ExceptionContext) -> None:
+    """After a statement without an answer: close the connection, and raise DatabaseUnavailable."""
+    if isinstance(context.original_exception, TimeoutError):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
+        _unavailable(context.original_exception)
 
 
 def _refuse_to_write(connection: Connection, _cursor: object, statement: str, *_others: object) -> None:

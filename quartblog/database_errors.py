@@ -37,6 +37,9 @@ def is_passing(error: DBAPIError) -> bool:
     """Whether the database was unreachable, full, locked or stopped; otherwise the statement or a value was wrong."""
     if error.connection_invalidated:
         return True
+    if type(error.orig).__name__ == "InvalidCachedStatementError":
+        # Another host has just upgraded the tables. SQLAlchemy prepares the next statement anew.
+        return True
     driver = error.driver_exception
     if state := _sqlstate(driver):
         return state in _PASSING or state[:2] in _PASSING

@@ -289,7 +289,7 @@ async def test_a_locked_database_does_not_answer(app: Quart, database_url: str) 
         with pytest.raises(DatabaseUnavailable):
             async with impatient.transaction():
                 pass
-        await impatient.ping()
+        assert await count(impatient) == 0
     async with impatient.transaction():
         pass
     await impatient.close()

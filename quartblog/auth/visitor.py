@@ -3,7 +3,7 @@
 from typing import cast
 
 from itsdangerous import BadSignature
-from quart import Quart, current_app, g, session
+from quart import Quart, current_app, g, request, session
 from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_user, logout_user
 
 from quartblog.auth import service
@@ -11,6 +11,8 @@ from quartblog.auth.last_seen import note_seen
 from quartblog.auth.service import Account
 from quartblog.database import reading, transaction
 from quartblog.delivery import current_scope
+
+INSECURE = "quartblog.insecure_sign_ins"
 
 
 class Visitor(AuthUser):
@@ -66,6 +68,12 @@ def sign_in(token: str, *, remember: bool) -> None:
     """Set the login cookie. Call it after the commit: the answer to a failed request must not set a valid cookie."""
     session.clear()
     g.pop("user", None)
+    if current_app.config["QUART_AUTH_COOKIE_SECURE"] and not request.is_secure:
+        current_app.extensions[INSECURE].log(
+            "Somebody signed in by %s, where a browser drops the login cookie. Let the proxy send X-Forwarded-Proto and"
+            " set [security] trusted_proxies; for a site without HTTPS, set [site] public_url to http://",
+            request.scheme,
+        )
     login_user(Visitor(token), remember)
 
 

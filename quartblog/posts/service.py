@@ -45,7 +45,8 @@ async def timeline(
 ) -> Page:
     """Return one page of all posts, or of one author's: with ids above `after`, else below `before`, else the newest.
 
-    Pages go by key, not by offset: new posts do not shift a page, and the last page costs as much as the first.
+    Pages go by key, not by offset: new posts do not shift a page, and the last page costs as much as the first. Where
+    no post has such an id, it is the page of the newest.
     """
     upwards = after is not None
     key = after if upwards else before
@@ -54,7 +55,7 @@ async def timeline(
     more = len(found) > PAGE_SIZE
     posts = tuple(found[:PAGE_SIZE][:: -1 if upwards else 1])
     if not posts:
-        return Page((), older=None, newer=None)
+        return Page((), older=None, newer=None) if key is None else await timeline(connection, author_id=author_id)
     has_older, has_newer = (True, more) if upwards else (more, before is not None)
     return Page(
         posts,

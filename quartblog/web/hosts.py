@@ -1,5 +1,6 @@
 """Request -> its Host header is checked -> the app, or a 400: links are built from this header."""
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import cast
 
@@ -8,7 +9,12 @@ from quart import Quart
 from quartblog.errors.pages import Explanation
 from quartblog.web.fixed_answer import ASGIApp, FixedAnswer, Receive, Scope, Send, header
 from quartblog.web.i18n import N_, Language
+from quartblog.web.seldom import Seldom
 
+logger = logging.getLogger(__name__)
+
+# Characters of a host name that a record shows.
+_SHOWN = 100
 REFUSAL = FixedAnswer(400, Explanation(N_("请求有误: 本站不使用这个域名")))
 
 
@@ -30,12 +36,19 @@ class OurHosts:
         self.hosts = frozenset(_name(host) for host in hosts)
         self.any_host = frozenset(any_host)
         self.language = language
+        self._refusals = Seldom(logger, logging.INFO)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 400 or pass on."""
         if scope["type"] != "http" or self._answers(header(scope, b"host"), scope["path"]):
             await self.app(scope, receive, send)
         else:
+            self._refusals.log(
+                "Refused a request for the host %s: [security] allowed_hosts are %s. A proxy in front must pass the"
+                " visitor's Host on",
+                ascii(header(scope, b"host")[:_SHOWN]),
+                ", ".join(sorted(self.hosts)) or "empty, and the name is none",
+            )
             await REFUSAL.send(scope, send, self.language)
 
     def _answers(self, host: str, path: str) -> bool:

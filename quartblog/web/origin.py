@@ -19,16 +19,18 @@ from quart import Quart, current_app, request
 from werkzeug.datastructures import Headers
 
 from quartblog.errors.exceptions import FromElsewhere, FromNowhere
+from quartblog.web.seldom import Seldom
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 logger = logging.getLogger(__name__)
 
 _PUBLIC = "quartblog.public_url"
+_REFUSALS = "quartblog.refused_forms"
 _OURS = frozenset({"same-origin", "none"})
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-# Characters of a header that a record shows: an origin is a scheme, a host name of at most 253 and a port.
-_SHOWN = 300
+# Characters of a header that a record shows.
+_SHOWN = 100
 _View = TypeVar("_View", bound=Callable[..., object])
 
 
@@ -38,6 +40,7 @@ def init_app(app: Quart, public_url: str | None) -> None:
     Its default is an address of the visitor's own machine, where any program may serve pages.
     """
     app.extensions[_PUBLIC] = None if public_url is None else _origin(public_url)
+    app.extensions[_REFUSALS] = Seldom(logger, logging.INFO)
     app.before_request(refuse_from_elsewhere)
 
 
@@ -57,11 +60,11 @@ async def refuse_from_elsewhere() -> None:
     if is_ours(request.headers, request.scheme, public):
         return
     # An operator finds a proxy that changes Host by this line: the site's own forms are refused then.
-    logger.info(
+    current_app.extensions[_REFUSALS].log(
         "Refused a form from elsewhere: Sec-Fetch-Site %s, Origin %s, Host %s, scheme %s, site.public_url %s",
         *(_shown(request.headers, name) for name in ("Sec-Fetch-Site", "Origin", "Host")),
         request.scheme,
-        public or "is not set",
+        repr(public) if public else "is not set",
     )
     raise FromElsewhere if "Sec-Fetch-Site" in request.headers or "Origin" in request.headers else FromNowhere
 
@@ -96,4 +99,5 @@ def _origin(url: str) -> str:
 
 def _shown(headers: Headers, name: str) -> str:
     values = headers.getlist(name)
-    return ", ".join(values)[:_SHOWN] if values else "is missing"
+    # Quoted, so that no value looks like another field, or like a missing one.
+    return ascii(", ".join(values)[:_SHOWN]) if values else "is missing"

@@ -10,7 +10,9 @@ from sqlalchemy import delete, func, select, update
 from quartblog.auth import service
 from quartblog.database import Database
 from quartblog.models import Login, User
+from quartblog.settings import Settings
 from tests.support.browsing import PASSWORD, Serve, SignIn, Visitor
+from tests.support.log_file import LogFile
 
 LOGIN_COOKIE = "quartblog_login"
 
@@ -153,3 +155,17 @@ async def test_who_is_not_signed_in_may_sign_out(visitor: Visitor) -> None:
     elsewhere = await visitor.get("/logout", Sec_Fetch_Site="cross-site")
     assert (elsewhere.location, "Set-Cookie" in elsewhere.headers) == ("/", False)
     assert (await visitor.submit("/logout")).location == "/"
+
+
+async def test_an_operator_learns_that_browsers_drop_the_login_cookie(
+    serve: Serve, ada: User, settings: Settings
+) -> None:
+    app = await serve(site={"public_url": "https://blog.example.org"})
+    log = LogFile(app, settings.logging.directory / settings.logging.filename)
+    for _ in range(3):
+        await Visitor(app).submit("/login", username="ada", password=PASSWORD)
+
+    # Two apps write this file: the one that has made ada, too.
+    [line, _] = [line for line in log.text.splitlines() if "drops the login cookie" in line]
+    assert "WARNING" in line
+    assert "[security] trusted_proxies" in line

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from quart import Quart, Response
+from quart import Quart, Response, request
 
 from quartblog.app import create_app
 from quartblog.settings import Settings
+from quartblog.web import application
 from quartblog.web.headers import SECURITY_HEADERS
 from tests.support.asgi import ask, request_scope
 from tests.support.browsing import Configuration, Visitor
@@ -256,33 +257,83 @@ async def test_a_view_that_cancels_itself_is_answered(app: Quart, visitor: Visit
     assert page.headers["X-Error-Id"] in log.failure()
 
 
-async def test_a_client_that_leaves_is_no_failure(app: Quart, log: LogFile) -> None:
+async def leave(app: Quart, path: str, begun: asyncio.Event, *, complete: bool) -> list[dict[str, Any]]:
+    """Ask, leave once the view has begun, and return what the app sent all the same."""
+    messages = [{"type": "http.request", "body": b"", "more_body": not complete}]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async with asyncio.timeout(20):
+        await app(request_scope(path, "GET", b"", []), receive, send)  # type: ignore[arg-type]
+    return sent
+
+
+async def test_a_view_ends_by_itself_when_its_visitor_leaves(app: Quart, log: LogFile) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    @app.get("/works")
+    async def works() -> str:
+        begun.set()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        ended.set()
+        return "done"
+
+    await leave(app, "/works", begun, complete=True)
+
+    assert ended.is_set()
+    assert log.failures == []
+
+
+@pytest.mark.parametrize("complete", [True, False])
+async def test_a_view_that_waits_for_a_visitor_who_left_is_cancelled(
+    app: Quart, log: LogFile, monkeypatch: pytest.MonkeyPatch, *, complete: bool
+) -> None:
+    # At once where more was to come from the visitor, else after a while.
+    monkeypatch.setattr(application, "AFTER_LEAVING", 0.1 if complete else 1_000)
     begun, left = asyncio.Event(), asyncio.Event()
 
     @app.get("/waits")
     async def waits() -> str:
         begun.set()
         try:
-            await asyncio.Event().wait()
+            await (asyncio.Event().wait() if complete else request.get_data())
         finally:
             left.set()
         return "never"
 
-    async def receive() -> dict[str, Any]:
-        await begun.wait()
-        return {"type": "http.disconnect"}
+    assert await leave(app, "/waits", begun, complete=complete) == []
+    assert left.is_set()
+    assert log.failures == []
 
-    sent: list[dict[str, Any]] = []
 
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
+async def test_an_answer_under_way_ends_when_its_visitor_leaves(app: Quart, log: LogFile) -> None:
+    begun, left = asyncio.Event(), asyncio.Event()
 
-    scope = request_scope("/waits", "GET", b"", [])
-    async with asyncio.timeout(20):
-        await app(scope, receive, send)  # type: ignore[arg-type]
+    @app.get("/endless")
+    async def endless() -> Response:
+        async def parts() -> AsyncIterator[str]:
+            try:
+                while True:
+                    begun.set()
+                    yield "more"
+                    await asyncio.sleep(0)
+            finally:
+                left.set()
+
+        return Response(parts())
+
+    await leave(app, "/endless", begun, complete=True)
 
     assert left.is_set()
-    assert sent == []
     assert log.failures == []
 
 

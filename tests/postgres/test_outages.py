@@ -3,9 +3,10 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from quart import Quart
@@ -24,6 +25,7 @@ from tests.support.postgres import Cluster
 pytestmark = pytest.mark.postgres
 
 POOL = 4
+SOCKET = ".s.PGSQL.5432"
 
 # Seconds the app waits for a connection: more than a busy machine needs to make one, and where that is the point, few.
 PATIENT = 30.0
@@ -251,3 +253,71 @@ async def leaving(app: Quart) -> AsyncIterator[None]:
 
 def log_of(app: Quart, settings: Settings) -> LogFile:
     return LogFile(app, settings.logging.directory / settings.logging.filename)
+
+
+@asynccontextmanager
+async def line_to(cluster: Cluster, folder: Path) -> AsyncIterator[Callable[[], None]]:
+    """Lead connections to the server through a socket in this folder; gives a function that silences those there are.
+
+    Nothing arrives over them any more, and nobody is told: so a host vanishes, or a firewall forgets a connection.
+    """
+    loud: set[asyncio.StreamWriter] = set()
+    writers: list[asyncio.StreamWriter] = []
+    passing: set[asyncio.Task[None]] = set()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if writer in loud:
+                writer.write(data)
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_unix_connection(str(cluster.folder / SOCKET))
+        loud.update((writer, far_writer))
+        writers.extend((writer, far_writer))
+        passing.update((asyncio.create_task(copy(reader, far_writer)), asyncio.create_task(copy(far_reader, writer))))
+
+    async with await asyncio.start_unix_server(lead, str(folder / SOCKET)):
+        yield loud.clear
+        for task in passing:
+            task.cancel()
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*passing, *(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+
+async def test_connections_that_fell_silent_are_given_up(
+    serve: Serve,
+    settings: Settings,
+    cluster: Cluster,
+    database_name: str,
+    tmp_path: Path,
+) -> None:
+    async with line_to(cluster, tmp_path) as silence:
+        url = cluster.url(database_name).replace(str(cluster.folder), str(tmp_path))
+        app = await serve(database={"url": url, "pool_size": POOL, "pool_timeout": IMPATIENT})
+        visitor = Visitor(app, Accept_Language="zh-CN")
+        # SOON is more than the app waits for one statement.
+        with cluster.holding("LOCK posts IN ACCESS EXCLUSIVE MODE", database_name):
+            asking = [asyncio.create_task(visitor.get("/")) for _ in range(POOL)]
+            await cluster.waiting(database_name, POOL)
+            silence()
+            async with asyncio.timeout(SOON):
+                pages = await asyncio.gather(*asking)
+
+        for page in pages:
+            assert is_excused(page, log_of(app, settings))
+        async with asyncio.timeout(SOON):
+            while (await visitor.get("/")).status != 200:
+                pass
+
+
+async def test_tables_that_changed_meanwhile_are_excused(
+    serve: Serve, settings: Settings, cluster: Cluster, database_name: str
+) -> None:
+    app = await serve(database={"pool_size": 1})
+    visitor = Visitor(app, Accept_Language="zh-CN")
+    assert (await visitor.get("/")).status == 200
+    await asyncio.to_thread(cluster.sql, "ALTER TABLE posts ALTER COLUMN body TYPE text", database_name)
+
+    assert is_excused(await visitor.get("/"), log_of(app, settings))
+    assert (await visitor.get("/")).status == 200

@@ -86,13 +86,17 @@ async def test_a_silly_key_asks_for_the_newest(ada: User, database: Database, vi
 
 
 @pytest.mark.parametrize("query", ["before=0", "before=1", "after=4", "after=9999999999"])
-async def test_beyond_either_end_there_is_nothing(ada: User, database: Database, visitor: Visitor, query: str) -> None:
-    await publish(database, ada, 3)
+@pytest.mark.parametrize("path", ["/", "/user/info/ada"])
+async def test_beyond_either_end_are_the_newest(
+    ada: User, database: Database, visitor: Visitor, path: str, query: str
+) -> None:
+    keys = await publish(database, ada, PAGE_SIZE + 1)
 
-    page = await visitor.get(f"/?{query}")
+    page = await visitor.get(f"{path}?{query.replace('4', str(keys[0]))}")
 
     assert page.status == 200
-    assert shown(page) == []
+    assert shown(page) == keys[:PAGE_SIZE]
+    assert page.link("prev") == ""
 
 
 async def test_a_page_is_one_statement(ada: User, database: Database, statements: list[str]) -> None:

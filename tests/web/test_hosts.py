@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 from quart import Quart, request
 
+from quartblog.settings import Settings
 from tests.support.asgi import ask
 from tests.support.browsing import Page, Serve, Visitor
 from tests.support.log_file import LogFile
@@ -45,6 +46,16 @@ async def test_other_names_are_refused(serve: Serve) -> None:
         assert page.status == 400, host
         assert "本站不使用这个域名" in page.text, host
         assert "Content-Security-Policy" in page.headers, host
+
+
+async def test_an_operator_finds_the_name_that_is_refused_in_the_log(serve: Serve, settings: Settings) -> None:
+    app = await serve(security={"allowed_hosts": HOSTS})
+    log = LogFile(app, settings.logging.directory / settings.logging.filename)
+    for host in ("127.0.0.1:5000", "evil.example", "\x1b[31m"):
+        await ask_as(app, host)
+
+    [line] = [line for line in log.text.splitlines() if "Refused a request" in line]
+    assert "the host '127.0.0.1:5000': [security] allowed_hosts are 192.0.2.7, ::1, blog.example.org" in line
 
 
 async def test_the_first_of_two_names_counts_everywhere(serve: Serve) -> None:

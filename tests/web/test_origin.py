@@ -161,9 +161,19 @@ async def test_a_refusal_is_recorded_with_what_was_compared(serve: Serve, settin
 
     [line] = [line for line in log.text.splitlines() if "from elsewhere" in line]
     assert "Sec-Fetch-Site is missing" in line
-    assert "Origin https://proxy.internal" in line
-    assert "Host localhost" in line
-    assert f"site.public_url {PUBLIC}" in line
+    assert "Origin 'https://proxy.internal'" in line
+    assert "Host 'localhost'" in line
+    assert f"site.public_url '{PUBLIC}'" in line
+
+
+async def test_a_stranger_cannot_fill_the_log_with_refusals(app: Quart, log: LogFile, visitor: Visitor) -> None:
+    for number in range(200):
+        headers = {"Origin": f"https://{number}.example/" + "x" * 500, "Sec-Fetch-Site": "is missing"}
+        await visitor.send("POST", "/login", headers=headers)
+
+    [line] = [line for line in log.text.splitlines() if "from elsewhere" in line]
+    assert "Sec-Fetch-Site 'is missing', Origin 'https://0.example/xxx" in line
+    assert len(line) < 500
 
 
 async def test_a_refusal_of_a_hostile_header_stays_one_short_line(app: Quart, log: LogFile) -> None:
