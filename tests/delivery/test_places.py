@@ -22,12 +22,14 @@ def test_an_installed_copy_of_the_program_is_own_code() -> None:
 def test_libraries_and_the_standard_library_are_not_own_code() -> None:
     assert not is_own(f"{INSTALLED}/somelib/core.py", QueueOptions().own_packages)
     assert not is_own(logging.__file__)
-    assert not is_own("<frozen importlib._bootstrap>")
+    for made in ("<frozen importlib._bootstrap>", "<sqlalchemy generated warned() wrapper>", "<attrs generated init>"):
+        assert not is_own(made)
     assert relative_path(logging.__file__) == "logging/__init__.py"
 
 
 def test_code_outside_of_site_packages_is_own() -> None:
-    assert is_own(__file__)
+    for path in (__file__, "<stdin>", "<string>", "<ipython-input-1-0123456789ab>"):
+        assert is_own(path)
     assert relative_path(__file__) == "tests/delivery/test_places.py"
 
 

@@ -239,14 +239,20 @@ _STANDARD = tuple(
 )
 
 
+# What somebody typed, and `python -c`.
+_TYPED = ("<stdin>", "<string>", "<console>", "<ipython")
+
+
 @lru_cache(maxsize=10_000)
 def is_own(path: str, own_packages: tuple[str, ...] = ()) -> bool:
     """Return whether the file is the program's own code.
 
     Own code is everything outside the standard library and site-packages, and the named packages inside site-packages.
+    Code that a library has made is not.
     A name may have dots: `acme.shop` is the folder `acme/shop`.
     """
-    if path.startswith("<frozen"):
+    if path.startswith("<") and not path.startswith(_TYPED):
+        # Libraries make code as well: "<sqlalchemy generated warned() wrapper for …>".
         return False
     parts = path.replace("\\", "/").split("/")
     for folder in _INSTALLED:
