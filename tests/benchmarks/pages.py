@@ -134,7 +134,7 @@ def main() -> int:
             micros[row] = {name: statistics.median(figures.micros) for name, figures in found.items()}
         if not options.sizes and (not options.only or "start" in options.only):
             lines |= start_rows(blogs, ["ours", *peers, *before], runs)
-    print(f"median of {runs}, {seconds:g} s each\n")
+    print(f"median of {runs}, {seconds:g} s each; ratio: the other's processor time by ours, above 1 ours is cheaper\n")
     print(table.text(lines.values()))
     if options.svg:
         options.svg.write_text(bars(micros, ["ours", "cold", *PEERS]), "utf-8")
