@@ -212,7 +212,8 @@ def soak(trial: Trial) -> str:
     grown = [memory(pid) - megabytes for pid, (megabytes, _) in before.items()]
     more = more_files({pid: files for pid, (_, files) in before.items()})
     assert max(grown) <= 20, f"a worker grew by {max(grown):.1f} MB"
-    return f"{mix} in {seconds / 60:.2g} min: a worker grew by {max(grown):.1f} MB, {more:+d} open files"
+    change = f"a worker grew by {max(grown):.1f} MB, {more:+d} open files"
+    return f"{mix} in {(warm_up + seconds) / 60:.2g} min; in the last {seconds / 60:.2g} min {change}"
 
 
 def more_files(before: dict[int, int]) -> int:
