@@ -115,5 +115,7 @@ def _next_address() -> str:
 
 
 def _wanted_path() -> str | None:
+    if not (wanted := request.args.get("next")):
+        return None
     # A visitor who has just signed in does not want to be signed out.
-    return safe_path(request.args.get("next"), never=url_for("auth.logout"))
+    return safe_path(wanted, never=url_for("auth.logout"))

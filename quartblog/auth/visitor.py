@@ -3,7 +3,7 @@
 from typing import cast
 
 from itsdangerous import BadSignature
-from quart import Quart, current_app, g, request, session
+from quart import Quart, Response, current_app, g, request, session
 from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_user, logout_user
 
 from quartblog.auth import service
@@ -28,6 +28,13 @@ class Auth(QuartAuth):
     """quart-auth with our Visitor class."""
 
     user_class = Visitor
+
+    async def after_request(self, response: Response) -> Response:
+        """Set or delete the cookie after a sign-in or sign-out.
+
+        quart-auth would read the cookie of every request for it, also of those that ask for no visitor.
+        """
+        return await super().after_request(response) if self.attribute_name in g else response
 
     def load_token(self, token: str, app: Quart | None = None) -> str | None:
         """Return the auth id of a token with a valid signature, else None.

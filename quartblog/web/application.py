@@ -7,8 +7,8 @@ stops.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Any
@@ -34,22 +34,27 @@ class Escaped(Exception):
     """Wraps a BaseException that left a view and is not an Exception; `__cause__` holds the original."""
 
 
-@contextmanager
-def failing(*, unless: Callable[[], bool]) -> Iterator[None]:
+class failing:  # noqa: N801  named like the functions of contextlib; as a generator, it would cost each request more
     """Raise Escaped from a BaseException that is not an Exception. `unless`: whether the server cancels the task.
 
     GeneratorExit passes. When an awaited task or thread raises it, Python closes every coroutine in between with it, so
     only the outermost coroutine can handle it: `HTTPConnection.handle_request`.
     """
-    task = _task()
-    try:
-        yield
-    except (Exception, GeneratorExit):
-        raise
-    except BaseException as error:
+
+    __slots__ = ("_task", "_unless")
+
+    def __init__(self, *, unless: Callable[[], bool]) -> None:
+        self._unless = unless
+
+    def __enter__(self) -> None:
+        self._task = _task()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None or isinstance(error, Exception | GeneratorExit):
+            return
         # In another task, or in none, Python is discarding the coroutine.
-        if _task() is not task or (isinstance(error, asyncio.CancelledError) and unless()):
-            raise
+        if _task() is not self._task or (isinstance(error, asyncio.CancelledError) and self._unless()):
+            return
         raise Escaped from error
 
 
