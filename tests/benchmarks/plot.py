@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 WIDTH, LABEL, BAR, GAP = 720, 110, 16, 18
-COLOURS = ("#2f7d5b", "#8a8f98", "#a3a8b0", "#bcc0c7")
+OURS, THEIRS = "#2f7d5b", "#a3a8b0"
 
 
 def bars(figures: Mapping[str, Mapping[str, float]], sites: Sequence[str]) -> str:
@@ -21,7 +21,7 @@ def bars(figures: Mapping[str, Mapping[str, float]], sites: Sequence[str]) -> st
         parts.append(f'<text x="0" y="{y + BAR - 4}" font-weight="bold">{escape(page)}</text>')
         for number, site in enumerate(sites):
             if site in found:
-                parts += _bar(y, site, found[site], most, COLOURS[number % len(COLOURS)])
+                parts += _bar(y, site, found[site], most, THEIRS if number else OURS)
                 y += BAR + 3
         y += GAP
     head = (
