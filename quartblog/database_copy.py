@@ -94,12 +94,14 @@ async def copy(source_url: str, target_url: str, progress: Callable[[int, int], 
         advance(sum([await _count(table, target) for table in TABLES]))
         for table in TABLES:
             await _copy_rows(table, source, target, advance)
-        sums = {table.name: await _compare(table, source, target, advance) for table in TABLES}
-        numbers = {table.name: await _last_number(table, source) for table in TABLES}
-        async with _unfinished(target) as session:
-            for name, number in numbers.items():
-                await _continue_after(name, number, session)
-            await session.execute(_set_revision(migrations.head()))
+        # A table that changed after its comparison would not be noticed.
+        async with _held_still(source):
+            sums = {table.name: await _compare(table, source, target, advance) for table in TABLES}
+            numbers = {table.name: await _last_number(table, source) for table in TABLES}
+            async with _unfinished(target) as session:
+                for name, number in numbers.items():
+                    await _continue_after(name, number, session)
+                await session.execute(_set_revision(migrations.head()))
         return sums
 
 
@@ -143,6 +145,16 @@ async def _unfinished(target: Database) -> AsyncIterator[AsyncSession]:
         if found != migrations.copying():
             raise CopyRefused("another process has finished this copy")
         yield session
+
+
+@asynccontextmanager
+async def _held_still(source: Database) -> AsyncIterator[None]:
+    """Let nobody write to the source during the block. On SQLite, the beginning of a transaction takes the lock."""
+    async with source.transaction() as session:
+        if not _is_sqlite(await session.connection()):
+            names = ", ".join(table.name for table in TABLES)
+            await session.execute(text(f"LOCK TABLE {names} IN SHARE MODE"))
+        yield
 
 
 def _set_revision(revision: str | None) -> Any:
@@ -255,13 +267,17 @@ async def _last_id(table: Table, database: Database) -> int | None:
 
 
 async def _last_number(table: Table, source: Database) -> int:
-    """Return the largest id that the table ever gave, 0 for none: the id of a deleted account is not given again."""
+    """Return the largest id that the table has or ever gave, 0 for none.
+
+    The id of a deleted account is not given again, and rows may have been loaded with their ids.
+    """
     async with source.reading() as connection:
         if _is_sqlite(connection):
             statement = text("SELECT seq FROM sqlite_sequence WHERE name = :name")
         else:
             statement = text("SELECT pg_sequence_last_value(pg_get_serial_sequence(:name, 'id')::regclass)")
-        return await connection.scalar(statement, {"name": table.name}) or 0
+        given: int | None = await connection.scalar(statement, {"name": table.name})
+    return max(given or 0, await _last_id(table, source) or 0)
 
 
 async def _continue_after(name: str, number: int, session: AsyncSession) -> None:

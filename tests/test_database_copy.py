@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -265,6 +266,25 @@ async def test_a_source_that_changes_meanwhile_is_noticed(source_url: str, targe
 
     with pytest.raises(CopyRefused, match=r"one of them has changed since the first run\. Stop the site"):
         await database_copy.copy(source_url, target_url, interfere)
+
+
+async def test_nobody_changes_the_source_while_it_is_compared(source_url: str, target_url: str) -> None:
+    refused = []
+
+    def interfere(done: int, total: int) -> None:
+        if done < total:
+            return
+        # The last row is compared, and the mark is still there.
+        with closing(sqlite3.connect(str(migrations.sqlite_file(source_url)), timeout=0)) as other:
+            try:
+                other.execute("UPDATE users SET about_me = 'changed'")
+            except sqlite3.OperationalError as error:
+                refused.append(str(error))
+
+    await database_copy.copy(source_url, target_url, interfere)
+
+    assert refused == ["database is locked"]
+    assert await rows(source_url) == await rows(target_url)
 
 
 async def test_a_row_that_contradicts_an_older_copy_is_named(source_url: str, target_url: str) -> None:

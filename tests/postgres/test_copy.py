@@ -120,6 +120,14 @@ async def test_a_copy_never_lowers_a_sequence(
     assert await next_id(database_url) == 51
 
 
+async def test_rows_that_were_loaded_with_their_ids_count_for_the_next_one(sqlite_url: str, database_url: str) -> None:
+    await change(sqlite_url, "DELETE FROM sqlite_sequence")
+
+    await database_copy.copy(sqlite_url, database_url, ignore)
+
+    assert await next_id(database_url) == 2
+
+
 async def test_a_text_that_postgresql_cannot_store_is_named(sqlite_url: str, database_url: str) -> None:
     await change(sqlite_url, "UPDATE posts SET body = CAST(x'410042' AS TEXT) WHERE id = 50")
 
