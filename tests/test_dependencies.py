@@ -27,6 +27,7 @@ ALLOWED = {
     "database": ("database_errors", "errors.exceptions", "sqlite_connection"),
     "models": ("database",),
     "database_copy": ("database", "errors.exceptions", "migrations", "models"),
+    "backup": ("errors.exceptions",),
     "migrations": ("database", "errors.exceptions", "paths"),
     "errors": ("delivery", "web"),
     "web": ("delivery", "errors"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from quartblog import __version__
-from quartblog.cli import config, database, delivery, errors, mail, run, users
+from quartblog.cli import backup, config, database, delivery, errors, mail, run, users
 from quartblog.cli.invocation import Explaining, Invocation
 
 __all__ = ["main"]
@@ -34,5 +34,14 @@ def main(context: click.Context, config_path: Path | None) -> None:
     context.obj = Invocation(config_path)
 
 
-for command in (run.command, config.group, database.group, users.group, mail.group, delivery.group, errors.group):
+for command in (
+    run.command,
+    config.group,
+    database.group,
+    users.group,
+    mail.group,
+    delivery.group,
+    errors.group,
+    backup.command,
+):
     main.add_command(command)

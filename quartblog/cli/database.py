@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from contextlib import contextmanager
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -16,19 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from quartblog import database_copy, migrations
 from quartblog.cli import ownership
 from quartblog.cli.output import say, table
+from quartblog.cli.progress import progress
 from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import DatabaseUnavailable
 from quartblog.settings.kinds import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from quartblog.cli.invocation import Invocation
     from quartblog.settings import Settings
-
-COPYING = "Copying and comparing"
-REPORT = 10.0
-"""Seconds between two lines of progress."""
 
 
 def _url(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -91,7 +83,7 @@ def copy(source: str, target: str) -> None:
         asyncio.run(database_copy.check(source, target))
         if migrations.current(target) != migrations.copying():
             _upgrade(target)
-        with _progress() as show:
+        with progress("Copying and comparing") as show:
             sums = asyncio.run(database_copy.copy(source, target, show))
     except KeyboardInterrupt:
         say("Interrupted: run the same command again, and it goes on", err=True)
@@ -100,29 +92,6 @@ def copy(source: str, target: str) -> None:
     say(table(rows, right=frozenset({1})))
     say("Both sides are equal. Rows written to FROM since then are not in TO.")
     say("Set [database] url to TO, and start the site.")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows how much is done: as a bar in a terminal, else as a line every ten seconds."""
-    if sys.stderr.isatty():
-        with click.progressbar(length=1, label=COPYING, file=sys.stderr) as bar:
-
-            def draw(done: int, total: int) -> None:
-                bar.length = max(total, 1)
-                bar.update(done - bar.pos)
-
-            yield draw
-        return
-    shown = monotonic()
-
-    def write(done: int, total: int) -> None:
-        nonlocal shown
-        if (now := monotonic()) - shown >= REPORT:
-            shown = now
-            say(f"{COPYING}: {done / max(total, 1):.0%}", err=True)
-
-    yield write
 
 
 def bring_up_to_date(settings: Settings) -> tuple[str | None, str | None]:

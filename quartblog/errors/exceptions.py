@@ -4,6 +4,7 @@
     ├── SettingsError            a setting is invalid; the message names key, value and the allowed values
     ├── DatabaseUnavailable      503: the database did not answer in time; recorded as an error
     ├── CopyRefused              `db copy`: the target is in use, the source changed meanwhile, or a row is invalid
+    ├── BackupFailed             `backup`: the folder is in use, the disk is full, or a file is unreadable or damaged
     ├── SchemaOutdated           the tables do not match this version, or are an unfinished copy; the message says
     │                            which command to run
     ├── WriteRefused             a mistake in the code: reading() got a statement that changes rows
@@ -45,6 +46,10 @@ class SchemaOutdated(QuartblogError):
 
 class CopyRefused(QuartblogError):
     """One database cannot be copied into the other; the message says what to do."""
+
+
+class BackupFailed(QuartblogError):
+    """There is no backup; the message names the file or folder and the reason."""
 
 
 class Refusal(QuartblogError):

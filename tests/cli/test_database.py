@@ -183,7 +183,7 @@ def test_a_bar_shows_the_whole_copy_in_a_terminal(quartblog: Command, terminal: 
 def test_a_log_gets_a_line_every_ten_seconds(quartblog: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     site_with_an_account(quartblog)
     # Each look at the clock is six seconds after the one before.
-    monkeypatch.setattr("quartblog.cli.database.monotonic", itertools.count(step=6).__next__)
+    monkeypatch.setattr("quartblog.cli.progress.monotonic", itertools.count(step=6).__next__)
 
     result = quartblog("db", "copy", OURS, url("b.db"))
 
@@ -193,7 +193,7 @@ def test_a_log_gets_a_line_every_ten_seconds(quartblog: Command, monkeypatch: py
 
 def test_an_empty_site_is_copied_however_long_it_takes(quartblog: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     quartblog("db", "upgrade")
-    monkeypatch.setattr("quartblog.cli.database.monotonic", itertools.count(step=20).__next__)
+    monkeypatch.setattr("quartblog.cli.progress.monotonic", itertools.count(step=20).__next__)
 
     assert quartblog("db", "copy", OURS, url("b.db")).exit_code == 0
 
