@@ -55,6 +55,7 @@ TOP_LEVEL = {
     "docs",
     "CHANGELOG.md",
     "LICENSE",
+    "Containerfile",
 }
 
 
