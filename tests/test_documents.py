@@ -1,6 +1,7 @@
 """README and docs/: links lead somewhere, and commands, settings and programs in them are the real ones."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +85,15 @@ def test_every_setting_in_an_example_exists(document: Path) -> None:
         written += [(section, key) for key in re.findall(r"^(\w+) = ", keys, re.MULTILINE)]
 
     assert [key for key in written if key not in known_keys()] == []
+
+
+def test_what_stops_the_site_waits_longer_than_a_stop_takes() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    server = tomllib.loads((ROOT / "hypercorn.toml").read_text("utf-8"))
+    waits = re.findall(r"(?:TimeoutStopSec=|--stop-timeout )(\d+)", text)
+
+    assert len(waits) == 2
+    assert min(map(int, waits)) > server["graceful_timeout"] + server["shutdown_timeout"]
 
 
 def test_every_file_that_developers_are_led_to_exists() -> None:
