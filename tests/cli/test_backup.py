@@ -267,13 +267,13 @@ def test_a_damaged_database_gives_no_backup(quartblog: Command, site: Path, file
     assert sorted(path.name for path in site.iterdir()) == ["instance"]
 
 
-def test_an_interruption_leaves_nothing(quartblog: Command, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing(
+    quartblog: Command, site: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     @contextmanager
     def interrupted(_label: str) -> Iterator[Callable[[int, int], None]]:
-        def interrupt(_done: int, _total: int) -> None:
-            raise KeyboardInterrupt
-
-        yield interrupt
+        yield lambda _done, _total: os.kill(os.getpid(), number)
 
     monkeypatch.setattr("quartblog.cli.backup.progress", interrupted)
 

@@ -100,6 +100,22 @@ def test_while_root_works_the_database_stays_usable_for_the_service(quartblog: C
     open_here.close()
 
 
+def test_a_backup_of_root_makes_nothing_of_its_own_beside_the_services_files(quartblog: Command, folder: Path) -> None:
+    quartblog("db", "upgrade")
+    # A process was killed: SQLite makes the files beside the database anew.
+    opened = sqlite3.connect(folder / "instance" / "quartblog.sqlite3")
+    opened.execute("SELECT count(*) FROM users").fetchone()
+
+    with tempfile.TemporaryDirectory() as elsewhere:
+        made = quartblog("backup", f"{elsewhere}/copy")
+
+        assert made.exit_code == 0
+        assert Path(elsewhere, "copy").stat().st_uid == 0
+    assert strangers(folder) == {}
+    assert run_as(NOBODY, ("user", "create", "bob", "--email", "b@example.org", "--password-stdin")).endswith("\n0\n")
+    opened.close()
+
+
 def test_the_key_that_root_makes_is_the_services(folder: Path) -> None:
     secret_key(Settings())
 
@@ -141,6 +157,7 @@ def test_another_user_reads_whose_files_they_are_and_makes_none(quartblog: Comma
         ("user", "create", "eve", "--email", "eve@example.org", "--password-stdin"),
         ("errors", "list"),
         ("delivery", "outbox"),
+        ("backup", "copy"),
     )
     quartblog("db", "upgrade")
     outbox = Outbox(OutboxOptions(folder / "instance" / "outbox.sqlite3"))
