@@ -9,11 +9,12 @@ import time
 from typing import TYPE_CHECKING
 
 from .capture.attachment import Attachment
+from .capture.extra_sinks import ExtraSink, wants_frames
 from .capture.finalize import Finalizer
 from .capture.handler import BoundedQueueHandler
 from .capture.hooks import Hooks
 from .capture.listener import Listener
-from .capture.sinks import ExtraSink, FileSink, StoreSink
+from .capture.sinks import FileSink, StoreSink
 from .filesystem import make_folder
 from .mail.sender import Sender
 from .mail.thread import MailThread
@@ -37,6 +38,8 @@ MOMENT = 0.2
 """Seconds that each part has to end at least, even if other parts have used up the time."""
 MAIL_AT_STOP = 2.0
 """Seconds that a stop waits for the mail server, and only if the outbox is in memory."""
+EXTRA_AT_STOP = 1.0
+"""Seconds that a stop waits for all extra sinks together, because each may wait for a server that is away."""
 CHILD_ENDS = 5.0
 """Seconds that the end of a multiprocessing child waits for its records."""
 CHANGE = 2.0
@@ -56,7 +59,7 @@ class Pipeline:
         self.outbox = Outbox(options.outbox)
         self._extra = [ExtraSink(handler) for handler in (*extra_sinks, *adopted)]
         # Log file and outbox need no frames; another handler may.
-        self._frames = bool(self._extra)
+        self._frames = any(wants_frames(sink.sink) for sink in self._extra)
         self._handler = BoundedQueueHandler(options.queue, frames=self._frames)
         self._file = FileSink(options.file)
         self._store = StoreSink(self.outbox, options.samples)
@@ -152,15 +155,18 @@ class Pipeline:
         deadline = time.monotonic() + timeout
         self._ended = True
         # The mail thread ends first: it logs what it could not send, and records are still accepted.
-        done = self._drain_sinks(deadline)
+        done = self._drain_sinks(deadline, extra=EXTRA_AT_STOP)
         mail_ended = self._stop_mail(deadline, wait=mail)
         done = mail_ended and done
         self._hooks.remove()
         self._attachment.detach()
         done = self._listener.stop(_left(deadline)) and done
-        for sink in self._threads:
+        for flusher in (self._file.flusher, self._store.flusher):
             # Even if another sink has used up the time: a file that can be written must get its records.
-            done = sink.stop(max(MOMENT, _left(deadline))) and done
+            done = flusher.stop(max(MOMENT, _left(deadline))) and done
+        for extra in self._extra:
+            # It had its time before, so this is for what the last records need.
+            done = extra.stop(MOMENT) and done
         for handler in (self._file, self._store, self._handler):
             handler.close()
         # A thread that was left behind may hold the outbox for as long as the disk hangs.
@@ -221,9 +227,14 @@ class Pipeline:
         self.log_zone()
         return self.statistics().as_dict()
 
-    def _drain_sinks(self, deadline: float) -> bool:
+    def _drain_sinks(self, deadline: float, *, extra: float | None = None) -> bool:
+        """Wait for all sinks; for the extra ones no longer than `extra` seconds together."""
         done = self._listener.drain(_left(deadline))
-        for sink in self._threads:
+        for flusher in (self._file.flusher, self._store.flusher):
+            done = flusher.drain(_left(deadline)) and done
+        if extra is not None:
+            deadline = min(deadline, time.monotonic() + extra)
+        for sink in self._extra:
             done = sink.drain(_left(deadline)) and done
         return done
 

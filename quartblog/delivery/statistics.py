@@ -97,7 +97,7 @@ class Statistics:
     grouped: int = 0
     """Errors in the outbox."""
     dropped: int = 0
-    """Errors and records that a sink could not take, because it hung or was too slow."""
+    """Errors and records that a sink could not take, because it hung, was too slow or failed."""
     enqueue: Percentiles | None = None
     """Duration of the logging call, on the thread that logs."""
     to_file: Percentiles | None = None

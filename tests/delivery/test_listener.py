@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quartblog.delivery.capture.extra_sinks import ExtraSink
 from quartblog.delivery.capture.listener import Listener
-from quartblog.delivery.capture.sinks import ExtraSink
 from tests.support.processes import eventually
 
 if TYPE_CHECKING:
@@ -406,6 +406,26 @@ def test_a_sink_that_raises_in_its_lane_is_named(capsys: pytest.CaptureFixture[s
 
     assert lane.stop(5)
     assert "the sink <Raising> failed, the other sinks go on: ValueError: no" in capsys.readouterr().err
+    assert lane.dropped == 1
+
+
+def test_what_waits_for_a_lane_left_behind_is_counted_and_does_not_come_later(
+    hanging: Hanging, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lane = ExtraSink(hanging)
+    lane.start()
+    for number in range(5):
+        lane.handle(record(str(number)))
+    assert hanging.entered.wait(5)
+    [thread] = [thread for thread in threading.enumerate() if "Hanging" in thread.name]
+
+    assert not lane.stop(0.01)
+    assert "was left behind, with 4 records that wait for it" in capsys.readouterr().err
+    hanging.let_go.set()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert hanging.count == 1
+    assert lane.dropped == 4
 
 
 def test_a_lane_follows_the_level_of_its_sink(kept: Kept) -> None:

@@ -394,3 +394,31 @@ def test_handlers_that_log_do_not_feed_each_other(tmp_path: Path) -> None:
     assert text.count("sent it failed") == 2
     assert "sent sent" not in text
     assert first.got == second.got < 5
+
+
+class Looking(logging.Handler):
+    """Notes whether a record still has its exception, and what it shows of it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[tuple[bool, bool]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen.append((bool(record.exc_info), "ValueError" in (record.exc_text or "")))
+
+
+class WithoutFrames(Looking):
+    frames = False
+
+
+@pytest.mark.parametrize("kind", [Looking, WithoutFrames])
+def test_a_handler_may_do_without_frames_which_keep_all_variables_alive(tmp_path: Path, kind: type[Looking]) -> None:
+    sink = kind()
+    with Delivery(file=FileOptions(path=tmp_path / "site.log"), extra_sinks=[sink]) as delivery:
+        try:
+            int("twelve")
+        except ValueError:
+            logging.getLogger("app").exception("it failed")
+        assert delivery.drain()
+
+    assert sink.seen == [(kind is Looking, True)]

@@ -1,20 +1,18 @@
-"""Listener -> a thread per sink -> log file, outbox, other handlers. A hanging one delays the others 5 s at most."""
+"""Listener -> a thread per sink -> log file and outbox. A hanging one delays the other 5 s at most."""
 
 from __future__ import annotations
 
-import copy
 import logging
 import threading
 import time
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..grouping.event import Batch
 from ..options import SAMPLES
-from ..own_log import LOGGER_NAME, MAILER_THREAD, describe, report, shown
-from ..statistics import Counter, Latency
+from ..own_log import LOGGER_NAME, MAILER_THREAD, describe, report
+from ..statistics import Latency
 from .handler import Unlocked
-from .listener import Listener
 from .log_file import RotatingFile
 
 if TYPE_CHECKING:
@@ -29,13 +27,8 @@ FILE_BACKLOG = 1024 * 1024
 """Characters that may wait for the log file. Beyond it the listener waits, unless the disk hangs."""
 STORE_BACKLOG = 1_000
 """Groups that may wait for the outbox. Beyond it the listener waits, unless the disk hangs."""
-EXTRA_BACKLOG = 1_000
-"""Records that may wait for one extra sink. Beyond it records are dropped for this sink."""
-EXTRA_HANGING = 30.0
-"""Seconds one record may stay in an extra sink before further records are dropped for it."""
 
 _LAST = threading.Event()
-_EXTRA = "handler "
 
 
 class Flusher:
@@ -307,84 +300,3 @@ def is_foreign(record: logging.LogRecord) -> bool:
     """False for the delivery's own records."""
     own_logger = record.name == LOGGER_NAME or record.name.startswith(f"{LOGGER_NAME}.")
     return not own_logger and record.threadName != MAILER_THREAD
-
-
-def _is_by_extra_sink(record: logging.LogRecord) -> bool:
-    # By the thread's name, because a later thread may have the same ident.
-    return type(name := record.threadName) is str and name.startswith(f"{LOGGER_NAME}-{_EXTRA}")
-
-
-class ExtraSink(logging.Handler):
-    """Hands records to any standard handler, on a thread of its own. A handler that hangs delays no other sink."""
-
-    def __init__(
-        self, handler: logging.Handler, *, backlog: int = EXTRA_BACKLOG, hanging: float = EXTRA_HANGING
-    ) -> None:
-        """The handler's level and filters apply, also when they change later. `backlog` is in records."""
-        super().__init__()
-        self.sink = handler
-        self._backlog = backlog
-        self._hanging = hanging
-        self._records: SimpleQueue[Any] = SimpleQueue()
-        self._dropped = Counter()
-        self._behind = False
-        self._handling_since = 0.0
-        self._listener = Listener(self._records, (_Timed(self, handler),), name=f"{_EXTRA}{shown(handler)}")
-
-    @property
-    def dropped(self) -> int:
-        """Records that did not reach the handler, because it was slow or hung."""
-        return self._dropped.value()
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._listener.start()
-
-    def drain(self, timeout: float) -> bool:
-        """As Listener.drain."""
-        return self._listener.drain(timeout)
-
-    def stop(self, timeout: float) -> bool:
-        """As Listener.stop. Stderr reports a handler that still hangs."""
-        ended = self._listener.stop(timeout)
-        if not ended:
-            report(f"the sink {shown(self.sink)} did not return in time and was left behind")
-            # Its thread holds the lock of the handler, for which logging would wait at the end of the program.
-            self.sink.createLock()
-        return ended
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Queue the record, unless one of these handlers has logged it: two that log would never end."""
-        if record.levelno < self.sink.level or _is_by_extra_sink(record):
-            return False
-        hangs = self._handling_since and time.monotonic() - self._handling_since > self._hanging
-        if hangs or self._records.qsize() >= self._backlog:
-            self._dropped.add()
-            if not self._behind:
-                self._behind = True
-                why = f"has not returned for {self._hanging:.0f} s" if hangs else "is too slow"
-                report(f"the sink {shown(self.sink)} {why}: records are dropped for it until it catches up")
-            return False
-        self._behind = False
-        # A copy, because a handler may change the record, which the outbox and other handlers read later.
-        self._records.put(copy.copy(record))
-        return True
-
-
-class _Timed(logging.Handler):
-    """Notes when the handler began, so that the sink sees that it hangs."""
-
-    def __init__(self, sink: ExtraSink, handler: logging.Handler) -> None:
-        super().__init__()
-        self._sink = sink
-        self._handler = handler
-
-    def __repr__(self) -> str:
-        return shown(self._handler)
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        self._sink._handling_since = time.monotonic()  # noqa: SLF001  one object in two halves
-        try:
-            return bool(self._handler.handle(record))
-        finally:
-            self._sink._handling_since = 0.0  # noqa: SLF001  the same
