@@ -10,13 +10,14 @@ from typing import Any
 
 from quart import Quart
 
-from quartblog import auth, migrations
+from quartblog import __version__, auth, migrations
 from quartblog.auth.views import blueprint as auth_blueprint
 from quartblog.database import EXTENSION as DATABASE
 from quartblog.database import Database
 from quartblog.delivery import Delivery
 from quartblog.errors import pages, rehearsal
 from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated
+from quartblog.forwarding import forwarding_sinks
 from quartblog.operations import health
 from quartblog.operations.reload import Watcher
 from quartblog.posts.views import blueprint as posts_blueprint
@@ -24,7 +25,7 @@ from quartblog.profile.avatar import avatar
 from quartblog.profile.views import blueprint as profile_blueprint
 from quartblog.serving import connections, faults
 from quartblog.settings import Settings, config_file, load_settings, secret_key
-from quartblog.settings.options import delivery_options
+from quartblog.settings.options import delivery_options, forwarding_options
 from quartblog.web import bodies, headers, hosts, i18n, last_resort, origin, pieces, static
 from quartblog.web.application import Application, drop_threaded_context
 
@@ -32,6 +33,9 @@ logger = logging.getLogger("quartblog")
 
 BLUEPRINTS = (posts_blueprint, auth_blueprint, profile_blueprint, health.blueprint)
 """The blueprints of all pages; a setting adds the rehearsal route."""
+
+FORWARDING = "forwarding"
+"""Names the sinks to Sentry and OpenTelemetry in app.extensions; they close after the delivery."""
 
 # Seconds for one statement on PostgreSQL. Pages need milliseconds; a writer may wait for another one's lock.
 STATEMENT_TIMEOUT = 10.0
@@ -69,7 +73,10 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     app.jinja_env.globals.update(
         avatar=avatar, site_name=settings.site.name, registration_open=settings.site.registration
     )
-    delivery = Delivery(**options)
+    # As with mail: what a developer tries is nothing for the operators.
+    forwarding = () if debug else forwarding_sinks(forwarding_options(settings, __version__))
+    delivery = Delivery(**options, extra_sinks=forwarding)
+    app.extensions[FORWARDING] = forwarding
     watcher = Watcher(watched, settings, lambda new: _change(app, delivery, new, mail=not debug)) if watched else None
     every_answer = headers.security_headers(secure=settings.secure_cookies, debug=debug)
     _serve_with(app, _database(settings), delivery, watcher, every_answer if served else None)
@@ -86,6 +93,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
 def check_options(settings: Settings) -> None:
     """Build the objects of the start from the settings without opening anything. Raise SettingsError."""
     delivery_options(settings, mail=True)
+    forwarding_sinks(forwarding_options(settings, __version__))
     _database(settings)
 
 
@@ -142,6 +150,8 @@ def _serve_with(
     @app.while_serving
     async def serving() -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
+            for sink in app.extensions[FORWARDING]:
+                stack.callback(sink.close)
             delivery.start()
             stack.push_async_callback(asyncio.to_thread, delivery.stop)
             loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ An application needs only the names of the folder itself. These are the second a
     text         one_line, block, json_safe    what a stranger wrote, safe for a terminal, a log or a mail
                  headline                      a group in one line
     visitors     sent_values, worth_hiding     what a request sent, and which of its values records must not show
+    failures     failures, Failure, Frame      a record's exception and causes as types and frames, without variables
     exceptions   reraise_interrupt             for an `except BaseException` around foreign code
                  wordless                      an exception without its message, which nobody has redacted
     mail         new_message, send_due         make a mail in the form of a report; send what is due, now
@@ -17,6 +18,7 @@ An application needs only the names of the folder itself. These are the second a
 from .asgi import sent_values, worth_hiding
 from .capture.hooks import wordless
 from .filesystem import check_owner, make_private
+from .grouping.frames import Failure, Frame, failures
 from .mail.addresses import ascii_host, is_loopback
 from .mail.digest import headline
 from .mail.message import new_message
@@ -29,10 +31,13 @@ from .text.escaping import block, json_safe, one_line
 __all__ = [
     "SILENT",
     "Cap",
+    "Failure",
+    "Frame",
     "ascii_host",
     "block",
     "cap",
     "check_owner",
+    "failures",
     "headline",
     "is_loopback",
     "json_safe",

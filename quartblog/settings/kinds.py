@@ -34,6 +34,7 @@ POSTGRESQL_OPTIONS |= {"ssl", "target_session_attrs", "krbsrvname", "gsslib", "p
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _WITH_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::\d{1,5})?")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}: ?[!-~](?:[ -~]*[!-~])?")
 # Unicode lists these as letters or symbols, but they are invisible.
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
@@ -139,6 +140,60 @@ def _engine(value: SecretStr) -> SecretStr:
     return value
 
 
+def is_installed(library: str) -> bool:
+    """Whether a library, such as that of an extra, can be imported."""
+    try:
+        return find_spec(library) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
+
+
+def _is_web_server(url: str) -> bool:
+    """Whether it is an http address of a host. Raise ValueError for an impossible one."""
+    parts = urlsplit(url)
+    plain = url.isprintable() and not set(url) & set(" \\")
+    return plain and parts.scheme in {"http", "https"} and parts.port != 0 and bool(_ascii_host(parts.hostname or ""))
+
+
+def _sentry_dsn(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text:
+        return value
+    try:
+        parts = urlsplit(text)
+        usable = _is_web_server(text) and bool(parts.username) and not parts.query
+        usable = usable and parts.path.rpartition("/")[2].isalnum()
+    except ValueError:
+        usable = False
+    if not usable:
+        raise PydanticCustomError("dsn", "a DSN is wanted")
+    if not is_installed("sentry_sdk"):
+        raise ValueError('Sentry needs another library: pip install "quartblog[sentry]"')
+    return value
+
+
+def _otlp_endpoint(value: str) -> str:
+    """Return the address of the collector's logs; one without a path gets the path of the standard."""
+    if not value:
+        return value
+    try:
+        parts = urlsplit(value)
+        usable = _is_web_server(value) and not set(value) & set("?#@")
+    except ValueError:
+        usable = False
+    if not usable:
+        raise PydanticCustomError("endpoint", "an address is wanted")
+    if not is_installed("opentelemetry.exporter.otlp.proto.http"):
+        raise ValueError('OpenTelemetry needs other libraries: pip install "quartblog[otlp]"')
+    return value if parts.path.strip("/") else f"{value.rstrip('/')}/v1/logs"
+
+
+def _header(value: SecretStr) -> SecretStr:
+    if not _HEADER.fullmatch(value.get_secret_value()):
+        raise PydanticCustomError("header", "a header is wanted")
+    return value
+
+
 def _check_options(url: URL, known: set[str]) -> None:
     if url.query.get("uri") == "true":
         return  # SQLite itself reads the other options, see its documentation of URI filenames.
@@ -197,6 +252,12 @@ Line = Annotated[
     ),
     AfterValidator(_visible),
     Allowed("one line of 1 to 60 characters"),
+]
+
+OptionalLine = Annotated[
+    str,
+    Field(max_length=60, pattern=rf"^[^{_BREAKS}]*$"),
+    Allowed('one line of at most 60 characters, or "" for none'),
 ]
 
 
@@ -263,6 +324,21 @@ Secret = Annotated[
     Allowed(f"at least {SHORTEST_SECRET} random characters"),
 ]
 
+SentryDsn = Annotated[
+    SecretStr,
+    AfterValidator(_sentry_dsn),
+    Allowed('the DSN of a project such as https://KEY@sentry.example.org/3, or "" for none'),
+]
+OtlpEndpoint = Annotated[
+    str,
+    AfterValidator(_otlp_endpoint),
+    Allowed('http:// or https:// with a host, optionally a port and a path, or "" for none'),
+]
+OtlpHeaders = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(_header)], ...],
+    BeforeValidator(items),
+    Allowed('a list of headers such as ["Authorization: Bearer TOKEN"]'),
+]
 Hosts = Annotated[
     tuple[Annotated[str, AfterValidator(_site_host)], ...],
     BeforeValidator(items),

@@ -1,4 +1,4 @@
-"""Settings -> the options of the log delivery; the only module that knows both."""
+"""Settings -> the options of the log delivery and of forwarding; the only module that knows both sides."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from quartblog.delivery import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Reader
 from quartblog.errors.exceptions import SettingsError
+from quartblog.forwarding import ForwardingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,19 @@ def delivery_options(settings: Settings, *, mail: bool) -> DeliveryArguments:
             "outbox": OutboxOptions(settings.delivery.outbox),
             "mailing": mailing_options(settings),
         }
+
+
+def forwarding_options(settings: Settings, release: str) -> ForwardingOptions:
+    """Return where error records go besides file, outbox and mail. `release`: the version that runs."""
+    section = settings.forwarding
+    headers = (header.get_secret_value().partition(":") for header in section.otlp_headers)
+    return ForwardingOptions(
+        sentry_dsn=section.sentry_dsn.get_secret_value(),
+        otlp_endpoint=section.otlp_endpoint,
+        otlp_headers={name: value.strip() for name, _, value in headers},
+        release=release,
+        host=section.host,
+    )
 
 
 def failure_options(settings: Settings) -> DeliveryArguments:

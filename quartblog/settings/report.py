@@ -79,6 +79,7 @@ def warnings(settings: Settings) -> Iterator[str]:
         yield f"[delivery] outbox: {obstacle}: error counts and unsent mail will be kept in memory only"
     yield from _about_the_secret(settings)
     yield from _about_mail(settings)
+    yield from _about_forwarding(settings)
     if settings.site.public_url.startswith("http://") and not is_loopback(_host(settings)):
         yield "[site] public_url: without https:// browsers send passwords and cookies unencrypted"
     if settings.security.cookie_secure and settings.site.public_url.startswith("http://"):
@@ -98,6 +99,17 @@ def _about_mail(settings: Settings) -> Iterator[str]:
         yield "[mail] server: not set, so errors are logged but not mailed"
     elif (mail.tls == "implicit") != (mail.port == 465):
         yield f'[mail] port: {mail.port} with tls = "{mail.tls}"; usually port 465 and tls = "implicit" go together'
+
+
+def _about_forwarding(settings: Settings) -> Iterator[str]:
+    section = settings.forwarding
+    for key, url in (("sentry_dsn", section.sentry_dsn.get_secret_value()), ("otlp_endpoint", section.otlp_endpoint)):
+        if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or ""):
+            yield f"[forwarding] {key}: without https:// error records travel unencrypted"
+        if url and not settings.delivery.redact:
+            yield f"[forwarding] {key}: with [delivery] redact = false it gets what visitors sent"
+    if section.otlp_headers and not section.otlp_endpoint:
+        yield "[forwarding] otlp_headers: unused, because otlp_endpoint is not set"
 
 
 def _host(settings: Settings) -> str:

@@ -26,11 +26,15 @@ from quartblog.settings.kinds import (
     Line,
     OptionalAddress,
     OptionalHost,
+    OptionalLine,
     OptionalSecret,
     Origin,
+    OtlpEndpoint,
+    OtlpHeaders,
     Prefix,
     Seconds,
     Secrets,
+    SentryDsn,
     Share,
     Whole,
     items,
@@ -183,6 +187,15 @@ class DeliverySection(Section):
         return retry_max
 
 
+class Forwarding(Section):
+    """[forwarding]: further systems that get the error records."""
+
+    sentry_dsn: SentryDsn = SecretStr("")
+    otlp_endpoint: OtlpEndpoint = ""
+    otlp_headers: OtlpHeaders = ()
+    host: OptionalLine = ""
+
+
 class Errors(Section):
     """[errors]: the rehearsal route."""
 
@@ -198,6 +211,7 @@ class Settings(Section):
     mail: Mail = Mail()
     logging: Logging = Logging()
     delivery: DeliverySection = DeliverySection()
+    forwarding: Forwarding = Forwarding()
     errors: Errors = Errors()
 
     @property

@@ -46,3 +46,13 @@ def asyncpg_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def asyncpg_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests run with the extra `postgres` too."""
     monkeypatch.setattr(kinds, "find_spec", lambda _name: None)
+
+
+@pytest.fixture
+def libraries_installed(asyncpg_installed: None) -> None:
+    """The tests run without the extras `sentry` and `otlp` too."""
+
+
+@pytest.fixture
+def libraries_missing(asyncpg_missing: None) -> None:
+    """The tests run with the extras `sentry` and `otlp` too."""

@@ -48,6 +48,8 @@ def test_the_secrets_are_known() -> None:
         "security.secret_key",
         "security.secret_key_fallbacks",
         "mail.password",
+        "forwarding.sentry_dsn",
+        "forwarding.otlp_headers",
     }
 
 
@@ -97,6 +99,11 @@ def test_a_secret_of_another_type_is_not_shown(problems: Problems, section: str,
         f'[delivery]\nroutes = "https://blog:{CANARY}@blog.example.org"',
         f'[delivery]\nroutes = [{{ to = ["https://blog:{CANARY}@blog.example.org"] }}]',
         f'[delivery]\nroutes = [{{ to = [], password = "{CANARY}" }}]',
+        f'[forwarding]\nsentry_dsn = "ftp://{CANARY}@sentry.example.org/3"',
+        f'[forwarding]\notlp_endpoint = "https://blog:{CANARY}@collector.example.org"',
+        f'[forwarding]\notlp_endpoint = "https://collector.example.org/?token={CANARY}"',
+        f'[forwarding]\notlp_headers = ["Authorization {CANARY}"]',
+        f'[forwarding]\notlp_headers = "Authorization: {CANARY}"\nhost = 5',
         f"[mail]\nport = {'9' * 5000}\n[site]\npassword = '{CANARY}'",
     ],
 )

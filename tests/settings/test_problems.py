@@ -60,7 +60,7 @@ def test_a_section_like_no_other_is_answered_with_all_of_them(problems: Problems
     assert problems("[zzz]\na = 1") == [
         (
             "config.toml: [zzz]: unknown section; the sections are "
-            "[site], [database], [security], [mail], [logging], [delivery], [errors]"
+            "[site], [database], [security], [mail], [logging], [delivery], [forwarding], [errors]"
         )
     ]
 
