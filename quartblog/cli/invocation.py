@@ -13,7 +13,7 @@ from quartblog.cli import unexpected
 from quartblog.cli.streams import show_everything
 from quartblog.delivery import current_scope, scope
 from quartblog.delivery.tools import block
-from quartblog.errors.exceptions import QuartblogError, SettingsError
+from quartblog.errors.exceptions import BackupFailed, QuartblogError, SettingsError
 from quartblog.settings import Loaded, Settings, load, load_outbox
 from quartblog.settings.load import at_home
 from quartblog.settings.sources import CONFIG_VARIABLE
@@ -131,8 +131,8 @@ def _names(command: click.Command, args: list[str]) -> Iterator[str]:
 
 def explanation(error: QuartblogError) -> str:
     """Return the error's message with its cause; several problems get a line each."""
-    # The message of a SettingsError includes its cause.
-    cause = None if isinstance(error, SettingsError) else error.__cause__
+    # The messages of these include their cause.
+    cause = None if isinstance(error, SettingsError | BackupFailed) else error.__cause__
     # SQLAlchemy would put the path of a class before the driver's words.
     driver = getattr(cause, "driver_exception", cause)
     words = str(driver or "").strip().partition("\n")[0]

@@ -49,7 +49,7 @@ class CopyRefused(QuartblogError):
 
 
 class BackupFailed(QuartblogError):
-    """There is no backup; the message names the file or folder and the reason."""
+    """There is no backup. The message names the file or folder and the reason, and is ready to print."""
 
 
 class Refusal(QuartblogError):

@@ -221,6 +221,24 @@ def test_a_file_in_the_place_of_the_folder_is_named(quartblog: Command, site: Pa
     assert (result.exit_code, result.stderr) == (1, "Error: copy: is a file: name a new or empty folder\n")
 
 
+def test_a_folder_that_cannot_be_made_is_one_clear_line(quartblog: Command, site: Path) -> None:
+    (site / "file").write_text("", "utf-8")
+
+    result = quartblog("backup", "file/copy")
+
+    assert (result.exit_code, result.stderr) == (1, "Error: file/copy: cannot write the folder: File exists\n")
+
+
+def test_a_file_that_is_no_database_is_one_clear_line(quartblog: Command, folder: Path) -> None:
+    DATABASE.parent.mkdir()
+    DATABASE.write_text("text" * 2000, "utf-8")
+
+    result = quartblog("backup", "copy")
+
+    assert (result.exit_code, result.stderr) == (1, f"Error: {DATABASE}: cannot be read: file is not a database\n")
+    assert not (folder / "copy").exists()
+
+
 def test_a_missing_database_is_named_with_the_folder_that_has_no_settings(quartblog: Command, folder: Path) -> None:
     result = quartblog("backup", "copy")
 
@@ -313,30 +331,24 @@ def test_a_killed_backup_never_looks_whole(folder: Path, large: Path, there: boo
             backup.new(target).__enter__()
 
 
-def test_a_full_disk_is_named_and_gets_its_space_back(folder: Path, large: Path) -> None:
+def test_a_full_disk_is_named_and_gets_its_space_back(folder: Path, site: Path) -> None:
     point = folder / "disk"
     point.mkdir()
     if reason := why_not(point):
         pytest.skip(f"cannot mount a small disk here: {reason}")
-    with closing(sqlite3.connect(large)) as database:
-        database.executemany("INSERT INTO a VALUES (1, ?)", [("x" * 1000,)] * 6000)
+    with closing(sqlite3.connect(DATABASE)) as database:
+        # More than the disk holds.
+        database.execute("CREATE TABLE filler AS SELECT zeroblob(12000000)")
         database.commit()
-    script = (
-        "import os, sys\nfrom pathlib import Path\nfrom quartblog import backup\ntry:\n"
-        "    with backup.new(Path(sys.argv[2])) as folder:\n"
-        "        folder.add_database(Path(sys.argv[1]), 'copy.sqlite3', lambda *_: None)\n"
-        "except backup.BackupFailed as error:\n"
-        "    print(error, os.listdir(os.path.dirname(sys.argv[2])))\n"
-    )
+    command = f"{sys.executable} -m quartblog.cli backup {point / 'copy'}; echo exit $?; ls -A {point}"
 
     ran = subprocess.run(
-        [*mounting(point), sys.executable, "-c", script, str(large), str(point / "copy")],
+        [*mounting(point), "sh", "-c", command],
         env=environment() | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
 
-    assert ran.stdout == (
-        f"{point / 'copy'}: the disk is full, so there is no backup; free space, or name another disk []\n"
-    )
+    why = "the disk is full, so there is no backup; free space, or name another disk"
+    assert (ran.stdout, ran.stderr) == ("exit 1\n", f"Error: {point / 'copy'}: {why}\n")
 
 
 def test_a_large_file_shows_its_progress(quartblog: Command, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
