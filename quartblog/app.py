@@ -18,7 +18,7 @@ from quartblog.delivery import Delivery
 from quartblog.errors import pages, rehearsal
 from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated
 from quartblog.forwarding import forwarding_sinks
-from quartblog.operations import health
+from quartblog.operations import health, metrics
 from quartblog.operations.reload import Watcher
 from quartblog.posts.views import blueprint as posts_blueprint
 from quartblog.profile.avatar import avatar
@@ -31,7 +31,7 @@ from quartblog.web.application import Application, drop_threaded_context
 
 logger = logging.getLogger("quartblog")
 
-BLUEPRINTS = (posts_blueprint, auth_blueprint, profile_blueprint, health.blueprint)
+BLUEPRINTS = (posts_blueprint, auth_blueprint, profile_blueprint, health.blueprint, metrics.blueprint)
 """The blueprints of all pages; a setting adds the rehearsal route."""
 
 FORWARDING = "forwarding"
@@ -80,7 +80,15 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     watcher = Watcher(watched, settings, lambda new: _change(app, delivery, new, mail=not debug)) if watched else None
     every_answer = headers.security_headers(secure=settings.secure_cookies, debug=debug)
     _serve_with(app, _database(settings), delivery, watcher, every_answer if served else None)
-    hosts.init_app(app, settings.security.allowed_hosts, any_host=health.PATHS, language=settings.site.language)
+    metrics.init_app(
+        app,
+        version=__version__,
+        token=settings.operations.metrics_token.get_secret_value(),
+        trusted_proxies=settings.security.trusted_proxies,
+    )
+    hosts.init_app(
+        app, settings.security.allowed_hosts, any_host=(*health.PATHS, metrics.PATH), language=settings.site.language
+    )
     last_resort.init_app(
         app,
         trusted_proxies=settings.security.trusted_proxies,

@@ -148,6 +148,7 @@ def configuration(tmp_path: Path, database_url: str) -> Configuration:
         "mail": {},
         "logging": {"directory": tmp_path / "logs"},
         "delivery": {"outbox": tmp_path / "outbox.sqlite3"},
+        "operations": {},
         "errors": {"rehearsal_route": True},
     }
 

@@ -22,6 +22,7 @@ ROUTES = {
     "/user/edit": {"GET", "POST"},
     "/healthz": {"GET"},
     "/readyz": {"GET"},
+    "/metrics": {"GET"},
 }
 FIELDS = {
     "/login": {"username", "password", "remember_me"},

@@ -26,6 +26,8 @@ from quartblog.delivery.tools import ascii_host
 
 SHORTEST_SECRET = 32
 """Characters. 32 hexadecimal digits are 128 bits, the least that resists guessing."""
+SHORTEST_TOKEN = 16
+"""Characters. A token is guessed over the network only, one request for each try."""
 SQLITE_OPTIONS = {"timeout", "detect_types", "isolation_level", "check_same_thread", "cached_statements", "uri"}
 """The options of sqlite3.connect besides the file."""
 POSTGRESQL_OPTIONS = {"host", "port", "user", "password", "database", "passfile", "service", "servicefile"}
@@ -261,6 +263,14 @@ OptionalLine = Annotated[
 ]
 
 
+def _token(value: SecretStr) -> SecretStr:
+    # What an Authorization header carries without an encoding.
+    text = value.get_secret_value()
+    if text and not (len(text) >= SHORTEST_TOKEN and text.isascii() and text.isprintable() and " " not in text):
+        raise PydanticCustomError("token", "a token is wanted")
+    return value
+
+
 def _with_a_name(path: Path) -> Path:
     if not path.name:
         raise ValueError("must be the path of a file")
@@ -359,5 +369,10 @@ Prefix = Annotated[
 ]
 OptionalSecret = Annotated[
     Secret | None, BeforeValidator(_unset), Allowed(f'at least {SHORTEST_SECRET} random characters, or ""')
+]
+OptionalToken = Annotated[
+    SecretStr,
+    AfterValidator(_token),
+    Allowed(f'at least {SHORTEST_TOKEN} printable ASCII characters without spaces, or ""'),
 ]
 Auto = Annotated[bool | None, BeforeValidator(_unset), Allowed('true, false or "auto"')]

@@ -28,6 +28,7 @@ from quartblog.settings.kinds import (
     OptionalHost,
     OptionalLine,
     OptionalSecret,
+    OptionalToken,
     Origin,
     OtlpEndpoint,
     OtlpHeaders,
@@ -196,6 +197,12 @@ class Forwarding(Section):
     host: OptionalLine = ""
 
 
+class Operations(Section):
+    """[operations]: what programs that watch the site may read."""
+
+    metrics_token: OptionalToken = SecretStr("")
+
+
 class Errors(Section):
     """[errors]: the rehearsal route."""
 
@@ -212,6 +219,7 @@ class Settings(Section):
     logging: Logging = Logging()
     delivery: DeliverySection = DeliverySection()
     forwarding: Forwarding = Forwarding()
+    operations: Operations = Operations()
     errors: Errors = Errors()
 
     @property

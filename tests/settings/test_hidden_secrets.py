@@ -50,6 +50,7 @@ def test_the_secrets_are_known() -> None:
         "mail.password",
         "forwarding.sentry_dsn",
         "forwarding.otlp_headers",
+        "operations.metrics_token",
     }
 
 

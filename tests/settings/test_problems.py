@@ -60,7 +60,7 @@ def test_a_section_like_no_other_is_answered_with_all_of_them(problems: Problems
     assert problems("[zzz]\na = 1") == [
         (
             "config.toml: [zzz]: unknown section; the sections are "
-            "[site], [database], [security], [mail], [logging], [delivery], [forwarding], [errors]"
+            "[site], [database], [security], [mail], [logging], [delivery], [forwarding], [operations], [errors]"
         )
     ]
 
@@ -117,6 +117,9 @@ def test_a_variable_that_is_not_understood_is_named(problems: Problems, name: st
         ("MAIL__SENDER", "blog", "an e-mail address such as"),
         ("LOGGING__FILENAME", "../microblog.log", "the name of a file, without a folder"),
         ("LOGGING__FILENAME", "..", "the name of a file, without a folder"),
+        ("OPERATIONS__METRICS_TOKEN", "15-characters-x", "at least 16 printable ASCII characters"),
+        ("OPERATIONS__METRICS_TOKEN", "16 characters, but spaces", "at least 16 printable ASCII characters"),
+        ("OPERATIONS__METRICS_TOKEN", "sechzehn-Zeichen-und-ein-\u00fc", "at least 16 printable ASCII characters"),
         ("DELIVERY__RESERVE", "1", "a number from 0 up to, but not including, 1"),
     ],
 )

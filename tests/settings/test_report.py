@@ -59,6 +59,8 @@ def test_a_value_is_changed_where_it_differs_from_the_default_wherever_it_came_f
         ("SECURITY__SECRET_KEY_FALLBACKS", f"{CANARY},{CANARY}", '["********", "********"]'),
         ("MAIL__PASSWORD", CANARY, '"********"'),
         ("MAIL__PASSWORD", "", '""'),
+        ("OPERATIONS__METRICS_TOKEN", CANARY, '"********"'),
+        ("OPERATIONS__METRICS_TOKEN", "", '""'),
         (
             "DATABASE__URL",
             f"postgresql+asyncpg://blog:{CANARY}@db/blog?password={CANARY}&ssl=require",

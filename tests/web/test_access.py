@@ -18,6 +18,8 @@ FOR_EVERYBODY = {
     ("/user/info/<username>", "GET"),
     ("/healthz", "GET"),
     ("/readyz", "GET"),
+    # For a token or for this machine, see tests/operations/test_metrics.py; no account is asked for.
+    ("/metrics", "GET"),
     ("/static/<path:filename>", "GET"),
     *((rule, method) for rule in REHEARSAL for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
 }

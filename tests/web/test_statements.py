@@ -18,7 +18,7 @@ PAGES = {
 }
 # Rules of pages that show no rows.
 WITHOUT_ROWS = {
-    *("/hello", "/login", "/logout", "/register", "/healthz", "/readyz", "/static/<path:filename>"),
+    *("/hello", "/login", "/logout", "/register", "/healthz", "/readyz", "/metrics", "/static/<path:filename>"),
     *("/errors/rehearsal", "/errors/rehearsal/", "/errors/rehearsal/<path:below>"),
 }
 
