@@ -129,7 +129,7 @@ def _delays(running: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
         family = Metric(f"quartblog_{name}", words, "summary", "seconds")
         found = [each[key] for each in running if isinstance(each.get(key), dict)]
         for quantile, percentile in _QUANTILES.items():
-            if values := [_number(each, percentile) / 1000 for each in found]:
+            if values := [round(_number(each, percentile) / 1000, 9) for each in found]:
                 # A summary of the library itself has only a count and a sum, which no heartbeat has.
                 family.samples.append(Sample(family.name, {"quantile": quantile}, max(values)))
         yield family
