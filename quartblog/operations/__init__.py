@@ -1,1 +1,1 @@
-"""Health probes and live settings for operators of the running site."""
+"""Health probes, metrics and live settings for operators of the running site."""
