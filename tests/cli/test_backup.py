@@ -197,6 +197,25 @@ def test_an_empty_folder_is_filled_and_stays_what_it_is(quartblog: Command, site
     assert ((site / "copy").stat().st_ino, (site / "copy").stat().st_mode) == (was.st_ino, was.st_mode)
 
 
+def test_an_empty_folder_stays_empty_when_a_file_cannot_be_put_there(folder: Path, large: Path) -> None:
+    target = folder / "copy"
+    target.mkdir()
+
+    def take_the_place(_done: int, _total: int) -> None:
+        (target / "b.sqlite3").mkdir(exist_ok=True)
+
+    def back_up() -> None:
+        with backup.new(target) as made:
+            made.add_file(large, "a")
+            made.add_database(large, "b.sqlite3", take_the_place)
+            made.add_file(large, "c")
+
+    with pytest.raises(BackupFailed, match="copy: cannot write the folder: Is a directory"):
+        back_up()
+
+    assert [path.name for path in target.iterdir()] == ["b.sqlite3"]
+
+
 def test_folders_above_are_made(quartblog: Command, site: Path) -> None:
     assert quartblog("backup", "a/b/copy").exit_code == 0
     assert names(site / "a" / "b" / "copy") == SQLITE
