@@ -50,9 +50,13 @@ class ForwardingSink(logging.Handler, Generic[Client]):
         self._client: tuple[int, Client] | None = None
         _silence_libraries()
 
-    def createLock(self) -> None:  # noqa: N802  the name is logging's
-        """Use no lock: one thread sends, and the end of the program must not wait for it."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As the base class, without its lock: one thread sends, and the end of the program must not wait for it."""
+        # From Python 3.12 on, a filter may give another record.
+        wanted: object = self.filter(record)
+        if wanted:
+            self.emit(wanted if isinstance(wanted, logging.LogRecord) else record)
+        return bool(wanted)
 
     @abstractmethod
     def connect(self) -> Client:

@@ -145,8 +145,8 @@ def log_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def forward(log_file: Path, tmp_path: Path) -> Iterator[Callable[[Destination], Delivery]]:
-    """Start a delivery that forwards."""
+def forward(log_file: Path, tmp_path: Path, server: CollectingServer) -> Iterator[Callable[[Destination], Delivery]]:
+    """Start a delivery that forwards. It stops before the server."""
     running = []
 
     def forward(destination: Destination) -> Delivery:
