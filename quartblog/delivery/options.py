@@ -208,6 +208,8 @@ class OutboxOptions:
     """Bytes the file is cut down to after each batch, beside a log of about 4 MB. Old samples leave first."""
     samples: int = SAMPLES
     """Latest events of each group that are kept as samples."""
+    release: str = ""
+    """The version of the program, which each group shows as its first and its last one."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for values with which no error could be kept."""

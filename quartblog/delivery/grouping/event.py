@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..context import new_error_id
@@ -23,6 +23,8 @@ TRACEBACK_LIMIT = 50_000
 """Characters kept of one traceback; the log file has all of it."""
 MESSAGE_LIMIT = 10_000
 """Characters kept of one message."""
+MOST_IDS = 100_000
+"""Error ids that one batch keeps. A batch is 40 ms of errors, unless the disk hangs."""
 PORTION = 1_000_000
 """Characters of events that are stored in one transaction."""
 
@@ -110,6 +112,10 @@ def _text(value: object) -> str | None:
     return None if value is None else text_of(value, MESSAGE_LIMIT)
 
 
+Quotable = tuple[str, float, str | None]
+"""An error id, the epoch second of its event, and the user."""
+
+
 @dataclass(slots=True)
 class Tally:
     """The events of one fingerprint in one batch."""
@@ -120,6 +126,8 @@ class Tally:
     level: int
     newest: deque[Event]
     """Oldest first."""
+    ids: list[Quotable] = field(default_factory=list)
+    """Of all events, the oldest first; without those beyond MOST_IDS in a batch."""
 
 
 class Batch:
@@ -133,6 +141,7 @@ class Batch:
         self._samples = samples
         self._piles: dict[str, _Pile] = {}
         self._length = 0
+        self._ids = 0
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -155,11 +164,22 @@ class Batch:
         pile.level = max(pile.level, level_of(record.levelno))
         pile.records.append(record)
         self._length += 1
+        if self._ids < MOST_IDS:
+            self._ids += 1
+            attributes = vars(record)
+            pile.ids.append((attributes.get("error_id"), record.created, attributes.get("user_id")))
 
     def tallies(self) -> dict[str, Tally]:
         """Return the tallies by fingerprint."""
         return {
-            key: Tally(pile.count, pile.first_seen, pile.last_seen, pile.level, deque(_events(pile.records)))
+            key: Tally(
+                pile.count,
+                pile.first_seen,
+                pile.last_seen,
+                pile.level,
+                deque(_events(pile.records)),
+                [(text, created, _text(user_id)) for given, created, user_id in pile.ids if (text := _text(given))],
+            )
             for key, pile in self._piles.items()
         }
 
@@ -174,10 +194,11 @@ def _events(records: Iterable[logging.LogRecord]) -> Iterator[Event]:
 
 
 class _Pile:
-    __slots__ = ("count", "first_seen", "last_seen", "level", "records")
+    __slots__ = ("count", "first_seen", "ids", "last_seen", "level", "records")
 
     def __init__(self, records: deque[logging.LogRecord], created: float) -> None:
         self.records = records
+        self.ids: list[tuple[object, float, object]] = []
         self.count = 0
         self.level = 0
         self.first_seen = self.last_seen = created
@@ -196,6 +217,7 @@ def tallies_of(events: Iterable[Event], samples: int) -> dict[str, Tally]:
         tally.last_seen = max(tally.last_seen, event.created)
         tally.level = max(tally.level, event.level)
         tally.newest.append(event)
+        tally.ids.append((event.error_id, event.created, _text(event.user_id)))
     return found
 
 
@@ -213,7 +235,7 @@ def portions(tallies: Mapping[str, Tally]) -> Iterator[dict[str, Tally]]:
             rest = part.count - len(part.newest)
             part.count = len(part.newest)
             yield portion
-            part = replace(tally, count=rest, newest=deque())
+            part = replace(tally, count=rest, newest=deque(), ids=[])
             portion, size = {key: part}, 0
         if size >= PORTION:
             yield portion

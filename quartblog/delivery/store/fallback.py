@@ -17,6 +17,7 @@ from ..forks import keep_for_ever, reset_after_fork
 from ..grouping.event import Event
 from ..own_log import describe, own_logger, report
 from ..text import counted
+from . import details
 from . import groups as group_rows
 from .clock import SteadyClock
 from .database import (
@@ -284,16 +285,25 @@ _GROUP = """
         resolved_at = coalesce(excluded.resolved_at, resolved_at),
         touched = max(touched, excluded.touched),
         muted_until = coalesce(excluded.muted_until, muted_until),
+        muted_more = coalesce(excluded.muted_more, muted_more),
+        muted_window = coalesce(excluded.muted_window, muted_window),
+        muted_base = coalesce(count + excluded.muted_base, muted_base),
+        muted_since = coalesce(excluded.muted_since, muted_since),
         died = died + excluded.died,
         refusals = max(refusals, excluded.refusals),
         refused_at = coalesce(excluded.refused_at, refused_at),
-        copied = copied + excluded.copied"""
+        copied = copied + excluded.copied,
+        first_release = iif(first_release = '', excluded.first_release, first_release),
+        last_release = iif(excluded.last_release = '', last_release, excluded.last_release)"""
+
+_HOUR = "ON CONFLICT (group_id, hour) DO UPDATE SET count = count + excluded.count"
+_USER = "ON CONFLICT (group_id, user_id) DO UPDATE SET user_id = excluded.user_id"
 
 _LOSS = """
     ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count, at = max(at, excluded.at)"""
 
 _TIMES = {
-    "groups": ("last_reported", "touched", "muted_until", "refused_at"),
+    "groups": ("last_reported", "touched", "muted_until", "muted_since", "refused_at"),
     "samples": ("touched",),
     "mails": ("created", "since", "next_try", "finished", "claimed"),
     "digests": ("left",),
@@ -316,6 +326,10 @@ def _merge(memory: Database, disk: Database, known: Sequence[float]) -> None:
     groups = _add(memory, disk, "groups", _GROUP)
     disk.executemany("INSERT OR IGNORE INTO tracebacks VALUES (?, ?)", memory.execute("SELECT * FROM tracebacks"))
     _add(memory, disk, "samples", group_id=groups)
+    for table, otherwise in (("ids", ""), ("hours", _HOUR), ("users", _USER), ("history", "")):
+        _add(memory, disk, table, otherwise, group_id=groups)
+    for group in groups.values():
+        details.count_users(disk, group)
     # A mail in flight has a negative token, so another process leaves it alone for as long as a session may take.
     mails = _add(memory, disk, "mails")
     disk.executemany("UPDATE mails SET announced = ? WHERE announced = ?", [(new, old) for old, new in mails.items()])

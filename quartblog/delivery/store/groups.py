@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..grouping.event import Event
 from ..text.escaping import one_line
+from . import details
 
 if TYPE_CHECKING:
     import sqlite3
@@ -46,19 +47,35 @@ class Group:
     resolved_at: float | None = None
     """When it was last resolved; it stays after the group was reopened."""
     muted_until: float | None = None
-    """No mail reports it before; None for a group that is not muted."""
+    """No mail reports it before; None for a group that is not muted until a time."""
+    muted_more: int | None = None
+    """No mail reports it until more than so many errors come within `muted_window` seconds; None: not muted so."""
+    muted_window: float | None = None
     died: int = 0
     """Unreported errors of a digest that the server refused. They wait for the next one, but make none due."""
+    users: int = 0
+    """How many different users met it, up to 1,000; 1,001 for more."""
+    first_release: str = ""
+    """The version of the program in which it was seen first; "" where none was named."""
+    last_release: str = ""
     refusals: int = 0
     """Digests with it whose content the server refused within a day, unless an operator has resolved it since."""
 
 
 _INSERT = """
     INSERT INTO groups (id, fingerprint, title, level, logger, place, function, route, count, first_seen, last_seen,
-        touched)
+        touched, first_release, last_release)
     VALUES (:id, :fingerprint, :title, :level, :logger, :place, :function, :route, :count, :first_seen, :last_seen,
-        :now)
-    RETURNING id"""
+        :now, :release, :release)
+    RETURNING id, muted_more"""
+
+# A window without enough errors begins anew with the next one.
+_COUNT_FOR_MUTE = """
+    UPDATE groups SET muted_base = count - :count, muted_since = :now
+    WHERE id = :id AND :now - muted_since > muted_window"""
+# Reopened, so that a digest reports it at once.
+_UNMUTE = """
+    UPDATE groups SET muted_more = NULL, reopened = 1 WHERE id = :id AND count - muted_base > muted_more RETURNING 1"""
 
 # Tried first, because an upsert uses up an id each time, and people type ids.
 _UPDATE = """
@@ -73,17 +90,21 @@ _UPDATE = """
         touched = max(touched, :now),
         reopened = reopened OR resolved,
         resolved = 0,
-        refusals = iif(refused_at <= :now - 86400, 0, refusals)
+        refusals = iif(refused_at <= :now - 86400, 0, refusals),
+        first_release = iif(first_release = '', :release, first_release),
+        last_release = :release
     WHERE fingerprint = :fingerprint
-    RETURNING id"""
+    RETURNING id, muted_more"""
 
 
 MOST_DELAY = 60.0
 """Seconds from an event to its storage that count at most, because the wall clock may be wrong."""
 
 
-def add(database: Database, fingerprint: str, tally: Tally, samples: int, at: Moment) -> None:
-    """Count a tally in, and keep the newest samples."""
+def add(  # noqa: PLR0913  what and how much, from where and when
+    database: Database, fingerprint: str, tally: Tally, samples: int, at: Moment, *, release: str = ""
+) -> None:
+    """Count a tally in, and keep the newest samples. `release`: the version of the program that failed."""
     event = tally.newest[-1]
     row = {
         "fingerprint": one_line(fingerprint),
@@ -97,11 +118,12 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int, at: Mo
         "first_seen": tally.first_seen,
         "last_seen": tally.last_seen,
         "now": at.now,
+        "release": one_line(release),
     }
     known = database.execute(_UPDATE, row).fetchone()
     if known is None and rename_earlier(database, event):
         known = database.execute(_UPDATE, row).fetchone()
-    [group] = known or database.execute(_INSERT, row | {"id": database.next_id()}).fetchone()
+    group, muted = known or database.execute(_INSERT, row | {"id": database.next_id()}).fetchone()
     newest = list(tally.newest)[-samples:]
     texts = {event.traceback: _stored(event.traceback) for event in newest}
     # One statement for all: between two, the thread may wait for the interpreter, and other processes for the thread.
@@ -122,6 +144,12 @@ def add(database: Database, fingerprint: str, tally: Tally, samples: int, at: Mo
         ],
     )
     trim_samples(database, group, samples)
+    details.add(database, group, tally, at)
+    if muted is not None:
+        counting = {"id": group, "count": tally.count, "now": at.now}
+        database.execute(_COUNT_FOR_MUTE, counting)
+        if database.execute(_UNMUTE, counting).fetchone():
+            details.note(database, group, details.Change(at.wall, "", "was unmuted", f"more than {muted} errors came"))
 
 
 def rename_earlier(database: Database, event: Event) -> bool:
@@ -161,7 +189,7 @@ def listed(database: Database, *, resolved: bool | None, limit: int, samples: in
     return _groups(database, rows, samples, at.ahead)
 
 
-OPEN = "NOT resolved AND (muted_until IS NULL OR muted_until <= :now)"
+OPEN = "NOT resolved AND (muted_until IS NULL OR muted_until <= :now) AND muted_more IS NULL"
 """The condition of a group that mails may report."""
 _UNREPORTED = f"count > reported AND {OPEN}"
 UNREPORTED_COUNTS = f"""SELECT fingerprint, count - reported AS new, reported AS base FROM groups
@@ -188,11 +216,16 @@ def any_due(database: Database, window: float, now: float) -> bool:
     return database.execute(query, {"now": now, "window": window}).fetchone() is not None
 
 
-_BY_TEXT = ("SELECT group_id FROM samples WHERE error_id = ?", "SELECT id FROM groups WHERE fingerprint = ?")
+_BY_TEXT = (
+    "SELECT group_id FROM ids WHERE error_id = ? ORDER BY id DESC LIMIT 1",
+    # A sample may be older than all ids.
+    "SELECT group_id FROM samples WHERE error_id = ?",
+    "SELECT id FROM groups WHERE fingerprint = ?",
+)
 
 
 def find(database: Database, key: int | str) -> int | None:
-    """Return the id of the group with this id, this error id among its samples, or this fingerprint.
+    """Return the id of the group with this id, with an error of this id, or with this fingerprint.
 
     People type an error id in upper case, and copy the `[id …]` of a log line with it.
     """
@@ -219,22 +252,39 @@ def get(database: Database, group: int, samples: int, at: Moment) -> Group | Non
     return found[0] if found else None
 
 
-def resolve(database: Database, group: int, at: float) -> None:
-    """Close the group at an epoch second; resolving twice changes nothing."""
-    database.execute(
+def resolve(database: Database, group: int, at: float) -> bool:
+    """Close the group at an epoch second; resolving twice changes nothing. Return whether it was open."""
+    changed = database.execute(
         "UPDATE groups SET resolved = 1, reopened = 0, refusals = 0, resolved_at = ? WHERE id = ? AND NOT resolved",
         (at, group),
     )
+    return changed.rowcount > 0
 
 
-def mute(database: Database, group: int, until: float) -> None:
-    """Report the group in no mail before a steady time."""
-    database.execute("UPDATE groups SET muted_until = ? WHERE id = ?", (until, group))
+def mute(database: Database, group: int, until: float) -> bool:
+    """Report the group in no mail before a steady time. Return True."""
+    database.execute("UPDATE groups SET muted_until = ?, muted_more = NULL WHERE id = ?", (until, group))
+    return True
 
 
-def reopen(database: Database, group: int) -> None:
-    """Undo `resolve` and `mute`."""
-    database.execute("UPDATE groups SET resolved = 0, muted_until = NULL WHERE id = ?", (group,))
+def mute_until_more(database: Database, group: int, more: int, window: float, now: float) -> bool:
+    """Report the group in no mail until more than `more` errors came within `window` seconds. Return True."""
+    database.execute(
+        """UPDATE groups SET muted_until = NULL, muted_more = :more, muted_window = :window, muted_base = count,
+            muted_since = :now WHERE id = :id""",
+        {"id": group, "more": more, "window": window, "now": now},
+    )
+    return True
+
+
+def reopen(database: Database, group: int) -> bool:
+    """Undo `resolve` and `mute`. Return whether there was anything to undo."""
+    changed = database.execute(
+        """UPDATE groups SET resolved = 0, muted_until = NULL, muted_more = NULL
+        WHERE id = ? AND (resolved OR muted_until IS NOT NULL OR muted_more IS NOT NULL)""",
+        (group,),
+    )
+    return changed.rowcount > 0
 
 
 def _groups(database: Database, rows: Sequence[sqlite3.Row], samples: int, ahead: float) -> list[Group]:
@@ -265,7 +315,7 @@ def _insert(database: Database, insert: str, rows: Sequence[tuple[object, ...]])
 
 def _group(row: sqlite3.Row, samples: tuple[Event, ...], ahead: float) -> Group:
     values = dict(row)
-    for internal in ("touched", "copied", "refused_at"):
+    for internal in ("touched", "copied", "refused_at", "muted_base", "muted_since"):
         del values[internal]
     for name in ("reopened", "resolved"):
         values[name] = bool(values[name])

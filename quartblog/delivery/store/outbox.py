@@ -19,10 +19,10 @@ from ..grouping.event import Batch, portions, tallies_of
 from ..options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
 from ..own_log import describe, own_logger, report
 from ..text import counted
+from . import details, retention
 from . import digests as digest_rows
 from . import groups as group_rows
 from . import mails as mail_rows
-from . import retention
 from . import workers as worker_rows
 from .clock import SYSTEM
 from .fallback import Storage
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..grouping.event import Event, Tally
     from .clock import Clock, Moment
     from .database import Database
+    from .details import Details
     from .digests import Content, Share
     from .groups import Group
     from .mails import NewMail, Result, State, StoredMail
@@ -70,6 +71,7 @@ class Outbox:
         self._max_age = options.max_age if options else MAX_AGE
         self._max_bytes = options.max_bytes if options else MAX_BYTES
         self._samples = options.samples if options else SAMPLES
+        self._release = options.release if options else ""
 
     @property
     def in_memory(self) -> bool:
@@ -127,22 +129,47 @@ class Outbox:
 
         return self._read(look)
 
-    def resolve(self, key: int | str) -> bool:
-        """Close the group of this key, as in `group`; its next event opens it again. False for an unknown group."""
-        return self._change_group(key, lambda database, group, at: group_rows.resolve(database, group, at.wall))
+    def details(self, key: int | str, *, ids: int = 100) -> Details | None:
+        """Return what is known of the group of this key, as in `group`, beside it, with its newest quotable ids."""
 
-    def mute(self, key: int | str, seconds: float) -> bool:
+        def look(database: Database, at: Moment) -> Details | None:
+            found = group_rows.find(database, key)
+            return None if found is None else details.of_group(database, found, at.ahead, ids)
+
+        return self._read(look)
+
+    def resolve(self, key: int | str, *, who: str = "", note: str = "") -> bool:
+        """Close the group of this key, as in `group`; its next event opens it again. False for an unknown group.
+
+        The group's history shows who did this, and the note, here and below.
+        """
+        return self._change_group(key, "resolved", who, note, lambda db, id_, at: group_rows.resolve(db, id_, at.wall))
+
+    def mute(self, key: int | str, seconds: float, more: int | None = None, *, who: str = "", note: str = "") -> bool:
         """Report the group in no mail for this many seconds; its errors still count. False for an unknown group.
 
-        Raise ValueError for seconds that are not above 0, or not finite.
+        With `more`, report it in no mail until more than so many errors come within `seconds`, however long that takes.
+        Raise ValueError for seconds that are not above 0, or not finite, and for `more` below 1.
         """
         if not 0 < seconds < math.inf:
             raise ValueError(f"a group is muted for a finite number of seconds above 0, not for {seconds}")
-        return self._change_group(key, lambda database, group, at: group_rows.mute(database, group, at.now + seconds))
+        if more is not None and more < 1:
+            raise ValueError(f"a group is muted until 1 more error or further ones, not until {more}")
 
-    def reopen(self, key: int | str) -> bool:
+        def change(database: Database, group: int, at: Moment) -> bool:
+            if more is not None:
+                return group_rows.mute_until_more(database, group, more, seconds, at.now)
+            return group_rows.mute(database, group, at.now + seconds)
+
+        return self._change_group(key, "muted", who, note, change)
+
+    def reopen(self, key: int | str, *, who: str = "", note: str = "") -> bool:
         """Undo `resolve` and `mute`. False for an unknown group."""
-        return self._change_group(key, lambda database, group, _: group_rows.reopen(database, group))
+        return self._change_group(key, "reopened", who, note, lambda db, id_, _: group_rows.reopen(db, id_))
+
+    def note(self, key: int | str, text: str, *, who: str = "") -> bool:
+        """Add a note to the group's history. False for an unknown group."""
+        return self._change_group(key, "noted", who, text, lambda *_: True)
 
     def unreported(self, *, samples: int | None = None) -> list[Group]:
         """Return the groups with errors that no mail has reported, except resolved and muted ones."""
@@ -329,9 +356,7 @@ class Outbox:
         """Delete what is too old or too much, and return free pages to the disk. One process calls it once a minute."""
         more = True
         while more:
-            lost, more = self._write(
-                lambda database, at: retention.by_age(database, at.now, self._max_age), durable=False
-            )
+            lost, more = self._write(lambda database, at: retention.by_age(database, at, self._max_age), durable=False)
             self._losses.note(lost)
         self._make_room()
         self._write(lambda database, _: retention.give_back(database), durable=False)
@@ -341,7 +366,7 @@ class Outbox:
 
         def add(database: Database, at: Moment) -> None:
             for key, tally in tallies.items():
-                group_rows.add(database, key, tally, self._samples, at)
+                group_rows.add(database, key, tally, self._samples, at, release=self._release)
 
         count = sum(tally.count for tally in tallies.values())
         try:
@@ -375,14 +400,16 @@ class Outbox:
     def _delete(self, step: int, database: Database, at: Moment) -> tuple[Counter[str], int | None]:
         return retention.to_size(database, self._max_bytes, at.now, step)
 
-    def _change_group(self, key: int | str, change: Callable[[Database, int, Moment], None]) -> bool:
+    def _change_group(
+        self, key: int | str, what: str, who: str, note: str, change: Callable[[Database, int, Moment], bool]
+    ) -> bool:
         def change_found(database: Database, at: Moment) -> bool:
             found = group_rows.find(database, key)
-            if found is not None:
-                change(database, found, at)
+            if found is not None and change(database, found, at):
+                details.note(database, found, details.Change(at.wall, who, what, note))
             return found is not None
 
-        return self._write(change_found)
+        return self._grow(change_found)
 
     def _read(self, work: Callable[[Database, Moment], T]) -> T:
         return self._storage.read(lambda database: work(database, self._storage.clock.moment()))

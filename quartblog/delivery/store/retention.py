@@ -13,11 +13,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..own_log import own_logger, report
+from .details import forget_old_hours
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
+    from .clock import Moment
     from .database import Database
 
 logger = own_logger("outbox")
@@ -108,7 +110,7 @@ _COPIED = """fingerprint IN (SELECT fingerprint FROM mail_groups JOIN mails ON m
     WHERE state = 'waiting' AND kind = 'copy')"""
 
 # A mute goes with its group, so a muted group goes last.
-_MUTED = "coalesce(muted_until > :now, 0)"
+_MUTED = "(coalesce(muted_until > :now, 0) OR muted_more IS NOT NULL)"
 
 _STEPS = (
     # A digest and its copies get a new text at the next try, or after a retry if they are dead.
@@ -124,6 +126,7 @@ _STEPS = (
         WHERE EXISTS (SELECT 1 FROM samples WHERE group_id = one.group_id AND id > one.id) ORDER BY id""",
         _NO_SAMPLE,
     ),
+    _Step("SELECT id, 0, 0 FROM ids ORDER BY id", "DELETE FROM ids"),
     _Step("SELECT id, 0, 0 FROM samples ORDER BY id", _NO_SAMPLE),
     _Step(
         """SELECT id, length(data), kind = 'post' AND NOT part FROM mails WHERE state = 'dead' AND data != x''
@@ -234,17 +237,19 @@ _OLD_GROUPS = f"""DELETE FROM groups WHERE id IN
 _OLD_MAILS = "DELETE FROM mails WHERE id IN (SELECT id FROM mails WHERE finished < :oldest LIMIT :most)"
 
 
-def by_age(database: Database, now: float, max_age: float) -> tuple[Counter[str], bool]:
+def by_age(database: Database, at: Moment, max_age: float) -> tuple[Counter[str], bool]:
     """Delete rows that ended more than `max_age` seconds ago. Return the losses by reason, and whether there are more.
 
     As in `to_size`, more rows are for another transaction.
     """
+    now = at.now
     values = {"oldest": now - max_age, "now": now, "most": _OLD_ROWS}
     samples = database.execute(_OLD_SAMPLES, values).rowcount
     groups = database.execute(_OLD_GROUPS, values).fetchall()
     mails = database.execute(_OLD_MAILS, values).rowcount
     database.execute("DELETE FROM digests WHERE left < ?", (now - DAY,))
     database.execute("DELETE FROM workers WHERE at < ?", (now - DAY,))
+    forget_old_hours(database, at.wall)
     lost = Counter({OLD_ERRORS: sum(amount for [amount] in groups)})
     _note(database, lost, now)
     return lost, _OLD_ROWS in {samples, len(groups), mails}

@@ -155,5 +155,56 @@ _SIXTH = (
         coalesce((SELECT max(touched) FROM groups), 0))""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
+# Every id that a visitor may quote leads to its group, also of an error that is no sample.
+_SEVENTH = (
+    "ALTER TABLE groups ADD COLUMN first_release TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE groups ADD COLUMN last_release TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE groups ADD COLUMN users INTEGER NOT NULL DEFAULT 0",
+    # Muted until more than `muted_more` errors come within `muted_window` seconds, counted from `muted_base` on.
+    "ALTER TABLE groups ADD COLUMN muted_more INTEGER",
+    "ALTER TABLE groups ADD COLUMN muted_window REAL",
+    "ALTER TABLE groups ADD COLUMN muted_base INTEGER",
+    "ALTER TABLE groups ADD COLUMN muted_since REAL",
+    """CREATE TABLE ids (
+        id INTEGER PRIMARY KEY,
+        error_id TEXT NOT NULL,
+        group_id INTEGER NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
+        created REAL NOT NULL,
+        user_id TEXT
+    )""",
+    "CREATE INDEX ids_by_error_id ON ids (error_id)",
+    "CREATE INDEX ids_by_group ON ids (group_id)",
+    """CREATE TABLE users (
+        group_id INTEGER NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
+        user_id TEXT NOT NULL,
+        PRIMARY KEY (group_id, user_id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE hours (
+        group_id INTEGER NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
+        hour INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (group_id, hour)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE history (
+        id INTEGER PRIMARY KEY,
+        group_id INTEGER NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
+        at REAL NOT NULL,
+        who TEXT NOT NULL,
+        what TEXT NOT NULL,
+        note TEXT NOT NULL
+    )""",
+    "CREATE INDEX history_by_group ON history (group_id)",
+    """CREATE TRIGGER happened_again AFTER UPDATE OF resolved ON groups
+        WHEN OLD.resolved AND NOT NEW.resolved AND NEW.count > OLD.count
+        BEGIN INSERT INTO history (group_id, at, who, what, note)
+            VALUES (NEW.id, NEW.last_seen, '', 'happened again', ''); END""",
+    "CREATE INDEX mail_groups_by_fingerprint ON mail_groups (fingerprint)",
+    # What the samples of an earlier version know of users and ids.
+    """INSERT INTO ids (error_id, group_id, created, user_id)
+        SELECT error_id, group_id, created, CAST(data ->> '$.user_id' AS TEXT) FROM samples ORDER BY id""",
+    "INSERT OR IGNORE INTO users SELECT group_id, user_id FROM ids WHERE user_id IS NOT NULL",
+    "UPDATE groups SET users = min(1001, (SELECT count(*) FROM users WHERE group_id = groups.id))",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
 """Step N leads from version N to N + 1. Never change a published step; add a new one."""

@@ -1,0 +1,157 @@
+"""Tallies of equal errors and what operators do -> rows beside a group: quoted ids, users, counts an hour, history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..text.escaping import one_line
+
+if TYPE_CHECKING:
+    from ..grouping.event import Tally
+    from .clock import Moment
+    from .database import Database
+
+IDS = 100_000
+"""Error ids that the outbox knows at most; the oldest leave first."""
+USERS = 1_000
+"""Users of a group that are counted exactly."""
+HOURS = 30 * 24
+"""Hours for which a group's errors are counted one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """An error that a visitor may quote by its id. Most of them are no samples."""
+
+    error_id: str
+    created: float
+    """Epoch seconds."""
+    user_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What somebody did with a group, or what happened to it."""
+
+    at: float
+    """Epoch seconds."""
+    who: str
+    """"" for the delivery itself."""
+    what: str
+    """"resolved", "muted", "reopened", "noted", "happened again" or "was unmuted"."""
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """A mail that reported errors of a group, or will."""
+
+    mail: int
+    kind: str
+    """"digest" for the administrators, "copy" for other readers."""
+    state: str
+    """"waiting", "sent" or "dead"."""
+    count: int
+    """The errors that it reports."""
+    created: float
+    """Epoch seconds, as the next."""
+    finished: float | None
+    why: str
+    """The mail server's last answer, "" without any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What is known of a group beside its counts and samples."""
+
+    hours: dict[int, int]
+    """Errors by the epoch hour in which they were stored, of the last 30 days."""
+    ids: tuple[Quoted, ...]
+    """The newest first."""
+    history: tuple[Change, ...]
+    """The newest first."""
+    mails: tuple[Fate, ...]
+    """The newest first."""
+
+
+def add(database: Database, group: int, tally: Tally, at: Moment) -> None:
+    """Note the ids, the users and the hour of a tally's errors."""
+    hour = int(at.wall // 3600)
+    database.execute(
+        """INSERT INTO hours (group_id, hour, count) VALUES (?, ?, ?)
+        ON CONFLICT (group_id, hour) DO UPDATE SET count = count + excluded.count""",
+        (group, hour, tally.count),
+    )
+    database.executemany(
+        "INSERT INTO ids (error_id, group_id, created, user_id) VALUES (?, ?, ?, ?)",
+        [
+            (one_line(error_id), group, created, None if user_id is None else one_line(user_id))
+            for error_id, created, user_id in tally.ids
+        ],
+    )
+    database.execute("DELETE FROM ids WHERE id <= (SELECT max(id) FROM ids) - ?", (IDS,))
+    if users := {one_line(user_id) for _, _, user_id in tally.ids if user_id is not None}:
+        add_users(database, group, users)
+
+
+def add_users(database: Database, group: int, users: set[str]) -> None:
+    """Count these users, once each, until there are more than USERS."""
+    [known] = database.execute("SELECT users FROM groups WHERE id = ?", (group,)).fetchone()
+    if known > USERS:
+        return
+    rows = [(group, user) for user in sorted(users)]
+    new = database.executemany("INSERT OR IGNORE INTO users VALUES (?, ?)", rows).rowcount
+    if new:
+        database.execute("UPDATE groups SET users = min(users + ?, ?) WHERE id = ?", (new, USERS + 1, group))
+
+
+def count_users(database: Database, group: int) -> None:
+    """Count the users of a group whose rows have changed."""
+    counted = "SELECT count(*) FROM users WHERE group_id = :group"
+    database.execute(
+        f"UPDATE groups SET users = min(({counted}), :most) WHERE id = :group",  # noqa: S608  a constant
+        {"group": group, "most": USERS + 1},
+    )
+
+
+def note(database: Database, group: int, change: Change) -> None:
+    """Add a line to the group's history."""
+    database.execute(
+        "INSERT INTO history (group_id, at, who, what, note) VALUES (?, ?, ?, ?, ?)",
+        (group, change.at, one_line(change.who), change.what, _storable(change.note)),
+    )
+
+
+def forget_old_hours(database: Database, wall: float) -> None:
+    """Delete the counts of hours that are more than 30 days old."""
+    database.execute("DELETE FROM hours WHERE hour < ?", (int(wall // 3600) - HOURS,))
+
+
+def of_group(database: Database, group: int, ahead: float, ids: int) -> Details:
+    """Return the details of a group, with its newest ids."""
+    hours = database.execute("SELECT hour, count FROM hours WHERE group_id = ? ORDER BY hour", (group,))
+    quoted = database.execute(
+        "SELECT error_id, created, user_id FROM ids WHERE group_id = ? ORDER BY id DESC LIMIT ?", (group, ids)
+    )
+    history = database.execute(
+        "SELECT at, who, what, note FROM history WHERE group_id = ? ORDER BY at DESC, id DESC", (group,)
+    )
+    mails = database.execute(
+        """SELECT m.id, m.kind, m.state, held.count, m.created + :ahead, m.finished + :ahead, m.last_error
+        FROM groups AS g JOIN mail_groups AS held ON held.fingerprint = g.fingerprint
+            JOIN mails AS m ON m.id = held.mail_id
+        WHERE g.id = :group ORDER BY m.created DESC, abs(m.id) DESC""",
+        {"group": group, "ahead": ahead},
+    )
+    return Details(
+        hours=dict(hours),
+        ids=tuple(Quoted(*row) for row in quoted),
+        history=tuple(Change(*row) for row in history),
+        mails=tuple(Fate(*row) for row in mails),
+    )
+
+
+def _storable(text: str) -> str:
+    """Return the text with its lines, and without lone surrogates, which SQLite cannot store."""
+    return text.encode("utf-8", "replace").decode("utf-8")
