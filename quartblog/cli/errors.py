@@ -1,7 +1,8 @@
-"""`quartblog errors`: outbox -> groups of equal errors and their samples; resolve, mute and reopen them."""
+"""`quartblog errors`: outbox -> groups of equal errors and their samples; resolve, mute, reopen and note them."""
 
 from __future__ import annotations
 
+import getpass
 import logging
 import re
 import time
@@ -10,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quartblog.cli.listing import limit_option, note_rest, rows
-from quartblog.cli.output import as_json, clipped, iso, moment, span, table
+from quartblog.cli.output import as_json, clipped, count, iso, moment, span, table
 from quartblog.cli.site_outbox import opened
-from quartblog.delivery import OutboxOptions
 from quartblog.delivery.tools import block, headline, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from quartblog.cli.invocation import Invocation
-    from quartblog.delivery import Event, Group, Outbox
+    from quartblog.delivery import Details, Event, Fate, Group, Outbox
 
-SAMPLES = OutboxOptions().samples
 WHAT = 60
 """Terminal cells of the column `what`."""
 UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 LONGEST = 3_650 * 86_400
 """Seconds that a group may be muted."""
+MOST_USERS = 1_000
+"""Users of a group that are counted exactly."""
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, span: str) -> float:
@@ -38,6 +39,9 @@ def _seconds(_context: click.Context, _option: click.Parameter, span: str) -> fl
     if not 0 < seconds <= LONGEST:
         raise click.BadParameter(f"{span!r} is not above 0 and at most {LONGEST // 86_400} days.")
     return seconds
+
+
+_with_note = click.option("--note", "text", metavar="TEXT", default="", help="Add this to the history of the group.")
 
 
 @click.group("errors")
@@ -90,8 +94,7 @@ def show(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> No
     header X-Error-Id and the log file have the error id, which selects that error instead of the latest. You may type
     an error id in upper case, or copy it from the log file with the [id ...] around it.
 
-    Exits 1 if no group matches. The outbox keeps the latest 10 error ids of each group; search the log files for older
-    ones.
+    Exits 1 if no group matches. The outbox knows the latest 100,000 error ids; search the log files for older ones.
 
     \b
     Example:
@@ -104,24 +107,27 @@ def show(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> No
     [key] = keys
     with opened(invocation) as outbox:
         found = outbox.group(key)
-    if found is None:
+        details = outbox.details(key)
+    if found is None or details is None:
         raise click.ClickException(
             f"{one_line(key)}: no group has this number or error id; "
-            f"the outbox keeps the latest {SAMPLES} error ids of each group, search the log files for older ones"
+            "the outbox knows the latest 100,000 error ids, search the log files for older ones"
         )
     if as_data:
-        click.echo(as_json(_summary(found) | {"samples": [_sample(event) for event in found.samples]}))
+        samples = {"samples": [_sample(event) for event in found.samples]}
+        click.echo(as_json(_summary(found) | samples | _details(details)))
     else:
         # Show the error with the given id, else the latest.
         latest = found.samples[0] if found.samples else None
         event = next((event for event in found.samples if event.error_id.lower() in key.lower()), latest)
-        click.echo("\n".join(_told(found, event)))
+        click.echo("\n".join(_told(found, details, event)))
 
 
 @group.command()
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
+@_with_note
 @click.pass_obj
-def resolve(invocation: Invocation, words: tuple[str, ...]) -> None:
+def resolve(invocation: Invocation, words: tuple[str, ...], text: str) -> None:
     """Mark groups as resolved.
 
     Each ID is the number of a group or an error id, as in `quartblog errors show`. The next error of a resolved group
@@ -132,11 +138,12 @@ def resolve(invocation: Invocation, words: tuple[str, ...]) -> None:
     \b
     Example:
       quartblog errors resolve 12 14
+      quartblog errors resolve 12 --note "fixed in 1.2"
     """
     _change(
         invocation,
         words,
-        lambda outbox, found: outbox.resolve(found.id),
+        lambda outbox, found: outbox.resolve(found.id, who=_who(), note=text),
         lambda found: "was already resolved" if found.resolved else "is resolved",
     )
 
@@ -146,12 +153,15 @@ def resolve(invocation: Invocation, words: tuple[str, ...]) -> None:
 @click.option(
     "--for", "seconds", metavar="SPAN", callback=_seconds, required=True, help="A number with s, min, h or d, as in 2h."
 )
+@click.option("--more", metavar="N", type=click.IntRange(1), help="Until more than N errors come within the time.")
+@_with_note
 @click.pass_obj
-def mute(invocation: Invocation, words: tuple[str, ...], seconds: float) -> None:
+def mute(invocation: Invocation, words: tuple[str, ...], seconds: float, more: int | None, text: str) -> None:
     """Mute groups: no mail reports them for some time.
 
     Each ID is the number of a group or an error id, as in `quartblog errors show`. The errors of a muted group are
-    still logged and counted. After that time, the next digest reports them. `quartblog errors reopen` ends it early.
+    still logged and counted. After that time, the next digest reports them. With --more, a group stays muted until more
+    than N of its errors come within the time, however long that takes. `quartblog errors reopen` ends both early.
 
     Exits 1 if an ID is unknown, after muting the other groups.
 
@@ -159,12 +169,13 @@ def mute(invocation: Invocation, words: tuple[str, ...], seconds: float) -> None
     Example:
       quartblog errors mute 12 --for 2h
       quartblog errors mute 12 14 --for 30min
+      quartblog errors mute 12 --more 10 --for 1h
     """
-    until = moment(time.time() + seconds)
+    until = moment(time.time() + seconds) if more is None else f"more than {count(more, 'error')} in {span(seconds)}"
     _change(
         invocation,
         words,
-        lambda outbox, found: outbox.mute(found.id, seconds),
+        lambda outbox, found: outbox.mute(found.id, seconds, more, who=_who(), note=text),
         lambda _found: f"is muted until {until}",
     )
 
@@ -183,7 +194,36 @@ def reopen(invocation: Invocation, words: tuple[str, ...]) -> None:
     Example:
       quartblog errors reopen 12
     """
-    _change(invocation, words, lambda outbox, found: outbox.reopen(found.id), lambda _found: "is open")
+    _change(invocation, words, lambda outbox, found: outbox.reopen(found.id, who=_who()), lambda _found: "is open")
+
+
+@group.command()
+@click.argument("key", metavar="ID")
+@click.argument("text", metavar="TEXT")
+@click.pass_obj
+def note(invocation: Invocation, key: str, text: str) -> None:
+    """Add a note to the history of a group.
+
+    ID is the number of the group or an error id, as in `quartblog errors show`, which also shows the notes.
+    TEXT is the note; quote it for the shell.
+
+    Exits 1 if no group matches.
+
+    \b
+    Example:
+      quartblog errors note 12 "the disk of the mail server is full"
+    """
+    if not text.strip():
+        raise click.UsageError("the note is empty")
+    _change(invocation, [key], lambda outbox, found: outbox.note(found.id, text, who=_who()), lambda _found: "is noted")
+
+
+def _who() -> str:
+    """Return the user who runs the command, for the history of a group."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (OSError, KeyError):  # A container may run as a user without a name.
+        return "command line"
 
 
 def _keys(words: Iterable[str]) -> list[str]:
@@ -233,27 +273,41 @@ def _listed(groups: list[Group]) -> str:
 def _state(found: Group) -> str:
     if found.resolved:
         return "resolved"
-    if found.muted_until is not None and found.muted_until > time.time():
+    if found.muted_more is not None or (found.muted_until is not None and found.muted_until > time.time()):
         return "muted"
     return "again" if found.resolved_at is not None else "open"
 
 
-def _told(found: Group, event: Event | None) -> Iterator[str]:
+def _told(found: Group, details: Details, event: Event | None) -> Iterator[str]:
     now = time.time()
     state = _state(found)
-    if state == "muted":
+    if found.muted_more is not None:
+        state += f" until more than {count(found.muted_more, 'error')} in {span(found.muted_window or 0.0)}"
+    elif state == "muted":
         state += f" until {moment(found.muted_until or 0.0)}"
+    users = f"more than {found.users - 1:,}" if found.users > MOST_USERS else f"{found.users:,}"
     facts = [
         ("state", state),
         ("count", f"{found.count:,}, {found.count - found.reported:,} of them not mailed yet"),
+        ("users", users),
         ("first", f"{moment(found.first_seen)} ({span(now - found.first_seen)} ago)"),
         ("last", f"{moment(found.last_seen)} ({span(now - found.last_seen)} ago)"),
+        ("release", _releases(found) or "-"),
         ("level", f"{logging.getLevelName(found.level)} of {found.logger}"),
         ("place", f"{found.place} in {found.function}"),
         ("ids", " ".join(sample.error_id for sample in found.samples) or "no longer kept"),
     ]
     yield f"{found.id}: {headline(found)}"
     yield table(facts)
+    if details.mails:
+        yield "\nMails:"
+        yield table([_fate(mail) for mail in details.mails[:10]])
+    if details.history:
+        yield "\nHistory:"
+        yield table([(moment(past.at), past.who or "-", past.what, past.note) for past in details.history])
+    if (asked := details.asked) is not None and (event is None or event.error_id != asked.error_id):
+        user = "" if asked.user_id is None else f", user {one_line(asked.user_id)}"
+        yield f"\nError {one_line(asked.error_id)}, {moment(asked.created)}{user}: its text is no longer kept"
     if event is None:
         return
     yield f"\nError {one_line(event.error_id)}, {moment(event.created)}:"
@@ -269,6 +323,16 @@ def _told(found: Group, event: Event | None) -> Iterator[str]:
         yield f"\n{block(event.traceback).rstrip()}"
     if event.breadcrumbs:
         yield "\n  ".join(("\nEarlier records of the request:", *map(one_line, event.breadcrumbs)))
+
+
+def _releases(found: Group) -> str:
+    if found.first_release == found.last_release:
+        return found.first_release
+    return f"first {found.first_release or '?'}, last {found.last_release or '?'}"
+
+
+def _fate(mail: Fate) -> tuple[str, ...]:
+    return f"{mail.mail}", mail.kind, mail.state, count(mail.count, "error"), moment(mail.created), mail.why
 
 
 def _summary(found: Group) -> dict[str, Any]:
@@ -290,7 +354,37 @@ def _summary(found: Group) -> dict[str, Any]:
         "last_reported": iso(found.last_reported),
         "resolved_at": iso(found.resolved_at),
         "muted_until": iso(found.muted_until) if state == "muted" else None,
+        "muted_more": found.muted_more,
+        "muted_window": found.muted_window if found.muted_more is not None else None,
+        "users": found.users,
+        "first_release": found.first_release,
+        "last_release": found.last_release,
         "latest_error_id": found.samples[0].error_id if found.samples else None,
+    }
+
+
+def _details(details: Details) -> dict[str, Any]:
+    return {
+        "hours": {iso(hour * 3_600.0): number for hour, number in details.hours.items()},
+        "ids": [
+            {"error_id": quoted.error_id, "time": iso(quoted.created), "user_id": quoted.user_id}
+            for quoted in details.ids
+        ],
+        "history": [
+            {"time": iso(past.at), "who": past.who, "what": past.what, "note": past.note} for past in details.history
+        ],
+        "mails": [
+            {
+                "id": mail.mail,
+                "kind": mail.kind,
+                "state": mail.state,
+                "count": mail.count,
+                "created": iso(mail.created),
+                "finished": iso(mail.finished),
+                "why": mail.why,
+            }
+            for mail in details.mails
+        ],
     }
 
 

@@ -95,6 +95,7 @@ from .grouping.event import Event
 from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Reader
 from .statistics import Percentiles, Statistics
 from .store.access import AsyncOutbox, open_outbox
+from .store.details import Change, Details, Fate, Quoted
 from .store.groups import Group
 from .store.mails import State, StoredMail
 from .store.outbox import Outbox
@@ -102,9 +103,12 @@ from .store.workers import Leader, Totals, Worker
 
 __all__ = [
     "AsyncOutbox",
+    "Change",
     "Delivery",
+    "Details",
     "ErrorScope",
     "Event",
+    "Fate",
     "FileOptions",
     "Group",
     "Leader",
@@ -114,6 +118,7 @@ __all__ = [
     "OutboxOptions",
     "Percentiles",
     "QueueOptions",
+    "Quoted",
     "Reader",
     "Scope",
     "State",

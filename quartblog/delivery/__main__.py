@@ -87,7 +87,8 @@ def _list(outbox: Outbox, options: argparse.Namespace) -> Iterator[str]:
     groups = outbox.groups(resolved=None if options.all else False, limit=options.limit)
     now = outbox.wall()
     for group in groups:
-        state = "resolved, " if group.resolved else "muted, " if (group.muted_until or 0) > now else ""
+        muted = group.muted_more is not None or (group.muted_until or 0) > now
+        state = "resolved, " if group.resolved else "muted, " if muted else ""
         facts = f"{state}{counted(group.count, 'time')}, last {_span(now - group.last_seen)} ago"
         yield f"{group.id}: {headline(group)} ({facts})"
     if not groups:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from quartblog.delivery import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Reader
 from quartblog.errors.exceptions import SettingsError
 from quartblog.forwarding import ForwardingOptions
+from quartblog.release import running_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ def delivery_options(settings: Settings, *, mail: bool) -> DeliveryArguments:
             "queue": queue_options(settings),
             "file": file,
             "mail": mail_options(settings) if mail else None,
-            "outbox": OutboxOptions(settings.delivery.outbox),
+            "outbox": OutboxOptions(settings.delivery.outbox, release=settings.site.release or running_release()),
             "mailing": mailing_options(settings),
         }
 

@@ -60,6 +60,7 @@ class Site(Section):
     public_url: Origin = "http://127.0.0.1:5000"
     language: Literal["zh", "en"] = "zh"
     registration: bool = True
+    release: OptionalLine = ""
 
 
 class DatabaseSection(Section):

@@ -212,7 +212,7 @@ def test_an_unknown_group_is_one_clear_line(quartblog: Command, outbox: Outbox) 
     assert result.exit_code == 1
     assert result.stderr == (
         "Error: zzzz: no group has this number or error id;"
-        " the outbox keeps the latest 10 error ids of each group, search the log files for older ones\n"
+        " the outbox knows the latest 100,000 error ids, search the log files for older ones\n"
     )
 
 
@@ -258,7 +258,7 @@ def test_a_muted_group_is_marked_and_is_not_due(quartblog: Command, outbox: Outb
     assert (by_id[1]["state"], by_id[2]["state"]) == ("muted", "open")
     assert datetime.fromisoformat(by_id[1]["muted_until"]) > datetime.now(UTC) + timedelta(minutes=119)
     assert by_id[2]["muted_until"] is None
-    assert "state  muted until 2" in quartblog("errors", "show", "1").stdout
+    assert "state    muted until 2" in quartblog("errors", "show", "1").stdout
 
 
 def test_a_group_is_reopened_whether_it_was_muted_or_resolved(quartblog: Command, outbox: Outbox) -> None:
@@ -312,3 +312,55 @@ def test_a_number_that_no_database_knows_is_a_wrong_argument(
 
     assert result.exit_code == 2
     assert "is not in the range" in result.stderr
+
+
+def test_an_error_without_a_sample_is_found_by_its_id(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record(events(30))
+
+    shown = quartblog("errors", "show", "0000AA000003").stdout
+
+    assert "\nError 0000aa000003, " in shown
+    assert ", user 7: its text is no longer kept\n\nError 0000aa000029, " in shown
+
+
+def test_a_group_is_shown_with_its_users_releases_mails_and_history(quartblog: Command, folder: Path) -> None:
+    path = folder / "instance" / "outbox.sqlite3"
+    for release in ("1.0", "1.1"):
+        with closing(Outbox(OutboxOptions(path, release=release))) as outbox:
+            outbox.record([an_event(user_id=user) for user in ("ada", "grace")])
+            report_all(outbox)
+    quartblog("errors", "note", "1", "looks like\nthe \x1b[31mdisk")
+    quartblog("errors", "resolve", "1", "--note", "fixed")
+
+    shown = quartblog("errors", "show", "1").stdout
+    found = json.loads(quartblog("errors", "show", "1", "--json").stdout)
+
+    assert "users    2" in shown
+    assert "release  first 1.0, last 1.1" in shown
+    assert "digest  sent  2 errors" in shown
+    assert "(command line)  noted     looks like\\nthe \\x1b[31mdisk" in shown
+    assert "(command line)  resolved  fixed" in shown
+    assert [past["what"] for past in found["history"]] == ["resolved", "noted"]
+    assert [mail["state"] for mail in found["mails"]] == ["sent", "sent"]
+    assert sum(found["hours"].values()) == len(found["ids"]) == 4
+
+
+def test_a_group_is_muted_until_more_errors_come(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record([an_event()])
+
+    told = quartblog("errors", "mute", "1", "--more", "10", "--for", "1h").stdout
+
+    assert told.startswith("1 is muted until more than 10 errors in 1 h: ")
+    assert "muted until more than 10 errors in 1 h" in quartblog("errors", "show", "1").stdout
+    assert "muted" in quartblog("errors", "list").stdout
+    outbox.record([an_event()] * 11)
+    assert "muted" not in quartblog("errors", "list").stdout
+
+
+@pytest.mark.parametrize("words", [["1", " "], ["1"], ["1", "--more", "0", "--for", "1h"]])
+def test_an_empty_note_or_a_wrong_number_is_a_wrong_argument(
+    quartblog: Command, outbox: Outbox, words: list[str]
+) -> None:
+    outbox.record([an_event()])
+
+    assert quartblog("errors", "mute" if "--more" in words else "note", *words).exit_code == 2

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from email.message import EmailMessage
 
+    from .details import Details
     from .groups import Group
     from .mails import State, StoredMail
     from .workers import Leader, Totals, Worker
@@ -62,17 +63,27 @@ class AsyncOutbox:
         """Return the group with this id, with this error id among its samples, or with this fingerprint."""
         return await asyncio.to_thread(self._outbox.group, key)
 
-    async def resolve(self, key: int | str) -> bool:
+    async def details(self, key: int | str, *, ids: int = 100) -> Details | None:
+        """Return what is known of the group beside it, with its newest quotable ids."""
+        return await asyncio.to_thread(self._outbox.details, key, ids=ids)
+
+    async def resolve(self, key: int | str, *, who: str = "", note: str = "") -> bool:
         """Close the group; its next event opens it again. False for an unknown group."""
-        return await asyncio.to_thread(self._outbox.resolve, key)
+        return await asyncio.to_thread(self._outbox.resolve, key, who=who, note=note)
 
-    async def mute(self, key: int | str, seconds: float) -> bool:
-        """Report the group in no mail for this many seconds. False for an unknown group. Raise ValueError."""
-        return await asyncio.to_thread(self._outbox.mute, key, seconds)
+    async def mute(
+        self, key: int | str, seconds: float, more: int | None = None, *, who: str = "", note: str = ""
+    ) -> bool:
+        """Report the group in no mail for this many seconds, or until `more` errors. False for an unknown group."""
+        return await asyncio.to_thread(self._outbox.mute, key, seconds, more, who=who, note=note)
 
-    async def reopen(self, key: int | str) -> bool:
+    async def reopen(self, key: int | str, *, who: str = "", note: str = "") -> bool:
         """Undo `resolve` and `mute`. False for an unknown group."""
-        return await asyncio.to_thread(self._outbox.reopen, key)
+        return await asyncio.to_thread(self._outbox.reopen, key, who=who, note=note)
+
+    async def note(self, key: int | str, text: str, *, who: str = "") -> bool:
+        """Add a note to the group's history. False for an unknown group."""
+        return await asyncio.to_thread(self._outbox.note, key, text, who=who)
 
     async def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
         """Return the newest mails; `totals` counts all of them."""

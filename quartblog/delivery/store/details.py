@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from ..text.escaping import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..grouping.event import Tally
     from .clock import Moment
     from .database import Database
@@ -73,6 +75,8 @@ class Details:
     """The newest first."""
     mails: tuple[Fate, ...]
     """The newest first."""
+    asked: Quoted | None
+    """The error whose id was asked for."""
 
 
 def add(database: Database, group: int, tally: Tally, at: Moment) -> None:
@@ -128,12 +132,16 @@ def forget_old_hours(database: Database, wall: float) -> None:
     database.execute("DELETE FROM hours WHERE hour < ?", (int(wall // 3600) - HOURS,))
 
 
-def of_group(database: Database, group: int, ahead: float, ids: int) -> Details:
-    """Return the details of a group, with its newest ids."""
+def of_group(database: Database, group: int, asked: Sequence[str], ahead: float, ids: int) -> Details:
+    """Return the details of a group, with its newest ids. `asked`: spellings of an error id."""
     hours = database.execute("SELECT hour, count FROM hours WHERE group_id = ? ORDER BY hour", (group,))
     quoted = database.execute(
         "SELECT error_id, created, user_id FROM ids WHERE group_id = ? ORDER BY id DESC LIMIT ?", (group, ids)
     )
+    one = database.execute(
+        "SELECT error_id, created, user_id FROM ids WHERE error_id IN (?, ?) AND group_id = ? ORDER BY id DESC LIMIT 1",
+        (*asked, group),
+    ).fetchone()
     history = database.execute(
         "SELECT at, who, what, note FROM history WHERE group_id = ? ORDER BY at DESC, id DESC", (group,)
     )
@@ -149,6 +157,7 @@ def of_group(database: Database, group: int, ahead: float, ids: int) -> Details:
         ids=tuple(Quoted(*row) for row in quoted),
         history=tuple(Change(*row) for row in history),
         mails=tuple(Fate(*row) for row in mails),
+        asked=None if one is None else Quoted(*one),
     )
 
 

@@ -224,19 +224,23 @@ _BY_TEXT = (
 )
 
 
-def find(database: Database, key: int | str) -> int | None:
-    """Return the id of the group with this id, with an error of this id, or with this fingerprint.
+def spellings(key: str) -> tuple[str, str]:
+    """Return the key as it is, and as it is meant.
 
     People type an error id in upper case, and copy the `[id …]` of a log line with it.
     """
+    return one_line(key), one_line(key.strip().strip("[]").strip().lower().removeprefix("id ").strip())
+
+
+def find(database: Database, key: int | str) -> int | None:
+    """Return the id of the group with this id, with an error of this id, or with this fingerprint."""
     if isinstance(key, str):
-        tidy = key.strip().strip("[]").strip().lower().removeprefix("id ").strip()
-        for text in (one_line(key), one_line(tidy)):
+        for text in spellings(key):
             for query in _BY_TEXT:
                 if (row := database.execute(query, (text,)).fetchone()) is not None:
                     return int(row[0])
         try:
-            key = int(tidy)
+            key = int(spellings(key)[-1])
         except ValueError:
             return None
     if abs(key) >= 1 << 63:

@@ -131,10 +131,11 @@ class Outbox:
 
     def details(self, key: int | str, *, ids: int = 100) -> Details | None:
         """Return what is known of the group of this key, as in `group`, beside it, with its newest quotable ids."""
+        asked = group_rows.spellings(str(key))
 
         def look(database: Database, at: Moment) -> Details | None:
             found = group_rows.find(database, key)
-            return None if found is None else details.of_group(database, found, at.ahead, ids)
+            return None if found is None else details.of_group(database, found, asked, at.ahead, ids)
 
         return self._read(look)
 
