@@ -99,6 +99,7 @@ from .store.details import Change, Details, Fate, Quoted
 from .store.groups import Group
 from .store.mails import State, StoredMail
 from .store.outbox import Outbox
+from .store.search import Found, GroupPage, Query
 from .store.workers import Leader, Totals, Worker
 
 __all__ = [
@@ -110,13 +111,16 @@ __all__ = [
     "Event",
     "Fate",
     "FileOptions",
+    "Found",
     "Group",
+    "GroupPage",
     "Leader",
     "MailOptions",
     "MailingOptions",
     "Outbox",
     "OutboxOptions",
     "Percentiles",
+    "Query",
     "QueueOptions",
     "Quoted",
     "Reader",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .details import Details
     from .groups import Group
     from .mails import State, StoredMail
+    from .search import GroupPage, Query
     from .workers import Leader, Totals, Worker
 
 
@@ -62,6 +63,10 @@ class AsyncOutbox:
     async def group(self, key: int | str) -> Group | None:
         """Return the group with this id, with this error id among its samples, or with this fingerprint."""
         return await asyncio.to_thread(self._outbox.group, key)
+
+    async def page(self, query: Query) -> GroupPage:
+        """Return one page of the groups that somebody looks for."""
+        return await asyncio.to_thread(self._outbox.page, query)
 
     async def details(self, key: int | str, *, ids: int = 100) -> Details | None:
         """Return what is known of the group beside it, with its newest quotable ids."""

@@ -293,6 +293,7 @@ _GROUP = """
         refusals = max(refusals, excluded.refusals),
         refused_at = coalesce(excluded.refused_at, refused_at),
         copied = copied + excluded.copied,
+        message = excluded.message,
         first_release = iif(first_release = '', excluded.first_release, first_release),
         last_release = iif(excluded.last_release = '', last_release, excluded.last_release)"""
 

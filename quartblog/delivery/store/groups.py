@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..grouping.event import Event
-from ..text.escaping import one_line
+from ..text.escaping import one_line, shortened
 from . import details
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class Group:
     muted_window: float | None = None
     died: int = 0
     """Unreported errors of a digest that the server refused. They wait for the next one, but make none due."""
+    message: str = ""
+    """The beginning of the latest one, on one line."""
     users: int = 0
     """How many different users met it, up to 1,000; 1,001 for more."""
     first_release: str = ""
@@ -64,9 +66,9 @@ class Group:
 
 _INSERT = """
     INSERT INTO groups (id, fingerprint, title, level, logger, place, function, route, count, first_seen, last_seen,
-        touched, first_release, last_release)
+        touched, message, first_release, last_release)
     VALUES (:id, :fingerprint, :title, :level, :logger, :place, :function, :route, :count, :first_seen, :last_seen,
-        :now, :release, :release)
+        :now, :message, :release, :release)
     RETURNING id, muted_more"""
 
 # A window without enough errors begins anew with the next one.
@@ -92,11 +94,14 @@ _UPDATE = """
         resolved = 0,
         refusals = iif(refused_at <= :now - 86400, 0, refusals),
         first_release = iif(first_release = '', :release, first_release),
-        last_release = :release
+        last_release = :release,
+        message = :message
     WHERE fingerprint = :fingerprint
     RETURNING id, muted_more"""
 
 
+MESSAGE = 500
+"""Characters that a group keeps of the latest message; its samples have all of it."""
 MOST_DELAY = 60.0
 """Seconds from an event to its storage that count at most, because the wall clock may be wrong."""
 
@@ -119,6 +124,7 @@ def add(  # noqa: PLR0913  what and how much, from where and when
         "last_seen": tally.last_seen,
         "now": at.now,
         "release": one_line(release),
+        "message": one_line(shortened(event.message, MESSAGE)),
     }
     known = database.execute(_UPDATE, row).fetchone()
     if known is None and rename_earlier(database, event):
@@ -293,6 +299,11 @@ def reopen(database: Database, group: int) -> bool:
 
 def _groups(database: Database, rows: Sequence[sqlite3.Row], samples: int, ahead: float) -> list[Group]:
     return [_group(row, _samples(database, row["id"], samples), ahead) for row in rows]
+
+
+def without_samples(rows: Sequence[sqlite3.Row], ahead: float) -> list[Group]:
+    """Return the groups of these rows."""
+    return [_group(row, (), ahead) for row in rows]
 
 
 def _samples(database: Database, group: int, samples: int) -> tuple[Event, ...]:

@@ -19,7 +19,7 @@ from ..grouping.event import Batch, portions, tallies_of
 from ..options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
 from ..own_log import describe, own_logger, report
 from ..text import counted
-from . import details, retention
+from . import details, retention, search
 from . import digests as digest_rows
 from . import groups as group_rows
 from . import mails as mail_rows
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .digests import Content, Share
     from .groups import Group
     from .mails import NewMail, Result, State, StoredMail
+    from .search import GroupPage, Query
     from .workers import Leader, Lease, Totals, Worker
 
 T = TypeVar("T")
@@ -128,6 +129,10 @@ class Outbox:
             return None if found is None else group_rows.get(database, found, self._samples, at)
 
         return self._read(look)
+
+    def page(self, query: Query) -> GroupPage:
+        """Return one page of the groups that somebody looks for."""
+        return self._read(lambda database, at: search.page(database, query, at))
 
     def details(self, key: int | str, *, ids: int = 100) -> Details | None:
         """Return what is known of the group of this key, as in `group`, beside it, with its newest quotable ids."""

@@ -157,6 +157,7 @@ _SIXTH = (
 
 # Every id that a visitor may quote leads to its group, also of an error that is no sample.
 _SEVENTH = (
+    "ALTER TABLE groups ADD COLUMN message TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE groups ADD COLUMN first_release TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE groups ADD COLUMN last_release TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE groups ADD COLUMN users INTEGER NOT NULL DEFAULT 0",
@@ -201,7 +202,10 @@ _SEVENTH = (
     "CREATE INDEX mail_groups_by_fingerprint ON mail_groups (fingerprint)",
     # What the samples of an earlier version know of users and ids.
     """INSERT INTO ids (error_id, group_id, created, user_id)
-        SELECT error_id, group_id, created, CAST(data ->> '$.user_id' AS TEXT) FROM samples ORDER BY id""",
+        SELECT error_id, group_id, created, CAST(json_extract(data, '$.user_id') AS TEXT) FROM samples ORDER BY id""",
+    """UPDATE groups SET message = coalesce(substr((SELECT json_extract(data, '$.message') FROM samples
+        WHERE group_id = groups.id ORDER BY touched DESC, id DESC LIMIT 1), 1, 500), '')""",
+    "CREATE INDEX groups_by_count ON groups (count)",
     "INSERT OR IGNORE INTO users SELECT group_id, user_id FROM ids WHERE user_id IS NOT NULL",
     "UPDATE groups SET users = min(1001, (SELECT count(*) FROM users WHERE group_id = groups.id))",
 )

@@ -1,0 +1,147 @@
+"""What somebody looks for -> one page of groups, with their last day and the fate of their latest mail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from . import groups as group_rows
+from .details import Fate
+
+if TYPE_CHECKING:
+    from .clock import Moment
+    from .database import Database
+    from .groups import Group
+
+GroupState = Literal["open", "resolved", "muted"]
+Order = Literal["last", "count"]
+
+DAY_HOURS = 24
+"""Hours of a group that a page shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which groups to show: those that meet all conditions. None and "" are no condition."""
+
+    state: GroupState | None = None
+    level: int | None = None
+    """The lowest level."""
+    route: str | None = None
+    release: str | None = None
+    """The first or the last release."""
+    words: str = ""
+    """All of them, in the exception's type, the latest message, the place, the function, the logger or the route."""
+    order: Order = "last"
+    """The latest error first, or the largest count."""
+    after: tuple[float, int] | None = None
+    """The place of the last group of the page before: its `key`."""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A group on a page."""
+
+    group: Group
+    hours: tuple[int, ...]
+    """Errors in each of the last 24 hours, the current one last."""
+    fate: Fate | None
+    """The latest mail about it."""
+    key: tuple[float, int]
+    """Its place in the order, for the next page."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPage:
+    """Some of the groups that were looked for."""
+
+    found: tuple[Found, ...]
+    more: bool
+    """Whether further groups follow."""
+
+
+_STATES: dict[GroupState, str] = {
+    "open": group_rows.OPEN,
+    "resolved": "resolved",
+    "muted": f"NOT resolved AND NOT ({group_rows.OPEN})",
+}
+# In the order of the column and then of the id, so that no two groups have one place.
+_ORDERS: dict[Order, str] = {"last": "touched", "count": "count"}
+_TEXTS = "title || ' ' || message || ' ' || place || ' ' || function || ' ' || logger || ' ' || coalesce(route, '')"
+
+
+def page(database: Database, query: Query, at: Moment) -> GroupPage:
+    """Return the groups that the query asks for, in three statements, however many there are."""
+    order = _ORDERS[query.order]
+    conditions, values = _conditions(query, at)
+    rows = database.execute(
+        f"SELECT * FROM groups WHERE {' AND '.join(conditions)} ORDER BY {order} DESC, id DESC LIMIT :limit",  # noqa: S608  constants
+        values,
+    ).fetchall()
+    shown = rows[: query.limit]
+    ids = [row["id"] for row in shown]
+    hours, fates = _hours(database, ids, at), _fates(database, ids, at)
+    return GroupPage(
+        found=tuple(
+            Found(
+                group=group,
+                hours=hours.get(group.id, (0,) * DAY_HOURS),
+                fate=fates.get(group.id),
+                key=(row[order], row["id"]),
+            )
+            for row, group in zip(shown, group_rows.without_samples(shown, at.ahead), strict=True)
+        ),
+        more=len(rows) > query.limit,
+    )
+
+
+def _conditions(query: Query, at: Moment) -> tuple[list[str], dict[str, object]]:
+    order = _ORDERS[query.order]
+    values: dict[str, object] = {"now": at.now, "limit": query.limit + 1}
+    conditions = ["1" if query.state is None else f"({_STATES[query.state]})"]
+    if query.level is not None:
+        conditions.append("level >= :level")
+        values["level"] = query.level
+    if query.route:
+        conditions.append("route = :route")
+        values["route"] = query.route
+    if query.release:
+        conditions.append(":release IN (first_release, last_release)")
+        values["release"] = query.release
+    for number, word in enumerate(query.words.lower().split()[:10]):
+        conditions.append(f"instr(lower({_TEXTS}), :word{number})")
+        values[f"word{number}"] = word.encode("utf-8", "replace").decode("utf-8")
+    if query.after is not None:
+        conditions.append(f"({order}, id) < (:after_key, :after_id)")
+        values["after_key"], values["after_id"] = query.after
+    return conditions, values
+
+
+def _hours(database: Database, ids: list[int], at: Moment) -> dict[int, tuple[int, ...]]:
+    first = int(at.wall // 3600) - DAY_HOURS + 1
+    found: dict[int, list[int]] = {}
+    for group, hour, count in database.execute(
+        f"SELECT group_id, hour, count FROM hours WHERE hour >= ? AND group_id IN ({_places(ids)})",  # noqa: S608  places
+        (first, *ids),
+    ):
+        # The clock may have been ahead.
+        if hour < first + DAY_HOURS:
+            found.setdefault(group, [0] * DAY_HOURS)[hour - first] = count
+    return {group: tuple(counts) for group, counts in found.items()}
+
+
+def _fates(database: Database, ids: list[int], at: Moment) -> dict[int, Fate]:
+    rows = database.execute(
+        f"""SELECT g.id, m.id, m.kind, m.state, held.count, m.created + ?, m.finished + ?, m.last_error
+        FROM groups AS g JOIN mail_groups AS held ON held.fingerprint = g.fingerprint
+            JOIN mails AS m ON m.id = held.mail_id
+        WHERE g.id IN ({_places(ids)}) ORDER BY m.created, m.id""",  # noqa: S608  places
+        (at.ahead, at.ahead, *ids),
+    )
+    # The latest of each group stays.
+    return {row[0]: Fate(*row[1:]) for row in rows}
+
+
+def _places(values: list[int]) -> str:
+    return ", ".join("?" * len(values))

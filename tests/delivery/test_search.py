@@ -1,0 +1,112 @@
+"""Groups that somebody looks for, page by page."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from quartblog.delivery import Outbox, OutboxOptions, Query
+from tests.support.clocks import FakeClock
+from tests.support.failures import an_event, report_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+A, B, C = "00000000000000aa", "00000000000000bb", "00000000000000cc"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, clock: FakeClock) -> Iterator[Outbox]:
+    outbox = Outbox(OutboxOptions(tmp_path / "outbox.sqlite3", release="1.0"), clock=clock)
+    yield outbox
+    outbox.close()
+
+
+def keys(outbox: Outbox, **conditions: Any) -> list[str]:
+    return [found.group.fingerprint for found in outbox.page(Query(**conditions)).found]
+
+
+def test_states_and_conditions_choose_the_groups(outbox: Outbox, clock: FakeClock) -> None:
+    for key, changes in (
+        (A, {"title": "ValueError", "message": "the disk is 满了", "route": "/a"}),
+        (B, {"level": logging.CRITICAL, "place": "shop/Cart.py:12", "route": None}),
+        (C, {"title": "KeyError"}),
+    ):
+        outbox.record([an_event(key, **changes)])
+        clock.advance(1)
+    outbox.resolve(B)
+    outbox.mute(C, 60)
+
+    assert keys(outbox) == [C, B, A]
+    assert keys(outbox, state="open") == [A]
+    assert keys(outbox, state="resolved") == [B]
+    assert keys(outbox, state="muted") == [C]
+    assert keys(outbox, level=logging.CRITICAL) == [B]
+    assert keys(outbox, route="/a") == [A]
+    assert keys(outbox, release="1.0") == [C, B, A]
+    assert keys(outbox, release="2.0") == []
+    assert keys(outbox, words="满了 DISK valueerror") == [A]
+    assert keys(outbox, words="cart") == [B]
+    assert keys(outbox, words="disk keyerror") == []
+    clock.advance(60)
+    assert keys(outbox, state="open") == [C, A]
+
+
+@pytest.mark.parametrize("words", ["'", "%", "_", '"', "\\", "\x00", "\ud800", "a" * 100_000, " ".join("x" * 100)])
+def test_no_text_breaks_a_search(outbox: Outbox, words: str) -> None:
+    outbox.record([an_event(A)])
+
+    assert keys(outbox, words=words) in ([], [A])
+
+
+@pytest.mark.parametrize("order", ["last", "count"])
+def test_pages_go_on_where_the_last_one_ended(outbox: Outbox, clock: FakeClock, order: str) -> None:
+    for number in range(7):
+        outbox.record([an_event(f"{number:016}")] * (1 + number % 3))
+        clock.advance(number % 2)
+    seen, after = [], None
+    while True:
+        page = outbox.page(Query(order=order, after=after, limit=2))  # type: ignore[arg-type]
+        seen += [found.group for found in page.found]
+        if not page.more:
+            break
+        after = page.found[-1].key
+
+    assert len({group.id for group in seen}) == len(seen) == 7
+    found = [group.count if order == "count" else group.last_seen for group in seen]
+    assert found == sorted(found, reverse=True)
+
+
+def test_a_group_comes_with_its_day_and_the_fate_of_its_mail(outbox: Outbox, clock: FakeClock) -> None:
+    outbox.record([an_event(A)] * 2)
+    clock.advance(25 * 3_600)
+    outbox.record([an_event(A)] * 3)
+    clock.advance(3_600)
+    outbox.record([an_event(A)])
+    outbox.record([an_event(B)])
+    report_all(outbox)
+
+    [first, second] = outbox.page(Query()).found
+
+    assert (first.group.fingerprint, second.group.fingerprint) == (B, A)
+    assert second.hours[-3:] == (0, 3, 1)
+    assert sum(second.hours) == 4
+    assert second.fate is not None
+    assert second.fate.state == "sent"
+
+
+def test_a_page_ends_at_its_limit(outbox: Outbox) -> None:
+    outbox.record([an_event(f"{number:016}") for number in range(500)])
+
+    page = outbox.page(Query(limit=50))
+
+    assert (len(page.found), page.more) == (50, True)
+    assert not outbox.page(Query(limit=500)).more
