@@ -99,7 +99,7 @@ from .store.details import Change, Details, Fate, Quoted
 from .store.groups import Group
 from .store.mails import State, StoredMail
 from .store.outbox import Outbox
-from .store.search import Found, GroupPage, Query
+from .store.search import Found, GroupPage, GroupState, Order, Query
 from .store.workers import Leader, Totals, Worker
 
 __all__ = [
@@ -114,9 +114,11 @@ __all__ = [
     "Found",
     "Group",
     "GroupPage",
+    "GroupState",
     "Leader",
     "MailOptions",
     "MailingOptions",
+    "Order",
     "Outbox",
     "OutboxOptions",
     "Percentiles",

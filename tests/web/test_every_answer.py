@@ -15,7 +15,7 @@ from tests.support.log_file import LogFile
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND")
 UNKNOWN = ("/nowhere", "//user//edit", "/user/info/", "/static/", "/static/nothing.css", "/static/../app.py", "/%00")
-SHOWN = {"username": "ada", "filename": "quartblog.css", "below": "some/where"}
+SHOWN = {"username": "ada", "filename": "quartblog.css", "below": "some/where", "number": "1"}
 
 
 @pytest.fixture
@@ -34,7 +34,8 @@ def path_of(rule: Rule) -> str:
     """An address that the rule matches."""
     path = rule.rule
     for name in rule.arguments:
-        path = path.replace(f"<path:{name}>", SHOWN[name]).replace(f"<{name}>", SHOWN[name])
+        for converter in ("path:", "int:", ""):
+            path = path.replace(f"<{converter}{name}>", SHOWN[name])
     return path
 
 

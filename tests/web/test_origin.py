@@ -23,10 +23,18 @@ if TYPE_CHECKING:
     from quartblog.settings import Settings
     from tests.support.browsing import Serve, SignIn
 
-CHANGING = {(rule, "POST") for rule in ("/", "/login", "/logout", "/register", "/user/edit")}
+CHANGING = {
+    *((rule, "POST") for rule in ("/", "/login", "/logout", "/register", "/user/edit")),
+    *((rule, "POST") for rule in ("/operations/errors", "/operations/errors/<int:number>")),
+}
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 PUBLIC = "https://blog.example.org"
 ELSEWHERE = ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"})
+
+
+def address(rule: str) -> str:
+    """An address of this rule."""
+    return rule.replace("<path:below>", "below").replace("<int:number>", "1")
 
 
 def unsafe_routes(app: Quart) -> set[tuple[str, str]]:
@@ -44,7 +52,7 @@ async def test_every_unsafe_route_refuses_other_sites_but_the_rehearsal(
     app: Quart, visitor: Visitor, headers: dict[str, str]
 ) -> None:
     answered = {
-        (rule, method): (await visitor.send(method, rule.replace("<path:below>", "below"), headers=headers)).status
+        (rule, method): (await visitor.send(method, address(rule), headers=headers)).status
         for rule, method in unsafe_routes(app)
     }
 

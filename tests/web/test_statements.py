@@ -19,6 +19,8 @@ PAGES = {
 # Rules of pages that show no rows.
 WITHOUT_ROWS = {
     *("/hello", "/login", "/logout", "/register", "/healthz", "/readyz", "/metrics", "/static/<path:filename>"),
+    # Of the blog's database they need who is signed in, and whether that is an administrator.
+    *("/operations/errors", "/operations/errors/<int:number>", "/operations/errors/<int:number>.md"),
     *("/errors/rehearsal", "/errors/rehearsal/", "/errors/rehearsal/<path:below>"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,12 +19,16 @@ from wtforms.validators import DataRequired, Length
 import quartblog
 from quartblog.app import BLUEPRINTS
 from quartblog.auth.service import Account
+from quartblog.delivery import Outbox, Query
+from quartblog.operations import error_groups
+from quartblog.operations.tracebacks import parts
 from quartblog.posts.service import Entry
 from quartblog.posts.service import Page as Timeline
 from quartblog.profile.avatar import avatar, contrast
 from quartblog.web import i18n, pieces
 from quartblog.web.forms import Form
 from quartblog.web.i18n import N_
+from tests.support.failures import EVENT, events, report_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -97,6 +102,7 @@ def app() -> Quart:
     i18n.init_app(app, "zh")
     app.jinja_env.undefined = StrictUndefined
     pieces.init_app(app)
+    error_groups.init_app(app)
     app.jinja_env.globals.update(site_name="微博", registration_open=True, avatar=avatar)
 
     # The real addresses, so that a template may link to any page. No view is called.
@@ -136,6 +142,35 @@ def invalid(**values: Any) -> ExampleForm:
     return form
 
 
+def operations(*, groups: bool) -> dict[str, Any]:
+    """What the pages of errors show."""
+    with closing(Outbox()) as outbox:
+        if groups:
+            outbox.record(events(3, breadcrumbs=("12:00:00 INFO blog: looked up a post",)))
+            report_all(outbox)
+            outbox.note(EVENT.fingerprint, "the disk is full", who="ada")
+        group, details = outbox.group(EVENT.fingerprint), outbox.details(EVENT.fingerprint)
+        page = outbox.page(Query())
+    return {
+        "visitor": ADA,
+        "moments": error_groups.moments,
+        "healthy": True,
+        "following": None,
+        "page": page,
+        "asked": dict.fromkeys(("q", "state", "level", "order", "route", "release"), ""),
+        "group": group,
+        "details": details,
+        "sample": group.samples[0] if group else None,
+        "newer": None,
+        "older": "0000aa000001",
+        "asked_id": None,
+        "days": (0, 3),
+        "spans": ("1h",),
+        "headline": "ValueError: twelve",
+        "trace": parts(EVENT.traceback),
+    }
+
+
 PAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "home": ("home.html", home(post(), older=7, newer=7)),
     "home, signed in": ("home.html", home(visitor=ADA, form=ExampleForm())),
@@ -147,6 +182,9 @@ PAGES: dict[str, tuple[str, dict[str, Any]]] = {
         {"visitor": ADA, "person": ADA, "page": timeline(post()), "is_self": True},
     ),
     "edit": ("profile/edit.html", {"visitor": ADA, "form": invalid()}),
+    "errors": ("operations/groups.html", operations(groups=True)),
+    "no errors": ("operations/groups.html", operations(groups=False)),
+    "one error": ("operations/group.html", operations(groups=True)),
     "error": ("error.html", {"status": 500, "title": "发生意外错误", "hint": None, "error_id": "k3x7m2qpa9wz"}),
 }
 
@@ -193,7 +231,7 @@ async def test_a_page_has_a_language_a_title_one_heading_and_a_way_past_the_navi
 async def test_a_form_is_sent_to_this_site_by_post(render: Render, template: str, context: dict[str, Any]) -> None:
     page = await render(template, **context)
 
-    assert {form["method"] for form in page.find("form")} <= {"post"}
+    assert {form["method"] for form in page.find("form") if form.get("role") != "search"} <= {"post"}
     assert all(form["action"].startswith("/") for form in page.find("form"))
     assert page.find("input", type="hidden") == []
 

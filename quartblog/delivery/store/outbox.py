@@ -123,12 +123,7 @@ class Outbox:
 
     def group(self, key: int | str) -> Group | None:
         """Return the group with this id, with this error id among its samples, or with this fingerprint."""
-
-        def look(database: Database, at: Moment) -> Group | None:
-            found = group_rows.find(database, key)
-            return None if found is None else group_rows.get(database, found, self._samples, at)
-
-        return self._read(look)
+        return self._look(key, lambda db, id_, at: group_rows.get(db, id_, self._samples, at))
 
     def page(self, query: Query) -> GroupPage:
         """Return one page of the groups that somebody looks for."""
@@ -137,12 +132,7 @@ class Outbox:
     def details(self, key: int | str, *, ids: int = 100) -> Details | None:
         """Return what is known of the group of this key, as in `group`, beside it, with its newest quotable ids."""
         asked = group_rows.spellings(str(key))
-
-        def look(database: Database, at: Moment) -> Details | None:
-            found = group_rows.find(database, key)
-            return None if found is None else details.of_group(database, found, asked, at.ahead, ids)
-
-        return self._read(look)
+        return self._look(key, lambda db, id_, at: details.of_group(db, id_, asked, at.ahead, ids))
 
     def resolve(self, key: int | str, *, who: str = "", note: str = "") -> bool:
         """Close the group of this key, as in `group`; its next event opens it again. False for an unknown group.
@@ -405,6 +395,13 @@ class Outbox:
 
     def _delete(self, step: int, database: Database, at: Moment) -> tuple[Counter[str], int | None]:
         return retention.to_size(database, self._max_bytes, at.now, step)
+
+    def _look(self, key: int | str, get: Callable[[Database, int, Moment], T | None]) -> T | None:
+        def look(database: Database, at: Moment) -> T | None:
+            found = group_rows.find(database, key)
+            return None if found is None else get(database, found, at)
+
+        return self._read(look)
 
     def _change_group(
         self, key: int | str, what: str, who: str, note: str, change: Callable[[Database, int, Moment], bool]

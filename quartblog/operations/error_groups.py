@@ -1,0 +1,260 @@
+"""Request of an administrator -> outbox -> groups of errors, and what the administrator does with them.
+
+Error texts are what strangers wrote: the templates escape all of them, and no page has a script or an inline style.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from quart import Blueprint, Quart, Response, abort, current_app, flash, g, redirect, render_template, request, url_for
+from quart.typing import ResponseReturnValue
+
+from quartblog.auth import service
+from quartblog.auth.visitor import required_user
+from quartblog.database import reading
+from quartblog.delivery import AsyncOutbox, Delivery, Details, Event, Group, GroupState, Order, Query
+from quartblog.delivery.tools import block, headline, one_line
+from quartblog.operations.charts import bars
+from quartblog.operations.health import DELIVERY
+from quartblog.operations.tracebacks import parts
+from quartblog.web.i18n import N_, _
+from quartblog.web.seldom import Seldom
+
+logger = logging.getLogger(__name__)
+
+blueprint = Blueprint("operations", __name__, url_prefix="/operations")
+
+PAGE_SIZE = 50
+DAYS = 30
+_REFUSALS = "quartblog.refused_operators"
+_STATES = ("open", "resolved", "muted", "all")
+_LEVELS = ("ERROR", "CRITICAL")
+_ORDERS = ("last", "count")
+# Spans for which the pages offer to mute a group, in seconds.
+_SPANS = {"1h": 3_600.0, "1d": 86_400.0, "7d": 604_800.0}
+# Characters of a note.
+_NOTE = 2_000
+_WRITTEN = "%Y-%m-%d %H:%M:%S UTC"
+_DONE = {"resolve": N_("已解决"), "mute": N_("已静音"), "reopen": N_("已重新打开")}
+
+
+def init_app(app: Quart) -> None:
+    """Give the templates of these pages what they need."""
+    app.extensions[_REFUSALS] = Seldom(logger, logging.INFO)
+    app.jinja_env.globals.update(bars=bars)
+    app.jinja_env.filters.update(line=one_line, block=block)
+
+
+def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> Callable[..., Any]:
+    """Let administrators pass; send strangers to sign in, and answer other members with 403."""
+
+    @wraps(view)
+    async def guarded(**values: Any) -> ResponseReturnValue:
+        user = await required_user()
+        async with reading() as connection:
+            is_admin = await service.is_admin(connection, user.id)
+        if not is_admin:
+            current_app.extensions[_REFUSALS].log("Refused the operations pages to a member who is no administrator")
+            abort(403)
+        g.operator = user.username
+        return await view(**values)
+
+    return guarded
+
+
+@blueprint.get("/errors")
+@for_administrators
+async def groups() -> ResponseReturnValue:
+    """Show a page of groups, or the group of an id that somebody quotes."""
+    words = request.args.get("q", "").strip()
+    outbox = _outbox()
+    if words and len(words.split()) <= 2 and (known := await outbox.group(words)) is not None:
+        return redirect(url_for(".group", number=known.id, error=words))
+    query = _query(words)
+    page = await outbox.page(query)
+    following = None
+    if page.more:
+        key, number = page.found[-1].key
+        following = f"{url_for('.groups')}?{urlencode(request.args.to_dict() | {'after': f'{key!r}:{number}'})}"
+    return await render_template(
+        "operations/groups.html",
+        page=page,
+        following=following,
+        asked={name: request.args.get(name, "") for name in ("state", "level", "order", "route", "release", "q")},
+        moments=moments,
+        headline=headline,
+        healthy=outbox.healthy,
+    )
+
+
+@blueprint.post("/errors")
+@for_administrators
+async def change_groups() -> ResponseReturnValue:
+    """Resolve, mute or reopen the groups that were ticked."""
+    form = await request.form
+    chosen = [number for text in form.getlist("group") if (number := _number(text)) is not None]
+    action = form.get("action", "")
+    if action not in _DONE:
+        abort(400)
+    if not chosen:
+        await flash(_("请先选择错误"), "error")
+    else:
+        changed = [await _do(action, number, span="1d") for number in chosen]
+        await flash(f"{_(_DONE[action])}: {sum(changed)}", "success")
+    return redirect(url_for(".groups"))
+
+
+@blueprint.get("/errors/<int:number>")
+@for_administrators
+async def group(number: int) -> ResponseReturnValue:
+    """Show one group with one of its samples."""
+    found, details, index = await _found(number)
+    sample = found.samples[index] if found.samples else None
+    newer = found.samples[index - 1].error_id if index > 0 else None
+    older = found.samples[index + 1].error_id if index + 1 < len(found.samples) else None
+    asked = details.asked
+    if asked is not None and sample is not None and asked.error_id == sample.error_id:
+        asked = None
+    return await render_template(
+        "operations/group.html",
+        group=found,
+        details=details,
+        sample=sample,
+        newer=newer,
+        older=older,
+        asked_id=asked,
+        days=_days(details),
+        trace=parts(sample.traceback) if sample else (),
+        spans=_SPANS,
+        moments=moments,
+        headline=headline(found),
+    )
+
+
+@blueprint.post("/errors/<int:number>")
+@for_administrators
+async def change_group(number: int) -> ResponseReturnValue:
+    """Resolve, mute, reopen or note one group."""
+    form = await request.form
+    action, note = form.get("action", ""), form.get("note", "").strip()[:_NOTE]
+    if action == "note" and not note:
+        await flash(_("请先写下备注"), "error")
+    elif action == "note":
+        await _outbox().note(number, note, who=g.operator)
+    elif action in _DONE:
+        if not await _do(action, number, span=form.get("span", ""), more=_number(form.get("more", "")), note=note):
+            abort(404)
+        await flash(_(_DONE[action]), "success")
+    else:
+        abort(400)
+    return redirect(url_for(".group", number=number))
+
+
+@blueprint.get("/errors/<int:number>.md")
+@for_administrators
+async def markdown(number: int) -> ResponseReturnValue:
+    """Show one group as Markdown, to copy it into an issue."""
+    found, _details, index = await _found(number)
+    text = "\n".join(_markdown(found, found.samples[index] if found.samples else None))
+    return Response(text, content_type="text/plain; charset=utf-8")
+
+
+async def _found(number: int) -> tuple[Group, Details, int]:
+    """Return the group, its details, and the index of the sample that the address asks for."""
+    outbox = _outbox()
+    wanted = request.args.get("error", "").lower()
+    found = await outbox.group(number)
+    details = await outbox.details(wanted or number)
+    if wanted and (details is None or (await outbox.group(wanted)) != found):
+        details = await outbox.details(number)
+    if found is None or details is None:
+        abort(404)
+    index = next((place for place, sample in enumerate(found.samples) if sample.error_id in wanted), 0)
+    return found, details, index
+
+
+async def _do(action: str, number: int, *, span: str = "", more: int | None = None, note: str = "") -> bool:
+    outbox, who = _outbox(), g.operator
+    if action == "resolve":
+        return await outbox.resolve(number, who=who, note=note)
+    if action == "reopen":
+        return await outbox.reopen(number, who=who, note=note)
+    return await outbox.mute(number, _SPANS.get(span, _SPANS["1d"]), more or None, who=who, note=note)
+
+
+def _query(words: str) -> Query:
+    arguments = request.args
+    state = _one_of(arguments.get("state"), _STATES) or "open"
+    level = _one_of(arguments.get("level"), _LEVELS)
+    return Query(
+        state=None if state == "all" else cast("GroupState", state),
+        level=logging.getLevelNamesMapping()[level] if level else None,
+        route=arguments.get("route") or None,
+        release=arguments.get("release") or None,
+        words=words,
+        order=cast("Order", _one_of(arguments.get("order"), _ORDERS) or "last"),
+        after=_after(arguments.get("after", "")),
+        limit=PAGE_SIZE,
+    )
+
+
+def _after(text: str) -> tuple[float, int] | None:
+    key, _colon, written = text.partition(":")
+    number = _number(written)
+    try:
+        return None if number is None else (float(key), number)
+    except ValueError:
+        return None
+
+
+def _one_of(text: str | None, allowed: Sequence[str]) -> str | None:
+    return text if text in allowed else None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def moments(at: float) -> datetime:
+    """Return the datetime of epoch seconds."""
+    return datetime.fromtimestamp(at, UTC)
+
+
+def _days(details: Details) -> tuple[int, ...]:
+    """Return the errors of each of the last 30 days, today last."""
+    today = datetime.now(UTC).date()
+    counts = dict.fromkeys((today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)), 0)
+    for hour, count in details.hours.items():
+        day = datetime.fromtimestamp(hour * 3_600, UTC).date()
+        if day in counts:
+            counts[day] += count
+    return tuple(counts.values())
+
+
+def _markdown(found: Group, sample: Event | None) -> list[str]:
+    lines = [
+        f"# {headline(found)}",
+        "",
+        f"- {found.count:,} errors, {found.users:,} users",
+        f"- first {moments(found.first_seen):{_WRITTEN}}, last {moments(found.last_seen):{_WRITTEN}}",
+        f"- {found.place} in {found.function}",
+        f"- release {found.last_release or '-'}",
+    ]
+    if sample is not None:
+        text = block(sample.traceback or sample.message)
+        # Longer than any fence inside.
+        fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=2))
+        lines += ["", f"Error {sample.error_id}: {sample.method or '-'} {sample.route or '-'}", "", fence, text, fence]
+    return [*lines, ""]
+
+
+def _outbox() -> AsyncOutbox:
+    outbox = cast("Delivery", current_app.extensions[DELIVERY]).outbox
+    if outbox is None:
+        abort(503)
+    return AsyncOutbox(outbox)

@@ -1,0 +1,173 @@
+"""The pages of errors: for administrators, found by an id that a visitor quotes, and harmless whatever a text holds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from quart import Quart
+
+from quartblog.auth import service
+from quartblog.operations.health import DELIVERY
+from quartblog.operations.tracebacks import parts
+from tests.support.browsing import FROM_OURSELVES, Visitor
+from tests.support.failures import an_event
+
+if TYPE_CHECKING:
+    from quartblog.database import Database
+    from quartblog.delivery import Delivery, Outbox
+    from quartblog.models import User
+    from tests.support.browsing import SignIn
+    from tests.support.log_file import LogFile
+
+A, B = "00000000000000aa", "00000000000000bb"
+HOSTILE = "<script>alert(1)</script><svg onload=x> {{ 7*7 }} {% raw %} \u202e \"'` \x1b[31m"
+
+
+@pytest.fixture
+def outbox(app: Quart) -> Outbox:
+    outbox = cast("Delivery", app.extensions[DELIVERY]).outbox
+    assert outbox is not None
+    return outbox
+
+
+@pytest.fixture
+async def admin(ada: User, database: Database, sign_in: SignIn) -> Visitor:
+    async with database.transaction() as session:
+        await service.set_admin(session, ada.id, admin=True)
+    return await sign_in(ada)
+
+
+def numbers(outbox: Outbox) -> dict[str, int]:
+    return {group.fingerprint: group.id for group in outbox.groups(resolved=None)}
+
+
+async def test_only_administrators_see_the_pages(
+    *, grace: User, app: Quart, admin: Visitor, outbox: Outbox, sign_in: SignIn, log: LogFile
+) -> None:
+    outbox.record([an_event(A)])
+    number = numbers(outbox)[A]
+    member = await sign_in(grace)
+    for path in ("/operations/errors", f"/operations/errors/{number}", f"/operations/errors/{number}.md"):
+        assert (await Visitor(app).get(path)).location.startswith("/login")
+        assert (await member.get(path)).status == 403
+        assert (await admin.get(path)).status == 200
+    for path in ("/operations/errors", f"/operations/errors/{number}"):
+        sent = {"action": "resolve", "group": str(number)}
+        assert (await member.send("POST", path, form=sent, headers=FROM_OURSELVES)).status == 403
+    assert log.text.count("Refused the operations pages") == 1
+    assert not outbox.groups()[0].resolved
+
+
+async def test_the_id_that_a_visitor_quotes_leads_to_its_group(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record([an_event(A, error_id=f"id{number}") for number in range(30)])
+    outbox.record([an_event(B, error_id="other")])
+
+    found = await admin.get("/operations/errors?q=ID3")
+    assert found.location == f"/operations/errors/{numbers(outbox)[A]}?error=ID3"
+    page = await admin.get(found.location)
+    assert "<code>id3</code>" in page.text
+    assert "只保留了编号" in page.text
+    sample = await admin.get(f"/operations/errors/{numbers(outbox)[A]}?error=id25")
+    assert "错误编号 <code>id25</code></h2>" in sample.text
+    assert sample.link("next").endswith("error=id24")
+    assert sample.link("prev").endswith("error=id26")
+
+
+async def test_errors_are_filtered_and_paged(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record([an_event(f"{number:016}", title=f"Error{number:03}") for number in range(60)])
+    await asyncio.to_thread(outbox.resolve, f"{7:016}")
+
+    first = await admin.get("/operations/errors")
+    second = await admin.get(first.link("next"))
+
+    assert (first.text.count('class="what"'), second.text.count('class="what"')) == (50, 9)
+    assert "Error007" not in first.text + second.text
+    assert "Error007" in (await admin.get("/operations/errors?state=resolved")).text
+    assert (await admin.get("/operations/errors?q=error012 failed")).text.count('class="what"') == 1
+    for silly in ("after=x", "after=nan:1", "after=1:99999999999999999999", "level=x", "order=;", "state=0", "q=%00"):
+        assert (await admin.get(f"/operations/errors?{silly}")).status == 200
+
+
+async def test_groups_are_resolved_muted_reopened_and_noted(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record([an_event(A), an_event(B)])
+    number = numbers(outbox)[A]
+    path = f"/operations/errors/{number}"
+
+    assert (await admin.submit(path, action="note", note="the disk\nis full")).location == path
+    assert (await admin.submit(path, action="mute", span="1h", more="10")).location == path
+    assert "静音，直到再发生 10 次以上" in (await admin.get(path)).text
+    await admin.submit(path, action="resolve", note="fixed")
+    page = await admin.get(path)
+
+    assert "已解决" in page.text
+    assert "the disk\nis full" in page.text
+    assert page.text.count(" · ada · ") == 3
+    assert [group.fingerprint for group in outbox.groups()] == [B]
+    await admin.submit("/operations/errors", action="reopen", group=str(number))
+    assert {group.fingerprint for group in outbox.groups()} == {A, B}
+    for wrong in ({"action": "delete"}, {}):
+        assert (await admin.submit(path, **wrong)).status == 400
+    assert (await admin.submit("/operations/errors/4711", action="resolve")).status == 404
+    assert "请先选择错误" in (await admin.get((await admin.submit("/operations/errors", action="mute")).location)).text
+
+
+async def test_no_text_of_an_error_is_more_than_text(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record(
+        [
+            an_event(
+                A, title=HOSTILE, message=HOSTILE, place=HOSTILE, function=HOSTILE, route=HOSTILE, method=HOSTILE,
+                user_id=HOSTILE, traceback=f'  File "{HOSTILE}", line 1, in x\n    {HOSTILE}', breadcrumbs=(HOSTILE,),
+                error_id="hostile", logger=HOSTILE,
+            )
+        ]
+    )  # fmt: skip
+    outbox.note(A, HOSTILE, who=HOSTILE)
+    number = numbers(outbox)[A]
+
+    for path in ("/operations/errors", f"/operations/errors/{number}", "/operations/errors?state=all&q=%3Cscript%3E"):
+        text = (await admin.get(path)).text
+        assert "<script" not in text
+        assert "<svg onload" not in text
+        assert "{{ 7*7 }}" in text
+        assert "\u202e" not in text
+        assert "\x1b" not in text
+    plain = await admin.get(f"/operations/errors/{number}.md")
+    assert plain.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert plain.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_an_empty_store_says_so(admin: Visitor) -> None:
+    assert "没有这样的错误" in (await admin.get("/operations/errors")).text
+
+
+async def test_a_page_of_fifty_groups_is_small(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record([an_event(f"{number:016}", message="x" * 2_000) for number in range(60)])
+
+    assert len((await admin.get("/operations/errors")).text.encode()) < 60_000
+
+
+def test_library_frames_are_told_from_own_ones() -> None:
+    traceback = """Traceback (most recent call last):
+  File "/venv/lib/python3.11/site-packages/quart/app.py", line 1, in dispatch
+    await view()
+    ^^^^^^
+  File "/venv/lib/python3.11/site-packages/quart/ctx.py", line 2, in call
+    run()
+  File "/srv/shop/views.py", line 12, in buy
+    int(text)
+  File "<frozen importlib>", line 1, in load
+ValueError: twelve
+
+The above exception was the direct cause of the following exception:
+
+KeyError: 'x'"""
+
+    found = parts(traceback)
+
+    assert [(part.kind, part.frames) for part in found] == [
+        ("text", 0), ("library", 2), ("own", 1), ("library", 1), ("text", 0),
+    ]  # fmt: skip
+    assert "\n".join(part.text for part in found) == traceback
+    assert parts("") == (("text", "", 0),)
