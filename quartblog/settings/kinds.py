@@ -271,13 +271,6 @@ def _token(value: SecretStr) -> SecretStr:
     return value
 
 
-OptionalLine = Annotated[
-    str,
-    Field(max_length=60, pattern=rf"^[^{_BREAKS}]*$"),
-    Allowed("one line of at most 60 characters"),
-]
-
-
 def _with_a_name(path: Path) -> Path:
     if not path.name:
         raise ValueError("must be the path of a file")
