@@ -103,6 +103,8 @@ class MailOptions:
     """What subjects say before the site's name; empty for nothing."""
     allow_plain_login: bool = False
     """Whether the password may travel to another host without TLS. Only for a network that you trust."""
+    page: str = ""
+    """The address of a group's page up to its number, which digests link; empty if there is none."""
     command: str = ""
     """The command to which digests add `errors show` and `errors resolve`; empty if operators have none.
 

@@ -111,11 +111,17 @@ def mail_options(settings: Settings) -> MailOptions | None:
         site=settings.site.name,
         title=mail.subject,
         allow_plain_login=mail.allow_plain_login,
+        page=_page_of_groups(settings),
         command=COMMAND,
     )
     if options.problem is not None:
         raise SettingsError(f"[mail]: {options.problem}")
     return options
+
+
+def _page_of_groups(settings: Settings) -> str:
+    """Return the address of the groups' pages, "" if nobody has set the site's public address."""
+    return f"{settings.site.public_url}/operations/errors/" if "public_url" in settings.site.model_fields_set else ""
 
 
 def mailing_options(settings: Settings) -> MailingOptions:

@@ -197,6 +197,16 @@ def test_a_group_that_is_only_in_memory_is_named_by_what_stays() -> None:
     assert "blog errors show 00000000000000aa" in text_of(read(a_group(id=-1)))
 
 
+def test_the_page_of_a_group_is_linked_where_there_is_one() -> None:
+    linking = replace(OPTIONS, page='https://blog.example/o?"/errors/')
+
+    message = read(a_group(id=3), options=linking)
+    assert '\nhttps://blog.example/o?"/errors/3\n' in text_of(message)
+    assert '<a href="https://blog.example/o?&quot;/errors/3">' in str(message.get_body(("html",)).get_content())  # type: ignore[union-attr]
+    assert "https://blog.example" not in text_of(read(a_group(id=-1), options=linking))
+    assert "errors/3" not in text_of(read(a_group(id=3)))
+
+
 def test_a_group_without_samples_is_still_in_the_digest() -> None:
     mail = read(a_group(samples=(), count=3))
 

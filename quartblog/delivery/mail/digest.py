@@ -106,8 +106,10 @@ class Digest:
         return new_message(
             options,
             self._subject(options),
-            "\n\n".join(_paragraphs(head, [part.text(options.command) for part in detailed], rest)),
-            html=_document([part.html(options.command) for part in detailed], head, rest) if size.html else None,
+            "\n\n".join(_paragraphs(head, [part.text(options.command, options.page) for part in detailed], rest)),
+            html=_document([part.html(options.command, options.page) for part in detailed], head, rest)
+            if size.html
+            else None,
             to=to,
             # A mail program that shows a tree takes the last one for the parent of the mail.
             conversations=[self._conversation(group, options) for group in reversed(first)],
@@ -165,15 +167,17 @@ class _Detailed:
         self._breadcrumbs = [one_line(shortened(crumb, size.message)) for crumb in crumbs]
         self._facts = [one_line(fact) for fact in _facts(group)]
 
-    def text(self, command: str) -> str:
-        parts = [f"{'=' * 72}\n{self._headline}", "\n".join((*self._facts, *_commands(self._group, command)))]
+    def text(self, command: str, page: str) -> str:
+        lines = (*self._facts, *_links(self._group, page), *_commands(self._group, command))
+        parts = [f"{'=' * 72}\n{self._headline}", "\n".join(lines)]
         parts += [part for part in (self._message, self._trace) if part]
         if self._breadcrumbs:
             parts.append("\n  ".join(("Earlier records of the same work:", *self._breadcrumbs)))
         return "\n\n".join(parts)
 
-    def html(self, command: str) -> str:
-        facts = "<br>\n".join(map(html.escape, self._facts))
+    def html(self, command: str, page: str) -> str:
+        links = [f'<a href="{html.escape(link)}">{html.escape(link)}</a>' for link in _links(self._group, page)]
+        facts = "<br>\n".join((*map(html.escape, self._facts), *links))
         commands = "<br>\n".join(f"<code>{html.escape(line)}</code>" for line in _commands(self._group, command))
         parts = [f"<h2>{html.escape(self._headline)}</h2>", f"<p>{facts}</p>", f"<p>{commands}</p>" if commands else ""]
         if self._message:
@@ -189,7 +193,7 @@ class _Detailed:
 
 def in_full(group: Group) -> str:
     """Return one group as plain text, as in a digest."""
-    return _Detailed(group, Size(), TRACES_LIMIT).text("")
+    return _Detailed(group, Size(), TRACES_LIMIT).text("", "")
 
 
 def headline(group: Group) -> str:
@@ -233,6 +237,11 @@ def _reopened_at(group: Group) -> float:
     """Return when the failure came back after it was resolved, as far as the samples show."""
     resolved = group.resolved_at or 0.0
     return min((sample.created for sample in group.samples if sample.created > resolved), default=group.last_seen)
+
+
+def _links(group: Group, page: str) -> list[str]:
+    # Another process does not know the number of a group that is only in memory.
+    return [f"{page}{group.id}"] if page and group.id > 0 else []
 
 
 def _commands(group: Group, command: str) -> list[str]:
