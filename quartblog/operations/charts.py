@@ -20,5 +20,6 @@ def bars(counts: Sequence[int], label: str) -> Markup:
     ]
     return Markup(  # noqa: S704  numbers, and an escaped label
         f'<svg class="bars" width="{width}" height="{HEIGHT}" viewBox="0 0 {width} {HEIGHT}" role="img"'
-        f' aria-label="{escape(label)}" fill="currentColor">{"".join(drawn)}</svg>'
+        f' aria-label="{escape(label)}" fill="currentColor">'
+        f'<rect y="{HEIGHT - 1}" width="{width}" height="1" opacity=".3"/>{"".join(drawn)}</svg>'
     )
