@@ -84,6 +84,8 @@ class OtlpSink(ForwardingSink[OTLPLogExporter]):
         """Look at each answer, because the exporter says only that it failed, and takes two losses for a success."""
         self._answer = f"the collector answered {response.status_code}"
         if response.is_redirect:
+            # Nobody else does, after an exception of a hook.
+            response.close()
             raise NotTaken(self._answer)
         if response.ok and ExportLogsServiceResponse.FromString(response.content).partial_success.rejected_log_records:
             self._answer = "the collector has rejected it"
