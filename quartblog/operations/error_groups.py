@@ -5,25 +5,20 @@ Error texts are what strangers wrote: the templates escape all of them, and no p
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import wraps
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlencode
 
-from quart import Blueprint, Quart, Response, abort, current_app, flash, g, redirect, render_template, request, url_for
+from quart import Blueprint, Quart, Response, abort, flash, g, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
 
-from quartblog.auth import service
-from quartblog.auth.visitor import required_user
-from quartblog.database import reading
-from quartblog.delivery import AsyncOutbox, Delivery, Details, Event, Group, GroupState, Order, Query
+from quartblog.delivery import Details, Event, Group, GroupState, Order, Query
 from quartblog.delivery.tools import block, headline, one_line
+from quartblog.operations.access import for_administrators, store
 from quartblog.operations.charts import bars
-from quartblog.operations.health import DELIVERY
 from quartblog.operations.tracebacks import parts
 from quartblog.web.i18n import N_, _
-from quartblog.web.seldom import Seldom
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +26,6 @@ blueprint = Blueprint("operations", __name__, url_prefix="/operations")
 
 PAGE_SIZE = 50
 DAYS = 30
-_REFUSALS = "quartblog.refused_operators"
 _STATES = ("open", "resolved", "muted", "all")
 _LEVELS = ("ERROR", "CRITICAL")
 _ORDERS = ("last", "count")
@@ -45,26 +39,8 @@ _DONE = {"resolve": N_("已解决"), "mute": N_("已静音"), "reopen": N_("已�
 
 def init_app(app: Quart) -> None:
     """Give the templates of these pages what they need."""
-    app.extensions[_REFUSALS] = Seldom(logger, logging.INFO)
     app.jinja_env.globals.update(bars=bars)
     app.jinja_env.filters.update(line=one_line, block=block)
-
-
-def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> Callable[..., Any]:
-    """Let administrators pass; send strangers to sign in, and answer other members with 403."""
-
-    @wraps(view)
-    async def guarded(**values: Any) -> ResponseReturnValue:
-        user = await required_user()
-        async with reading() as connection:
-            is_admin = await service.is_admin(connection, user.id)
-        if not is_admin:
-            current_app.extensions[_REFUSALS].log("Refused the operations pages to a member who is no administrator")
-            abort(403)
-        g.operator = user.username
-        return await view(**values)
-
-    return guarded
 
 
 @blueprint.get("/errors")
@@ -72,15 +48,15 @@ def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> C
 async def groups() -> ResponseReturnValue:
     """Show a page of groups, or the group of an id that somebody quotes."""
     words = request.args.get("q", "").strip()
-    outbox = _outbox()
+    outbox = store()
     if words and len(words.split()) <= 2 and (known := await outbox.group(words)) is not None:
-        return redirect(url_for(".group", number=known.id, error=words))
+        return redirect(url_for(".group", group_id=known.id, error=words))
     query = _query(words)
     page = await outbox.page(query)
     following = None
     if page.more:
-        key, number = page.found[-1].key
-        following = f"{url_for('.groups')}?{urlencode(request.args.to_dict() | {'after': f'{key!r}:{number}'})}"
+        key, last = page.found[-1].key
+        following = f"{url_for('.groups')}?{urlencode(request.args.to_dict() | {'after': f'{key!r}:{last}'})}"
     return await render_template(
         "operations/groups.html",
         page=page,
@@ -97,23 +73,23 @@ async def groups() -> ResponseReturnValue:
 async def change_groups() -> ResponseReturnValue:
     """Resolve, mute or reopen the groups that were ticked."""
     form = await request.form
-    chosen = [number for text in form.getlist("group") if (number := _number(text)) is not None]
+    chosen = [found for text in form.getlist("group") if (found := number(text)) is not None]
     action = form.get("action", "")
     if action not in _DONE:
         abort(400)
     if not chosen:
         await flash(_("请先选择错误"), "error")
     else:
-        changed = [await _do(action, number, span="1d") for number in chosen]
+        changed = [await _do(action, found, span="1d") for found in chosen]
         await flash(f"{_(_DONE[action])}: {sum(changed)}", "success")
     return redirect(url_for(".groups"))
 
 
-@blueprint.get("/errors/<int:number>")
+@blueprint.get("/errors/<int:group_id>")
 @for_administrators
-async def group(number: int) -> ResponseReturnValue:
+async def group(group_id: int) -> ResponseReturnValue:
     """Show one group with one of its samples."""
-    found, details, index = await _found(number)
+    found, details, index = await _found(group_id)
     sample = found.samples[index] if found.samples else None
     newer = found.samples[index - 1].error_id if index > 0 else None
     older = found.samples[index + 1].error_id if index + 1 < len(found.samples) else None
@@ -136,55 +112,55 @@ async def group(number: int) -> ResponseReturnValue:
     )
 
 
-@blueprint.post("/errors/<int:number>")
+@blueprint.post("/errors/<int:group_id>")
 @for_administrators
-async def change_group(number: int) -> ResponseReturnValue:
+async def change_group(group_id: int) -> ResponseReturnValue:
     """Resolve, mute, reopen or note one group."""
     form = await request.form
     action, note = form.get("action", ""), form.get("note", "").strip()[:_NOTE]
     if action == "note" and not note:
         await flash(_("请先写下备注"), "error")
     elif action == "note":
-        await _outbox().note(number, note, who=g.operator)
+        await store().note(group_id, note, who=g.operator)
     elif action in _DONE:
-        if not await _do(action, number, span=form.get("span", ""), more=_number(form.get("more", "")), note=note):
+        if not await _do(action, group_id, span=form.get("span", ""), more=number(form.get("more", "")), note=note):
             abort(404)
         await flash(_(_DONE[action]), "success")
     else:
         abort(400)
-    return redirect(url_for(".group", number=number))
+    return redirect(url_for(".group", group_id=group_id))
 
 
-@blueprint.get("/errors/<int:number>.md")
+@blueprint.get("/errors/<int:group_id>.md")
 @for_administrators
-async def markdown(number: int) -> ResponseReturnValue:
+async def markdown(group_id: int) -> ResponseReturnValue:
     """Show one group as Markdown, to copy it into an issue."""
-    found, _details, index = await _found(number)
+    found, _details, index = await _found(group_id)
     text = "\n".join(_markdown(found, found.samples[index] if found.samples else None))
     return Response(text, content_type="text/plain; charset=utf-8")
 
 
-async def _found(number: int) -> tuple[Group, Details, int]:
+async def _found(group_id: int) -> tuple[Group, Details, int]:
     """Return the group, its details, and the index of the sample that the address asks for."""
-    outbox = _outbox()
+    outbox = store()
     wanted = request.args.get("error", "").lower()
-    found = await outbox.group(number)
-    details = await outbox.details(wanted or number)
+    found = await outbox.group(group_id)
+    details = await outbox.details(wanted or group_id)
     if wanted and (details is None or (await outbox.group(wanted)) != found):
-        details = await outbox.details(number)
+        details = await outbox.details(group_id)
     if found is None or details is None:
         abort(404)
     index = next((place for place, sample in enumerate(found.samples) if sample.error_id in wanted), 0)
     return found, details, index
 
 
-async def _do(action: str, number: int, *, span: str = "", more: int | None = None, note: str = "") -> bool:
-    outbox, who = _outbox(), g.operator
+async def _do(action: str, group_id: int, *, span: str = "", more: int | None = None, note: str = "") -> bool:
+    outbox, who = store(), g.operator
     if action == "resolve":
-        return await outbox.resolve(number, who=who, note=note)
+        return await outbox.resolve(group_id, who=who, note=note)
     if action == "reopen":
-        return await outbox.reopen(number, who=who, note=note)
-    return await outbox.mute(number, _SPANS.get(span, _SPANS["1d"]), more or None, who=who, note=note)
+        return await outbox.reopen(group_id, who=who, note=note)
+    return await outbox.mute(group_id, _SPANS.get(span, _SPANS["1d"]), more or None, who=who, note=note)
 
 
 def _query(words: str) -> Query:
@@ -205,9 +181,9 @@ def _query(words: str) -> Query:
 
 def _after(text: str) -> tuple[float, int] | None:
     key, _colon, written = text.partition(":")
-    number = _number(written)
+    last = number(written)
     try:
-        return None if number is None else (float(key), number)
+        return None if last is None else (float(key), last)
     except ValueError:
         return None
 
@@ -216,7 +192,8 @@ def _one_of(text: str | None, allowed: Sequence[str]) -> str | None:
     return text if text in allowed else None
 
 
-def _number(text: str) -> int | None:
+def number(text: str) -> int | None:
+    """Return the number that a form or an address names, None for anything else."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
@@ -251,10 +228,3 @@ def _markdown(found: Group, sample: Event | None) -> list[str]:
         fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=2))
         lines += ["", f"Error {sample.error_id}: {sample.method or '-'} {sample.route or '-'}", "", fence, text, fence]
     return [*lines, ""]
-
-
-def _outbox() -> AsyncOutbox:
-    outbox = cast("Delivery", current_app.extensions[DELIVERY]).outbox
-    if outbox is None:
-        abort(503)
-    return AsyncOutbox(outbox)

@@ -23,11 +23,12 @@ FOR_EVERYBODY = {
     ("/static/<path:filename>", "GET"),
     *((rule, method) for rule in REHEARSAL for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
 }
-GROUPS, GROUP = "/operations/errors", "/operations/errors/<int:number>"
+GROUPS, GROUP = "/operations/errors", "/operations/errors/<int:group_id>"
 FOR_MEMBERS = {
     *(("/", "POST"), ("/user/edit", "GET"), ("/user/edit", "POST")),
     # And of these only for administrators: tests/operations/test_error_groups.py.
     *((GROUPS, "GET"), (GROUPS, "POST"), (GROUP, "GET"), (GROUP, "POST"), (f"{GROUP}.md", "GET")),
+    *(("/operations/delivery", "GET"), ("/operations/delivery", "POST")),
 }
 
 
@@ -37,7 +38,7 @@ async def test_a_page_is_for_everybody_or_sends_to_sign_in(app: Quart, visitor: 
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             if (rule.rule, method) in FOR_EVERYBODY:
                 continue
-            answer = await visitor.send(method, rule.rule.replace("<int:number>", "1"), headers=FROM_OURSELVES)
+            answer = await visitor.send(method, rule.rule.replace("<int:group_id>", "1"), headers=FROM_OURSELVES)
             assert answer.status == 302, (
                 f"{method} {rule} is for everybody: add it to FOR_EVERYBODY or require a sign-in"
             )

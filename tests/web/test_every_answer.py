@@ -15,7 +15,7 @@ from tests.support.log_file import LogFile
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND")
 UNKNOWN = ("/nowhere", "//user//edit", "/user/info/", "/static/", "/static/nothing.css", "/static/../app.py", "/%00")
-SHOWN = {"username": "ada", "filename": "quartblog.css", "below": "some/where", "number": "1"}
+SHOWN = {"username": "ada", "filename": "quartblog.css", "below": "some/where", "group_id": "1"}
 
 
 @pytest.fixture

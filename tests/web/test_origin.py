@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CHANGING = {
     *((rule, "POST") for rule in ("/", "/login", "/logout", "/register", "/user/edit")),
-    *((rule, "POST") for rule in ("/operations/errors", "/operations/errors/<int:number>")),
+    *((rule, "POST") for rule in ("/operations/errors", "/operations/errors/<int:group_id>", "/operations/delivery")),
 }
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 PUBLIC = "https://blog.example.org"
@@ -34,7 +34,7 @@ ELSEWHERE = ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, 
 
 def address(rule: str) -> str:
     """An address of this rule."""
-    return rule.replace("<path:below>", "below").replace("<int:number>", "1")
+    return rule.replace("<path:below>", "below").replace("<int:group_id>", "1")
 
 
 def unsafe_routes(app: Quart) -> set[tuple[str, str]]:

@@ -20,7 +20,12 @@ PAGES = {
 WITHOUT_ROWS = {
     *("/hello", "/login", "/logout", "/register", "/healthz", "/readyz", "/metrics", "/static/<path:filename>"),
     # Of the blog's database they need who is signed in, and whether that is an administrator.
-    *("/operations/errors", "/operations/errors/<int:number>", "/operations/errors/<int:number>.md"),
+    *(
+        "/operations/delivery",
+        "/operations/errors",
+        "/operations/errors/<int:group_id>",
+        "/operations/errors/<int:group_id>.md",
+    ),
     *("/errors/rehearsal", "/errors/rehearsal/", "/errors/rehearsal/<path:below>"),
 }
 

@@ -19,7 +19,7 @@ from wtforms.validators import DataRequired, Length
 import quartblog
 from quartblog.app import BLUEPRINTS
 from quartblog.auth.service import Account
-from quartblog.delivery import Outbox, Query
+from quartblog.delivery import Outbox, Query, Statistics
 from quartblog.operations import error_groups
 from quartblog.operations.tracebacks import parts
 from quartblog.posts.service import Entry
@@ -28,7 +28,7 @@ from quartblog.profile.avatar import avatar, contrast
 from quartblog.web import i18n, pieces
 from quartblog.web.forms import Form
 from quartblog.web.i18n import N_
-from tests.support.failures import EVENT, events, report_all
+from tests.support.failures import EVENT, a_message, events, report_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -149,8 +149,10 @@ def operations(*, groups: bool) -> dict[str, Any]:
             outbox.record(events(3, breadcrumbs=("12:00:00 INFO blog: looked up a post",)))
             report_all(outbox)
             outbox.note(EVENT.fingerprint, "the disk is full", who="ada")
+            outbox.beat("host:1", leader=True, figures=Statistics(refused={"INFO": 3}).as_dict())
+            outbox.post(a_message(), ["ops@example.org"])
         group, details = outbox.group(EVENT.fingerprint), outbox.details(EVENT.fingerprint)
-        page = outbox.page(Query())
+        page, mails, workers, totals = outbox.page(Query()), outbox.mails(), outbox.workers(), outbox.totals()
     return {
         "visitor": ADA,
         "moments": error_groups.moments,
@@ -168,6 +170,14 @@ def operations(*, groups: bool) -> dict[str, Any]:
         "spans": ("1h",),
         "headline": "ValueError: twelve",
         "trace": parts(EVENT.traceback),
+        "workers": workers,
+        "totals": totals,
+        "waiting": mails,
+        "dead": mails,
+        "problem": "a thread has ended",
+        "summed": {"accepted": 1},
+        "refresh": None,
+        "choices": ("5",),
     }
 
 
@@ -184,6 +194,8 @@ PAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "edit": ("profile/edit.html", {"visitor": ADA, "form": invalid()}),
     "errors": ("operations/groups.html", operations(groups=True)),
     "no errors": ("operations/groups.html", operations(groups=False)),
+    "delivery": ("operations/delivery.html", operations(groups=True)),
+    "no delivery": ("operations/delivery.html", operations(groups=False)),
     "one error": ("operations/group.html", operations(groups=True)),
     "error": ("error.html", {"status": 500, "title": "发生意外错误", "hint": None, "error_id": "k3x7m2qpa9wz"}),
 }

@@ -1,0 +1,83 @@
+"""The page of the delivery: what its workers do, which mails wait, and the buttons of an administrator."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from quart import Quart
+
+from quartblog.auth import service
+from quartblog.delivery.store.mails import Result
+from quartblog.operations.health import DELIVERY
+from tests.support.browsing import FROM_OURSELVES, Visitor
+from tests.support.failures import a_message
+from tests.support.processes import eventually
+
+if TYPE_CHECKING:
+    from quartblog.database import Database
+    from quartblog.delivery import Delivery, Outbox
+    from quartblog.models import User
+    from tests.support.browsing import SignIn
+    from tests.support.log_file import LogFile
+
+PATH = "/operations/delivery"
+
+
+@pytest.fixture
+def outbox(app: Quart) -> Outbox:
+    outbox = cast("Delivery", app.extensions[DELIVERY]).outbox
+    assert outbox is not None
+    return outbox
+
+
+@pytest.fixture
+async def admin(ada: User, database: Database, sign_in: SignIn) -> Visitor:
+    async with database.transaction() as session:
+        await service.set_admin(session, ada.id, admin=True)
+    return await sign_in(ada)
+
+
+async def test_only_administrators_see_and_use_the_page(grace: User, app: Quart, sign_in: SignIn) -> None:
+    assert (await Visitor(app).get(PATH)).location.startswith("/login")
+    member = await sign_in(grace)
+    assert (await member.get(PATH)).status == 403
+    assert (await member.send("POST", PATH, form={"action": "purge"}, headers=FROM_OURSELVES)).status == 403
+
+
+async def test_workers_and_mails_are_shown_with_the_servers_words(admin: Visitor, outbox: Outbox) -> None:
+    mail = outbox.post(a_message(), ["ops@example.org"])
+    outbox.dead(mail, Result("550 <script>no such user</script>"))
+    await asyncio.to_thread(eventually, outbox.workers)
+
+    page = await admin.get(PATH)
+
+    assert "运行中" in page.text
+    assert "550 &lt;script&gt;no such user" in page.text
+    assert "ops@example.org" in page.text
+
+
+async def test_dead_mails_are_retried_and_removed(admin: Visitor, outbox: Outbox) -> None:
+    first, second = (outbox.post(a_message(), ["ops@example.org"]) for _ in range(2))
+    for mail in (first, second):
+        outbox.dead(mail, Result("550 no"))
+
+    assert (await admin.submit(PATH, retry=str(first))).location == PATH
+    assert {mail.id: mail.state for mail in outbox.mails()} == {first: "waiting", second: "dead"}
+    await admin.submit(PATH, action="purge")
+    assert {mail.id for mail in outbox.mails()} == {first}
+    for wrong in ({}, {"action": "x"}, {"retry": "x"}, {"retry": "-1"}):
+        assert (await admin.submit(PATH, **wrong)).status == 400
+
+
+async def test_a_test_error_is_logged_and_names_who_asked(admin: Visitor, log: LogFile) -> None:
+    await admin.submit(PATH, action="try-out")
+
+    assert "A test error, which ada asked for" in log.failure()
+
+
+async def test_the_page_loads_itself_again_on_request(admin: Visitor) -> None:
+    assert (await admin.get(f"{PATH}?refresh=5")).headers["Refresh"] == "5"
+    assert "Refresh" not in (await admin.get(PATH)).headers
+    assert "Refresh" not in (await admin.get(f"{PATH}?refresh=0;url=//evil")).headers
