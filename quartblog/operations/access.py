@@ -1,45 +1,101 @@
 """Request -> an administrator's view of this host's outbox, or a sign-in, or a refusal."""
 
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, cast
 
-from quart import Quart, abort, current_app, g
+from itsdangerous import BadData, URLSafeTimedSerializer
+from quart import Quart, abort, current_app, g, make_response, request
 from quart.typing import ResponseReturnValue
+from quart_auth import current_user
 
 from quartblog.auth import service
 from quartblog.auth.visitor import required_user
 from quartblog.database import reading
 from quartblog.delivery import AsyncOutbox, Delivery
+from quartblog.errors.exceptions import DatabaseUnavailable
 from quartblog.operations.health import DELIVERY
 from quartblog.web.seldom import Seldom
 
 logger = logging.getLogger(__name__)
 
 _REFUSALS = "quartblog.refused_operators"
+_PROOFS = "quartblog.refused_proofs"
+PROOF = "quartblog_operator"
+"""The cookie that shows, without the database, that an administrator has this login."""
+PROVEN = 12 * 60 * 60
+"""Seconds that a proof counts: a right that was taken away ends by then at the latest."""
 
 
 def init_app(app: Quart) -> None:
-    """Prepare the record of refusals."""
-    app.extensions[_REFUSALS] = Seldom(logger, logging.INFO)
+    """Prepare the records of refusals."""
+    for name in (_REFUSALS, _PROOFS):
+        app.extensions[name] = Seldom(logger, logging.INFO)
 
 
 def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> Callable[..., Any]:
-    """Let administrators pass; send strangers to sign in, and answer other members with 403."""
+    """Let administrators pass; send strangers to sign in, and answer other members with 403.
+
+    While the blog's database is away, a proof that an administrator got with an earlier page counts.
+    """
 
     @wraps(view)
     async def guarded(**values: Any) -> ResponseReturnValue:
-        user = await required_user()
-        async with reading() as connection:
-            is_admin = await service.is_admin(connection, user.id)
-        if not is_admin:
-            current_app.extensions[_REFUSALS].log("Refused the operations pages to a member who is no administrator")
-            abort(403)
-        g.operator = user.username
-        return await view(**values)
+        try:
+            g.operator, proof = await _administrator()
+        except DatabaseUnavailable:
+            proven = _proven(request.cookies.get(PROOF, ""))
+            if proven is None:
+                raise
+            g.operator, proof = proven, None
+            # The page must not ask the database again.
+            g.user = None
+        answer = await make_response(await view(**values))
+        if proof is not None:
+            secure = current_app.config["QUART_AUTH_COOKIE_SECURE"]
+            answer.set_cookie(
+                PROOF, proof, max_age=PROVEN, path="/operations", secure=secure, httponly=True, samesite="Strict"
+            )
+        return answer
 
     return guarded
+
+
+async def _administrator() -> tuple[str, str]:
+    """Return the name of the administrator who asks, and a new proof. Raise Unauthorized, Forbidden."""
+    user = await required_user()
+    async with reading() as connection:
+        is_admin = await service.is_admin(connection, user.id)
+    if not is_admin:
+        current_app.extensions[_REFUSALS].log("Refused the operations pages to a member who is no administrator")
+        abort(403)
+    return user.username, _signer().dumps([user.username, _of_login()])
+
+
+def _proven(proof: str) -> str | None:
+    """Return the name in a proof of this login that is not too old."""
+    try:
+        name, login = _signer().loads(proof, max_age=PROVEN)
+    except (BadData, TypeError, ValueError):
+        name, login = None, None
+    if isinstance(name, str) and _of_login() and login == _of_login():
+        return name
+    if proof:
+        current_app.extensions[_PROOFS].log("Refused a proof for the operations pages that is forged or too old")
+    return None
+
+
+def _of_login() -> str:
+    """Return what a proof has of the login cookie, "" without one: with another login it proves nothing."""
+    token = current_user.auth_id
+    return "" if token is None else hashlib.sha256(f"operations {token}".encode()).hexdigest()
+
+
+def _signer() -> URLSafeTimedSerializer:
+    keys = [*current_app.config["SECRET_KEY_FALLBACKS"], current_app.secret_key or ""]
+    return URLSafeTimedSerializer(keys, salt="quartblog.operations")
 
 
 def delivery() -> Delivery:

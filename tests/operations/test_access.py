@@ -1,0 +1,142 @@
+"""An administrator reads the errors while the blog's database is away; nobody else does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from itsdangerous import TimestampSigner
+from quart import Quart
+
+from quartblog.auth import service
+from quartblog.operations.access import PROOF, PROVEN
+from quartblog.operations.health import DELIVERY
+from tests.support.browsing import Visitor
+from tests.support.failures import an_event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from quartblog.database import Database
+    from quartblog.delivery import Delivery
+    from quartblog.models import User
+    from tests.support.browsing import SignIn
+    from tests.support.log_file import LogFile
+
+pytestmark = pytest.mark.sqlite
+
+PATH = "/operations/errors"
+LOGIN = "quartblog_login"
+
+
+class Site:
+    """A site whose database can be taken away."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._file = folder / "quartblog.sqlite3"
+
+    async def lose(self) -> None:
+        await self._database.close()
+        self._file.rename(self._file.with_suffix(".kept"))
+        self._file.mkdir()
+
+    def find(self) -> None:
+        self._file.rmdir()
+        self._file.with_suffix(".kept").rename(self._file)
+
+
+@pytest.fixture
+def site(database: Database, tmp_path: Path) -> Site:
+    return Site(database, tmp_path)
+
+
+@pytest.fixture
+async def admin(ada: User, app: Quart, database: Database, sign_in: SignIn) -> Visitor:
+    outbox = cast("Delivery", app.extensions[DELIVERY]).outbox
+    assert outbox is not None
+    outbox.record([an_event()])
+    async with database.transaction() as session:
+        await service.set_admin(session, ada.id, admin=True)
+    return await sign_in(ada)
+
+
+def copy_of(visitor: Visitor, app: Quart, *names: str) -> Visitor:
+    """A browser with these cookies of another one."""
+    other = Visitor(app)
+    for name in names:
+        value = visitor.cookie(name)
+        assert value
+        other.set_cookie(name, value)
+    return other
+
+
+async def test_an_administrator_reads_on_without_the_database(admin: Visitor, site: Site) -> None:
+    assert (await admin.get(PATH)).status == 200
+    await site.lose()
+
+    page = await admin.get(PATH)
+    assert page.status == 200
+    assert "ValueError" in page.text
+    assert (await admin.get(f"{PATH}/1")).status == 200
+    assert (await admin.submit(f"{PATH}/1", action="resolve")).status == 302
+    assert (await admin.get("/")).status == 503
+
+    site.find()
+    assert (await admin.get("/")).status == 200
+    assert "没有这样的错误" in (await admin.get(PATH)).text
+
+
+async def test_nobody_else_reads_without_the_database(
+    *, grace: User, admin: Visitor, app: Quart, sign_in: SignIn, site: Site, log: LogFile
+) -> None:
+    member = await sign_in(grace)
+    await member.get(PATH)
+    await admin.get(PATH)
+    proof = admin.cookie(PROOF)
+    assert proof
+    await site.lose()
+
+    stranger, other = Visitor(app), copy_of(member, app, LOGIN)
+    forged = copy_of(admin, app, LOGIN)
+    stranger.set_cookie(PROOF, proof)
+    other.set_cookie(PROOF, proof)
+    forged.set_cookie(PROOF, proof[:-4] + "AAAA")
+    answers = {
+        "without a proof": await copy_of(admin, app, LOGIN).get(PATH),
+        "of another login": await other.get(PATH),
+        "forged": await forged.get(PATH),
+        "a member": await member.get(PATH),
+    }
+    assert {name: answer.status for name, answer in answers.items()} == dict.fromkeys(answers, 503)
+    assert (await stranger.get(PATH)).location.startswith("/login")
+    assert log.text.count("Refused a proof for the operations pages") == 1
+
+
+async def test_a_proof_ends_after_twelve_hours(admin: Visitor, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = TimestampSigner.get_timestamp
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda self: real(self) - PROVEN - 5)
+    await admin.get(PATH)
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", real)
+    await site.lose()
+
+    assert (await admin.get(PATH)).status == 503
+
+
+async def test_signing_out_ends_the_proof(admin: Visitor, app: Quart, site: Site) -> None:
+    await admin.get(PATH)
+    proof = admin.cookie(PROOF)
+    assert proof
+    await admin.submit("/logout")
+    admin.set_cookie(PROOF, proof)
+    await site.lose()
+
+    assert (await admin.get(PATH)).location.startswith("/login")
+
+
+async def test_only_the_operations_pages_get_the_proof(admin: Visitor) -> None:
+    page = await admin.get(PATH)
+
+    [cookie] = [cookie for cookie in page.headers.getlist("Set-Cookie") if cookie.startswith(PROOF)]
+    for part in ("HttpOnly", "Path=/operations", "SameSite=Strict", f"Max-Age={PROVEN}"):
+        assert part in cookie
