@@ -18,7 +18,7 @@ from quartblog.delivery import Delivery
 from quartblog.errors import pages, rehearsal
 from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated
 from quartblog.forwarding import forwarding_sinks
-from quartblog.operations import access, delivery_state, error_groups, health, metrics
+from quartblog.operations import access, delivery_state, entrance, error_groups, health, metrics
 from quartblog.operations.reload import Watcher
 from quartblog.posts.views import blueprint as posts_blueprint
 from quartblog.profile.avatar import avatar
@@ -34,6 +34,7 @@ logger = logging.getLogger("quartblog")
 BLUEPRINTS = (
     *(posts_blueprint, auth_blueprint, profile_blueprint),
     *(health.blueprint, metrics.blueprint, error_groups.blueprint, delivery_state.blueprint),
+    entrance.blueprint,
 )
 """The blueprints of all pages; a setting adds the rehearsal route."""
 
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     access.init_app(app)
+    entrance.init_app(app)
     error_groups.init_app(app)
     if settings.errors.rehearsal_route:
         app.register_blueprint(rehearsal.blueprint)

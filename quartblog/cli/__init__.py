@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from quartblog import __version__
-from quartblog.cli import backup, config, database, delivery, errors, mail, run, users
+from quartblog.cli import backup, config, database, delivery, errors, mail, operations, run, users
 from quartblog.cli.invocation import Explaining, Invocation
 
 __all__ = ["main"]
@@ -42,6 +42,7 @@ for command in (
     mail.group,
     delivery.group,
     errors.group,
+    operations.group,
     backup.command,
 ):
     main.add_command(command)

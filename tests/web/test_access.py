@@ -16,6 +16,9 @@ FOR_EVERYBODY = {
     ("/register", "GET"),
     ("/register", "POST"),
     ("/user/info/<username>", "GET"),
+    # By a single-use key: tests/operations/test_entrance.py.
+    ("/operations/enter", "GET"),
+    ("/operations/enter", "POST"),
     ("/healthz", "GET"),
     ("/readyz", "GET"),
     # For a token or for this machine, see tests/operations/test_metrics.py; no account is asked for.

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
 CHANGING = {
     *((rule, "POST") for rule in ("/", "/login", "/logout", "/register", "/user/edit")),
-    *((rule, "POST") for rule in ("/operations/errors", "/operations/errors/<int:group_id>", "/operations/delivery")),
+    *(
+        (rule, "POST")
+        for rule in (
+            "/operations/errors",
+            "/operations/errors/<int:group_id>",
+            "/operations/delivery",
+            "/operations/enter",
+        )
+    ),
 }
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 PUBLIC = "https://blog.example.org"

@@ -22,6 +22,7 @@ WITHOUT_ROWS = {
     # Of the blog's database they need who is signed in, and whether that is an administrator.
     *(
         "/operations/delivery",
+        "/operations/enter",
         "/operations/errors",
         "/operations/errors/<int:group_id>",
         "/operations/errors/<int:group_id>.md",

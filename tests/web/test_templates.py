@@ -196,6 +196,7 @@ PAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "no errors": ("operations/groups.html", operations(groups=False)),
     "delivery": ("operations/delivery.html", operations(groups=True)),
     "no delivery": ("operations/delivery.html", operations(groups=False)),
+    "enter": ("operations/enter.html", {"key": "a key"}),
     "one error": ("operations/group.html", operations(groups=True)),
     "error": ("error.html", {"status": 500, "title": "发生意外错误", "hint": None, "error_id": "k3x7m2qpa9wz"}),
 }
