@@ -10,7 +10,7 @@ from typing import Any
 
 from quart import Quart
 
-from quartblog import __version__, auth, migrations
+from quartblog import auth, migrations
 from quartblog.auth.views import blueprint as auth_blueprint
 from quartblog.database import EXTENSION as DATABASE
 from quartblog.database import Database
@@ -25,7 +25,7 @@ from quartblog.profile.avatar import avatar
 from quartblog.profile.views import blueprint as profile_blueprint
 from quartblog.serving import connections, faults
 from quartblog.settings import Settings, config_file, load_settings, secret_key
-from quartblog.settings.options import delivery_options, forwarding_options
+from quartblog.settings.options import delivery_options, forwarding_options, release_of
 from quartblog.web import bodies, headers, hosts, i18n, last_resort, origin, pieces, static
 from quartblog.web.application import Application, drop_threaded_context
 
@@ -81,7 +81,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
         avatar=avatar, site_name=settings.site.name, registration_open=settings.site.registration
     )
     # As with mail: what a developer tries is nothing for the operators.
-    forwarding = () if debug else forwarding_sinks(forwarding_options(settings, __version__))
+    forwarding = () if debug else forwarding_sinks(forwarding_options(settings, release_of(settings)))
     delivery = Delivery(**options, extra_sinks=forwarding)
     app.extensions[FORWARDING] = forwarding
     watcher = Watcher(watched, settings, lambda new: _change(app, delivery, new, mail=not debug)) if watched else None
@@ -89,7 +89,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     _serve_with(app, _database(settings), delivery, watcher, every_answer if served else None)
     metrics.init_app(
         app,
-        version=__version__,
+        version=release_of(settings),
         token=settings.operations.metrics_token.get_secret_value(),
         trusted_proxies=settings.security.trusted_proxies,
     )
@@ -108,7 +108,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
 def check_options(settings: Settings) -> None:
     """Build the objects of the start from the settings without opening anything. Raise SettingsError."""
     delivery_options(settings, mail=True)
-    forwarding_sinks(forwarding_options(settings, __version__))
+    forwarding_sinks(forwarding_options(settings, release_of(settings)))
     _database(settings)
 
 

@@ -41,7 +41,7 @@ def delivery_options(settings: Settings, *, mail: bool) -> DeliveryArguments:
             "queue": queue_options(settings),
             "file": file,
             "mail": mail_options(settings) if mail else None,
-            "outbox": OutboxOptions(settings.delivery.outbox, release=settings.site.release or running_release()),
+            "outbox": OutboxOptions(settings.delivery.outbox, release=release_of(settings)),
             "mailing": mailing_options(settings),
         }
 
@@ -65,6 +65,11 @@ def failure_options(settings: Settings) -> DeliveryArguments:
     # At INFO the delivery would log its start, and that it sends no mail, around the one record.
     options["file"] = replace(options["file"], level="ERROR")
     return options
+
+
+def release_of(settings: Settings) -> str:
+    """Return the name of the running version."""
+    return settings.site.release or running_release()
 
 
 def queue_options(settings: Settings) -> QueueOptions:
