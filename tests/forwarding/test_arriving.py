@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from quartblog import __version__
 from quartblog.delivery import scope
 from quartblog.operations.health import DELIVERY
+from quartblog.release import running_release
 from tests.forwarding.conftest import KEY, TOKEN, Destination, attributes, events, log_records, requests
 from tests.support.browsing import FROM_OURSELVES, Visitor
 
@@ -121,7 +121,7 @@ async def test_what_sentry_gets(
     assert event["level"] == "error"
     assert event["platform"] == "python"
     assert event["logger"] == "quartblog"
-    assert event["release"] == __version__
+    assert event["release"] == running_release()
     assert event["fingerprint"] == [group.fingerprint]
     assert event["transaction"] == "POST /errors/rehearsal/<path:below>"
     assert event["tags"] == {
@@ -162,7 +162,7 @@ async def test_what_a_collector_gets(configuration: Configuration, serve: Serve,
     assert post.headers["content-type"] == "application/x-protobuf"
     described = attributes(request.resource_logs[0].resource)
     assert described["service.name"] == "quartblog"
-    assert described["service.version"] == __version__
+    assert described["service.version"] == running_release()
     assert described["host.name"] == "blog-2"
     assert request.resource_logs[0].scope_logs[0].scope.name == "quartblog"
     assert record.severity_text == "ERROR"

@@ -15,12 +15,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus_text
 from quart import Quart
 
-from quartblog import __version__
 from quartblog.database import Database
 from quartblog.delivery import Delivery, Outbox, OutboxOptions
 from quartblog.delivery.tools import this_run
 from quartblog.operations import metrics
 from quartblog.operations.health import DELIVERY
+from quartblog.release import running_release
 from quartblog.settings import Settings
 from tests.support.asgi import RawHeaders, ask
 from tests.support.browsing import Page, Serve
@@ -108,7 +108,7 @@ async def test_all_workers_are_summed_and_not_this_one_alone(app: Quart, setting
     assert found["workers", "alive"] in {2, 3}
     assert found["workers", "hanging"] == 0
     assert found["mail_leaders",] == 0
-    assert found["build_info", __version__] == 1
+    assert found["build_info", running_release()] == 1
     assert found["outbox_usable",] == 1
 
 
@@ -404,7 +404,7 @@ async def test_an_outbox_that_cannot_be_used_is_said_and_nothing_is_summed(
     found = samples(await scrape(app))
 
     # A sum of this worker alone would be lower than before, as after a restart.
-    assert found == {("build_info", __version__): 1, ("outbox_usable",): 0}
+    assert found == {("build_info", running_release()): 1, ("outbox_usable",): 0}
     path.rmdir()
     assert "cannot be used" in capfd.readouterr().err
 
