@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from html.parser import HTMLParser
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from quart import Quart
 
 from quartblog.auth import service
@@ -16,7 +20,7 @@ from tests.support.failures import an_event
 
 if TYPE_CHECKING:
     from quartblog.database import Database
-    from quartblog.delivery import Delivery, Outbox
+    from quartblog.delivery import Delivery, Event, Outbox
     from quartblog.models import User
     from tests.support.browsing import SignIn
     from tests.support.log_file import LogFile
@@ -136,6 +140,48 @@ async def test_no_text_of_an_error_is_more_than_text(admin: Visitor, outbox: Out
     plain = await admin.get(f"/operations/errors/{number}.md")
     assert plain.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert plain.headers["X-Content-Type-Options"] == "nosniff"
+
+
+class Tags(HTMLParser):
+    """The elements of a page, with the names of their attributes."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.found: set[tuple[str, str]] = set()
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {(tag, name) for name, _value in attrs} | {(tag, "")}
+
+
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40, derandomize=True
+)
+@given(
+    text=st.text(st.characters() | st.sampled_from("<>\"'&{}%#\x00\x1b\u202e\ud800"), min_size=1, max_size=200)
+    | st.sampled_from(["</pre><img src=x onerror=1>", "{{ config }}", "{% include 'x' %}", "&lt;b&gt;", "x" * 100_000])
+)
+async def test_whatever_an_error_says_adds_no_element_to_a_page(admin: Visitor, outbox: Outbox, text: str) -> None:
+    def event(words: str) -> Event:
+        return an_event(
+            A, title=words, message=words, place=words, function=words, route=words, method=words, user_id=words,
+            error_id=f"id{words}"[:50], logger=words, breadcrumbs=(words,),
+            traceback=f'  File "/a/site-packages/b.py", line 1, in x\n  File "/c.py", line 1, in x\n{words}',
+        )  # fmt: skip
+
+    async def pages(words: str) -> list[str]:
+        # Two, so that the page links an older sample.
+        outbox.record([event(words)] * 2)
+        outbox.note(A, words, who=words)
+        number = numbers(outbox)[A]
+        return [(await admin.get(path)).text for path in ("/operations/errors", f"/operations/errors/{number}")]
+
+    harmless, hostile = await pages("harmless"), await pages(text)
+
+    for before, after in zip(harmless, hostile, strict=True):
+        assert Tags(after).found == Tags(before).found
+        assert not set(after) & set("\x00\x1b\u202e")
 
 
 async def test_an_empty_store_says_so(admin: Visitor) -> None:
