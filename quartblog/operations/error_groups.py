@@ -37,10 +37,29 @@ _WRITTEN = "%Y-%m-%d %H:%M:%S UTC"
 _DONE = {"resolve": N_("已解决"), "mute": N_("已静音"), "reopen": N_("已重新打开")}
 
 
+# What the outbox says of mails and groups.
+_WORDS = {
+    "waiting": N_("等待"),
+    "sent": N_("已发送"),
+    "dead": N_("失败"),
+    "resolved": N_("已解决"),
+    "muted": N_("已静音"),
+    "reopened": N_("已重新打开"),
+    "noted": N_("备注"),
+    "happened again": N_("再次发生"),
+    "was unmuted": N_("静音结束"),
+}
+
+
+def in_words(state: str) -> str:
+    """Return a state of a mail, or what happened to a group, in the reader's language."""
+    return _(_WORDS.get(state, state))
+
+
 def init_app(app: Quart) -> None:
     """Give the templates of these pages what they need."""
     app.jinja_env.globals.update(bars=bars)
-    app.jinja_env.filters.update(line=one_line, block=block)
+    app.jinja_env.filters.update(line=one_line, block=block, in_words=in_words)
 
 
 @blueprint.get("/errors")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from quartblog.database import Database
     from quartblog.delivery import Delivery, Event, Outbox
     from quartblog.models import User
+    from quartblog.settings import Settings
     from tests.support.browsing import SignIn
     from tests.support.log_file import LogFile
 
@@ -186,6 +187,25 @@ async def test_whatever_an_error_says_adds_no_element_to_a_page(admin: Visitor, 
 
 async def test_an_empty_store_says_so(admin: Visitor) -> None:
     assert "没有这样的错误" in (await admin.get("/operations/errors")).text
+
+
+async def test_without_the_outbox_the_page_says_so_and_shows_what_is_in_memory(
+    admin: Visitor, outbox: Outbox, settings: Settings
+) -> None:
+    path = settings.delivery.outbox
+    outbox.record([an_event(A, title="OnDisk")])
+    outbox.close()
+    path.rename(path.with_suffix(".away"))
+    path.mkdir()
+    await asyncio.to_thread(outbox.record, [an_event(B, title="InMemory")])
+
+    page = await admin.get("/operations/errors")
+
+    assert page.status == 200
+    assert "错误库暂时无法读取" in page.text
+    assert "InMemory" in page.text
+    assert "OnDisk" not in page.text
+    assert "错误库暂时无法读取" in (await admin.get("/operations/delivery")).text
 
 
 async def test_a_page_of_fifty_groups_is_small(admin: Visitor, outbox: Outbox) -> None:

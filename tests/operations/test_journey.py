@@ -44,7 +44,7 @@ async def test_an_error_goes_from_the_visitor_to_the_administrator_and_back(
     assert "没有这样的错误" in (await admin.get("/operations/errors")).text
     again = await fail()
     page = await admin.get(f"{group}?error={again}")
-    assert "happened again" in page.text
+    assert "再次发生" in page.text
     assert "a rehearsal, nothing else" in page.text
     assert group in (await admin.get("/operations/errors")).text
 
@@ -53,6 +53,6 @@ async def test_an_error_goes_from_the_visitor_to_the_administrator_and_back(
         await fail()
     assert "没有这样的错误" in (await admin.get("/operations/errors?state=open")).text
     last = await fail()
-    assert "was unmuted" in (await admin.get(group)).text
+    assert "静音结束" in (await admin.get(group)).text
     assert (await admin.get(f"/operations/errors?q={last}")).location.startswith(group)
     assert (await admin.get(f"/operations/errors?q={quoted}")).location.startswith(group)
