@@ -403,6 +403,8 @@ def test_settings_of_the_environment_are_named_without_their_values(quartblog: C
     assert (site / "copy").is_dir()
 
 
+# Without the driver of PostgreSQL, the settings are refused.
+@pytest.mark.postgres
 def test_of_postgresql_it_copies_the_outbox_and_names_the_command_for_the_rest(quartblog: Command, site: Path) -> None:
     url = "postgresql+asyncpg://blog:hush@db.example.org:5433/blog"
 
