@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..text.escaping import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..grouping.event import Tally
     from .clock import Moment
@@ -87,15 +88,20 @@ def add(database: Database, group: int, tally: Tally, at: Moment) -> None:
         ON CONFLICT (group_id, hour) DO UPDATE SET count = count + excluded.count""",
         (group, hour, tally.count),
     )
-    database.executemany(
-        "INSERT INTO ids (error_id, group_id, created, user_id) VALUES (?, ?, ?, ?)",
-        [
-            (one_line(error_id), group, created, None if user_id is None else one_line(user_id))
-            for error_id, created, user_id in tally.ids
-        ],
+    ids = [
+        (one_line(error_id), created, None if user_id is None else one_line(user_id))
+        for error_id, created, user_id in tally.ids
+    ]
+    # One statement for all rows: after each one, the thread would wait for the interpreter, which threads that log keep
+    # busy, and a fork would wait for the thread.
+    database.execute(
+        """INSERT INTO ids (error_id, group_id, created, user_id)
+        SELECT json_extract(value, '$[0]'), ?, json_extract(value, '$[1]'), json_extract(value, '$[2]')
+        FROM json_each(?)""",
+        (group, json.dumps(ids)),
     )
     database.execute("DELETE FROM ids WHERE id <= (SELECT max(id) FROM ids) - ?", (IDS,))
-    if users := {one_line(user_id) for _, _, user_id in tally.ids if user_id is not None}:
+    if users := {user_id for _, _, user_id in ids if user_id is not None}:
         add_users(database, group, users)
 
 
@@ -104,18 +110,40 @@ def add_users(database: Database, group: int, users: set[str]) -> None:
     [known] = database.execute("SELECT users FROM groups WHERE id = ?", (group,)).fetchone()
     if known > USERS:
         return
-    rows = [(group, user) for user in sorted(users)]
-    new = database.executemany("INSERT OR IGNORE INTO users VALUES (?, ?)", rows).rowcount
-    if new:
+    insert = "INSERT OR IGNORE INTO users SELECT ?, value FROM json_each(?)"
+    if new := database.execute(insert, (group, json.dumps(sorted(users)))).rowcount:
         database.execute("UPDATE groups SET users = min(users + ?, ?) WHERE id = ?", (new, USERS + 1, group))
 
 
-def count_users(database: Database, group: int) -> None:
-    """Count the users of a group whose rows have changed."""
-    counted = "SELECT count(*) FROM users WHERE group_id = :group"
-    database.execute(
-        f"UPDATE groups SET users = min(({counted}), :most) WHERE id = :group",  # noqa: S608  a constant
-        {"group": group, "most": USERS + 1},
+# One statement for many rows, as in `add`. SQLite takes ON for a part of a join where no WHERE precedes it.
+_MERGE = {
+    "SELECT error_id, group_id, created, user_id FROM ids ORDER BY id": """
+        INSERT INTO ids (error_id, group_id, created, user_id) SELECT json_extract(value, '$[0]'),
+            json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]') FROM json_each(?)""",
+    "SELECT user_id, group_id FROM users": """
+        INSERT OR IGNORE INTO users (user_id, group_id) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]')
+        FROM json_each(?)""",
+    "SELECT hour, group_id, count FROM hours": """
+        INSERT INTO hours (hour, group_id, count) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),
+            json_extract(value, '$[2]') FROM json_each(?) WHERE true
+        ON CONFLICT (group_id, hour) DO UPDATE SET count = count + excluded.count""",
+    "SELECT at, group_id, who, what, note FROM history ORDER BY id": """
+        INSERT INTO history (at, group_id, who, what, note) SELECT json_extract(value, '$[0]'),
+            json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'),
+            json_extract(value, '$[4]') FROM json_each(?)""",
+}
+
+
+def merge(memory: Database, disk: Database, groups: Mapping[int, int]) -> None:
+    """Add what the memory knows beside its groups to the file. `groups`: the id that each group has got there."""
+    for select, insert in _MERGE.items():
+        rows = [(first, groups[group], *rest) for first, group, *rest in memory.execute(select)]
+        disk.execute(insert, (json.dumps(rows),))
+    disk.execute("DELETE FROM ids WHERE id <= (SELECT max(id) FROM ids) - ?", (IDS,))
+    disk.execute(
+        """UPDATE groups SET users = min((SELECT count(*) FROM users WHERE group_id = groups.id), ?)
+        WHERE id IN (SELECT value FROM json_each(?))""",
+        (USERS + 1, json.dumps(list(groups.values()))),
     )
 
 

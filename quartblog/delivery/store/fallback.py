@@ -297,9 +297,6 @@ _GROUP = """
         first_release = iif(first_release = '', excluded.first_release, first_release),
         last_release = iif(excluded.last_release = '', last_release, excluded.last_release)"""
 
-_HOUR = "ON CONFLICT (group_id, hour) DO UPDATE SET count = count + excluded.count"
-_USER = "ON CONFLICT (group_id, user_id) DO UPDATE SET user_id = excluded.user_id"
-
 _LOSS = """
     ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count, at = max(at, excluded.at)"""
 
@@ -327,10 +324,7 @@ def _merge(memory: Database, disk: Database, known: Sequence[float]) -> None:
     groups = _add(memory, disk, "groups", _GROUP)
     disk.executemany("INSERT OR IGNORE INTO tracebacks VALUES (?, ?)", memory.execute("SELECT * FROM tracebacks"))
     _add(memory, disk, "samples", group_id=groups)
-    for table, otherwise in (("ids", ""), ("hours", _HOUR), ("users", _USER), ("history", "")):
-        _add(memory, disk, table, otherwise, group_id=groups)
-    for group in groups.values():
-        details.count_users(disk, group)
+    details.merge(memory, disk, groups)
     # A mail in flight has a negative token, so another process leaves it alone for as long as a session may take.
     mails = _add(memory, disk, "mails")
     disk.executemany("UPDATE mails SET announced = ? WHERE announced = ?", [(new, old) for old, new in mails.items()])
