@@ -1,33 +1,29 @@
-"""`quartblog errors`: outbox -> groups of equal errors and their samples; resolve, mute, reopen and note them."""
+"""`quartblog errors`: outbox -> groups of equal errors; resolve, mute, reopen and note them."""
 
 from __future__ import annotations
 
 import getpass
-import logging
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from quartblog.cli.groups import in_full, listed, summary, whole
 from quartblog.cli.listing import limit_option, note_rest, rows
-from quartblog.cli.output import as_json, clipped, count, iso, moment, span, table
+from quartblog.cli.output import as_json, count, moment, span
 from quartblog.cli.site_outbox import opened
-from quartblog.delivery.tools import block, headline, one_line
+from quartblog.delivery.tools import headline, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from quartblog.cli.invocation import Invocation
-    from quartblog.delivery import Details, Event, Fate, Group, Outbox
+    from quartblog.delivery import Group, Outbox
 
-WHAT = 60
-"""Terminal cells of the column `what`."""
 UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 LONGEST = 3_650 * 86_400
 """Seconds that a group may be muted."""
-MOST_USERS = 1_000
-"""Users of a group that are counted exactly."""
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, span: str) -> float:
@@ -77,9 +73,9 @@ def list_groups(invocation: Invocation, limit: int | None, *, every: bool, as_da
         groups = outbox.groups(resolved=None if every else False, limit=rows(limit, as_data=as_data))
         totals = outbox.totals()
     if as_data:
-        click.echo(as_json([_summary(found) for found in groups]))
+        click.echo(as_json([summary(found) for found in groups]))
         return
-    click.echo(_listed(groups) if groups else "No errors" if every else "No open errors")
+    click.echo(listed(groups) if groups else "No errors" if every else "No open errors")
     note_rest(len(groups), totals.open_groups + (totals.resolved_groups if every else 0))
 
 
@@ -107,20 +103,19 @@ def show(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> No
     [key] = keys
     with opened(invocation) as outbox:
         found = outbox.group(key)
-        details = outbox.details(key)
+        details = outbox.details(found.id, quoted=key) if found is not None else None
     if found is None or details is None:
         raise click.ClickException(
             f"{one_line(key)}: no group has this number or error id; "
             "the outbox knows the latest 100,000 error ids, search the log files for older ones"
         )
     if as_data:
-        samples = {"samples": [_sample(event) for event in found.samples]}
-        click.echo(as_json(_summary(found) | samples | _details(details)))
+        click.echo(as_json(whole(found, details)))
     else:
         # Show the error with the given id, else the latest.
         latest = found.samples[0] if found.samples else None
         event = next((event for event in found.samples if event.error_id.lower() in key.lower()), latest)
-        click.echo("\n".join(_told(found, details, event)))
+        click.echo("\n".join(in_full(found, details, event)))
 
 
 @group.command()
@@ -248,156 +243,3 @@ def _change(
                 click.echo(f"{found.id} {fate(found)}: {headline(found)}")
     if unknown:
         raise click.ClickException(f"no group has this number or error id: {', '.join(unknown)}")
-
-
-def _listed(groups: list[Group]) -> str:
-    now = time.time()
-    head = ("id", "count", "to mail", "last", "first", "level", "state", "what", "where")
-    rows = [
-        (
-            str(found.id),
-            f"{found.count:,}",
-            f"{found.count - found.reported:,}",
-            f"{span(now - found.last_seen)} ago",
-            moment(found.first_seen),
-            logging.getLevelName(found.level),
-            _state(found),
-            clipped(headline(found), WHAT),
-            found.place,
-        )
-        for found in groups
-    ]
-    return table([head, *rows], right=frozenset({0, 1, 2}))
-
-
-def _state(found: Group) -> str:
-    if found.resolved:
-        return "resolved"
-    if found.muted_more is not None or (found.muted_until is not None and found.muted_until > time.time()):
-        return "muted"
-    return "again" if found.resolved_at is not None else "open"
-
-
-def _told(found: Group, details: Details, event: Event | None) -> Iterator[str]:
-    now = time.time()
-    state = _state(found)
-    if found.muted_more is not None:
-        state += f" until more than {count(found.muted_more, 'error')} in {span(found.muted_window or 0.0)}"
-    elif state == "muted":
-        state += f" until {moment(found.muted_until or 0.0)}"
-    users = f"more than {found.users - 1:,}" if found.users > MOST_USERS else f"{found.users:,}"
-    facts = [
-        ("state", state),
-        ("count", f"{found.count:,}, {found.count - found.reported:,} of them not mailed yet"),
-        ("users", users),
-        ("first", f"{moment(found.first_seen)} ({span(now - found.first_seen)} ago)"),
-        ("last", f"{moment(found.last_seen)} ({span(now - found.last_seen)} ago)"),
-        ("release", _releases(found) or "-"),
-        ("level", f"{logging.getLevelName(found.level)} of {found.logger}"),
-        ("place", f"{found.place} in {found.function}"),
-        ("ids", " ".join(sample.error_id for sample in found.samples) or "no longer kept"),
-    ]
-    yield f"{found.id}: {headline(found)}"
-    yield table(facts)
-    if details.mails:
-        yield "\nMails:"
-        yield table([_fate(mail) for mail in details.mails[:10]])
-    if details.history:
-        yield "\nHistory:"
-        yield table([(moment(past.at), past.who or "-", past.what, past.note) for past in details.history])
-    if (asked := details.asked) is not None and (event is None or event.error_id != asked.error_id):
-        user = "" if asked.user_id is None else f", user {one_line(asked.user_id)}"
-        yield f"\nError {one_line(asked.error_id)}, {moment(asked.created)}{user}: its text is no longer kept"
-    if event is None:
-        return
-    yield f"\nError {one_line(event.error_id)}, {moment(event.created)}:"
-    yield table(
-        [
-            ("request", f"{event.method or '-'} {event.route or '-'}"),
-            ("user", "-" if event.user_id is None else str(event.user_id)),
-            ("process", str(event.process)),
-            ("message", event.message),
-        ]
-    )
-    if event.traceback:
-        yield f"\n{block(event.traceback).rstrip()}"
-    if event.breadcrumbs:
-        yield "\n  ".join(("\nEarlier records of the request:", *map(one_line, event.breadcrumbs)))
-
-
-def _releases(found: Group) -> str:
-    if found.first_release == found.last_release:
-        return found.first_release
-    return f"first {found.first_release or '?'}, last {found.last_release or '?'}"
-
-
-def _fate(mail: Fate) -> tuple[str, ...]:
-    return f"{mail.mail}", mail.kind, mail.state, count(mail.count, "error"), moment(mail.created), mail.why
-
-
-def _summary(found: Group) -> dict[str, Any]:
-    state = _state(found)
-    return {
-        "id": found.id,
-        "fingerprint": found.fingerprint,
-        "what": headline(found),
-        "level": logging.getLevelName(found.level),
-        "logger": found.logger,
-        "place": found.place,
-        "function": found.function,
-        "route": found.route,
-        "state": state,
-        "count": found.count,
-        "reported": found.reported,
-        "first_seen": iso(found.first_seen),
-        "last_seen": iso(found.last_seen),
-        "last_reported": iso(found.last_reported),
-        "resolved_at": iso(found.resolved_at),
-        "muted_until": iso(found.muted_until) if state == "muted" else None,
-        "muted_more": found.muted_more,
-        "muted_window": found.muted_window if found.muted_more is not None else None,
-        "users": found.users,
-        "first_release": found.first_release,
-        "last_release": found.last_release,
-        "latest_error_id": found.samples[0].error_id if found.samples else None,
-    }
-
-
-def _details(details: Details) -> dict[str, Any]:
-    return {
-        "hours": {iso(hour * 3_600.0): number for hour, number in details.hours.items()},
-        "ids": [
-            {"error_id": quoted.error_id, "time": iso(quoted.created), "user_id": quoted.user_id}
-            for quoted in details.ids
-        ],
-        "history": [
-            {"time": iso(past.at), "who": past.who, "what": past.what, "note": past.note} for past in details.history
-        ],
-        "mails": [
-            {
-                "id": mail.mail,
-                "kind": mail.kind,
-                "state": mail.state,
-                "count": mail.count,
-                "created": iso(mail.created),
-                "finished": iso(mail.finished),
-                "why": mail.why,
-            }
-            for mail in details.mails
-        ],
-    }
-
-
-def _sample(event: Event) -> dict[str, Any]:
-    return {
-        "error_id": event.error_id,
-        "time": iso(event.created),
-        "level": logging.getLevelName(event.level),
-        "message": event.message,
-        "method": event.method,
-        "route": event.route,
-        "user_id": event.user_id,
-        "process": event.process,
-        "traceback": event.traceback,
-        "breadcrumbs": list(event.breadcrumbs),
-    }

@@ -36,7 +36,7 @@ class Snapshot(NamedTuple):
 def look(outbox: Outbox, mailing: MailingOptions | None, clock: Callable[[], float] = time.time) -> Snapshot:
     """Read the state. `mailing` is None if the settings are invalid; `clock` returns epoch seconds."""
     now = clock()
-    workers = [worker for worker in outbox.workers() if worker.silent <= SILENT or worker.hangs]
+    workers = [worker for worker in outbox.workers() if worker.runs]
     totals, digests = outbox.totals(), cap(outbox, mailing)
     return Snapshot(now, outbox.path, not outbox.in_memory, totals, digests, workers)
 

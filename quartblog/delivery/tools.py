@@ -6,6 +6,7 @@ An application needs only the names of the folder itself. These are the second a
                  headline                      a group in one line
     visitors     sent_values, worth_hiding     what a request sent, and which of its values records must not show
     failures     failures, Failure, Frame      a record's exception and causes as types and frames, without variables
+                 is_own                        whether a file is the program's own code, and not a library's
     exceptions   reraise_interrupt             for an `except BaseException` around foreign code
                  wordless                      an exception without its message, which nobody has redacted
     mail         new_message, send_due         make a mail in the form of a report; send what is due, now
@@ -19,6 +20,7 @@ An application needs only the names of the folder itself. These are the second a
 from .asgi import sent_values, worth_hiding
 from .capture.hooks import wordless
 from .filesystem import check_owner, make_private
+from .grouping.fingerprint import is_own
 from .grouping.frames import Failure, Frame, failures
 from .mail.addresses import ascii_host, is_loopback
 from .mail.digest import headline
@@ -42,6 +44,7 @@ __all__ = [
     "failures",
     "headline",
     "is_loopback",
+    "is_own",
     "json_safe",
     "make_private",
     "new_message",

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from quart import Blueprint, Quart, Response, abort, current_app, redirect, render_template, request, url_for
+from quart import Blueprint, Quart, Response, abort, current_app, g, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
 
 from quartblog.operations.access import admit, delivery
@@ -26,6 +26,8 @@ def init_app(app: Quart) -> None:
 @blueprint.get("/enter")
 async def show() -> ResponseReturnValue:
     """Ask first, because mail and chat programs open addresses by themselves, which would use up the key."""
+    # The database may be away, so the page must not ask it who is here.
+    g.user = None
     return await render_template("operations/enter.html", key=request.args.get("key", ""))
 
 

@@ -20,8 +20,6 @@ from quartblog.operations.charts import bars
 from quartblog.operations.tracebacks import parts
 from quartblog.web.i18n import N_, _
 
-logger = logging.getLogger(__name__)
-
 blueprint = Blueprint("operations", __name__, url_prefix="/operations")
 
 PAGE_SIZE = 50
@@ -31,8 +29,6 @@ _LEVELS = ("ERROR", "CRITICAL")
 _ORDERS = ("last", "count")
 # Spans for which the pages offer to mute a group, in seconds.
 _SPANS = {"1h": 3_600.0, "1d": 86_400.0, "7d": 604_800.0}
-# Characters of a note.
-_NOTE = 2_000
 _WRITTEN = "%Y-%m-%d %H:%M:%S UTC"
 _DONE = {"resolve": N_("已解决"), "mute": N_("已静音"), "reopen": N_("已重新打开")}
 
@@ -82,7 +78,6 @@ async def groups() -> ResponseReturnValue:
         following=following,
         asked={name: request.args.get(name, "") for name in ("state", "level", "order", "route", "release", "q")},
         moments=moments,
-        headline=headline,
         healthy=outbox.healthy,
     )
 
@@ -136,17 +131,17 @@ async def group(group_id: int) -> ResponseReturnValue:
 async def change_group(group_id: int) -> ResponseReturnValue:
     """Resolve, mute, reopen or note one group."""
     form = await request.form
-    action, note = form.get("action", ""), form.get("note", "").strip()[:_NOTE]
+    action, note, written = form.get("action", ""), form.get("note", "").strip(), form.get("more", "").strip()
+    if action not in {"note", *_DONE}:
+        abort(400)
     if action == "note" and not note:
         await flash(_("请先写下备注"), "error")
-    elif action == "note":
-        await store().note(group_id, note, who=g.operator)
+    elif action == "mute" and written and not number(written):
+        await flash(_("请填写 1 以上的整数"), "error")
+    elif not await _do(action, group_id, span=form.get("span", ""), more=number(written), note=note):
+        abort(404)
     elif action in _DONE:
-        if not await _do(action, group_id, span=form.get("span", ""), more=number(form.get("more", "")), note=note):
-            abort(404)
         await flash(_(_DONE[action]), "success")
-    else:
-        abort(400)
     return redirect(url_for(".group", group_id=group_id))
 
 
@@ -161,16 +156,12 @@ async def markdown(group_id: int) -> ResponseReturnValue:
 
 async def _found(group_id: int) -> tuple[Group, Details, int]:
     """Return the group, its details, and the index of the sample that the address asks for."""
-    outbox = store()
-    wanted = request.args.get("error", "").lower()
-    found = await outbox.group(group_id)
-    details = await outbox.details(wanted or group_id)
-    if wanted and (details is None or (await outbox.group(wanted)) != found):
-        details = await outbox.details(group_id)
+    wanted = request.args.get("error", "")
+    found, details = await store().group(group_id), await store().details(group_id, quoted=wanted)
     if found is None or details is None:
         abort(404)
-    index = next((place for place, sample in enumerate(found.samples) if sample.error_id in wanted), 0)
-    return found, details, index
+    quoted = details.asked.error_id if details.asked is not None else None
+    return found, details, next((place for place, one in enumerate(found.samples) if one.error_id == quoted), 0)
 
 
 async def _do(action: str, group_id: int, *, span: str = "", more: int | None = None, note: str = "") -> bool:
@@ -179,7 +170,9 @@ async def _do(action: str, group_id: int, *, span: str = "", more: int | None = 
         return await outbox.resolve(group_id, who=who, note=note)
     if action == "reopen":
         return await outbox.reopen(group_id, who=who, note=note)
-    return await outbox.mute(group_id, _SPANS.get(span, _SPANS["1d"]), more or None, who=who, note=note)
+    if action == "note":
+        return await outbox.note(group_id, note, who=who)
+    return await outbox.mute(group_id, _SPANS.get(span, _SPANS["1d"]), more, who=who, note=note)
 
 
 def _query(words: str) -> Query:
@@ -236,7 +229,7 @@ def _markdown(found: Group, sample: Event | None) -> list[str]:
     lines = [
         f"# {headline(found)}",
         "",
-        f"- {found.count:,} errors, {found.users:,} users",
+        f"- {found.count:,} errors, {f'{found.users:,}' if found.users_exact else 'more than 1,000'} users",
         f"- first {moments(found.first_seen):{_WRITTEN}}, last {moments(found.last_seen):{_WRITTEN}}",
         f"- {found.place} in {found.function}",
         f"- release {found.last_release or '-'}",

@@ -64,7 +64,7 @@ class Families:
         )
         if self._known is None:
             return
-        running = [worker for worker in self._known.workers if worker.silent <= SILENT or worker.hangs]
+        running = [worker for worker in self._known.workers if worker.runs]
         yield from _workers(running)
         yield from _queues([worker.figures for worker in running])
         yield from _counts([w.figures for w in self._known.workers if w.figures.get("run") == self._run])

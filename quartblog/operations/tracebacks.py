@@ -1,12 +1,13 @@
 """Text of a traceback -> parts: the program's own frames, runs of library frames, and everything else."""
 
 import re
-import sysconfig
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-_FRAME = re.compile(r'  File "(?P<path>.*)", line \d+')
-_LIBRARIES = ("/site-packages/", "/dist-packages/", f"{sysconfig.get_path('stdlib')}/", "/lib/python3", "<frozen ", "<")
+from quartblog.delivery.tools import is_own
+
+# The lines of an exception group begin with its frame: "  | ".
+_FRAME = re.compile(r'(?P<lead>[ |]*)  File "(?P<path>.*)", line \d+')
 
 
 class Part(NamedTuple):
@@ -33,15 +34,16 @@ def parts(traceback: str) -> tuple[Part, ...]:
 def _pieces(traceback: str) -> Iterator[tuple[Literal["own", "library", "text"], str]]:
     kind: Literal["own", "library", "text"] = "text"
     lines: list[str] = []
+    lead = ""
     for line in traceback.split("\n"):
         frame = _FRAME.match(line)
         # A frame's source lines are indented further.
-        ends = kind != "text" and not line.startswith("    ")
+        ends = kind != "text" and not line.startswith(f"{lead}    ")
         if (frame or ends) and lines:
             yield kind, "\n".join(lines)
             lines = []
         if frame:
-            kind = "library" if any(mark in frame["path"] for mark in _LIBRARIES) else "own"
+            kind, lead = "own" if is_own(frame["path"]) else "library", frame["lead"]
         elif ends:
             kind = "text"
         lines.append(line)

@@ -63,7 +63,8 @@ def test_each_of_5000_equal_errors_is_found_by_its_id(outbox: Outbox) -> None:
     [group] = found
     assert group is not None
     assert (group.count, group.users, len(group.samples)) == (5_000, 3, 10)
-    first = details(outbox, "ID0000000000")
+    first = outbox.details("id0000000000", quoted="[id ID0000000000]")
+    assert first is not None
     assert [quoted.error_id for quoted in first.ids[:2]] == ["id0000004999", "id0000004998"]
     assert first.asked is not None
     assert (first.asked.error_id, first.asked.user_id) == ("id0000000000", "0")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 from itsdangerous import TimestampSigner
 from quart import Quart
 
-from quartblog.auth import service
 from quartblog.operations.access import PROOF, PROVEN
-from quartblog.operations.health import DELIVERY
+from quartblog.operations.keys import make_key
 from tests.support.browsing import Visitor
 from tests.support.failures import an_event
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from quartblog.database import Database
-    from quartblog.delivery import Delivery
+    from quartblog.delivery import Outbox
     from quartblog.models import User
+    from quartblog.settings import Settings
     from tests.support.browsing import SignIn
     from tests.support.log_file import LogFile
 
@@ -51,14 +52,16 @@ def site(database: Database, tmp_path: Path) -> Site:
     return Site(database, tmp_path)
 
 
-@pytest.fixture
-async def admin(ada: User, app: Quart, database: Database, sign_in: SignIn) -> Visitor:
-    outbox = cast("Delivery", app.extensions[DELIVERY]).outbox
-    assert outbox is not None
+@pytest.fixture(autouse=True)
+def error(outbox: Outbox) -> None:
+    """An error to read."""
     outbox.record([an_event()])
-    async with database.transaction() as session:
-        await service.set_admin(session, ada.id, admin=True)
-    return await sign_in(ada)
+
+
+@pytest.fixture
+async def member(grace: User, sign_in: SignIn) -> Visitor:
+    """Grace, who is no administrator."""
+    return await sign_in(grace)
 
 
 def copy_of(visitor: Visitor, app: Quart, *names: str) -> Visitor:
@@ -88,9 +91,8 @@ async def test_an_administrator_reads_on_without_the_database(admin: Visitor, si
 
 
 async def test_nobody_else_reads_without_the_database(
-    *, grace: User, admin: Visitor, app: Quart, sign_in: SignIn, site: Site, log: LogFile
+    *, admin: Visitor, member: Visitor, app: Quart, site: Site, log: LogFile
 ) -> None:
-    member = await sign_in(grace)
     await member.get(PATH)
     await admin.get(PATH)
     proof = admin.cookie(PROOF)
@@ -140,3 +142,16 @@ async def test_only_the_operations_pages_get_the_proof(admin: Visitor) -> None:
     [cookie] = [cookie for cookie in page.headers.getlist("Set-Cookie") if cookie.startswith(PROOF)]
     for part in ("HttpOnly", "Path=/operations", "SameSite=Strict", f"Max-Age={PROVEN}"):
         assert part in cookie
+
+
+async def test_a_key_opens_the_pages_without_the_database(
+    member: Visitor, app: Quart, site: Site, settings: Settings
+) -> None:
+    key = make_key(settings.delivery.outbox.parent, time.time())
+    await site.lose()
+
+    for visitor in (Visitor(app), member):
+        assert (await visitor.get(f"/operations/enter?key={key}")).status == 200
+    assert (await member.submit(f"/operations/enter?key={key}")).location == PATH
+    assert "the edit failed" in (await member.get(PATH)).text
+    assert (await member.get("/")).status == 503

@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import pytest
 from quart import Quart
 
-from quartblog.auth import service
 from quartblog.delivery.store.mails import Result
-from quartblog.operations.health import DELIVERY
 from tests.support.browsing import FROM_OURSELVES, Visitor
 from tests.support.failures import a_message
 from tests.support.processes import eventually
 
 if TYPE_CHECKING:
-    from quartblog.database import Database
-    from quartblog.delivery import Delivery, Outbox
+    from quartblog.delivery import Outbox
     from quartblog.models import User
     from tests.support.browsing import SignIn
     from tests.support.log_file import LogFile
 
 PATH = "/operations/delivery"
-
-
-@pytest.fixture
-def outbox(app: Quart) -> Outbox:
-    outbox = cast("Delivery", app.extensions[DELIVERY]).outbox
-    assert outbox is not None
-    return outbox
-
-
-@pytest.fixture
-async def admin(ada: User, database: Database, sign_in: SignIn) -> Visitor:
-    async with database.transaction() as session:
-        await service.set_admin(session, ada.id, admin=True)
-    return await sign_in(ada)
 
 
 async def test_only_administrators_see_and_use_the_page(grace: User, app: Quart, sign_in: SignIn) -> None:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from quart import Quart
 
-from quartblog.auth import service
-from quartblog.operations.health import DELIVERY
 from quartblog.operations.tracebacks import parts
 from tests.support.browsing import FROM_OURSELVES, Visitor
 from tests.support.failures import an_event
 
 if TYPE_CHECKING:
-    from quartblog.database import Database
-    from quartblog.delivery import Delivery, Event, Outbox
+    from quartblog.delivery import Event, Outbox
     from quartblog.models import User
     from quartblog.settings import Settings
     from tests.support.browsing import SignIn
@@ -28,20 +24,6 @@ if TYPE_CHECKING:
 
 A, B = "00000000000000aa", "00000000000000bb"
 HOSTILE = "<script>alert(1)</script><svg onload=x> {{ 7*7 }} {% raw %} \u202e \"'` \x1b[31m"
-
-
-@pytest.fixture
-def outbox(app: Quart) -> Outbox:
-    outbox = cast("Delivery", app.extensions[DELIVERY]).outbox
-    assert outbox is not None
-    return outbox
-
-
-@pytest.fixture
-async def admin(ada: User, database: Database, sign_in: SignIn) -> Visitor:
-    async with database.transaction() as session:
-        await service.set_admin(session, ada.id, admin=True)
-    return await sign_in(ada)
 
 
 def numbers(outbox: Outbox) -> dict[str, int]:
@@ -115,6 +97,12 @@ async def test_groups_are_resolved_muted_reopened_and_noted(admin: Visitor, outb
     for wrong in ({"action": "delete"}, {}):
         assert (await admin.submit(path, **wrong)).status == 400
     assert (await admin.submit("/operations/errors/4711", action="resolve")).status == 404
+    for silly in ("0", "-1", "ten", "1.5"):
+        await admin.submit(path, action="mute", span="1h", more=silly)
+        assert "请填写 1 以上的整数" in (await admin.get(path)).text
+    group = outbox.group(A)
+    assert group is not None
+    assert (group.muted_until, group.muted_more) == (None, None)
     assert "请先选择错误" in (await admin.get((await admin.submit("/operations/errors", action="mute")).location)).text
 
 
@@ -237,3 +225,31 @@ KeyError: 'x'"""
     ]  # fmt: skip
     assert "\n".join(part.text for part in found) == traceback
     assert parts("") == (("text", "", 0),)
+
+
+def test_the_blog_itself_is_no_library_where_it_is_installed() -> None:
+    [part] = parts(
+        '  File "/venv/lib/python3.11/site-packages/quartblog/posts/views.py", line 1, in home\n    return 1 / 0'
+    )
+
+    assert part.kind == "own"
+
+
+def test_the_frames_of_an_exception_group_are_told_apart_too() -> None:
+    traceback = """  + Exception Group Traceback (most recent call last):
+  |   File "/srv/shop/views.py", line 12, in buy
+  |     raise ExceptionGroup("no", errors)
+  | ExceptionGroup: no (1 sub-exception)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File "/venv/lib/python3.11/site-packages/quart/app.py", line 1, in dispatch
+    |     await view()
+    | ValueError: twelve
+    +------------------------------------"""
+
+    found = parts(traceback)
+
+    assert [(part.kind, part.frames) for part in found] == [
+        ("text", 0), ("own", 1), ("text", 0), ("library", 1), ("text", 0),
+    ]  # fmt: skip
+    assert "\n".join(part.text for part in found) == traceback

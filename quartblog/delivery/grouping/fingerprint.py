@@ -244,7 +244,7 @@ _TYPED = ("<stdin>", "<string>", "<console>", "<ipython")
 
 
 @lru_cache(maxsize=10_000)
-def is_own(path: str, own_packages: tuple[str, ...] = ()) -> bool:
+def is_own(path: str, own_packages: tuple[str, ...] = QueueOptions().own_packages) -> bool:
     """Return whether the file is the program's own code.
 
     Own code is everything outside the standard library and site-packages, and the named packages inside site-packages.

@@ -68,9 +68,9 @@ class AsyncOutbox:
         """Return one page of the groups that somebody looks for."""
         return await asyncio.to_thread(self._outbox.page, query)
 
-    async def details(self, key: int | str, *, ids: int = 100) -> Details | None:
-        """Return what is known of the group beside it, with its newest quotable ids."""
-        return await asyncio.to_thread(self._outbox.details, key, ids=ids)
+    async def details(self, key: int | str, *, quoted: str = "", ids: int = 100) -> Details | None:
+        """Return what is known of the group beside it, with its newest quotable ids, and the error of a quoted one."""
+        return await asyncio.to_thread(self._outbox.details, key, quoted=quoted, ids=ids)
 
     async def resolve(self, key: int | str, *, who: str = "", note: str = "") -> bool:
         """Close the group; its next event opens it again. False for an unknown group."""

@@ -77,7 +77,7 @@ class Details:
     mails: tuple[Fate, ...]
     """The newest first."""
     asked: Quoted | None
-    """The error whose id was asked for."""
+    """The error whose id somebody quotes, if it is one of the group's."""
 
 
 def add(database: Database, group: int, tally: Tally, at: Moment) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,7 +18,7 @@ from ..forks import keep_for_ever, reset_after_fork
 from ..grouping.event import Event
 from ..own_log import describe, own_logger, report
 from ..text import counted
-from . import details
+from . import details, retention
 from . import groups as group_rows
 from .clock import SteadyClock
 from .database import (
@@ -33,9 +34,10 @@ from .database import (
 )
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Mapping, Sequence
 
-    from .clock import Clock
+    from .clock import Clock, Moment
 
 T = TypeVar("T")
 
@@ -50,12 +52,12 @@ logger = own_logger("outbox")
 class Storage:
     """Runs transactions, from any thread. A row in memory has a negative id, and gets another one in the file."""
 
-    def __init__(self, path: Path | None, clock: Clock, make_room: Callable[[], None] = lambda: None) -> None:
-        """Open nothing before the first transaction. Without a path everything stays in memory.
-
-        `make_room` keeps the bound of the file, after rows of the memory were added to it.
-        """
+    def __init__(self, path: Path | None, clock: Clock, max_bytes: int) -> None:
+        """Open nothing before the first transaction. Without a path everything stays in memory."""
         self.clock = SteadyClock(clock)
+        self.max_bytes = max_bytes
+        """Bytes that the file is cut down to."""
+        self.losses = retention.LossLog()
         self._without_file = path is None
         self._file = DatabaseFile(path or Path(), self.clock)
         self._lock = threading.RLock()
@@ -66,7 +68,6 @@ class Storage:
         self._held_for_fork = False
         self._messages: list[str] = []
         self._last_memory_id = 0
-        self._make_room = make_room
         self._merged = False
         self.digests: list[float] = []
         """Steady times of the latest digests in the file, which count against the cap in memory, too."""
@@ -77,22 +78,44 @@ class Storage:
         """Whether the file could not be used the last time, or there is none."""
         return self._without_file or self._memory is not None
 
-    def write(self, work: Callable[[Database], T], *, durable: bool = False) -> T:
+    def read(self, work: Callable[[Database, Moment], T]) -> T:
+        """Run `work` on one state of the data."""
+        # The moment is taken inside of the transaction, because opening the file may change the steady time.
+        return self._run(lambda database: work(database, self.clock.moment()), "BEGIN", durable=False)
+
+    def write(self, work: Callable[[Database, Moment], T], *, durable: bool = True) -> T:
         """Run `work` in a transaction of its own; with `durable` it survives a power cut.
 
         `work` may run twice, the second time in memory.
         """
 
         def noted(database: Database) -> T:
-            result = work(database)
+            result = work(database, self.clock.moment())
             self.clock.note(database)
             return result
 
         return self._run(noted, "BEGIN IMMEDIATE", durable=durable)
 
-    def read(self, work: Callable[[Database], T]) -> T:
-        """Run `work` on one state of the data."""
-        return self._run(work, "BEGIN", durable=False)
+    def grow(self, work: Callable[[Database, Moment], T], *, durable: bool = True) -> T:
+        """As `write`, for a transaction that may add to the file: then make room."""
+
+        def add(database: Database, at: Moment) -> tuple[T, bool]:
+            return work(database, at), retention.is_full(database, self.max_bytes)
+
+        result, full = self.write(add, durable=durable)
+        if full:
+            self.make_room()
+        return result
+
+    def make_room(self) -> None:
+        """Keep the bound, in transactions that are short: other processes write between them."""
+        step: int | None = 0
+        while step is not None:
+            lost, step = self.write(partial(self._delete, step), durable=False)
+            self.losses.note(lost)
+
+    def _delete(self, step: int, database: Database, at: Moment) -> tuple[Counter[str], int | None]:
+        return retention.to_size(database, self.max_bytes, at.now, step)
 
     def open(self) -> Path | None:
         """As Outbox.open."""
@@ -168,7 +191,7 @@ class Storage:
     def _keep_bound(self) -> None:
         if self._merged:
             self._merged = False
-            self._make_room()
+            self.make_room()
 
     def _attempt(self, work: Callable[[Database], T], begin: str, *, durable: bool) -> T:
         for _ in range(2):

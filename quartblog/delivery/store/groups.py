@@ -63,6 +63,11 @@ class Group:
     refusals: int = 0
     """Digests with it whose content the server refused within a day, unless an operator has resolved it since."""
 
+    @property
+    def users_exact(self) -> bool:
+        """Whether `users` is their number; False where there are more than 1,000."""
+        return self.users <= details.USERS
+
 
 _INSERT = """
     INSERT INTO groups (id, fingerprint, title, level, logger, place, function, route, count, first_seen, last_seen,
@@ -271,18 +276,15 @@ def resolve(database: Database, group: int, at: float) -> bool:
     return changed.rowcount > 0
 
 
-def mute(database: Database, group: int, until: float) -> bool:
-    """Report the group in no mail before a steady time. Return True."""
-    database.execute("UPDATE groups SET muted_until = ?, muted_more = NULL WHERE id = ?", (until, group))
-    return True
+def mute(database: Database, group: int, seconds: float, more: int | None, now: float) -> bool:
+    """Report the group in no mail for so many seconds after a steady time. Return True.
 
-
-def mute_until_more(database: Database, group: int, more: int, window: float, now: float) -> bool:
-    """Report the group in no mail until more than `more` errors came within `window` seconds. Return True."""
+    With `more`, until more than so many errors came within `seconds`.
+    """
     database.execute(
-        """UPDATE groups SET muted_until = NULL, muted_more = :more, muted_window = :window, muted_base = count,
+        """UPDATE groups SET muted_until = :until, muted_more = :more, muted_window = :window, muted_base = count,
             muted_since = :now WHERE id = :id""",
-        {"id": group, "more": more, "window": window, "now": now},
+        {"id": group, "until": now + seconds if more is None else None, "more": more, "window": seconds, "now": now},
     )
     return True
 

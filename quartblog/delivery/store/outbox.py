@@ -12,7 +12,6 @@ after an outage, if its first sending could not be noted; it is never lost.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..grouping.event import Batch, portions, tallies_of
@@ -28,7 +27,6 @@ from .clock import SYSTEM
 from .fallback import Storage
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Mapping, Sequence
     from email.message import EmailMessage
     from pathlib import Path
@@ -58,11 +56,10 @@ class Outbox:
     def __init__(self, options: OutboxOptions | None = None, *, clock: Clock = SYSTEM) -> None:
         """Open nothing before the first use. Without options everything is in the memory of this object."""
         self.path: Path | None = options.path if options else None
+        self._rows = Storage(self.path, clock, MAX_BYTES)
         self.reconfigure(options)
-        self._storage = Storage(self.path, clock, self._make_room)
-        self.elapsed = self._storage.clock.elapsed
+        self.elapsed = self._rows.clock.elapsed
         """Returns seconds since the boot, for times of this process that no row keeps: nothing makes them jump."""
-        self._losses = retention.LossLog()
         self._beaten: set[str] = set()
         self.recent_losses: tuple[str, ...] = ()
         """What the full outbox dropped within an hour before the last heartbeat, in words without paths."""
@@ -70,27 +67,27 @@ class Outbox:
     def reconfigure(self, options: OutboxOptions | None) -> None:
         """Use these bounds from now on; the path stays."""
         self._max_age = options.max_age if options else MAX_AGE
-        self._max_bytes = options.max_bytes if options else MAX_BYTES
+        self._rows.max_bytes = options.max_bytes if options else MAX_BYTES
         self._samples = options.samples if options else SAMPLES
         self._release = options.release if options else ""
 
     @property
     def in_memory(self) -> bool:
         """Whether the file could not be used the last time, or there is none."""
-        return self._storage.in_memory
+        return self._rows.in_memory
 
     @property
     def healthy(self) -> bool:
         """Whether the file, if there is one, could be used the last time."""
-        return self.path is None or not self._storage.in_memory
+        return self.path is None or not self._rows.in_memory
 
     def now(self) -> float:
         """Return the steady time of the rows in seconds. It may jump when the file is opened: see `elapsed`."""
-        return self._storage.clock.now()
+        return self._rows.clock.now()
 
     def wall(self) -> float:
         """Return epoch seconds, as the clock of this outbox has them."""
-        return self._storage.clock.moment().wall
+        return self._rows.clock.moment().wall
 
     def open(self) -> Path | None:
         """Open the file now, rather than at the first use. Raise OSError if it cannot be used.
@@ -98,11 +95,11 @@ class Outbox:
         Return the new path of a damaged file that was replaced, if any. Without this call an outbox whose file cannot
         be used works in memory, and looks empty.
         """
-        return self._storage.open()
+        return self._rows.open()
 
     def close(self, timeout: float = -1) -> bool:
         """Close the file; a later use opens it again. False when another thread uses it for `timeout` seconds."""
-        return self._storage.close(timeout)
+        return self._rows.close(timeout)
 
     # Errors
 
@@ -117,7 +114,7 @@ class Outbox:
 
     def groups(self, *, resolved: bool | None = False, limit: int = 100, samples: int = 1) -> list[Group]:
         """Return the groups that failed last, with their newest samples; `resolved=None` gives both kinds."""
-        return self._read(
+        return self._rows.read(
             lambda database, at: group_rows.listed(database, resolved=resolved, limit=limit, samples=samples, at=at)
         )
 
@@ -127,11 +124,14 @@ class Outbox:
 
     def page(self, query: Query) -> GroupPage:
         """Return one page of the groups that somebody looks for."""
-        return self._read(lambda database, at: search.page(database, query, at))
+        return self._rows.read(lambda database, at: search.page(database, query, at))
 
-    def details(self, key: int | str, *, ids: int = 100) -> Details | None:
-        """Return what is known of the group of this key, as in `group`, beside it, with its newest quotable ids."""
-        asked = group_rows.spellings(str(key))
+    def details(self, key: int | str, *, quoted: str = "", ids: int = 100) -> Details | None:
+        """Return what is known of the group of this key, as in `group`, beside it, with its newest quotable ids.
+
+        `quoted`: an error id, as somebody wrote it, to be looked up among the group's.
+        """
+        asked = group_rows.spellings(quoted)
         return self._look(key, lambda db, id_, at: details.of_group(db, id_, asked, at.ahead, ids))
 
     def resolve(self, key: int | str, *, who: str = "", note: str = "") -> bool:
@@ -151,13 +151,9 @@ class Outbox:
             raise ValueError(f"a group is muted for a finite number of seconds above 0, not for {seconds}")
         if more is not None and more < 1:
             raise ValueError(f"a group is muted until 1 more error or further ones, not until {more}")
-
-        def change(database: Database, group: int, at: Moment) -> bool:
-            if more is not None:
-                return group_rows.mute_until_more(database, group, more, seconds, at.now)
-            return group_rows.mute(database, group, at.now + seconds)
-
-        return self._change_group(key, "muted", who, note, change)
+        return self._change_group(
+            key, "muted", who, note, lambda db, id_, at: group_rows.mute(db, id_, seconds, more, at.now)
+        )
 
     def reopen(self, key: int | str, *, who: str = "", note: str = "") -> bool:
         """Undo `resolve` and `mute`. False for an unknown group."""
@@ -170,7 +166,7 @@ class Outbox:
     def unreported(self, *, samples: int | None = None) -> list[Group]:
         """Return the groups with errors that no mail has reported, except resolved and muted ones."""
         wanted = self._samples if samples is None else samples
-        return self._read(lambda database, at: group_rows.unreported(database, wanted, at))
+        return self._rows.read(lambda database, at: group_rows.unreported(database, wanted, at))
 
     # Mails
 
@@ -181,7 +177,7 @@ class Outbox:
         message that cannot be written as bytes.
         """
         mail = mail_rows.posted(message, recipients)
-        return self._grow(lambda database, at: mail_rows.add(database, mail, at.now))
+        return self._rows.grow(lambda database, at: mail_rows.add(database, mail, at.now))
 
     def digest_is_due(self, window: float, batch: float) -> bool:
         """Return whether a digest is to begin; cheap, however many groups there are.
@@ -190,7 +186,7 @@ class Outbox:
         those make it due that no mail has reported, that came back after they were resolved, whose count has passed a
         power of two since the last mail, or whose last mail is `window` seconds old.
         """
-        return self._read(lambda database, at: digest_rows.is_due(database, window, batch, at.now))
+        return self._rows.read(lambda database, at: digest_rows.is_due(database, window, batch, at.now))
 
     def begin_digest(self, recipients: Sequence[str], lease: Lease) -> int:
         """Store a digest that is due now, still without a text; return its id. Raise LeaseLost as `check` does."""
@@ -199,15 +195,15 @@ class Outbox:
             worker_rows.check_lease(database, lease)
             return digest_rows.begin(database, recipients, at.now)
 
-        return self._grow(begin, durable=False)
+        return self._rows.grow(begin, durable=False)
 
     def content(self, mail: int) -> Content | None:
         """Return what a digest or a copy is to report now; None for an unknown mail."""
-        return self._read(lambda database, at: digest_rows.content(database, mail, self._samples, at))
+        return self._rows.read(lambda database, at: digest_rows.content(database, mail, self._samples, at))
 
     def compose(self, mail: int, text: NewMail, content: Content, token: int | None = None) -> bool:
         """Give a digest or a copy this text and content. As in `failed`."""
-        return self._grow(lambda database, _: digest_rows.compose(database, mail, text, content, token))
+        return self._rows.grow(lambda database, _: digest_rows.compose(database, mail, text, content, token))
 
     def hand_over(self, content: Content, copies: Mapping[str, Sequence[Share]], lease: Lease, *, counts: bool) -> None:
         """Add errors of a digest to the copies for these addresses. With `counts` the cap counts it like a digest.
@@ -221,19 +217,19 @@ class Outbox:
             if counts:
                 digest_rows.count(database, at.now)
 
-        self._grow(add)
+        self._rows.grow(add)
 
     def withdraw(self, mail: int, token: int | None = None) -> bool:
         """Remove a waiting mail that has nothing to report any more. As in `failed`."""
-        return self._write(lambda database, _: digest_rows.withdraw(database, mail, token), durable=False)
+        return self._rows.write(lambda database, _: digest_rows.withdraw(database, mail, token), durable=False)
 
     def check(self, lease: Lease) -> None:
         """Raise LeaseLost if the lease is no longer the current one."""
-        self._read(lambda database, _: worker_rows.check_lease(database, lease))
+        self._rows.read(lambda database, _: worker_rows.check_lease(database, lease))
 
     def has_due_mail(self) -> bool:
         """Return whether a waiting mail is due, whichever process is to send it."""
-        return self._read(lambda database, at: mail_rows.is_due(database, at.now))
+        return self._rows.read(lambda database, at: mail_rows.is_due(database, at.now))
 
     def claim(self, lease: Lease, *, grace: float) -> StoredMail | None:
         """Mark the next due mail as in flight and return it: posted mails first, then by time. None if none is due.
@@ -251,7 +247,7 @@ class Outbox:
             return mail_rows.claim(database, lease.token, grace, at)
 
         # Mostly no mail is due, and a read transaction blocks no writer.
-        return self._write(mark, durable=False) if self._read(look) else None
+        return self._rows.write(mark, durable=False) if self._rows.read(look) else None
 
     def sent(self, mail: int, result: Result) -> bool:
         """Note that the server accepted the mail, for all recipients that are not put off or given up.
@@ -259,25 +255,27 @@ class Outbox:
         Those that are put off get a mail of their own. A mail that has got another text since it was sent goes on
         waiting. Return False for an unknown mail.
         """
-        return self._grow(lambda database, at: digest_rows.settle(database, mail, result, at))
+        return self._rows.grow(lambda database, at: digest_rows.settle(database, mail, result, at))
 
     def failed(self, mail: int, result: Result) -> bool:
         """Note that no recipient was served. The mail waits for the next try, for all who are not given up.
 
         False for a mail that does not wait or, with the token of a lease, that this lease has not claimed.
         """
-        return self._grow(lambda database, at: digest_rows.put_back(database, mail, result, at.now))
+        return self._rows.grow(lambda database, at: digest_rows.put_back(database, mail, result, at.now))
 
     def dead(self, mail: int, result: Result, *, refused: bool = False) -> bool:
         """Give the mail up, unless an operator asks for a retry. As in `failed`.
 
         `refused`: the server refuses it for good, so the next digest shows its groups in one line each.
         """
-        return self._grow(lambda database, at: digest_rows.give_up(database, mail, result, at.now, refused=refused))
+        return self._rows.grow(
+            lambda database, at: digest_rows.give_up(database, mail, result, at.now, refused=refused)
+        )
 
     def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
         """Return the newest mails; `totals` counts all of them."""
-        return self._read(lambda database, at: mail_rows.listed(database, state, limit, at))
+        return self._rows.read(lambda database, at: mail_rows.listed(database, state, limit, at))
 
     def retry(self, mail: int | None = None) -> int:
         """Make one, or every, dead or waiting mail due now; return how many."""
@@ -286,20 +284,20 @@ class Outbox:
             digest_rows.forget_refusals(database, mail)
             return mail_rows.retry(database, mail, at.now)
 
-        return self._write(make_due)
+        return self._rows.write(make_due)
 
     def purge(self, *, older_than: float = 0.0, dead: bool = False, sent: bool = False) -> int:
         """Remove dead or sent mails that ended at least this many seconds ago; return how many. Waiting mails stay."""
         states: list[State] = [*(["dead"] if dead else []), *(["sent"] if sent else [])]  # type: ignore[list-item]
-        return self._write(lambda database, at: mail_rows.purge(database, at.now - older_than, states))
+        return self._rows.write(lambda database, at: mail_rows.purge(database, at.now - older_than, states))
 
     def digests_within(self, seconds: float) -> int:
         """Return how many digests left, or were refused for good, less than so many seconds ago."""
-        return self._read(lambda database, at: digest_rows.within(database, seconds, at.now))
+        return self._rows.read(lambda database, at: digest_rows.within(database, seconds, at.now))
 
     def latest_digests(self, limit: int) -> list[float]:
         """Return how many seconds ago the last of these digests left, the latest first."""
-        return self._read(lambda database, at: digest_rows.latest(database, limit, at.now))
+        return self._rows.read(lambda database, at: digest_rows.latest(database, limit, at.now))
 
     # Workers
 
@@ -309,18 +307,18 @@ class Outbox:
         A leader that has not renewed its lease for LEASE seconds loses it to the next worker that asks. Its mail in
         flight stays with it for a while, see `claim`. In memory a worker always leads, because no other sees it.
         """
-        return self._write(lambda database, at: worker_rows.lead(database, worker, lease, at.now), durable=False)
+        return self._rows.write(lambda database, at: worker_rows.lead(database, worker, lease, at.now), durable=False)
 
     def resign(self, lease: Lease) -> None:
         """Let another worker lead at once, after the last session with the mail server.
 
         Mails in flight are due again at once. If the lease was lost, nothing else changes.
         """
-        self._write(lambda database, _: worker_rows.resign(database, lease), durable=False)
+        self._rows.write(lambda database, _: worker_rows.resign(database, lease), durable=False)
 
     def leader(self) -> Leader | None:
         """Return the leader, however long it has been silent; None if no worker leads."""
-        return self._read(lambda database, at: worker_rows.leader(database, at.now))
+        return self._rows.read(lambda database, at: worker_rows.leader(database, at.now))
 
     def beat(self, worker: str, *, leader: bool, figures: Mapping[str, Any]) -> None:
         """Store a heartbeat of the worker, with its figures."""
@@ -329,33 +327,35 @@ class Outbox:
             worker_rows.beat(database, worker, figures, at.now, leader=leader)
             self.recent_losses = retention.recent(database, at.now)
             if not database.in_memory:
-                self._storage.digests = digest_rows.since(database, at.now - retention.DAY)
+                self._rows.digests = digest_rows.since(database, at.now - retention.DAY)
 
         self._beaten.add(worker)
-        self._write(note, durable=False)
+        self._rows.write(note, durable=False)
 
     def leave(self, worker: str) -> None:
         """Delete the last heartbeat of the worker, if it has given one here: its process ends in good order."""
         if worker in self._beaten:
             self._beaten.remove(worker)
-            self._write(lambda database, _: worker_rows.leave(database, worker), durable=False)
+            self._rows.write(lambda database, _: worker_rows.leave(database, worker), durable=False)
 
     def workers(self, within: float = math.inf) -> list[Worker]:
         """Return the workers with a heartbeat within so many seconds, by name. Each is deleted a day after its last."""
-        return self._read(lambda database, at: worker_rows.alive(database, within, at))
+        return self._rows.read(lambda database, at: worker_rows.alive(database, within, at))
 
     def totals(self) -> Totals:
         """Return the counts of groups, mails and losses. It is cheap, however large they are."""
-        return self._read(worker_rows.totals)
+        return self._rows.read(worker_rows.totals)
 
     def housekeeping(self) -> None:
         """Delete what is too old or too much, and return free pages to the disk. One process calls it once a minute."""
         more = True
         while more:
-            lost, more = self._write(lambda database, at: retention.by_age(database, at, self._max_age), durable=False)
-            self._losses.note(lost)
-        self._make_room()
-        self._write(lambda database, _: retention.give_back(database), durable=False)
+            lost, more = self._rows.write(
+                lambda database, at: retention.by_age(database, at, self._max_age), durable=False
+            )
+            self._rows.losses.note(lost)
+        self._rows.make_room()
+        self._rows.write(lambda database, _: retention.give_back(database), durable=False)
 
     def _record(self, tallies: Mapping[str, Tally]) -> int:
         """Store the tallies in one transaction; return how many events were stored. Report the others."""
@@ -366,7 +366,7 @@ class Outbox:
 
         count = sum(tally.count for tally in tallies.values())
         try:
-            self._grow(add, durable=False)
+            self._rows.grow(add, durable=False)
         except Exception as error:  # noqa: BLE001  see record
             if len(tallies) == 1:
                 _report_loss(count, error)
@@ -375,33 +375,12 @@ class Outbox:
             return sum(self._record({key: tally}) for key, tally in tallies.items())
         return count
 
-    def _grow(self, work: Callable[[Database, Moment], T], *, durable: bool = True) -> T:
-        """As `_write`, for a transaction that may add to the file: then make room."""
-
-        def add(database: Database, at: Moment) -> tuple[T, bool]:
-            return work(database, at), retention.is_full(database, self._max_bytes)
-
-        result, full = self._write(add, durable=durable)
-        if full:
-            self._make_room()
-        return result
-
-    def _make_room(self) -> None:
-        """Keep the bound, in transactions that are short: other processes write between them."""
-        step: int | None = 0
-        while step is not None:
-            lost, step = self._write(partial(self._delete, step), durable=False)
-            self._losses.note(lost)
-
-    def _delete(self, step: int, database: Database, at: Moment) -> tuple[Counter[str], int | None]:
-        return retention.to_size(database, self._max_bytes, at.now, step)
-
     def _look(self, key: int | str, get: Callable[[Database, int, Moment], T | None]) -> T | None:
         def look(database: Database, at: Moment) -> T | None:
             found = group_rows.find(database, key)
             return None if found is None else get(database, found, at)
 
-        return self._read(look)
+        return self._rows.read(look)
 
     def _change_group(
         self, key: int | str, what: str, who: str, note: str, change: Callable[[Database, int, Moment], bool]
@@ -412,14 +391,7 @@ class Outbox:
                 details.note(database, found, details.Change(at.wall, who, what, note))
             return found is not None
 
-        return self._grow(change_found)
-
-    def _read(self, work: Callable[[Database, Moment], T]) -> T:
-        return self._storage.read(lambda database: work(database, self._storage.clock.moment()))
-
-    def _write(self, work: Callable[[Database, Moment], T], *, durable: bool = True) -> T:
-        # The moment is taken inside of the transaction, because opening the file may change the steady time.
-        return self._storage.write(lambda database: work(database, self._storage.clock.moment()), durable=durable)
+        return self._rows.grow(change_found)
 
 
 def _report_loss(count: int, error: Exception) -> None:

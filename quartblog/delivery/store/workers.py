@@ -45,6 +45,11 @@ class Worker:
     """The boot, and when in it the process started; None where the system does not say it."""
 
     @property
+    def runs(self) -> bool:
+        """Whether its process runs, as far as heartbeats and the system say."""
+        return self.silent <= SILENT or self.hangs
+
+    @property
     def hangs(self) -> bool:
         """Whether it has been silent for longer than SILENT, but its process still exists on this host."""
         if min(self.silent, self.awake) <= SILENT or (process := _process(self.name)) is None:

@@ -1,0 +1,176 @@
+"""Groups of errors -> a table, a text or JSON for `quartblog errors`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from quartblog.cli.output import clipped, count, iso, moment, span, table
+from quartblog.delivery.tools import block, headline, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quartblog.delivery import Details, Event, Fate, Group
+
+WHAT = 60
+"""Terminal cells of the column `what`."""
+
+
+def listed(groups: list[Group]) -> str:
+    """Return the table of `errors list`."""
+    now = time.time()
+    head = ("id", "count", "to mail", "last", "first", "level", "state", "what", "where")
+    rows = [
+        (
+            str(found.id),
+            f"{found.count:,}",
+            f"{found.count - found.reported:,}",
+            f"{span(now - found.last_seen)} ago",
+            moment(found.first_seen),
+            logging.getLevelName(found.level),
+            _state(found),
+            clipped(headline(found), WHAT),
+            found.place,
+        )
+        for found in groups
+    ]
+    return table([head, *rows], right=frozenset({0, 1, 2}))
+
+
+def _state(found: Group) -> str:
+    if found.resolved:
+        return "resolved"
+    if found.muted_more is not None or (found.muted_until is not None and found.muted_until > time.time()):
+        return "muted"
+    return "again" if found.resolved_at is not None else "open"
+
+
+def in_full(found: Group, details: Details, event: Event | None) -> Iterator[str]:
+    """Yield the parts of `errors show`, with one of the group's errors."""
+    now = time.time()
+    state = _state(found)
+    if found.muted_more is not None:
+        state += f" until more than {count(found.muted_more, 'error')} in {span(found.muted_window or 0.0)}"
+    elif state == "muted":
+        state += f" until {moment(found.muted_until or 0.0)}"
+    users = f"{found.users:,}" if found.users_exact else f"more than {found.users - 1:,}"
+    facts = [
+        ("state", state),
+        ("count", f"{found.count:,}, {found.count - found.reported:,} of them not mailed yet"),
+        ("users", users),
+        ("first", f"{moment(found.first_seen)} ({span(now - found.first_seen)} ago)"),
+        ("last", f"{moment(found.last_seen)} ({span(now - found.last_seen)} ago)"),
+        ("release", _releases(found) or "-"),
+        ("level", f"{logging.getLevelName(found.level)} of {found.logger}"),
+        ("place", f"{found.place} in {found.function}"),
+        ("ids", " ".join(sample.error_id for sample in found.samples) or "no longer kept"),
+    ]
+    yield f"{found.id}: {headline(found)}"
+    yield table(facts)
+    if details.mails:
+        yield "\nMails:"
+        yield table([_fate(mail) for mail in details.mails[:10]])
+    if details.history:
+        yield "\nHistory:"
+        yield table([(moment(past.at), past.who or "-", past.what, past.note) for past in details.history])
+    if (asked := details.asked) is not None and (event is None or event.error_id != asked.error_id):
+        user = "" if asked.user_id is None else f", user {one_line(asked.user_id)}"
+        yield f"\nError {one_line(asked.error_id)}, {moment(asked.created)}{user}: its text is no longer kept"
+    if event is None:
+        return
+    yield f"\nError {one_line(event.error_id)}, {moment(event.created)}:"
+    yield table(
+        [
+            ("request", f"{event.method or '-'} {event.route or '-'}"),
+            ("user", "-" if event.user_id is None else str(event.user_id)),
+            ("process", str(event.process)),
+            ("message", event.message),
+        ]
+    )
+    if event.traceback:
+        yield f"\n{block(event.traceback).rstrip()}"
+    if event.breadcrumbs:
+        yield "\n  ".join(("\nEarlier records of the request:", *map(one_line, event.breadcrumbs)))
+
+
+def _releases(found: Group) -> str:
+    if found.first_release == found.last_release:
+        return found.first_release
+    return f"first {found.first_release or '?'}, last {found.last_release or '?'}"
+
+
+def _fate(mail: Fate) -> tuple[str, ...]:
+    return f"{mail.mail}", mail.kind, mail.state, count(mail.count, "error"), moment(mail.created), mail.why
+
+
+def summary(found: Group) -> dict[str, Any]:
+    """Return a group as `errors list --json` has it."""
+    state = _state(found)
+    return {
+        "id": found.id,
+        "fingerprint": found.fingerprint,
+        "what": headline(found),
+        "level": logging.getLevelName(found.level),
+        "logger": found.logger,
+        "place": found.place,
+        "function": found.function,
+        "route": found.route,
+        "state": state,
+        "count": found.count,
+        "reported": found.reported,
+        "first_seen": iso(found.first_seen),
+        "last_seen": iso(found.last_seen),
+        "last_reported": iso(found.last_reported),
+        "resolved_at": iso(found.resolved_at),
+        "muted_until": iso(found.muted_until) if state == "muted" else None,
+        "muted_more": found.muted_more,
+        "muted_window": found.muted_window if found.muted_more is not None else None,
+        "users": found.users,
+        "first_release": found.first_release,
+        "last_release": found.last_release,
+        "latest_error_id": found.samples[0].error_id if found.samples else None,
+    }
+
+
+def whole(found: Group, details: Details) -> dict[str, Any]:
+    """Return a group as `errors show --json` has it."""
+    return summary(found) | {
+        "samples": [_sample(event) for event in found.samples],
+        "hours": {iso(hour * 3_600.0): number for hour, number in details.hours.items()},
+        "ids": [
+            {"error_id": quoted.error_id, "time": iso(quoted.created), "user_id": quoted.user_id}
+            for quoted in details.ids
+        ],
+        "history": [
+            {"time": iso(past.at), "who": past.who, "what": past.what, "note": past.note} for past in details.history
+        ],
+        "mails": [
+            {
+                "id": mail.mail,
+                "kind": mail.kind,
+                "state": mail.state,
+                "count": mail.count,
+                "created": iso(mail.created),
+                "finished": iso(mail.finished),
+                "why": mail.why,
+            }
+            for mail in details.mails
+        ],
+    }
+
+
+def _sample(event: Event) -> dict[str, Any]:
+    return {
+        "error_id": event.error_id,
+        "time": iso(event.created),
+        "level": logging.getLevelName(event.level),
+        "message": event.message,
+        "method": event.method,
+        "route": event.route,
+        "user_id": event.user_id,
+        "process": event.process,
+        "traceback": event.traceback,
+        "breadcrumbs": list(event.breadcrumbs),
+    }
