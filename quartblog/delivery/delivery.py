@@ -171,8 +171,8 @@ class Delivery:
 
     @property
     def recent_losses(self) -> tuple[str, ...]:
-        """As Outbox.recent_losses: what the full outbox dropped in the last hour. This does not wait for the disk."""
-        return self._pipeline.outbox.recent_losses if self._pipeline is not None else ()
+        """What the full outbox dropped in the last hour, in words without paths. This does not wait for the disk."""
+        return self._pipeline.outbox.heartbeats.recent_losses if self._pipeline is not None else ()
 
     def statistics(self) -> Statistics:
         """Return the counts of this process since the start; all zero while the delivery does not run."""

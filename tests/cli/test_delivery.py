@@ -35,9 +35,9 @@ def outbox(folder: Path, clock: FakeClock) -> Iterator[Outbox]:
 def aged(outbox: Outbox, clock: FakeClock) -> int:
     """A digest that was given up eight days ago."""
     number = a_digest(outbox)
-    outbox.dead(number, Tried("550 no"))
+    outbox.sending.dead(number, Tried("550 no"))
     clock.advance(8 * DAY)
-    outbox.beat("host:1", leader=False, figures={})
+    outbox.heartbeats.beat("host:1", leader=False, figures={})
     return number
 
 
@@ -45,7 +45,7 @@ def aged(outbox: Outbox, clock: FakeClock) -> int:
 def waiting(outbox: Outbox) -> int:
     """A digest the server did not take, to be tried again in an hour."""
     number = a_digest(outbox, "what waits")
-    outbox.failed(number, Tried("mail.example.org:25 refused the connection", wait=3600))
+    outbox.sending.failed(number, Tried("mail.example.org:25 refused the connection", wait=3600))
     return number
 
 
@@ -53,7 +53,7 @@ def waiting(outbox: Outbox) -> int:
 def dead(outbox: Outbox) -> int:
     """A digest that was given up."""
     number = a_digest(outbox, "what is dead")
-    outbox.dead(number, Tried("550 nobody of this name"))
+    outbox.sending.dead(number, Tried("550 nobody of this name"))
     return number
 
 
@@ -61,7 +61,7 @@ def dead(outbox: Outbox) -> int:
 def sent(outbox: Outbox) -> int:
     """A digest that arrived."""
     number = a_digest(outbox, "what is sent")
-    outbox.sent(number, Tried("250 taken"))
+    outbox.sending.sent(number, Tried("250 taken"))
     return number
 
 
@@ -92,7 +92,7 @@ def test_one_state_alone_is_listed_on_request(
 
 def test_a_mail_as_json_has_what_a_script_needs(quartblog: Command, outbox: Outbox, clock: FakeClock) -> None:
     number = a_digest(outbox, "what waits")
-    outbox.failed(number, Tried("450 later", wait=60))
+    outbox.sending.failed(number, Tried("450 later", wait=60))
 
     [found] = json.loads(quartblog("delivery", "outbox", "--json").stdout)
 
@@ -117,7 +117,7 @@ def test_neither_readers_nor_subjects_of_product_mail_are_shown(
     quartblog: Command, outbox: Outbox, form: tuple[str, ...]
 ) -> None:
     number = outbox.post(a_message(subject="Grace, reset your password"), ["grace@example.org"])
-    outbox.failed(number, Tried("grace@example.org: 450 mailbox of Grace@Example.org is full", wait=0))
+    outbox.sending.failed(number, Tried("grace@example.org: 450 mailbox of Grace@Example.org is full", wait=0))
 
     shown = quartblog("delivery", "outbox", *form).stdout
 
@@ -147,7 +147,7 @@ def test_a_list_of_mails_that_is_cut_short_says_so(quartblog: Command, waiting: 
 
 def test_a_list_of_sent_mails_counts_sent_mails(quartblog: Command, waiting: int, outbox: Outbox) -> None:
     for _ in range(101):
-        outbox.sent(outbox.post(EmailMessage(), ["ada@example.org"]), Tried("250"))
+        outbox.sending.sent(outbox.post(EmailMessage(), ["ada@example.org"]), Tried("250"))
 
     result = quartblog("delivery", "outbox", "--state", "sent")
 
@@ -159,7 +159,7 @@ def test_a_list_of_sent_mails_counts_sent_mails(quartblog: Command, waiting: int
 def test_retry_makes_every_waiting_and_dead_mail_due(
     quartblog: Command, outbox: Outbox, waiting: int, dead: int, sent: int
 ) -> None:
-    outbox.beat("host:1", leader=True, figures={})
+    outbox.heartbeats.beat("host:1", leader=True, figures={})
 
     result = quartblog("delivery", "retry")
 

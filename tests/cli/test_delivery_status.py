@@ -54,9 +54,9 @@ def outbox(place: Path) -> Iterator[Outbox]:
 
 def test_each_worker_has_a_line_with_its_figures(quartblog: Command, place: Path) -> None:
     with closing(Outbox(OutboxOptions(place), clock=FakeClock(time.time() - 3))) as earlier:
-        earlier.beat("host:12", leader=True, figures={"depth": 0, "limit": 10000, "mailed": 7})
+        earlier.heartbeats.beat("host:12", leader=True, figures={"depth": 0, "limit": 10000, "mailed": 7})
     with closing(Outbox(OutboxOptions(place))) as outbox:
-        outbox.beat("host:11", leader=False, figures=FIGURES)
+        outbox.heartbeats.beat("host:11", leader=False, figures=FIGURES)
 
     result = quartblog("delivery", "status")
 
@@ -77,7 +77,7 @@ def test_each_worker_has_a_line_with_its_figures(quartblog: Command, place: Path
 
 
 def test_figures_that_no_worker_gives_take_no_room(quartblog: Command, outbox: Outbox) -> None:
-    outbox.beat("host:11", leader=False, figures={"accepted": 3, "of a later version": [1]})
+    outbox.heartbeats.beat("host:11", leader=False, figures={"accepted": 3, "of a later version": [1]})
 
     head = quartblog("delivery", "status").stdout.splitlines()[-2]
 
@@ -85,17 +85,17 @@ def test_figures_that_no_worker_gives_take_no_room(quartblog: Command, outbox: O
 
 
 def test_losses_take_room_only_where_there_are_some(quartblog: Command, outbox: Outbox) -> None:
-    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 0, "dropped": 0})
+    outbox.heartbeats.beat("host:11", leader=False, figures={"written": 3, "file_lost": 0, "dropped": 0})
     assert quartblog("delivery", "status").stdout.splitlines()[-2].split() == ["worker", "beat", "written"]
 
-    outbox.beat("host:11", leader=False, figures={"written": 3, "file_lost": 7, "dropped": 9})
+    outbox.heartbeats.beat("host:11", leader=False, figures={"written": 3, "file_lost": 7, "dropped": 9})
     head, worker = quartblog("delivery", "status").stdout.splitlines()[-2:]
     assert head.endswith("  lost for the file  dropped")
     assert worker.split()[-2:] == ["7", "9"]
 
 
 def test_a_queue_that_refused_nothing_says_so(quartblog: Command, outbox: Outbox) -> None:
-    outbox.beat("host:11", leader=False, figures={"refused": {}})
+    outbox.heartbeats.beat("host:11", leader=False, figures={"refused": {}})
 
     assert quartblog("delivery", "status").stdout.splitlines()[-1].split()[-1] == "0"
 
@@ -106,8 +106,8 @@ def test_what_all_workers_share_stands_above_them(quartblog: Command, outbox: Ou
     outbox.record(events(204))
     outbox.record(events(1, fingerprint="fedcba9876543210"))
     number = a_digest(outbox)
-    outbox.failed(number, Tried("away", wait=7201))
-    outbox.dead(a_digest(outbox), Tried("550 no"))
+    outbox.sending.failed(number, Tried("away", wait=7201))
+    outbox.sending.dead(a_digest(outbox), Tried("550 no"))
 
     lines = quartblog("delivery", "status").stdout.splitlines()
 
@@ -177,7 +177,7 @@ def test_a_host_without_a_live_worker_is_told(quartblog: Command, place: Path, b
     with closing(Outbox(OutboxOptions(place), clock=FakeClock(time.time() - 3600))) as outbox:
         outbox.open()
         for _ in range(beats):
-            outbox.beat("host:11", leader=True, figures=FIGURES)
+            outbox.heartbeats.beat("host:11", leader=True, figures=FIGURES)
 
     result = quartblog("delivery", "status")
 
@@ -186,7 +186,7 @@ def test_a_host_without_a_live_worker_is_told(quartblog: Command, place: Path, b
 
 
 def test_the_status_as_json_has_the_figures_as_they_were_given(quartblog: Command, outbox: Outbox) -> None:
-    outbox.beat("host:11", leader=True, figures=FIGURES)
+    outbox.heartbeats.beat("host:11", leader=True, figures=FIGURES)
 
     status = json.loads(quartblog("delivery", "status", "--json").stdout)
 
@@ -217,7 +217,7 @@ def test_a_worker_that_stands_still_is_named_and_one_that_ended_is_not(quartblog
     host = socket.gethostname()
     with closing(Outbox(OutboxOptions(place), clock=FakeClock(time.time() - 60))) as earlier:
         for name in (f"{host}:{os.getpid()}", f"{host}:{ended.pid}", "another-host:1"):
-            earlier.beat(name, leader=True, figures={})
+            earlier.heartbeats.beat(name, leader=True, figures={})
 
     shown = quartblog("delivery", "status").stdout
     workers = json.loads(quartblog("delivery", "status", "--json").stdout)["workers"]
@@ -252,7 +252,7 @@ def test_watching_draws_every_second_until_it_is_interrupted(
         pauses.append(seconds)
         if len(pauses) == 2:
             raise KeyboardInterrupt
-        outbox.beat("host:11", leader=True, figures=FIGURES)
+        outbox.heartbeats.beat("host:11", leader=True, figures=FIGURES)
 
     monkeypatch.setattr("quartblog.cli.delivery.pause", pause)
 

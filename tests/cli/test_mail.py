@@ -62,7 +62,7 @@ def test_where_no_server_runs_the_command_sends_from_the_outbox_itself(quartblog
 
 
 def test_whoever_mended_the_reason_is_told_of_mails_that_are_dead(quartblog: Command, outbox: Outbox) -> None:
-    outbox.dead(a_digest(outbox, "refused for good"), Tried("550 nobody of this name"))
+    outbox.sending.dead(a_digest(outbox, "refused for good"), Tried("550 nobody of this name"))
 
     with MailServer() as server:
         result = quartblog("mail", "test", **variables(server.port))
@@ -85,7 +85,7 @@ def test_where_a_worker_mails_the_command_waits_for_it(quartblog: Command, folde
 
 
 def test_a_worker_that_does_not_come_to_it_is_told(quartblog: Command, outbox: Outbox) -> None:
-    assert outbox.lead("host:1")
+    assert outbox.sending.lead("host:1")
 
     result = quartblog("mail", "test", **variables(25), QUARTBLOG_MAIL__TIMEOUT="0.1")
 

@@ -106,7 +106,7 @@ def test_a_list_says_how_many_it_leaves_out(shell: Shell, outbox: Path) -> None:
 def test_the_latest_mails_are_listed_without_what_a_server_said_about_a_recipient(shell: Shell, outbox: Path) -> None:
     with closing(open_outbox(outbox)) as store:
         first, last = (store.post(EmailMessage(), ["ada@example.org"]) for _ in range(2))
-        store.dead(last, Tried("550 nobody is ada@example.org"))
+        store.sending.dead(last, Tried("550 nobody is ada@example.org"))
 
     code, printed, _ = shell("outbox --limit 1")
 

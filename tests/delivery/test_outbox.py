@@ -243,9 +243,9 @@ def test_a_group_is_due_when_its_count_passes_a_power_of_two(
     outbox.record([an_event(A)] * (count - reported))
     clock.advance(899)
 
-    assert outbox.digest_is_due(900, 5) is due
+    assert outbox.sending.digest_is_due(900, 5) is due
     clock.advance(1)
-    assert outbox.digest_is_due(900, 5) is (count > reported)
+    assert outbox.sending.digest_is_due(900, 5) is (count > reported)
 
 
 def test_a_batch_counts_all_and_makes_events_of_the_last_alone(
@@ -296,10 +296,10 @@ def test_threads_lose_no_count(outbox: Outbox) -> None:
 
 
 def test_workers_are_seen_by_their_latest_beat(outbox: Outbox, neighbour: Outbox, clock: FakeClock) -> None:
-    outbox.beat("host:2", leader=False, figures={"queue": 5})
-    neighbour.beat("host:1", leader=True, figures={"queue": 1, "levels": {"ERROR": 2}})
+    outbox.heartbeats.beat("host:2", leader=False, figures={"queue": 5})
+    neighbour.heartbeats.beat("host:1", leader=True, figures={"queue": 1, "levels": {"ERROR": 2}})
     clock.advance(1)
-    outbox.beat("host:2", leader=False, figures={"queue": 7})
+    outbox.heartbeats.beat("host:2", leader=False, figures={"queue": 7})
 
     one, two = neighbour.workers(5)
 
@@ -374,11 +374,11 @@ def test_the_totals_count_open_groups_and_waiting_and_dead_mail(outbox: Outbox, 
     assert outbox.totals() == (0, 0, 0, 0, 0, None, 0, 0, 0, None, 0, 0)
     outbox.record([*[an_event(A)] * 4, an_event(C)])
     assert outbox.resolve(C)
-    outbox.sent(a_digest(outbox, "sent"), Result("250"))
+    outbox.sending.sent(a_digest(outbox, "sent"), Result("250"))
     outbox.record([an_event(A), *[an_event(B)] * 3])
-    outbox.failed(a_digest(outbox, "later"), Result("away", wait=30))
+    outbox.sending.failed(a_digest(outbox, "later"), Result("away", wait=30))
     a_digest(outbox, "now")
-    outbox.dead(a_digest(outbox, "dead"), Result("550"))
+    outbox.sending.dead(a_digest(outbox, "dead"), Result("550"))
 
     totals = outbox.totals()
 
@@ -390,8 +390,8 @@ def test_the_totals_count_open_groups_and_waiting_and_dead_mail(outbox: Outbox, 
 async def test_an_event_loop_uses_the_same_methods(outbox: Outbox) -> None:
     shared = AsyncOutbox(outbox)
     outbox.record([an_event(A, error_id="abcdefghjkmn"), an_event(B)])
-    outbox.beat("host:1", leader=True, figures={})
-    outbox.lead("host:1")
+    outbox.heartbeats.beat("host:1", leader=True, figures={})
+    outbox.sending.lead("host:1")
     number = await shared.post(a_message(), ["ada@example.org"])
 
     assert [group.fingerprint for group in await shared.groups()] == [B, A]

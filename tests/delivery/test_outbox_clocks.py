@@ -67,18 +67,18 @@ def test_a_mail_is_tried_when_its_pause_is_over(
 ) -> None:
     before = opened()
     number = a_digest(before)
-    assert before.failed(number, Result("451", wait=300))
-    before.beat("host:1", leader=True, figures={})
+    assert before.sending.failed(number, Result("451", wait=300))
+    before.heartbeats.beat("host:1", leader=True, figures={})
     moved(clock, jump, reboot=reboot)
     outbox = opened()
 
     [waiting] = outbox.mails("waiting")
     assert waiting.tried_for <= DAY
     if not (reboot and jump > 0):  # Else the machine may have been off for longer than the pause.
-        assert not outbox.has_due_mail()
+        assert not outbox.sending.has_due_mail()
         assert waiting.next_try == pytest.approx(clock.wall() + 300, abs=1)
     clock.advance(300)
-    assert outbox.has_due_mail()
+    assert outbox.sending.has_due_mail()
 
 
 @JUMPS
@@ -88,15 +88,15 @@ def test_the_cap_counts_the_digests_of_an_hour(
 ) -> None:
     before = opened()
     report_all(before)
-    before.beat("host:1", leader=True, figures={})
+    before.heartbeats.beat("host:1", leader=True, figures={})
     moved(clock, jump, reboot=reboot)
     outbox = opened()
 
     if not (reboot and jump > 0):
-        assert outbox.digests_within(HOUR) == 1
-        assert outbox.latest_digests(1) == [pytest.approx(0, abs=1.1)]
+        assert outbox.sending.digests_within(HOUR) == 1
+        assert outbox.sending.latest_digests(1) == [pytest.approx(0, abs=1.1)]
     clock.advance(HOUR)
-    assert outbox.digests_within(HOUR) == 0, "a digest of the future would count until then"
+    assert outbox.sending.digests_within(HOUR) == 0, "a digest of the future would count until then"
 
 
 @JUMPS
@@ -109,17 +109,17 @@ def test_a_window_ends_and_a_mute_ends(
     report_all(before)
     before.record([an_event(A), an_event(B)])
     assert before.mute(A, 900)
-    before.beat("host:1", leader=True, figures={})
+    before.heartbeats.beat("host:1", leader=True, figures={})
     moved(clock, jump, reboot=reboot)
     outbox = opened()
 
     if not (reboot and jump > 0):
-        assert not outbox.digest_is_due(900, 0)
+        assert not outbox.sending.digest_is_due(900, 0)
         muted = outbox.group(A)
         assert muted is not None
         assert muted.muted_until == pytest.approx(clock.wall() + 900, abs=1)
     clock.advance(900)
-    assert outbox.digest_is_due(900, 0)
+    assert outbox.sending.digest_is_due(900, 0)
     assert [group.fingerprint for group in outbox.unreported()] == [B, A]
 
 
@@ -130,8 +130,8 @@ def test_nothing_ages_by_a_jump_and_everything_ages_in_the_end(
 ) -> None:
     before = opened()
     before.record([an_event(A, created=clock.wall())])
-    before.dead(a_digest(before), Result("554"))
-    before.beat("host:1", leader=True, figures={})
+    before.sending.dead(a_digest(before), Result("554"))
+    before.heartbeats.beat("host:1", leader=True, figures={})
     moved(clock, jump, reboot=reboot)
     outbox = opened()
     outbox.record([an_event(B, created=clock.wall())])
@@ -167,7 +167,7 @@ def test_the_newest_samples_stay_whatever_time_their_records_have(
 @JUMPS
 def test_a_worker_is_seen_as_long_as_it_beats(opened: Callable[[], Outbox], clock: FakeClock, jump: float) -> None:
     outbox = opened()
-    outbox.beat("host:1", leader=True, figures={})
+    outbox.heartbeats.beat("host:1", leader=True, figures={})
     clock.jump(jump)
     clock.advance(4)
 
@@ -191,7 +191,7 @@ def test_processes_of_one_boot_share_their_time(opened: Callable[[], Outbox], cl
 def test_a_machine_that_was_off_goes_on_with_the_wall_clocks_time(
     opened: Callable[[], Outbox], clock: FakeClock
 ) -> None:
-    opened().beat("host:1", leader=True, figures={})
+    opened().heartbeats.beat("host:1", leader=True, figures={})
     clock.reboot(off=8 * HOUR)
     outbox = opened()
     outbox.open()
@@ -209,14 +209,14 @@ def test_what_memory_took_before_the_file_was_there_has_the_files_time_afterward
     path.rename(aside)
     path.mkdir()
     outbox = opened()
-    assert outbox.failed(a_digest(outbox, "in memory"), Result("451", wait=300))
+    assert outbox.sending.failed(a_digest(outbox, "in memory"), Result("451", wait=300))
     path.rmdir()
     aside.rename(path)
     clock.advance(3)
 
     assert {mail.subject for mail in outbox.mails("waiting")} == {"earlier", "in memory"}
     assert outbox.healthy
-    assert outbox.digests_within(10) == 1
+    assert outbox.sending.digests_within(10) == 1
     [later] = [mail for mail in outbox.mails() if mail.subject == "in memory"]
     assert later.next_try == pytest.approx(clock.wall() + 297, abs=0.1)
 
@@ -229,13 +229,13 @@ def test_a_mail_that_was_posted_without_a_heartbeat_for_days_is_due_after_a_rebo
         before.post(a_message(), ["ada@example.org"])
         clock.advance(DAY)
     later = before.post(a_message(subject="later"), ["ada@example.org"])
-    assert before.failed(later, Result("451", wait=300))
+    assert before.sending.failed(later, Result("451", wait=300))
     before.record([an_event(A)])
     assert before.mute(A, 300)
     clock.reboot()
     outbox = opened()
 
-    assert outbox.has_due_mail()
+    assert outbox.sending.has_due_mail()
     assert {mail.subject: mail.next_try - clock.wall() for mail in outbox.mails(limit=1)} == {
         "later": pytest.approx(300, abs=0.1)
     }
@@ -258,7 +258,7 @@ def test_a_mail_from_memory_is_due_after_a_reboot(opened: Callable[[], Outbox], 
     before.close()
     clock.reboot()
 
-    assert opened().has_due_mail()
+    assert opened().sending.has_due_mail()
 
 
 @pytest.mark.parametrize("back", [2.0, HOUR, 10 * DAY])
@@ -269,18 +269,18 @@ def test_a_checkpoint_of_the_machine_that_is_restored_holds_nothing_back(
     idle.open()
     clock.advance(20 * DAY)
     later = used.post(a_message(), ["ada@example.org"])
-    assert used.failed(later, Result("451", wait=300))
+    assert used.sending.failed(later, Result("451", wait=300))
     used.post(a_message(), ["ada@example.org"])
     used.record([an_event(A)])
     report_all(used)
-    before, elapsed = used.now(), used.elapsed()
+    before, elapsed = used.now(), used.sending.elapsed()
     clock.restore(back)
 
     for outbox in (used, idle, opened()):
-        assert outbox.has_due_mail()
+        assert outbox.sending.has_due_mail()
         assert outbox.now() == pytest.approx(before, abs=1)
-        assert outbox.digests_within(HOUR) == 1
-    assert used.elapsed() >= elapsed
+        assert outbox.sending.digests_within(HOUR) == 1
+    assert used.sending.elapsed() >= elapsed
     clock.advance(301)
     for outbox in (used, idle, opened()):
         assert {mail.next_try <= clock.wall() for mail in outbox.mails("waiting")} == {True}
@@ -292,11 +292,11 @@ def test_a_checkpoint_that_is_restored_holds_nothing_back_in_memory(clock: FakeC
     outbox = Outbox(OutboxOptions(path), clock=clock)
     outbox.post(a_message(), ["ada@example.org"])
     clock.restore(HOUR)
-    assert outbox.has_due_mail()
+    assert outbox.sending.has_due_mail()
     path.rmdir()
     clock.advance(3)
 
-    assert outbox.has_due_mail()
+    assert outbox.sending.has_due_mail()
     assert outbox.healthy
     outbox.close()
 
@@ -330,32 +330,32 @@ def test_after_the_machine_slept_mail_is_due_the_lead_is_free_and_no_worker_is_s
     outbox, neighbour = opened(), opened()
     names = [f"{socket.gethostname()}:{process}" for process in (os.getpid(), os.getppid())]
     for name in names:
-        outbox.beat(name, leader=False, figures={})
-    lease = outbox.lead(names[0])
-    assert outbox.failed(a_digest(outbox, lease=lease), Result("451", wait=300))
+        outbox.heartbeats.beat(name, leader=False, figures={})
+    lease = outbox.sending.lead(names[0])
+    assert outbox.sending.failed(a_digest(outbox, lease=lease), Result("451", wait=300))
     clock.advance(8 * HOUR)
 
-    outbox.beat(names[0], leader=True, figures={})
+    outbox.heartbeats.beat(names[0], leader=True, figures={})
     assert [worker.name for worker in outbox.workers() if worker.hangs] == []
-    assert outbox.has_due_mail()
-    assert neighbour.lead(names[1]) is not None
+    assert outbox.sending.has_due_mail()
+    assert neighbour.sending.lead(names[1]) is not None
     for _ in range(11):
         clock.advance(1)
-        outbox.beat(names[0], leader=True, figures={})
+        outbox.heartbeats.beat(names[0], leader=True, figures={})
     assert [worker.name for worker in outbox.workers() if worker.hangs] == names[1:], "it did not wake up"
 
 
 def test_a_reboot_leaves_neither_a_worker_nor_a_leader(opened: Callable[[], Outbox], clock: FakeClock) -> None:
     before = opened()
     name = f"{socket.gethostname()}:{os.getpid()}"
-    before.beat(name, leader=True, figures={})
-    before.lead(name)
+    before.heartbeats.beat(name, leader=True, figures={})
+    before.sending.lead(name)
     clock.reboot()
     outbox = opened()
 
     assert outbox.workers() == []
     assert outbox.leader() is None
-    lease = outbox.lead("host:2")
+    lease = outbox.sending.lead("host:2")
     assert lease is not None
     assert lease.taken_from is None
 
@@ -419,9 +419,9 @@ def test_a_file_of_an_earlier_version_goes_on_as_it_was(
     [group] = outbox.groups(samples=5)
     assert (group.count, group.reported, group.last_seen, group.last_reported) == (5, 4, START - 60, START - 60)
     assert [sample.traceback for sample in group.samples] == ["as it was"]
-    assert outbox.digests_within(61) == 1
+    assert outbox.sending.digests_within(61) == 1
     assert [worker.silent for worker in outbox.workers()] == [60]
-    assert outbox.has_due_mail()
+    assert outbox.sending.has_due_mail()
     assert {mail.subject: mail.created for mail in outbox.mails()} == {"waiting": START - 60, "dead": START - 60}
     assert outbox.healthy
 
@@ -433,12 +433,12 @@ def test_times_of_the_future_in_an_earlier_file_hold_nothing_back_and_live_no_lo
     written(path, version, START + 20 * YEAR)
     outbox = opened()
 
-    assert outbox.has_due_mail()
-    assert outbox.digests_within(HOUR) == 1
-    assert not outbox.digest_is_due(900, 0)
+    assert outbox.sending.has_due_mail()
+    assert outbox.sending.digests_within(HOUR) == 1
+    assert not outbox.sending.digest_is_due(900, 0)
     clock.advance(HOUR)
-    assert outbox.digests_within(HOUR) == 0
-    assert outbox.digest_is_due(900, 0)
+    assert outbox.sending.digests_within(HOUR) == 0
+    assert outbox.sending.digest_is_due(900, 0)
     clock.advance(30 * DAY)
     outbox.housekeeping()
     assert (outbox.groups(), outbox.mails("dead"), outbox.workers()) == ([], [], [])
@@ -463,7 +463,7 @@ def test_errors_of_a_digest_that_an_earlier_version_began_are_reported_when_it_l
 
     [group] = outbox.unreported()
     assert (group.count, group.reported) == (5, 1)
-    found = {mail.kind: outbox.content(mail.id) for mail in outbox.mails("waiting")}
+    found = {mail.kind: outbox.sending.content(mail.id) for mail in outbox.mails("waiting")}
     assert {kind: [share.new for share in content.shares] for kind, content in found.items() if content} == {
         "digest": [4],
         "copy": [2],
@@ -491,7 +491,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
 
 def test_time_goes_on_while_a_file_of_an_earlier_boot_refuses_the_new_one(path: Path, clock: FakeClock) -> None:
     with closing(Outbox(OutboxOptions(path), clock=clock)) as before:
-        before.beat("host:1", leader=False, figures={})
+        before.heartbeats.beat("host:1", leader=False, figures={})
     with closing(sqlite3.connect(path)) as file:
         file.execute("CREATE TRIGGER no BEFORE INSERT ON steady BEGIN SELECT RAISE(ABORT, 'no'); END")
         file.commit()

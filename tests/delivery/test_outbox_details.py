@@ -157,7 +157,7 @@ def test_a_group_muted_until_more_errors_comes_back_with_the_one_after(outbox: O
 
     [group] = outbox.unreported()
     assert (group.count, group.reopened, group.muted_more) == (18, True, None)
-    assert outbox.digest_is_due(900, 5)
+    assert outbox.sending.digest_is_due(900, 5)
     assert details(outbox).history[0].what == "was unmuted"
 
 

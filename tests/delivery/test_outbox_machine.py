@@ -183,7 +183,7 @@ class Host(RuleBasedStateMachine):
     def reboot(self, off: float, jump: float) -> None:
         for outbox in self._outboxes:
             outbox.close()
-        self._outboxes[0].beat("host:0", leader=False, figures={})
+        self._outboxes[0].heartbeats.beat("host:0", leader=False, figures={})
         before = self._outboxes[0].now()
         self._outboxes[0].close()
         self._clock.reboot(off)
@@ -234,7 +234,7 @@ class Host(RuleBasedStateMachine):
         for outbox in self._outboxes:
             if not outbox.in_memory:
                 now = outbox.now()
-                assert outbox.digests_within(HOUR) >= len([at for at in self._digests if now - at < HOUR - 1])
+                assert outbox.sending.digests_within(HOUR) >= len([at for at in self._digests if now - at < HOUR - 1])
 
     def _digests_received(self) -> list[EmailMessage]:
         """The digests that reached the admin whom the server never refuses; others get copies of them."""

@@ -41,10 +41,10 @@ def by_subject(outbox: Outbox) -> dict[str, StoredMail]:
 
 
 def due(outbox: Outbox) -> StoredMail:
-    lease = outbox.lead("host:1")
+    lease = outbox.sending.lead("host:1")
     assert lease is not None
-    found = outbox.claim(lease, grace=0)
-    outbox.resign(lease)
+    found = outbox.sending.claim(lease, grace=0)
+    outbox.sending.resign(lease)
     assert found is not None
     return found
 
@@ -73,7 +73,7 @@ def test_the_worst_groups_of_a_content_come_first_and_the_rest_counts(outbox: Ou
     outbox.record([an_event(A), *[an_event(B)] * 3, an_event(C, level=logging.CRITICAL), an_event(D)])
     outbox.resolve(D)
 
-    content = outbox.content(a_digest(outbox))
+    content = outbox.sending.content(a_digest(outbox))
 
     assert content is not None
     assert [(share.fingerprint, share.new) for share in content.shares] == [(C, 1), (B, 3), (A, 1)]
@@ -87,13 +87,13 @@ def test_errors_count_as_reported_once_the_server_has_accepted_their_digest(outb
     number = a_digest(outbox)
     outbox.record([an_event(A)])
     assert [group.reported for group in outbox.unreported()] == [0]
-    assert outbox.digests_within(60) == 0
+    assert outbox.sending.digests_within(60) == 0
 
-    assert outbox.sent(number, Result("250"))
-    assert outbox.sent(number, Result("250 again"))
+    assert outbox.sending.sent(number, Result("250"))
+    assert outbox.sending.sent(number, Result("250 again"))
 
     assert [(group.count, group.reported) for group in outbox.unreported()] == [(3, 2)]
-    assert outbox.digests_within(60) == 1
+    assert outbox.sending.digests_within(60) == 1
 
 
 def test_a_digest_that_was_sent_with_an_earlier_text_goes_on_waiting(outbox: Outbox) -> None:
@@ -101,7 +101,7 @@ def test_a_digest_that_was_sent_with_an_earlier_text_goes_on_waiting(outbox: Out
     number = a_digest(outbox)
     outbox.record([an_event(B)])
 
-    assert outbox.sent(number, Result("250", message_id="<0@example.org>"))
+    assert outbox.sending.sent(number, Result("250", message_id="<0@example.org>"))
 
     assert [mail.state for mail in outbox.mails()] == ["waiting"]
     assert len(outbox.unreported()) == 2
@@ -109,33 +109,33 @@ def test_a_digest_that_was_sent_with_an_earlier_text_goes_on_waiting(outbox: Out
 
 def test_no_second_digest_begins_while_one_waits(outbox: Outbox, clock: FakeClock) -> None:
     outbox.record([an_event(A)])
-    assert outbox.digest_is_due(900, 5)
+    assert outbox.sending.digest_is_due(900, 5)
     number = a_digest(outbox)
     outbox.record([an_event(B)])
-    assert not outbox.digest_is_due(900, 5)
+    assert not outbox.sending.digest_is_due(900, 5)
 
-    outbox.sent(number, Result("250"))
+    outbox.sending.sent(number, Result("250"))
     outbox.record([an_event(C)])
 
-    assert not outbox.digest_is_due(900, 5)
+    assert not outbox.sending.digest_is_due(900, 5)
     clock.advance(5)
-    assert outbox.digest_is_due(900, 5)
+    assert outbox.sending.digest_is_due(900, 5)
 
 
 def test_a_copy_takes_in_what_later_digests_report_until_it_is_sent(outbox: Outbox) -> None:
-    lease = outbox.lead("host:1")
+    lease = outbox.sending.lead("host:1")
     assert lease is not None
     for events in ([an_event(A), an_event(A)], [an_event(A), an_event(B)]):
         outbox.record(events)
         number = a_digest(outbox, lease=lease)
         for _ in range(2):
-            content = outbox.content(number)
+            content = outbox.sending.content(number)
             assert content is not None
-            outbox.hand_over(content, {GRACE: content.added}, lease, counts=False)
-        assert outbox.sent(number, Result("250"))
+            outbox.sending.hand_over(content, {GRACE: content.added}, lease, counts=False)
+        assert outbox.sending.sent(number, Result("250"))
 
     [copy] = outbox.mails("waiting")
-    content = outbox.content(copy.id)
+    content = outbox.sending.content(copy.id)
     assert content is not None
     assert (copy.kind, copy.recipients) == ("copy", (GRACE,))
     assert {share.fingerprint: share.new for share in content.shares} == {A: 3, B: 1}
@@ -154,7 +154,7 @@ def test_a_posted_mail_is_complete_and_on_disk(outbox: Outbox, tmp_path: Path) -
     assert read["Date"] is not None
     assert read["Subject"] == "密码"
     assert read.get_content() == "打开这个链接\r\n".replace("\r\n", "\n")
-    assert reader.digests_within(60) == 0
+    assert reader.sending.digests_within(60) == 0
     reader.close()
 
 
@@ -195,10 +195,10 @@ def test_a_posted_mail_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.
 def test_a_mail_that_failed_waits_for_its_time(outbox: Outbox, clock: FakeClock) -> None:
     number = a_digest(outbox)
 
-    outbox.failed(number, Result("451 come\nback", wait=30))
+    outbox.sending.failed(number, Result("451 come\nback", wait=30))
 
     clock.advance(29)
-    assert not outbox.has_due_mail()
+    assert not outbox.sending.has_due_mail()
     assert outbox.totals().next_try == START + 30
     clock.advance(1)
     again = due(outbox)
@@ -210,14 +210,14 @@ def test_the_mail_whose_time_came_first_is_tried_first(outbox: Outbox, clock: Fa
     a_digest(outbox, "second")
     clock.advance(1)
     a_digest(outbox, "third")
-    outbox.failed(stubborn, Result("451", wait=1))
+    outbox.sending.failed(stubborn, Result("451", wait=1))
     clock.advance(1)
 
     order = []
-    while outbox.has_due_mail():
+    while outbox.sending.has_due_mail():
         found = due(outbox)
         order.append(found.subject)
-        outbox.sent(found.id, Result("250"))
+        outbox.sending.sent(found.id, Result("250"))
 
     assert order == ["second", "third", "stubborn"]
     assert outbox.totals().next_try is None
@@ -227,10 +227,10 @@ def test_a_sent_mail_is_not_sent_again(outbox: Outbox, clock: FakeClock) -> None
     number = a_digest(outbox)
 
     clock.advance(3)
-    outbox.sent(number, Result("250 kept"))
+    outbox.sending.sent(number, Result("250 kept"))
 
     clock.advance(1e9)
-    assert not outbox.has_due_mail()
+    assert not outbox.sending.has_due_mail()
     [sent] = outbox.mails("sent")
     assert (sent.last_error, sent.finished, sent.tries) == ("250 kept", START + 3, 1)
     assert outbox.retry(number) == outbox.retry() == 0
@@ -238,11 +238,11 @@ def test_a_sent_mail_is_not_sent_again(outbox: Outbox, clock: FakeClock) -> None
 
 def test_a_dead_letter_is_kept_and_may_be_tried_again(outbox: Outbox, clock: FakeClock) -> None:
     number = a_digest(outbox)
-    outbox.failed(number, Result("451", wait=1))
+    outbox.sending.failed(number, Result("451", wait=1))
     clock.advance(1_000)
-    outbox.dead(number, Result("554 no"))
+    outbox.sending.dead(number, Result("554 no"))
     clock.advance(1e9)
-    assert not outbox.has_due_mail()
+    assert not outbox.sending.has_due_mail()
     [dead] = outbox.mails("dead")
     assert (dead.last_error, dead.finished, dead.tries) == ("554 no", START + 1_000, 2)
     clock.advance(1_000)
@@ -256,9 +256,9 @@ def test_a_dead_letter_is_kept_and_may_be_tried_again(outbox: Outbox, clock: Fak
 
 def test_retrying_all_makes_waiting_mails_due_without_a_new_beginning(outbox: Outbox, clock: FakeClock) -> None:
     waiting, dead, sent = (a_digest(outbox, name) for name in ("waiting", "dead", "sent"))
-    outbox.failed(waiting, Result("451", wait=9_000))
-    outbox.dead(dead, Result("554"))
-    outbox.sent(sent, Result("250"))
+    outbox.sending.failed(waiting, Result("451", wait=9_000))
+    outbox.sending.dead(dead, Result("554"))
+    outbox.sending.sent(sent, Result("250"))
     clock.advance(60)
 
     assert outbox.retry() == 2
@@ -274,7 +274,7 @@ def test_an_answer_about_a_missing_mail_changes_nothing(outbox: Outbox) -> None:
     a_digest(outbox)
 
     for number in (99, -99):
-        outbox.dead(number, Result("554"))
+        outbox.sending.dead(number, Result("554"))
         assert outbox.retry(number) == 0
 
     assert [mail.state for mail in outbox.mails()] == ["waiting"]
@@ -282,19 +282,19 @@ def test_an_answer_about_a_missing_mail_changes_nothing(outbox: Outbox) -> None:
 
 def test_a_finished_mail_does_not_come_back_by_a_late_answer(outbox: Outbox, clock: FakeClock) -> None:
     number = a_digest(outbox)
-    outbox.sent(number, Result("250"))
+    outbox.sending.sent(number, Result("250"))
 
-    outbox.failed(number, Result("451"))
+    outbox.sending.failed(number, Result("451"))
 
     clock.advance(1e9)
-    assert not outbox.has_due_mail()
+    assert not outbox.sending.has_due_mail()
 
 
 def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox, clock: FakeClock) -> None:
     outbox.record([an_event(A)])
     number = a_digest(outbox, to=(ADA, GRACE, LINUS))
 
-    assert outbox.sent(number, Result("250", {GRACE: "550 nobody"}, {LINUS: "451"}, wait=30))
+    assert outbox.sending.sent(number, Result("250", {GRACE: "550 nobody"}, {LINUS: "451"}, wait=30))
     clock.advance(30)
 
     assert {mail.state: mail.recipients for mail in outbox.mails()} == {
@@ -309,10 +309,10 @@ def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox, clock: FakeClock) 
     assert waiting.next_try == START + 30
     assert waiting.data == dead.data == sent.data
     assert waiting.message_id == dead.message_id == sent.message_id
-    content = outbox.content(waiting.id)
+    content = outbox.sending.content(waiting.id)
     assert content is not None
     assert ([share.fingerprint for share in content.shares], content.stale) == ([A], False)
-    outbox.sent(waiting.id, Result("250"))
+    outbox.sending.sent(waiting.id, Result("250"))
     assert outbox.retry() == 1
     assert due(outbox).recipients == (GRACE,)
 
@@ -320,7 +320,7 @@ def test_each_recipient_goes_a_way_of_its_own(outbox: Outbox, clock: FakeClock) 
 def test_where_nobody_is_served_those_who_are_not_refused_for_good_wait(outbox: Outbox) -> None:
     number = outbox.post(a_message(), [ADA, GRACE])
 
-    assert outbox.failed(number, Result("451", {GRACE: "550 nobody"}, {ADA: "451"}, wait=30))
+    assert outbox.sending.failed(number, Result("451", {GRACE: "550 nobody"}, {ADA: "451"}, wait=30))
 
     assert {mail.state: mail.recipients for mail in outbox.mails()} == {"waiting": (ADA,), "dead": (GRACE,)}
 
@@ -328,7 +328,7 @@ def test_where_nobody_is_served_those_who_are_not_refused_for_good_wait(outbox: 
 def test_a_digest_that_nobody_got_is_tried_for_all_again(outbox: Outbox) -> None:
     number = a_digest(outbox, to=(ADA, GRACE))
 
-    assert outbox.failed(number, Result("451", {GRACE: "550 nobody"}, {ADA: "451"}, wait=30))
+    assert outbox.sending.failed(number, Result("451", {GRACE: "550 nobody"}, {ADA: "451"}, wait=30))
 
     assert [(mail.state, mail.recipients) for mail in outbox.mails()] == [("waiting", (ADA, GRACE))]
 
@@ -336,7 +336,7 @@ def test_a_digest_that_nobody_got_is_tried_for_all_again(outbox: Outbox) -> None
 def test_a_mail_whose_recipients_are_all_given_up_does_not_wait(outbox: Outbox) -> None:
     number = outbox.post(a_message(), [ADA])
 
-    assert outbox.failed(number, Result("550", {ADA: "550 nobody"}))
+    assert outbox.sending.failed(number, Result("550", {ADA: "550 nobody"}))
 
     assert [mail.state for mail in outbox.mails()] == ["dead"]
 
@@ -346,8 +346,8 @@ def test_two_digests_with_the_same_errors_report_them_once(outbox: Outbox) -> No
     first, second = a_digest(outbox), a_digest(outbox)
     outbox.record([an_event(A)] * 5)
 
-    assert outbox.sent(first, Result("250"))
-    assert outbox.sent(second, Result("250"))
+    assert outbox.sending.sent(first, Result("250"))
+    assert outbox.sending.sent(second, Result("250"))
 
     assert [(group.count, group.reported) for group in outbox.unreported()] == [(8, 3)]
 
@@ -362,9 +362,9 @@ def test_a_group_that_was_resolved_and_came_back_while_its_digest_left_is_mailed
     assert outbox.resolve(A)
     clock.advance(1)
     outbox.record([an_event(A)])
-    assert outbox.sent(claimed.id, Result("250"))
+    assert outbox.sending.sent(claimed.id, Result("250"))
 
-    assert outbox.digest_is_due(900, 0)
+    assert outbox.sending.digest_is_due(900, 0)
 
 
 def test_purging_removes_finished_mail_and_nothing_else(outbox: Outbox, clock: FakeClock) -> None:
@@ -372,27 +372,27 @@ def test_purging_removes_finished_mail_and_nothing_else(outbox: Outbox, clock: F
         clock.advance(100 if name == "new" else 0)
         number = a_digest(outbox, name)
         if name == "dead":
-            outbox.dead(number, Result("554"))
+            outbox.sending.dead(number, Result("554"))
         elif name != "waiting":
-            outbox.sent(number, Result("250"))
+            outbox.sending.sent(number, Result("250"))
 
     assert outbox.purge() == outbox.purge(older_than=101, sent=True) == 0
     assert outbox.purge(older_than=100, sent=True) == 1
     assert set(by_subject(outbox)) == {"waiting", "new", "dead"}
     assert outbox.purge(dead=True, sent=True) == 2
     assert set(by_subject(outbox)) == {"waiting"}
-    assert outbox.digests_within(1_000) == 3  # The cap must hold also now.
+    assert outbox.sending.digests_within(1_000) == 3  # The cap must hold also now.
 
 
 def test_digests_are_counted_from_the_time_they_left(outbox: Outbox, clock: FakeClock) -> None:
     first = a_digest(outbox)
     clock.advance(100_000)
-    outbox.sent(first, Result("250"))
+    outbox.sending.sent(first, Result("250"))
     clock.advance(10)
-    outbox.sent(a_digest(outbox), Result("250"))
+    outbox.sending.sent(a_digest(outbox), Result("250"))
 
-    assert [outbox.digests_within(seconds) for seconds in (11, 10, 1, 0)] == [2, 1, 1, 0]
-    assert outbox.latest_digests(5) == [0, 10]
+    assert [outbox.sending.digests_within(seconds) for seconds in (11, 10, 1, 0)] == [2, 1, 1, 0]
+    assert outbox.sending.latest_digests(5) == [0, 10]
 
 
 def test_the_newest_mails_are_listed_first(outbox: Outbox, clock: FakeClock) -> None:
@@ -407,18 +407,18 @@ def test_the_newest_mails_are_listed_first(outbox: Outbox, clock: FakeClock) -> 
 
 def test_a_dead_digest_is_named_by_one_that_leaves(outbox: Outbox) -> None:
     def named(number: int) -> list[tuple[str, int]]:
-        content = outbox.content(number)
+        content = outbox.sending.content(number)
         assert content is not None
         return [(each.reason, each.errors) for each in content.undelivered]
 
     outbox.record([an_event(A), an_event(A)])
-    outbox.dead(a_digest(outbox), Result("550 no"), refused=True)
+    outbox.sending.dead(a_digest(outbox), Result("550 no"), refused=True)
     second = a_digest(outbox)
     assert named(second) == [("550 no", 2)]
-    outbox.dead(second, Result("551 no"), refused=True)
+    outbox.sending.dead(second, Result("551 no"), refused=True)
     third = a_digest(outbox)
     assert named(third) == [("550 no", 2), ("551 no", 2)]
-    outbox.sent(third, Result("250"))
+    outbox.sending.sent(third, Result("250"))
     outbox.record([an_event(A)])
 
     assert named(a_digest(outbox)) == []
@@ -428,13 +428,13 @@ def test_a_refused_group_makes_no_digest_due_before_its_next_power_of_two_or_the
     outbox: Outbox, clock: FakeClock
 ) -> None:
     outbox.record([an_event(A)] * 3)
-    outbox.dead(a_digest(outbox), Result("554 virus"), refused=True)
+    outbox.sending.dead(a_digest(outbox), Result("554 virus"), refused=True)
 
-    assert not outbox.digest_is_due(900, 0)
+    assert not outbox.sending.digest_is_due(900, 0)
     outbox.record([an_event(A)])
-    assert outbox.digest_is_due(900, 0)
-    outbox.dead(a_digest(outbox), Result("554 virus"), refused=True)
+    assert outbox.sending.digest_is_due(900, 0)
+    outbox.sending.dead(a_digest(outbox), Result("554 virus"), refused=True)
     clock.advance(899)
-    assert not outbox.digest_is_due(900, 0)
+    assert not outbox.sending.digest_is_due(900, 0)
     clock.advance(1)
-    assert outbox.digest_is_due(900, 0)
+    assert outbox.sending.digest_is_due(900, 0)

@@ -494,13 +494,13 @@ def test_a_mail_written_in_memory_waits_in_the_file_afterwards(outbox: Outbox, d
     disk.leave()
     outbox.record([an_event(B)])
     sent = a_digest(outbox, "sent")
-    assert outbox.sent(sent, Result("250"))
+    assert outbox.sending.sent(sent, Result("250"))
     waiting = a_digest(outbox, "waiting")
     disk.come_back()
     clock.advance(RETRY_SECONDS)
 
     assert {mail.subject: mail.state for mail in outbox.mails()} == {"sent": "sent", "waiting": "waiting"}
-    assert outbox.digests_within(60) == 1
+    assert outbox.sending.digests_within(60) == 1
     assert [group.fingerprint for group in outbox.unreported()] == [A]
     assert {sent < 0, waiting < 0} == {True}
     assert all(mail.id > 0 for mail in outbox.mails())
@@ -512,15 +512,15 @@ def test_digests_that_left_before_an_outage_count_against_the_cap_in_it(
     for _ in range(2):
         report_all(outbox)
         clock.advance(1)
-    outbox.beat("host:1", leader=True, figures={})
+    outbox.heartbeats.beat("host:1", leader=True, figures={})
     disk.leave()
-    assert outbox.digests_within(3_600) == 2
+    assert outbox.sending.digests_within(3_600) == 2
     report_all(outbox)
-    assert outbox.digests_within(3_600) == 3
+    assert outbox.sending.digests_within(3_600) == 3
     disk.come_back()
     clock.advance(RETRY_SECONDS)
 
-    assert outbox.digests_within(3_600) == 3
+    assert outbox.sending.digests_within(3_600) == 3
     assert outbox.healthy
 
 
@@ -528,17 +528,17 @@ def test_digests_that_left_in_an_outage_count_against_the_cap_after_it(
     outbox: Outbox, disk: Disk, clock: FakeClock
 ) -> None:
     report_all(outbox)
-    outbox.beat("host:1", leader=True, figures={})
+    outbox.heartbeats.beat("host:1", leader=True, figures={})
     disk.leave()
     for _ in range(2):
         clock.advance(1)
         report_all(outbox)
-        outbox.beat("host:1", leader=True, figures={})
+        outbox.heartbeats.beat("host:1", leader=True, figures={})
     assert outbox.in_memory
     disk.come_back()
     clock.advance(RETRY_SECONDS)
 
-    assert outbox.digests_within(3_600) == 3
+    assert outbox.sending.digests_within(3_600) == 3
     assert outbox.healthy
 
 
@@ -546,13 +546,13 @@ def test_a_change_of_a_row_that_is_elsewhere_changes_nothing(outbox: Outbox, dis
     on_disk = a_digest(outbox, "on disk")
     disk.leave()
     in_memory = a_digest(outbox, "in memory")
-    assert not outbox.sent(on_disk, Result("250"))
-    assert not outbox.failed(on_disk, Result("451", wait=0))
-    assert not outbox.dead(on_disk, Result("554"))
-    assert not outbox.withdraw(on_disk)
+    assert not outbox.sending.sent(on_disk, Result("250"))
+    assert not outbox.sending.failed(on_disk, Result("451", wait=0))
+    assert not outbox.sending.dead(on_disk, Result("554"))
+    assert not outbox.sending.withdraw(on_disk)
     disk.come_back()
     clock.advance(RETRY_SECONDS)
-    assert not outbox.sent(in_memory, Result("250"))
+    assert not outbox.sending.sent(in_memory, Result("250"))
 
     assert {mail.subject: (mail.state, mail.tries) for mail in outbox.mails()} == {
         "on disk": ("waiting", 0),
@@ -572,7 +572,7 @@ def test_a_digest_of_the_file_that_is_sent_after_an_outage_reports_what_it_held(
     disk.come_back()
     clock.advance(RETRY_SECONDS)
 
-    assert outbox.sent(number, Result("250"))
+    assert outbox.sending.sent(number, Result("250"))
 
     [group] = outbox.unreported()
     assert (group.count, group.reported) == (8, 5)
@@ -612,11 +612,11 @@ def test_a_digest_begun_in_memory_reports_on_disk_what_it_held(outbox: Outbox, d
     clock.advance(RETRY_SECONDS)
 
     [waiting] = outbox.mails("waiting")
-    content = outbox.content(waiting.id)
+    content = outbox.sending.content(waiting.id)
     assert content is not None
     assert {share.fingerprint: share.new for share in content.shares} == {A: 2, B: 1}
 
-    assert outbox.sent(waiting.id, Result("250"))
+    assert outbox.sending.sent(waiting.id, Result("250"))
     assert {group.fingerprint: group.count - group.reported for group in outbox.unreported()} == {A: 1}
 
 
@@ -625,7 +625,7 @@ def test_an_outbox_without_a_file_makes_none_for_a_mail_it_does_not_know(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outbox = Outbox(None)
-    outbox.sent(5, Result("250 kept"))
+    outbox.sending.sent(5, Result("250 kept"))
     outbox.close()
 
     assert list(tmp_path.iterdir()) == []
@@ -691,7 +691,7 @@ def test_a_file_that_somebody_broke_is_an_outage_and_raises_nothing(
 
     for _ in range(2):
         assert outbox.record([an_event(B)]) == 1
-        outbox.digest_is_due(900, 5)
+        outbox.sending.digest_is_due(900, 5)
         a_digest(outbox)
         outbox.post(a_message(), ["ada@example.org"])
         outbox.housekeeping()
@@ -700,11 +700,11 @@ def test_a_file_that_somebody_broke_is_an_outage_and_raises_nothing(
     assert not outbox.healthy
     assert outbox.record([an_event(B)]) == 1
     assert counts(outbox)[B] >= 1
-    lease = outbox.lead("host:1")
+    lease = outbox.sending.lead("host:1")
     assert lease is not None
-    claimed = outbox.claim(lease, grace=0)
+    claimed = outbox.sending.claim(lease, grace=0)
     assert claimed is not None
-    assert outbox.sent(claimed.id, Result("250"))
+    assert outbox.sending.sent(claimed.id, Result("250"))
     [warning] = messages()
     assert "cannot be used" in warning
 

@@ -42,7 +42,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 for first in range(0, amount, size):
     outbox.record([numbered(number) for number in range(first, first + size)])
-    outbox.beat(name, leader=False, figures={"recorded": first + size})
+    outbox.heartbeats.beat(name, leader=False, figures={"recorded": first + size})
 assert outbox.healthy
 outbox.close()
 """
@@ -240,7 +240,7 @@ def test_a_worker_whose_process_id_has_another_process_does_not_hang(path: Path)
     clock = FakeClock()
     outbox = Outbox(OutboxOptions(path), clock=clock)
     name = f"{socket.gethostname()}:{os.getpid()}"
-    outbox.beat(name, leader=False, figures={})
+    outbox.heartbeats.beat(name, leader=False, figures={})
     clock.advance(SILENT + 1)
     assert [worker.hangs for worker in outbox.workers()] == [True]
     outbox.close()
@@ -285,7 +285,7 @@ def test_a_stop_does_not_wait_for_a_busy_file(path: Path, tmp_path: Path) -> Non
 def test_a_program_that_gave_no_heartbeat_makes_no_file_at_its_end(path: Path) -> None:
     outbox = Outbox(OutboxOptions(path))
 
-    outbox.leave("host:1")
+    outbox.heartbeats.leave("host:1")
     outbox.close()
 
     assert not path.exists()

@@ -106,11 +106,11 @@ def test_a_traceback_is_kept_once_and_as_long_as_a_sample_shows_it(outbox: Outbo
 def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: Outbox) -> None:
     sent = [a_digest(outbox, "sent", data=os.urandom(110_000)) for _ in range(3)]
     for number in sent:
-        outbox.sent(number, Result("250"))
+        outbox.sending.sent(number, Result("250"))
     waiting = post(outbox, "waiting", 360_000)
     [data] = [mail.data for mail in outbox.mails() if mail.id == waiting]
     dead = a_digest(outbox, "dead", data=b"d" * 1000)
-    outbox.dead(dead, Result("554"))
+    outbox.sending.dead(dead, Result("554"))
 
     outbox.record([an_event(key(1), traceback=long_text(45_000), error_id=f"id{number}") for number in range(9)])
 
@@ -172,20 +172,20 @@ def test_finished_rows_are_deleted_by_their_age(outbox: Outbox, clock: FakeClock
     for name in ("sent", "dead", "waiting"):
         number = outbox.post(a_message(subject=name), ["ada@example.org"])
         if name == "sent":
-            outbox.sent(number, Result("250"))
+            outbox.sending.sent(number, Result("250"))
         elif name == "dead":
-            outbox.dead(number, Result("554"))
-    outbox.beat("host:1", leader=True, figures={})
+            outbox.sending.dead(number, Result("554"))
+    outbox.heartbeats.beat("host:1", leader=True, figures={})
     clock.advance(DAY / 2)
     outbox.housekeeping()
     assert len(outbox.mails()) == 4
     assert len(outbox.workers()) == 1
-    assert outbox.digests_within(10 * DAY) == 1
+    assert outbox.sending.digests_within(10 * DAY) == 1
     clock.advance(DAY)
     outbox.housekeeping()
     assert len(outbox.mails()) == 4
     assert outbox.workers() == []
-    assert outbox.digests_within(10 * DAY) == 0
+    assert outbox.sending.digests_within(10 * DAY) == 0
     outbox.record([an_event(key(2), created=clock.wall())])
     clock.advance(29 * DAY)
 
@@ -308,7 +308,7 @@ def test_groups_that_a_waiting_digest_is_to_report_stay_however_old_they_are(out
     outbox.housekeeping()
     assert [group.fingerprint for group in outbox.groups()] == [key(1)]
 
-    outbox.dead(waiting, Result("554 no"), refused=True)
+    outbox.sending.dead(waiting, Result("554 no"), refused=True)
     outbox.housekeeping()
 
     assert outbox.groups() == []
@@ -316,7 +316,7 @@ def test_groups_that_a_waiting_digest_is_to_report_stay_however_old_they_are(out
 
 
 def test_a_dead_letter_whose_text_made_room_is_counted(outbox: Outbox) -> None:
-    outbox.dead(post(outbox, "dead", 500_000), Result("554 no"))
+    outbox.sending.dead(post(outbox, "dead", 500_000), Result("554 no"))
 
     crowd(outbox, 300)
 
@@ -328,10 +328,10 @@ def test_a_mail_that_some_recipients_got_is_not_lost_with_the_text_for_the_other
     to_both = ["ada@example.org", "grace@example.org"]
     for number in range(3):
         mail = outbox.post(a_message("x" * 100_000, subject=f"to one {number}"), to_both)
-        assert outbox.sent(mail, Result("250", {"grace@example.org": "550 nobody"}))
+        assert outbox.sending.sent(mail, Result("250", {"grace@example.org": "550 nobody"}))
     to_nobody = outbox.post(a_message("x" * 100_000, subject="to nobody"), to_both)
-    assert outbox.failed(to_nobody, Result("451", {"grace@example.org": "550 nobody"}))
-    assert outbox.dead(to_nobody, Result("554 no"))
+    assert outbox.sending.failed(to_nobody, Result("451", {"grace@example.org": "550 nobody"}))
+    assert outbox.sending.dead(to_nobody, Result("554 no"))
 
     crowd(outbox, 220)
 
@@ -341,7 +341,7 @@ def test_a_mail_that_some_recipients_got_is_not_lost_with_the_text_for_the_other
 
 def test_a_dead_digest_is_lost_neither_with_its_text_nor_with_its_row(outbox: Outbox) -> None:
     outbox.record([an_event(key(1_000))])
-    outbox.dead(a_digest(outbox, data=b"x" * 300_000), Result("554 no"))
+    outbox.sending.dead(a_digest(outbox, data=b"x" * 300_000), Result("554 no"))
 
     crowd(outbox, 150)
     assert [mail.data for mail in outbox.mails("dead")] == [b""]
@@ -354,7 +354,7 @@ def test_a_dead_digest_is_lost_neither_with_its_text_nor_with_its_row(outbox: Ou
 def test_a_mail_is_counted_once_however_much_of_it_makes_room(outbox: Outbox) -> None:
     for number in range(10):
         post(outbox, f"waits {number}", 100_000)
-    outbox.dead(post(outbox, "dead", 100_000), Result("554 no"))
+    outbox.sending.dead(post(outbox, "dead", 100_000), Result("554 no"))
 
     crowd(outbox, 1_500)
 
@@ -376,7 +376,7 @@ def test_the_copies_of_a_mail_for_those_who_are_put_off_are_inside_the_bound_at_
     readers = [f"reader{number}@example.org" for number in range(30)]
     number = outbox.post(a_message("x" * 100_000), [*readers, "ada@example.org"])
 
-    assert outbox.sent(number, Result("250", put_off=dict.fromkeys(readers, "452 full")))
+    assert outbox.sending.sent(number, Result("250", put_off=dict.fromkeys(readers, "452 full")))
 
     assert used(outbox) <= BOUND
 
@@ -509,8 +509,8 @@ def test_a_muted_group_makes_room_after_all_others(outbox: Outbox, *, reported: 
 
 def test_a_heartbeat_notes_for_an_hour_what_the_full_outbox_dropped(outbox: Outbox, clock: FakeClock) -> None:
     def noted() -> tuple[str, ...]:
-        outbox.beat("here:1", leader=False, figures={})
-        return outbox.recent_losses
+        outbox.heartbeats.beat("here:1", leader=False, figures={})
+        return outbox.heartbeats.recent_losses
 
     assert noted() == ()
     crowd(outbox, 600)
@@ -529,10 +529,10 @@ def test_errors_that_leave_for_their_age_do_not_fill_the_outbox(outbox: Outbox, 
     outbox.record([an_event()])
     clock.advance(31 * DAY)
     outbox.housekeeping()
-    outbox.beat("here:1", leader=False, figures={})
+    outbox.heartbeats.beat("here:1", leader=False, figures={})
 
     assert outbox.totals().old_errors == 1
-    assert outbox.recent_losses == ()
+    assert outbox.heartbeats.recent_losses == ()
 
 
 def test_memory_has_the_same_rules(clock: FakeClock) -> None:

@@ -288,7 +288,7 @@ async def test_a_posted_mail_does_not_wait_for_the_end_of_a_long_outage_pause(of
 
 
 async def test_a_file_with_another_offset_of_its_clock_holds_no_mail(office: Office) -> None:
-    office.outbox.beat("earlier", leader=False, figures={})
+    office.outbox.heartbeats.beat("earlier", leader=False, figures={})
     office.outbox.close()
     path = office.outbox.path
     assert path is not None
@@ -952,7 +952,7 @@ async def test_a_leader_that_lost_its_lease_on_the_way_to_the_server_sends_nothi
         if not slept:
             slept += 1
             office.clock.advance(60)
-            assert office.outbox.lead("another")
+            assert office.outbox.sending.lead("another")
         return real(*arguments, **more)
 
     real = socket.getaddrinfo
@@ -973,11 +973,11 @@ async def test_a_late_refusal_changes_no_mail_that_the_next_leader_has_sent(
     class Slow(MailServer):
         async def handle_DATA(self, server: object, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
             office.clock.advance(60)
-            lease = office.outbox.lead("another")
+            lease = office.outbox.sending.lead("another")
             assert lease is not None
-            mail = office.outbox.claim(lease, grace=30)
+            mail = office.outbox.sending.claim(lease, grace=30)
             assert mail is not None
-            assert office.outbox.sent(mail.id, Result("250"))
+            assert office.outbox.sending.sent(mail.id, Result("250"))
             return answer
 
     office.fail()
@@ -1159,7 +1159,7 @@ async def test_a_mail_whose_delivery_could_not_be_noted_does_not_leave_twice(
     sender = office.sender()
     office.fail()
     with monkeypatch.context() as patch:
-        patch.setattr(office.outbox, "sent", lambda *_: 1 / 0)
+        patch.setattr(office.outbox.sending, "sent", lambda *_: 1 / 0)
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 await sender.work()
@@ -1175,7 +1175,7 @@ async def test_a_mail_whose_delivery_could_not_be_noted_takes_no_more_errors_in(
     sender = office.sender()
     office.fail()
     with monkeypatch.context() as patch:
-        patch.setattr(office.outbox, "sent", lambda *_: 1 / 0)
+        patch.setattr(office.outbox.sending, "sent", lambda *_: 1 / 0)
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 await sender.work()
@@ -1227,7 +1227,7 @@ async def test_a_mail_that_left_from_memory_unnoted_does_not_leave_again_from_th
     sender = office.sender()
     office.outbox.post(new_message(office.mail_to(office.server), "reset", "link"), ADMINS)
     with monkeypatch.context() as patch:
-        patch.setattr(office.outbox, "sent", lambda *_: 1 / 0)
+        patch.setattr(office.outbox.sending, "sent", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await sender.work()
     assert office.outbox.in_memory
@@ -1271,7 +1271,7 @@ async def test_a_digest_that_the_server_may_have_is_sent_again_as_it_was(office:
     office.fail(2)
     first = office.sender()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(office.outbox, "sent", lambda *_: 1 / 0)
+        patch.setattr(office.outbox.sending, "sent", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await first.work()
     office.fail(3)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quartblog.delivery import Delivery, FileOptions, OutboxOptions, QueueOptions
 from quartblog.delivery.statistics import SAMPLES, Latency, Percentiles, Statistics
+from quartblog.delivery.store.heartbeats import Heartbeats
 from quartblog.delivery.store.outbox import Outbox
 from tests.support.smtp import MailServer
 
@@ -70,13 +71,13 @@ def test_the_statistics_cover_the_whole_way_of_the_records(
 def test_the_heartbeat_stores_the_statistics_for_everybody_on_the_host(
     tmp_path: Path, app_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beaten, beat_really = threading.Event(), Outbox.beat
+    beaten, beat_really = threading.Event(), Heartbeats.beat
 
     def beat(*arguments: Any, **more: Any) -> None:
         beat_really(*arguments, **more)
         beaten.set()
 
-    monkeypatch.setattr(Outbox, "beat", beat)
+    monkeypatch.setattr(Heartbeats, "beat", beat)
     with Delivery(
         file=FileOptions(path=tmp_path / "site.log"), outbox=OutboxOptions(path=tmp_path / "outbox")
     ) as delivery:

@@ -95,7 +95,7 @@ def beat_two_days_ago(outbox: Outbox) -> None:
     """Leave the heartbeat of a worker that is gone."""
     assert outbox.path is not None
     with contextlib.closing(Outbox(OutboxOptions(outbox.path), clock=FakeClock(time.time() - 2 * 86_400))) as earlier:
-        earlier.beat("host:1", leader=True, figures={})
+        earlier.heartbeats.beat("host:1", leader=True, figures={})
 
 
 def leads(process: subprocess.Popen[str]) -> bool:
@@ -238,7 +238,7 @@ def test_a_bug_of_ours_is_reported_once_and_ends_nothing(
         raise ZeroDivisionError("a bug of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "digest_is_due", broken)
+        patch.setattr(outbox.sending, "digest_is_due", broken)
         mailer = start(mail_to(accepting_server))
         for _ in range(3):
             mailer.wake()
@@ -262,7 +262,8 @@ def test_nothing_that_is_raised_ends_the_thread(
     kind: type[BaseException],
     place: str,
 ) -> None:
-    real = getattr(outbox, place)
+    called = outbox.heartbeats if place == "beat" else outbox.sending
+    real = getattr(called, place)
     raised: list[BaseException] = []
 
     def fail_at_first(*args: Any, **more: Any) -> Any:
@@ -271,7 +272,7 @@ def test_nothing_that_is_raised_ends_the_thread(
             raise raised[0]
         return real(*args, **more)
 
-    monkeypatch.setattr(outbox, place, fail_at_first)
+    monkeypatch.setattr(called, place, fail_at_first)
     mailer = start(mail_to(accepting_server))
     assert eventually(lambda: raised)
     outbox.post(new_message(mail_to(accepting_server), "subject", "text"), ADMINS)
@@ -393,7 +394,7 @@ def test_of_the_workers_with_a_mail_server_only_the_leader_clears_the_outbox(
         return {}
 
     beat_two_days_ago(outbox)
-    other = outbox.lead("host:2")
+    other = outbox.sending.lead("host:2")
     assert other
 
     start(mail_to(accepting_server), figures=figures, beat=0.02)
@@ -401,7 +402,7 @@ def test_of_the_workers_with_a_mail_server_only_the_leader_clears_the_outbox(
     assert eventually(lambda: len(beats) > 2)
     assert "host:1" in {worker.name for worker in outbox.workers()}
 
-    outbox.resign(other)
+    outbox.sending.resign(other)
     assert eventually(lambda: "host:1" not in {worker.name for worker in outbox.workers()})
 
 
@@ -485,7 +486,7 @@ def test_a_process_that_has_the_disk_back_leaves_its_mail_to_the_leader(
     clock, folder, elsewhere = FakeClock(), tmp_path / "data", tmp_path / "elsewhere"
     folder.mkdir()
     outbox = Outbox(OutboxOptions(folder / "outbox.sqlite3"), clock=clock)
-    leader = outbox.lead("host:2")
+    leader = outbox.sending.lead("host:2")
     assert leader
     folder.rename(elsewhere)
     folder.touch()
@@ -499,7 +500,7 @@ def test_a_process_that_has_the_disk_back_leaves_its_mail_to_the_leader(
 
     assert not mailer.drain(0.2), "another process is to send it"
     assert accepting_server.messages == []
-    outbox.resign(leader)
+    outbox.sending.resign(leader)
     assert eventually(lambda: accepting_server.messages)
     assert mailer.stop(5)
     outbox.close()

@@ -70,7 +70,7 @@ async def test_without_its_database_it_is_alive_but_not_ready(
 async def test_a_worker_that_stands_still_is_named(app: Quart, visitor: Visitor, settings: Settings) -> None:
     # A process that lives and gives no heartbeat: that of the tests' own parent.
     with closing(Outbox(OutboxOptions(settings.delivery.outbox), clock=FakeClock(time.time() - 60))) as earlier:
-        earlier.beat(f"{socket.gethostname()}:{os.getppid()}", leader=True, figures={})
+        earlier.heartbeats.beat(f"{socket.gethostname()}:{os.getppid()}", leader=True, figures={})
     delivery: Delivery = app.extensions[DELIVERY]
     await asyncio.to_thread(eventually, lambda: delivery.hanging)
 

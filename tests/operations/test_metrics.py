@@ -54,7 +54,7 @@ def beat(settings: Settings, worker: str, *, run: str | None = None, ago: float 
     """Leave the heartbeat of another process of this host."""
     clock = FakeClock(time.time() - ago)
     with closing(Outbox(OutboxOptions(settings.delivery.outbox), clock=clock)) as outbox:
-        outbox.beat(worker, leader=False, figures={"run": this_run() if run is None else run, **figures})
+        outbox.heartbeats.beat(worker, leader=False, figures={"run": this_run() if run is None else run, **figures})
 
 
 async def own_heartbeat(app: Quart) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from quartblog.delivery import FileOptions, MailingOptions, MailOptions, Outbox, Percentiles, QueueOptions, Reader
+from quartblog.delivery import FileOptions, MailingOptions, MailOptions, Percentiles, QueueOptions, Reader
+from quartblog.delivery.store.sending import Sending
 from quartblog.rehearsal import rehearsal
 from quartblog.rehearsal.rehearsal import Stage, rehearse
 from quartblog.rehearsal.report import Peaks, Plan, Rehearsed, Suggestion, suggestions
@@ -205,7 +206,7 @@ def test_a_queue_that_is_too_small_refuses_and_a_better_size_is_named(stage: Sta
 def test_a_mail_server_that_is_away_delays_mail_and_loses_none(
     stage: Stage, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried, failed = threading.Event(), Outbox.failed
+    tried, failed = threading.Event(), Sending.failed
 
     def note_the_try(*arguments: Any, **more: Any) -> bool:
         noted = failed(*arguments, **more)
@@ -217,7 +218,7 @@ def test_a_mail_server_that_is_away_delays_mail_and_loses_none(
         # However slow this machine is, one try comes too early.
         await asyncio.to_thread(tried.wait, 60)
 
-    monkeypatch.setattr(Outbox, "failed", note_the_try)
+    monkeypatch.setattr(Sending, "failed", note_the_try)
     monkeypatch.setattr(rehearsal, "RehearsalServer", functools.partial(RehearsalServer, sleep=away_until_tried))
 
     done = rehearse(stage, Plan(rate=50, distinct=1, seconds=0.2, smtp_down=0.8))

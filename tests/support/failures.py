@@ -87,20 +87,20 @@ def a_digest(
     lease: Lease | None = None,
 ) -> int:
     """Store a digest about all errors that no mail has reported, and return its id."""
-    leads = lease or outbox.lead("the leader of a test")
+    leads = lease or outbox.sending.lead("the leader of a test")
     assert leads is not None
-    number = outbox.begin_digest(to, leads)
+    number = outbox.sending.begin_digest(to, leads)
     if lease is None:
-        outbox.resign(leads)
-    content = outbox.content(number)
+        outbox.sending.resign(leads)
+    content = outbox.sending.content(number)
     assert content is not None
-    assert outbox.compose(number, NewMail("<1@example.org>", subject, data, to, "digest"), content)
+    assert outbox.sending.compose(number, NewMail("<1@example.org>", subject, data, to, "digest"), content)
     return number
 
 
 def report_all(outbox: Outbox) -> None:
     """Let a digest report all errors, and let the mail server accept it."""
-    assert outbox.sent(a_digest(outbox), Result("250"))
+    assert outbox.sending.sent(a_digest(outbox), Result("250"))
 
 
 def a_message(text: str = "follow this link", *, subject: str = "密码") -> EmailMessage:

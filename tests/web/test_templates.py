@@ -149,7 +149,7 @@ def operations(*, groups: bool) -> dict[str, Any]:
             outbox.record(events(3, breadcrumbs=("12:00:00 INFO blog: looked up a post",)))
             report_all(outbox)
             outbox.note(EVENT.fingerprint, "the disk is full", who="ada")
-            outbox.beat("host:1", leader=True, figures=Statistics(refused={"INFO": 3}).as_dict())
+            outbox.heartbeats.beat("host:1", leader=True, figures=Statistics(refused={"INFO": 3}).as_dict())
             outbox.post(a_message(), ["ops@example.org"])
         group, details = outbox.group(EVENT.fingerprint), outbox.details(EVENT.fingerprint)
         page, mails, workers, totals = outbox.page(Query()), outbox.mails(), outbox.workers(), outbox.totals()

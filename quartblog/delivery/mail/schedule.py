@@ -34,10 +34,10 @@ class Cap(NamedTuple):
 
 def cap(outbox: Outbox, options: MailingOptions | None) -> Cap:
     """Return the cap of this outbox now."""
-    digests = outbox.digests_within(HOUR)
+    digests = outbox.sending.digests_within(HOUR)
     if options is None:
         return Cap(digests, None, None)
-    ages = outbox.latest_digests(options.mails_per_hour)
+    ages = outbox.sending.latest_digests(options.mails_per_hour)
     waits = [options.batch_seconds - age for age in ages[:1]]
     waits += [HOUR - age for age in ages[options.mails_per_hour - 1 :]]
     return Cap(digests, options.mails_per_hour, max((wait for wait in waits if wait > 0), default=None))

@@ -66,6 +66,7 @@ class Sender:
         self.lease: Lease | None = None
         self.counters = MailCounters()
         self._outbox = outbox
+        self._sending = outbox.sending
         self.mail = mail
         self._options = options
         self._chance = chance
@@ -86,16 +87,16 @@ class Sender:
         """Whether the outbox has nothing that is due now, whichever process is to send it."""
         if self.mail is None:
             return True
-        if self._outbox.has_due_mail():
+        if self._sending.has_due_mail():
             return False
         return not self._digest_is_due() or cap(self._outbox, self._options).spent
 
     def lead(self) -> bool:
         """Take the lead of the host, or renew it; False while another worker has it. Call it every second."""
-        now, before = self._outbox.elapsed(), self.lease
+        now, before = self._sending.elapsed(), self.lease
         if before is not None and now - self._renewed < RENEW:
             return True
-        self.lease, self._renewed = self._outbox.lead(self.worker, before), now
+        self.lease, self._renewed = self._sending.lead(self.worker, before), now
         if self.lease is not None and self.lease.taken_from is not None:
             _warn(
                 f"The leader {self.lease.taken_from} has not renewed its lease for {self.lease.silent:.0f} s:"
@@ -107,7 +108,7 @@ class Sender:
         """Let another worker lead at once."""
         lease, self.lease = self.lease, None
         if lease is not None:
-            self._outbox.resign(lease)
+            self._sending.resign(lease)
 
     async def work(self, *, last: bool = False) -> bool:
         """Try every mail that is due once, and begin a digest if one is due.
@@ -137,11 +138,11 @@ class Sender:
 
     def _digest_is_due(self, *, last: bool = False) -> bool:
         options = self._options
-        return self._outbox.digest_is_due(*(0.0, 0.0) if last else (options.window_seconds, options.batch_seconds))
+        return self._sending.digest_is_due(*(0.0, 0.0) if last else (options.window_seconds, options.batch_seconds))
 
     def _begin_digest(self, mail: MailOptions, lease: Lease, *, last: bool) -> bool:
         """Begin a digest if one is due and the cap allows it. Return whether it has begun."""
-        if self._outbox.elapsed() < self._away_until or not self._digest_is_due(last=last):
+        if self._sending.elapsed() < self._away_until or not self._digest_is_due(last=last):
             return False
         most = self._options.mails_per_hour
         if cap(self._outbox, self._options).spent:
@@ -152,7 +153,7 @@ class Sender:
         if self._cap_reached:
             self._cap_reached = False
             logger.info("Digests leave again: fewer than %d left within the hour", most)
-        self._outbox.begin_digest(_admins(mail), lease)
+        self._sending.begin_digest(_admins(mail), lease)
         return True
 
     async def _try(self, mail: StoredMail, options: MailOptions, lease: Lease) -> None:
@@ -160,7 +161,7 @@ class Sender:
         if mail.kind == "post" or _mark(mail) in self._accepted:
             await self._deliver(mail, options, lease)
             return
-        content = self._outbox.content(mail.id)
+        content = self._sending.content(mail.id)
         if content is None:
             return
         composed: StoredMail | None = mail
@@ -175,7 +176,7 @@ class Sender:
             await self._deliver(composed, options, lease)
 
     def _withdraw(self, mail: StoredMail, content: Content) -> None:
-        if not self._outbox.withdraw(mail.id, mail.token):
+        if not self._sending.withdraw(mail.id, mail.token):
             return
         if content.deleted:
             _warn(_named(mail, f"to {', '.join(mail.recipients)} was not sent: the outbox has deleted its errors"))
@@ -188,7 +189,7 @@ class Sender:
         notes = list(undelivered_notes(content.undelivered))
         if mail.kind == "digest":
             now = self._outbox.wall()
-            left = [now - age for age in self._outbox.latest_digests(most)]
+            left = [now - age for age in self._sending.latest_digests(most)]
             if (since := held_since(content.groups, left, self._options)) is not None:
                 notes.insert(0, held_note(since, most))
         more = content.shares[len(content.groups) :]
@@ -197,7 +198,7 @@ class Sender:
         names = {bare_address(address): address for address in known}
         message = digest.message(options, [names.get(address, address) for address in to], most=content.most)
         new = NewMail(message["Message-ID"], message["Subject"], wire_form(message), to, mail.kind)
-        if not self._outbox.compose(mail.id, new, content, mail.token):
+        if not self._sending.compose(mail.id, new, content, mail.token):
             return None
         return replace(mail, message_id=new.message_id, subject=new.subject, data=new.data, recipients=to)
 
@@ -211,25 +212,25 @@ class Sender:
         options, between = self._options, mail.tries > 0 and not accepted
         if between and (
             self._failures  # Nobody gets mail now.
-            or self._outbox.digests_within(options.batch_seconds)
+            or self._sending.digests_within(options.batch_seconds)
             or cap(self._outbox, options).spent
         ):
             return
         if shares := shares_of(options.readers, content.added, besides=besides):
-            self._outbox.hand_over(content, shares, lease, counts=between)
+            self._sending.hand_over(content, shares, lease, counts=between)
 
     def _next(self, lease: Lease, options: MailOptions) -> StoredMail | None:
-        if self._outbox.elapsed() < self._away_until:
+        if self._sending.elapsed() < self._away_until:
             return None
-        return self._outbox.claim(lease, grace=options.timeout + MARGIN)
+        return self._sending.claim(lease, grace=options.timeout + MARGIN)
 
     async def _deliver(self, mail: StoredMail, options: MailOptions, lease: Lease) -> None:
-        began = self._outbox.elapsed()
+        began = self._sending.elapsed()
         if (receipt := self._accepted.get(_mark(mail))) is None:
             self.counters.retried += mail.tries > 0
             try:
                 # Checked again, because this process may have been stopped since the claim.
-                receipt = await send(mail.data, options, mail.recipients, check=lambda: self._outbox.check(lease))
+                receipt = await send(mail.data, options, mail.recipients, check=lambda: self._sending.check(lease))
             except LeaseLost:
                 raise
             except MailFailed as error:
@@ -244,15 +245,15 @@ class Sender:
         self._accepted[_mark(mail)] = receipt
         if len(self._accepted) > MOST_RECEIPTS:
             del self._accepted[next(iter(self._accepted))]
-        if mail.kind == "digest" and self._options.readers and (content := self._outbox.content(mail.id)) is not None:
+        if mail.kind == "digest" and self._options.readers and (content := self._sending.content(mail.id)) is not None:
             self._hand_over(mail, content, options.admins, lease, accepted=True)
-        if self._note(mail, receipt, self._outbox.elapsed() - began):
+        if self._note(mail, receipt, self._sending.elapsed() - began):
             del self._accepted[_mark(mail)]
 
     def _note(self, mail: StoredMail, receipt: Receipt, took: float) -> bool:
         """Note the result. Return False while the row of the mail is on a disk that is away."""
         result = _result(mail, receipt.answer, receipt, self._pause(mail.tries + 1))
-        noted = self._outbox.sent(mail.id, result)
+        noted = self._sending.sent(mail.id, result)
         if noted:
             self._warn_given_up(mail, result)
         self.counters.mailed += 1
@@ -266,17 +267,17 @@ class Sender:
         if error.unavailable:
             self._failures += 1
             wait = self._pause(self._failures)
-            self._away_until = self._outbox.elapsed() + min(wait, AWAY)
+            self._away_until = self._sending.elapsed() + min(wait, AWAY)
         else:
             wait = self._pause(mail.tries + 1)
         left = self._options.retry_for - mail.tried_for
         result = _result(mail, str(error), error, min(wait, left))
         if (error.permanent and not error.unavailable) or left <= 0:
-            if self._outbox.dead(mail.id, result, refused=not error.unavailable):
+            if self._sending.dead(mail.id, result, refused=not error.unavailable):
                 self.counters.dead += 1
                 _warn(_named(mail, f"was not sent and is given up: {error}; it is kept as a dead letter"))
             return
-        noted = self._outbox.failed(mail.id, result)
+        noted = self._sending.failed(mail.id, result)
         if noted:
             self._warn_given_up(mail, result)
         if self._failures == 1 if error.unavailable else noted and mail.tries == 0:
@@ -284,14 +285,14 @@ class Sender:
 
     def _shortened(self, mail: StoredMail, error: MailFailed, options: MailOptions) -> bool:
         """Shorten a digest that is too big, due at once. Return False if that is impossible, as for a posted mail."""
-        content = None if mail.kind == "post" else self._outbox.content(mail.id)
+        content = None if mail.kind == "post" else self._sending.content(mail.id)
         if content is None or not content.shares:
             return False
         most = error.most or len(mail.data) // 2
         new = self._composed(mail, content._replace(most=most), options)
         if new is None or len(new.data) >= len(mail.data):
             return False
-        self._outbox.failed(mail.id, Result(str(error), token=mail.token))
+        self._sending.failed(mail.id, Result(str(error), token=mail.token))
         _warn(_named(mail, f"was not sent: {error}; it is sent shortened"))
         return True
 

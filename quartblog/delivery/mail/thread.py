@@ -193,7 +193,7 @@ class MailThread:
     def _resign(self) -> None:
         try:
             self._sender.resign()
-            self._outbox.leave(self._sender.worker)
+            self._outbox.heartbeats.leave(self._sender.worker)
         except Exception as error:  # noqa: BLE001  the lease ends by itself
             self._report_once("resignation", error)
 
@@ -206,7 +206,7 @@ class MailThread:
                 if self.leading:
                     # Also while a mail takes longer than the lease.
                     self._sender.lead()
-                self._outbox.beat(self._sender.worker, leader=self.leading, figures=self._figures())
+                self._outbox.heartbeats.beat(self._sender.worker, leader=self.leading, figures=self._figures())
                 self.hanging = tuple(worker for worker in self._outbox.workers() if worker.hangs)
                 # A worker without a mail server does it too, because no worker may have one; twice does no harm.
                 clears = self.leading or self._sender.mail is None

@@ -176,7 +176,7 @@ def _counts(database: Database, mail: int) -> dict[str, int]:
 
 
 def settle(database: Database, mail: int, result: Result, at: Moment) -> bool:
-    """Note that the server accepted a mail, of any kind, for all recipients without a refusal. As Outbox.sent."""
+    """Note that the server accepted a mail, of any kind, for all recipients without a refusal. As Sending.sent."""
     row = database.execute("SELECT * FROM mails WHERE id = ?", (mail,)).fetchone()
     if row is None:
         return False
@@ -205,7 +205,7 @@ def settle(database: Database, mail: int, result: Result, at: Moment) -> bool:
 
 
 def put_back(database: Database, mail: int, result: Result, now: float) -> bool:
-    """Note that no recipient was served. As Outbox.failed."""
+    """Note that no recipient was served. As Sending.failed."""
     row = database.execute("SELECT kind, recipients FROM mails WHERE id = ?", (mail,)).fetchone()
     if row is None:
         return False
@@ -223,7 +223,7 @@ def put_back(database: Database, mail: int, result: Result, now: float) -> bool:
 
 
 def give_up(database: Database, mail: int, result: Result, now: float, *, refused: bool) -> bool:
-    """Note that a mail is not tried again. As Outbox.dead.
+    """Note that a mail is not tried again. As Sending.dead.
 
     A dead digest counts against the cap. If the server refused it, its groups make no digest due before the next power
     of two or the end of their window. If it did not refuse the recipients, the content of a group may be the reason.

@@ -12,7 +12,7 @@ after an outage, if its first sending could not be noted; it is never lost.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..grouping.event import Batch, portions, tallies_of
 from ..options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
@@ -25,6 +25,8 @@ from . import mails as mail_rows
 from . import workers as worker_rows
 from .clock import SYSTEM
 from .fallback import Storage
+from .heartbeats import Heartbeats
+from .sending import Sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,11 +37,10 @@ if TYPE_CHECKING:
     from .clock import Clock, Moment
     from .database import Database
     from .details import Details
-    from .digests import Content, Share
     from .groups import Group
-    from .mails import NewMail, Result, State, StoredMail
+    from .mails import State, StoredMail
     from .search import GroupPage, Query
-    from .workers import Leader, Lease, Totals, Worker
+    from .workers import Leader, Totals, Worker
 
 T = TypeVar("T")
 
@@ -57,18 +58,17 @@ class Outbox:
         """Open nothing before the first use. Without options everything is in the memory of this object."""
         self.path: Path | None = options.path if options else None
         self._rows = Storage(self.path, clock, MAX_BYTES)
+        self.sending = Sending(self._rows)
+        """What only the process does that mails for the host."""
+        self.heartbeats = Heartbeats(self._rows)
+        """What each process says of itself."""
         self.reconfigure(options)
-        self.elapsed = self._rows.clock.elapsed
-        """Returns seconds since the boot, for times of this process that no row keeps: nothing makes them jump."""
-        self._beaten: set[str] = set()
-        self.recent_losses: tuple[str, ...] = ()
-        """What the full outbox dropped within an hour before the last heartbeat, in words without paths."""
 
     def reconfigure(self, options: OutboxOptions | None) -> None:
         """Use these bounds from now on; the path stays."""
         self._max_age = options.max_age if options else MAX_AGE
         self._rows.max_bytes = options.max_bytes if options else MAX_BYTES
-        self._samples = options.samples if options else SAMPLES
+        self._samples = self.sending.samples = options.samples if options else SAMPLES
         self._release = options.release if options else ""
 
     @property
@@ -179,100 +179,6 @@ class Outbox:
         mail = mail_rows.posted(message, recipients)
         return self._rows.grow(lambda database, at: mail_rows.add(database, mail, at.now))
 
-    def digest_is_due(self, window: float, batch: float) -> bool:
-        """Return whether a digest is to begin; cheap, however many groups there are.
-
-        None begins while another one waits, or within `batch` seconds after one left. Of the groups in `unreported`,
-        those make it due that no mail has reported, that came back after they were resolved, whose count has passed a
-        power of two since the last mail, or whose last mail is `window` seconds old.
-        """
-        return self._rows.read(lambda database, at: digest_rows.is_due(database, window, batch, at.now))
-
-    def begin_digest(self, recipients: Sequence[str], lease: Lease) -> int:
-        """Store a digest that is due now, still without a text; return its id. Raise LeaseLost as `check` does."""
-
-        def begin(database: Database, at: Moment) -> int:
-            worker_rows.check_lease(database, lease)
-            return digest_rows.begin(database, recipients, at.now)
-
-        return self._rows.grow(begin, durable=False)
-
-    def content(self, mail: int) -> Content | None:
-        """Return what a digest or a copy is to report now; None for an unknown mail."""
-        return self._rows.read(lambda database, at: digest_rows.content(database, mail, self._samples, at))
-
-    def compose(self, mail: int, text: NewMail, content: Content, token: int | None = None) -> bool:
-        """Give a digest or a copy this text and content. As in `failed`."""
-        return self._rows.grow(lambda database, _: digest_rows.compose(database, mail, text, content, token))
-
-    def hand_over(self, content: Content, copies: Mapping[str, Sequence[Share]], lease: Lease, *, counts: bool) -> None:
-        """Add errors of a digest to the copies for these addresses. With `counts` the cap counts it like a digest.
-
-        Raise LeaseLost as `check` does.
-        """
-
-        def add(database: Database, at: Moment) -> None:
-            worker_rows.check_lease(database, lease)
-            digest_rows.hand_over(database, content, copies, lease.token, at.now)
-            if counts:
-                digest_rows.count(database, at.now)
-
-        self._rows.grow(add)
-
-    def withdraw(self, mail: int, token: int | None = None) -> bool:
-        """Remove a waiting mail that has nothing to report any more. As in `failed`."""
-        return self._rows.write(lambda database, _: digest_rows.withdraw(database, mail, token), durable=False)
-
-    def check(self, lease: Lease) -> None:
-        """Raise LeaseLost if the lease is no longer the current one."""
-        self._rows.read(lambda database, _: worker_rows.check_lease(database, lease))
-
-    def has_due_mail(self) -> bool:
-        """Return whether a waiting mail is due, whichever process is to send it."""
-        return self._rows.read(lambda database, at: mail_rows.is_due(database, at.now))
-
-    def claim(self, lease: Lease, *, grace: float) -> StoredMail | None:
-        """Mark the next due mail as in flight and return it: posted mails first, then by time. None if none is due.
-
-        A mail that an earlier leader has marked is left to it for `grace` seconds, in which its session with the mail
-        server must have ended. Raise LeaseLost if the lease is no longer the current one.
-        """
-
-        def look(database: Database, at: Moment) -> bool:
-            worker_rows.check_lease(database, lease)
-            return mail_rows.is_due(database, at.now)
-
-        def mark(database: Database, at: Moment) -> StoredMail | None:
-            worker_rows.check_lease(database, lease)
-            return mail_rows.claim(database, lease.token, grace, at)
-
-        # Mostly no mail is due, and a read transaction blocks no writer.
-        return self._rows.write(mark, durable=False) if self._rows.read(look) else None
-
-    def sent(self, mail: int, result: Result) -> bool:
-        """Note that the server accepted the mail, for all recipients that are not put off or given up.
-
-        Those that are put off get a mail of their own. A mail that has got another text since it was sent goes on
-        waiting. Return False for an unknown mail.
-        """
-        return self._rows.grow(lambda database, at: digest_rows.settle(database, mail, result, at))
-
-    def failed(self, mail: int, result: Result) -> bool:
-        """Note that no recipient was served. The mail waits for the next try, for all who are not given up.
-
-        False for a mail that does not wait or, with the token of a lease, that this lease has not claimed.
-        """
-        return self._rows.grow(lambda database, at: digest_rows.put_back(database, mail, result, at.now))
-
-    def dead(self, mail: int, result: Result, *, refused: bool = False) -> bool:
-        """Give the mail up, unless an operator asks for a retry. As in `failed`.
-
-        `refused`: the server refuses it for good, so the next digest shows its groups in one line each.
-        """
-        return self._rows.grow(
-            lambda database, at: digest_rows.give_up(database, mail, result, at.now, refused=refused)
-        )
-
     def mails(self, state: State | None = None, limit: int = 100) -> list[StoredMail]:
         """Return the newest mails; `totals` counts all of them."""
         return self._rows.read(lambda database, at: mail_rows.listed(database, state, limit, at))
@@ -291,52 +197,11 @@ class Outbox:
         states: list[State] = [*(["dead"] if dead else []), *(["sent"] if sent else [])]  # type: ignore[list-item]
         return self._rows.write(lambda database, at: mail_rows.purge(database, at.now - older_than, states))
 
-    def digests_within(self, seconds: float) -> int:
-        """Return how many digests left, or were refused for good, less than so many seconds ago."""
-        return self._rows.read(lambda database, at: digest_rows.within(database, seconds, at.now))
-
-    def latest_digests(self, limit: int) -> list[float]:
-        """Return how many seconds ago the last of these digests left, the latest first."""
-        return self._rows.read(lambda database, at: digest_rows.latest(database, limit, at.now))
-
     # Workers
-
-    def lead(self, worker: str, lease: Lease | None = None) -> Lease | None:
-        """Renew the lease, about once a second, or take the lead; None while another worker has it.
-
-        A leader that has not renewed its lease for LEASE seconds loses it to the next worker that asks. Its mail in
-        flight stays with it for a while, see `claim`. In memory a worker always leads, because no other sees it.
-        """
-        return self._rows.write(lambda database, at: worker_rows.lead(database, worker, lease, at.now), durable=False)
-
-    def resign(self, lease: Lease) -> None:
-        """Let another worker lead at once, after the last session with the mail server.
-
-        Mails in flight are due again at once. If the lease was lost, nothing else changes.
-        """
-        self._rows.write(lambda database, _: worker_rows.resign(database, lease), durable=False)
 
     def leader(self) -> Leader | None:
         """Return the leader, however long it has been silent; None if no worker leads."""
         return self._rows.read(lambda database, at: worker_rows.leader(database, at.now))
-
-    def beat(self, worker: str, *, leader: bool, figures: Mapping[str, Any]) -> None:
-        """Store a heartbeat of the worker, with its figures."""
-
-        def note(database: Database, at: Moment) -> None:
-            worker_rows.beat(database, worker, figures, at.now, leader=leader)
-            self.recent_losses = retention.recent(database, at.now)
-            if not database.in_memory:
-                self._rows.digests = digest_rows.since(database, at.now - retention.DAY)
-
-        self._beaten.add(worker)
-        self._rows.write(note, durable=False)
-
-    def leave(self, worker: str) -> None:
-        """Delete the last heartbeat of the worker, if it has given one here: its process ends in good order."""
-        if worker in self._beaten:
-            self._beaten.remove(worker)
-            self._rows.write(lambda database, _: worker_rows.leave(database, worker), durable=False)
 
     def workers(self, within: float = math.inf) -> list[Worker]:
         """Return the workers with a heartbeat within so many seconds, by name. Each is deleted a day after its last."""
