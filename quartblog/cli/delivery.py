@@ -143,34 +143,62 @@ def retry(invocation: Invocation, number: int | None) -> None:
 
 
 @group.command()
+@click.argument("number", metavar="[ID]", type=ROWS, required=False)
 @click.option("--dead", is_flag=True, help="Remove dead mails, which nobody received.")
 @click.option("--sent", is_flag=True, help="Remove sent mails; the default without --dead.")
 @click.option("--older-than", "days", type=Finite(min=0), help="Only mails sent or dead for at least this many days.")
-@click.option("--yes", is_flag=True, help="Confirm the removal of dead mails.")
+@click.option("--yes", is_flag=True, help="Confirm the removal of mails that nobody received.")
 @click.pass_obj
-def purge(invocation: Invocation, days: float | None, *, dead: bool, sent: bool, yes: bool) -> None:
-    """Remove sent or dead mails from the outbox.
+def purge(  # noqa: PLR0913  one for each option
+    invocation: Invocation, number: int | None, days: float | None, *, dead: bool, sent: bool, yes: bool
+) -> None:
+    """Remove sent or dead mails from the outbox, or one mail.
 
-    Waiting mails stay; they become dead after [delivery] retry_for seconds.
+    ID is the number of a mail, from `quartblog delivery outbox`; it may be a waiting one. Without it, waiting mails
+    stay; they become dead after [delivery] retry_for seconds. The next digest reports the errors of a digest that
+    nobody received.
 
-    Exits 1 and removes nothing if --yes is missing for dead mails.
+    Exits 1 and removes nothing if --yes is missing for mails that nobody received, or if no mail has this number.
 
     \b
     Example:
       quartblog delivery purge --older-than 7
       quartblog delivery purge --dead --yes
+      quartblog delivery purge 12 --yes
     """
+    if number is not None:
+        if dead or sent or days is not None:
+            raise click.UsageError("ID names one mail, so it goes without --dead, --sent and --older-than")
+        _purge_one(invocation, number, yes=yes)
+        return
     older_than = (days or 0) * DAY
     with opened(invocation) as outbox:
-        if dead and not yes and (doomed := _doomed(outbox, older_than)):
-            lost = f"this would remove {count(doomed, 'mail')} that nobody received"
-            raise click.ClickException(f"{lost}: confirm with --yes, or see `quartblog delivery outbox`")
+        if dead and not yes:
+            _confirm(_doomed(outbox, older_than))
         removed = outbox.purge(older_than=older_than, dead=dead, sent=sent or not dead)
     kinds = " and ".join(name for name, wanted in (("dead", dead), ("sent", sent or not dead)) if wanted)
     click.echo(f"{count(removed, f'{kinds} mail was', f'{kinds} mails were')} removed")
 
 
 group.add_command(rehearse.command)
+
+
+def _purge_one(invocation: Invocation, number: int, *, yes: bool) -> None:
+    with opened(invocation) as outbox:
+        if not yes:
+            totals = outbox.totals()
+            unsent = [*outbox.mails("waiting", totals.waiting), *outbox.mails("dead", totals.dead)]
+            _confirm(sum(mail.id == number for mail in unsent))
+        if not outbox.purge(number):
+            raise click.ClickException(f"no mail has the number {number}")
+    click.echo("1 mail was removed")
+
+
+def _confirm(doomed: int) -> None:
+    """Raise ClickException if mails would go that nobody received."""
+    if doomed:
+        lost = f"this would remove {count(doomed, 'mail')} that nobody received"
+        raise click.ClickException(f"{lost}: confirm with --yes, or see `quartblog delivery outbox`")
 
 
 def _mailing(invocation: Invocation) -> MailingOptions | None:

@@ -239,6 +239,43 @@ def test_nothing_dead_needs_no_yes(quartblog: Command, dead: int) -> None:
     assert (result.exit_code, result.stdout) == (0, "0 dead mails were removed\n")
 
 
+def test_one_mail_goes_by_its_number(quartblog: Command, outbox: Outbox, waiting: int, dead: int, sent: int) -> None:
+    assert quartblog("delivery", "purge", str(sent)).stdout == "1 mail was removed\n"
+    assert {mail.id for mail in outbox.mails()} == {waiting, dead}
+    for number in (waiting, dead):
+        assert quartblog("delivery", "purge", str(number), "--yes").stdout == "1 mail was removed\n"
+    assert outbox.mails() == []
+
+
+def test_a_mail_that_nobody_received_is_not_removed_without_yes(
+    quartblog: Command, outbox: Outbox, waiting: int, dead: int
+) -> None:
+    for number in (waiting, dead):
+        result = quartblog("delivery", "purge", str(number))
+
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("Error: this would remove 1 mail that nobody received: confirm with --yes")
+    assert {mail.id for mail in outbox.mails()} == {waiting, dead}
+
+
+def test_a_number_without_a_mail_removes_none(quartblog: Command, outbox: Outbox, dead: int) -> None:
+    result = quartblog("delivery", "purge", "9000", "--yes")
+
+    assert (result.exit_code, result.stderr) == (1, "Error: no mail has the number 9000\n")
+    assert [mail.id for mail in outbox.mails()] == [dead]
+
+
+@pytest.mark.parametrize("option", [("--dead",), ("--sent",), ("--older-than", "7")], ids=" ".join)
+def test_a_number_and_a_kind_of_mails_exclude_each_other(
+    quartblog: Command, outbox: Outbox, dead: int, option: tuple[str, ...]
+) -> None:
+    result = quartblog("delivery", "purge", str(dead), *option, "--yes")
+
+    assert result.exit_code == 2
+    assert "ID names one mail" in result.stderr
+    assert [mail.id for mail in outbox.mails()] == [dead]
+
+
 def test_an_outbox_that_cannot_be_looked_at_is_one_clear_line(quartblog: Command) -> None:
     result = quartblog("delivery", "outbox", QUARTBLOG_DELIVERY__OUTBOX="x" * 300)
 

@@ -402,6 +402,7 @@ async def test_an_event_loop_uses_the_same_methods(outbox: Outbox) -> None:
     assert [mail.id for mail in await shared.mails("waiting")] == [number]
     assert await shared.retry(number) == 1
     assert await shared.purge(dead=True, sent=True) == 0
+    assert (await shared.purge(number), await shared.purge(number)) == (1, 0)
     assert [worker.name for worker in await shared.workers()] == ["host:1"]
     assert await shared.leader() == ("host:1", 0)
     assert await shared.totals() == outbox.totals()

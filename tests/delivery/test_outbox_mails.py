@@ -384,6 +384,55 @@ def test_purging_removes_finished_mail_and_nothing_else(outbox: Outbox, clock: F
     assert outbox.sending.digests_within(1_000) == 3  # The cap must hold also now.
 
 
+@pytest.mark.parametrize("end", [None, "put off", "refused", "in flight"])
+def test_one_mail_is_removed_and_its_errors_are_reported_by_the_next(outbox: Outbox, end: str | None) -> None:
+    outbox.record([*[an_event(A)] * 3, an_event(B)])
+    other = outbox.post(a_message(), ["grace@example.org"])
+    number = a_digest(outbox)
+    if end == "put off":
+        assert outbox.sending.failed(number, Result("451 later", wait=60))
+    elif end == "refused":
+        assert outbox.sending.dead(number, Result("550 no"), refused=True)
+    elif end == "in flight":
+        assert outbox.sending.failed(other, Result("451 later", wait=60))
+        assert due(outbox).id == number
+
+    assert (outbox.purge(number), outbox.purge(number)) == (1, 0)
+    assert [mail.id for mail in outbox.mails()] == [other]
+    assert {group.fingerprint: group.count - group.reported for group in outbox.unreported()} == {A: 3, B: 1}
+    assert not outbox.sending.sent(number, Result("250"))
+    content = outbox.sending.content(a_digest(outbox))
+    assert content is not None
+    assert {share.fingerprint: share.new for share in content.shares} == {A: 3, B: 1}
+
+
+def test_a_removed_digest_lets_the_next_one_name_the_dead_mails(outbox: Outbox) -> None:
+    outbox.record([an_event(A)])
+    dead = a_digest(outbox)
+    outbox.sending.dead(dead, Result("550 no"))
+    named_it = a_digest(outbox)
+
+    outbox.purge(named_it)
+
+    content = outbox.sending.content(a_digest(outbox))
+    assert content is not None
+    assert [each.id for each in content.undelivered] == [dead]
+
+
+def test_a_removed_digest_that_was_sent_has_named_the_dead_mails(outbox: Outbox) -> None:
+    outbox.record([an_event(A)])
+    outbox.sending.dead(a_digest(outbox), Result("550 no"))
+    left = a_digest(outbox)
+    assert outbox.sending.sent(left, Result("250"))
+
+    assert outbox.purge(left) == 1
+
+    outbox.record([an_event(B)])
+    content = outbox.sending.content(a_digest(outbox))
+    assert content is not None
+    assert (content.undelivered, [share.fingerprint for share in content.shares]) == ([], [B])
+
+
 def test_digests_are_counted_from_the_time_they_left(outbox: Outbox, clock: FakeClock) -> None:
     first = a_digest(outbox)
     clock.advance(100_000)

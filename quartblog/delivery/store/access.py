@@ -102,9 +102,11 @@ class AsyncOutbox:
         """Make one, or every, dead or waiting mail due now; return how many."""
         return await asyncio.to_thread(self._outbox.retry, mail)
 
-    async def purge(self, *, older_than: float = 0.0, dead: bool = False, sent: bool = False) -> int:
-        """Remove dead or sent mails that ended at least so many seconds ago; return how many."""
-        return await asyncio.to_thread(self._outbox.purge, older_than=older_than, dead=dead, sent=sent)
+    async def purge(
+        self, mail: int | None = None, *, older_than: float = 0.0, dead: bool = False, sent: bool = False
+    ) -> int:
+        """Remove one mail, or the dead or sent ones that ended at least so many seconds ago; return how many."""
+        return await asyncio.to_thread(self._outbox.purge, mail, older_than=older_than, dead=dead, sent=sent)
 
     async def workers(self, within: float = float("inf")) -> list[Worker]:
         """Return the workers with a heartbeat within so many seconds, by name."""

@@ -250,6 +250,17 @@ def withdraw(database: Database, mail: int, token: int | None) -> bool:
     return mail_rows.remove(database, mail, token)
 
 
+def discard(database: Database, mail: int) -> bool:
+    """Remove a mail, whatever its state. What a digest was to report stays unreported, so the next one reports it."""
+    row = database.execute("DELETE FROM mails WHERE id = ? RETURNING state", (mail,)).fetchone()
+    if row is None:
+        return False
+    # The readers of a sent digest know of the mails that it named.
+    if row["state"] != "sent":
+        _unname(database, mail)
+    return True
+
+
 def forget_refusals(database: Database, mail: int | None) -> None:
     """Show the groups of one refused digest, or of all, with all details again."""
     database.execute(

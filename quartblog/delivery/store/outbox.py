@@ -192,8 +192,15 @@ class Outbox:
 
         return self._rows.write(make_due)
 
-    def purge(self, *, older_than: float = 0.0, dead: bool = False, sent: bool = False) -> int:
-        """Remove dead or sent mails that ended at least this many seconds ago; return how many. Waiting mails stay."""
+    def purge(self, mail: int | None = None, *, older_than: float = 0.0, dead: bool = False, sent: bool = False) -> int:
+        """Remove one mail, or the dead or sent ones that ended at least this many seconds ago; return how many.
+
+        A mail that is named by its id goes in any state, and the other arguments do not count. Waiting mails stay
+        otherwise. The next digest reports what a removed digest was to report to the admins. Nothing reports again what
+        a copy was to report to its reader. A mail server may have got a mail that is removed while it is in flight.
+        """
+        if mail is not None:
+            return self._rows.write(lambda database, _: int(digest_rows.discard(database, mail)))
         states: list[State] = [*(["dead"] if dead else []), *(["sent"] if sent else [])]  # type: ignore[list-item]
         return self._rows.write(lambda database, at: mail_rows.purge(database, at.now - older_than, states))
 
