@@ -19,12 +19,13 @@ from quartblog.errors import pages, rehearsal
 from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated
 from quartblog.forwarding import forwarding_sinks
 from quartblog.operations import access, delivery_state, entrance, error_groups, health, metrics
+from quartblog.operations.delivery_state import LOADED
 from quartblog.operations.reload import Watcher
 from quartblog.posts.views import blueprint as posts_blueprint
 from quartblog.profile.avatar import avatar
 from quartblog.profile.views import blueprint as profile_blueprint
 from quartblog.serving import connections, faults
-from quartblog.settings import Settings, config_file, load_settings, secret_key
+from quartblog.settings import Loaded, Settings, config_file, load, secret_key
 from quartblog.settings.options import delivery_options, forwarding_options, release_of
 from quartblog.web import bodies, headers, hosts, i18n, last_resort, origin, pieces, static
 from quartblog.web.application import Application, drop_threaded_context
@@ -53,7 +54,8 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     """
     served = settings is None
     watched = config_file() if served else None
-    settings = settings or load_settings()
+    loaded = load() if settings is None else Loaded.of(settings)
+    settings = loaded.settings
     options = delivery_options(settings, mail=not debug)
     app = Application("quartblog")
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
@@ -84,6 +86,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     forwarding = () if debug else forwarding_sinks(forwarding_options(settings, release_of(settings)))
     delivery = Delivery(**options, extra_sinks=forwarding)
     app.extensions[FORWARDING] = forwarding
+    app.extensions[LOADED] = loaded
     watcher = Watcher(watched, settings, lambda new: _change(app, delivery, new, mail=not debug)) if watched else None
     every_answer = headers.security_headers(secure=settings.secure_cookies, debug=debug)
     _serve_with(app, _database(settings), delivery, watcher, every_answer if served else None)
@@ -146,9 +149,10 @@ def _database(settings: Settings) -> Database:
     )
 
 
-def _change(app: Quart, delivery: Delivery, settings: Settings, *, mail: bool) -> None:
-    options = delivery_options(settings, mail=mail)
+def _change(app: Quart, delivery: Delivery, loaded: Loaded, *, mail: bool) -> None:
+    options = delivery_options(loaded.settings, mail=mail)
     delivery.reconfigure(**options)
+    app.extensions[LOADED] = loaded
     app.extensions[pages.MAILED] = options["mail"] is not None
 
 

@@ -27,6 +27,7 @@ class Account(NamedTuple):
     username: str
     about_me: str
     last_seen: datetime
+    is_admin: bool
 
 
 class Secret(NamedTuple):
@@ -37,12 +38,11 @@ class Secret(NamedTuple):
 
 
 # Built once: SQLAlchemy takes longer to build a statement than SQLite to run it.
-_ACCOUNTS = select(User.id, User.username, User.about_me, User.last_seen)
+_ACCOUNTS = select(User.id, User.username, User.about_me, User.last_seen, User.is_admin)
 _BY_KEY = _ACCOUNTS.where(User.username_key == bindparam("key"))
 _BY_TOKEN = _ACCOUNTS.join(Login, Login.user_id == User.id).where(
     Login.token_digest == bindparam("digest"), Login.expires_at > bindparam("now")
 )
-_ADMIN = select(User.is_admin).where(User.id == bindparam("user_id"))
 _SECRETS = select(User.id, User.password_hash).where(User.username_key == bindparam("key"))
 
 
@@ -94,11 +94,6 @@ async def secret(connection: AsyncConnection | AsyncSession, username: str) -> S
         return None
     row = (await connection.execute(_SECRETS, {"key": key})).one_or_none()
     return None if row is None else Secret._make(row)
-
-
-async def is_admin(connection: AsyncConnection | AsyncSession, user_id: int) -> bool:
-    """Return whether the account is an administrator."""
-    return bool(await connection.scalar(_ADMIN, {"user_id": user_id}))
 
 
 async def set_admin(session: AsyncSession, user_id: int, *, admin: bool) -> None:

@@ -13,6 +13,8 @@ from quartblog.database import reading, transaction
 from quartblog.delivery import current_scope
 
 INSECURE = "quartblog.insecure_sign_ins"
+ENDINGS = "quartblog.sign_outs"
+"""Names a list in app.extensions: what else a sign-out ends. Each is awaited with the token and the account."""
 
 
 class Visitor(AuthUser):
@@ -86,9 +88,12 @@ def sign_in(token: str, *, remember: bool) -> None:
 
 async def sign_out() -> None:
     """End the visitor's login: first in the database, then in the cookie."""
-    if token := current_user.auth_id:
+    token, user = current_user.auth_id, await signed_in_user()
+    if token:
         async with transaction() as database:
             await service.end_login(database, token)
+    for ending in current_app.extensions[ENDINGS]:
+        await ending(token, user)
     session.clear()
     g.pop("user", None)
     logout_user()

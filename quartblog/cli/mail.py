@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import io
 import platform
 import time
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from quartblog.cli import ownership
-from quartblog.cli.mails import TEST
 from quartblog.cli.output import count, say
 from quartblog.cli.site_outbox import exists
 from quartblog.delivery import Outbox, OutboxOptions
-from quartblog.delivery.tools import new_message, send_due
+from quartblog.delivery.tools import send_due
+from quartblog.operations.trial_mail import trial_mail
 from quartblog.settings.options import mail_options, mailing_options
 
 if TYPE_CHECKING:
@@ -80,11 +79,7 @@ def send_test(invocation: Invocation) -> None:
 
 async def _go(outbox: Outbox, options: MailOptions, mailing: MailingOptions) -> list[StoredMail]:
     """Post the mail and wait for its first attempt. Return one mail for each outcome; none without an attempt."""
-    subject = f"A test mail ({options.title} {options.site})"
-    text = f"Somebody ran `quartblog mail test` on {platform.node()}. Error mails will reach you like this one."
-    message = new_message(options, subject, text, conversations=())
-    domain = message["Message-ID"].strip("<>").rpartition("@")[2]
-    message.replace_header("Message-ID", email.utils.make_msgid(TEST, domain))
+    message = trial_mail(options, f"Somebody ran `quartblog mail test` on {platform.node()}.")
     outbox.post(message, options.admins)
     # Twice, because the leader may be in the middle of the session of another mail.
     deadline = time.monotonic() + 2 * options.timeout

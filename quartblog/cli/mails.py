@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from quartblog.cli.output import clipped, iso, span, table
 from quartblog.delivery.tools import one_line
+from quartblog.operations.trial_mail import TEST
 
 if TYPE_CHECKING:
     from quartblog.delivery import StoredMail
 
-TEST = "quartblog-test"
-"""A part of the Message-ID that marks mails of `quartblog mail test`, which are ordinary posts for the outbox."""
 _SUBJECT, _REASON = 50, 80
 _ADDRESS = re.compile(r"""([^\s<>@,;:"'()])[^\s<>@,;:"'()]*@([^\s<>@,;:"'()]+)""")
 

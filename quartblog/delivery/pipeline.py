@@ -196,6 +196,8 @@ class Pipeline:
             retried=mail.retried,
             dead=mail.dead,
             to_mail=mail.latency.percentiles(),
+            to_file_minutes=file.latency.minutes(),
+            to_mail_minutes=mail.latency.minutes(),
         )
 
     @property

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Self
 
 SAMPLES = 1_024
-"""Latencies kept for the percentiles: the newest ones."""
+"""Latencies kept for the percentiles, of each minute as well: the newest ones."""
+MINUTES = 60
+"""Minutes whose percentiles are kept."""
 
 
 class Percentiles(NamedTuple):
@@ -62,6 +65,36 @@ class Latency:
         return Percentiles.of(self._seconds.copy())
 
 
+class HourOfLatency(Latency):
+    """Durations that one thread notes, with the percentiles of each of the last MINUTES minutes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` returns seconds that no change of the wall clock moves."""
+        super().__init__()
+        self._clock = clock
+        self._minute = self._now()
+        self._current: deque[float] = deque(maxlen=SAMPLES)
+        self._past: deque[tuple[int, Percentiles | None]] = deque(maxlen=MINUTES - 1)
+
+    def note(self, seconds: float) -> None:
+        """Add one duration."""
+        super().note(seconds)
+        if (minute := self._now()) != self._minute:
+            self._past.append((self._minute, Percentiles.of(self._current)))
+            self._minute, self._current = minute, deque(maxlen=SAMPLES)
+        self._current.append(seconds)
+
+    def minutes(self) -> tuple[Percentiles | None, ...]:
+        """Return the percentiles of each minute, the present one last; None for a minute without a duration."""
+        known = dict(self._past.copy())
+        known[self._minute] = Percentiles.of(self._current.copy())
+        now = self._now()
+        return tuple(known.get(minute) for minute in range(now - MINUTES + 1, now + 1))
+
+    def _now(self) -> int:
+        return int(self._clock() // 60)
+
+
 @dataclass(slots=True)
 class MailCounters:
     """Counted by the sender since the start of this process."""
@@ -72,7 +105,7 @@ class MailCounters:
     """Tries of a mail that had failed before."""
     dead: int = 0
     """Mails that became dead letters."""
-    latency: Latency = field(default_factory=Latency)
+    latency: HourOfLatency = field(default_factory=HourOfLatency)
     """From the outbox to the server."""
 
 
@@ -110,11 +143,25 @@ class Statistics:
     """Mails that became dead letters."""
     to_mail: Percentiles | None = None
     """From the outbox to the mail server."""
+    to_file_minutes: Sequence[Percentiles | None] = ()
+    """`to_file` of each of the last 60 minutes, the present one last; None for a minute without a record."""
+    to_mail_minutes: Sequence[Percentiles | None] = ()
+    """`to_mail` of each of the last 60 minutes, the present one last; None for a minute without a mail."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON: percentiles are objects, or null before the first duration."""
-        values = asdict(self)
-        return {name: value._asdict() if isinstance(value, Percentiles) else value for name, value in values.items()}
+        """Return the fields for JSON: percentiles are objects, or null without a duration."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Percentiles():
+            return value._asdict()
+        case tuple():
+            return [_plain(item) for item in value]
+        case Mapping():
+            return dict(value)
+    return value
 
 
 def _at(ordered: Sequence[float], share: float) -> float:

@@ -1,22 +1,25 @@
 """Request -> an administrator's view of this host's outbox, or a sign-in, or a refusal."""
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, cast
 
 from itsdangerous import BadData, URLSafeTimedSerializer
-from quart import Quart, Response, abort, current_app, g, make_response, request
+from quart import Quart, Response, abort, after_this_request, current_app, g, make_response, request
 from quart.typing import ResponseReturnValue
 from quart_auth import current_user
+from werkzeug.wrappers import Response as WerkzeugResponse
 
-from quartblog.auth import service
-from quartblog.auth.visitor import required_user
-from quartblog.database import reading
+from quartblog.auth.service import Account
+from quartblog.auth.visitor import ENDINGS, required_user
 from quartblog.delivery import AsyncOutbox, Delivery
 from quartblog.errors.exceptions import DatabaseUnavailable
 from quartblog.operations.health import DELIVERY
+from quartblog.operations.keys import has_ended, note_end
 from quartblog.web.seldom import Seldom
 
 logger = logging.getLogger(__name__)
@@ -33,9 +36,10 @@ PROVEN = 12 * 60 * 60
 
 
 def init_app(app: Quart) -> None:
-    """Prepare the records of refusals."""
+    """Prepare the records of refusals, and end what a sign-out must end."""
     for name in (_REFUSALS, _PROOFS):
         app.extensions[name] = Seldom(logger, logging.INFO)
+    app.extensions[ENDINGS].append(_end)
 
 
 def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> Callable[..., Any]:
@@ -52,7 +56,7 @@ def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> C
         try:
             g.operator, proof = await _administrator()
         except DatabaseUnavailable:
-            proven = _proven(request.cookies.get(PROOF, ""))
+            proven = await _proven(request.cookies.get(PROOF, ""))
             if proven is None:
                 raise
             g.operator, proof = proven, None
@@ -93,31 +97,57 @@ def _is_admitted() -> bool:
 async def _administrator() -> tuple[str, str]:
     """Return the name of the administrator who asks, and a new proof. Raise Unauthorized, Forbidden."""
     user = await required_user()
-    async with reading() as connection:
-        is_admin = await service.is_admin(connection, user.id)
-    if not is_admin:
+    if not user.is_admin:
         current_app.extensions[_REFUSALS].log("Refused the operations pages to a member who is no administrator")
         abort(403)
     return user.username, _signer().dumps([user.username, _of_login()])
 
 
-def _proven(proof: str) -> str | None:
-    """Return the name in a proof of this login that is not too old."""
+async def _proven(proof: str) -> str | None:
+    """Return the name in a proof of this login that is not too old, if nobody has signed out of the login."""
     try:
         name, login = _signer().loads(proof, max_age=PROVEN)
     except (BadData, TypeError, ValueError):
         name, login = None, None
     if isinstance(name, str) and _of_login() and login == _of_login():
-        return name
+        folder = outbox_folder()
+        if folder is None or not await asyncio.to_thread(has_ended, folder, login):
+            return name
     if proof:
-        current_app.extensions[_PROOFS].log("Refused a proof for the operations pages that is forged or too old")
+        current_app.extensions[_PROOFS].log("Refused a proof for the operations pages that is forged, ended or too old")
     return None
+
+
+async def _end(token: str | None, user: Account | None) -> None:
+    """End the proof of a login, and what the browser has for these pages."""
+
+    @after_this_request
+    async def forget(answer: Response | WerkzeugResponse) -> Response | WerkzeugResponse:
+        for name in (PROOF, ADMISSION):
+            answer.delete_cookie(name, path="/operations")
+        return answer
+
+    folder = outbox_folder()
+    if token is None or user is None or not user.is_admin or folder is None:
+        return
+    try:
+        await asyncio.to_thread(note_end, folder, _of(token), PROVEN)
+    except OSError:
+        logger.warning(
+            "Could not note that an administrator signed out: copied cookies open the operations pages for up to 12"
+            " hours while the blog's database is away",
+            exc_info=True,
+        )
 
 
 def _of_login() -> str:
     """Return what a proof has of the login cookie, "" without one: with another login it proves nothing."""
     token = current_user.auth_id
-    return "" if token is None else hashlib.sha256(f"operations {token}".encode()).hexdigest()
+    return "" if token is None else _of(token)
+
+
+def _of(token: str) -> str:
+    return hashlib.sha256(f"operations {token}".encode()).hexdigest()
 
 
 def _signer() -> URLSafeTimedSerializer:
@@ -128,6 +158,12 @@ def _signer() -> URLSafeTimedSerializer:
 def delivery() -> Delivery:
     """Return the delivery of this process."""
     return cast("Delivery", current_app.extensions[DELIVERY])
+
+
+def outbox_folder() -> Path | None:
+    """Return the folder of the outbox, None where it is in memory only."""
+    outbox = delivery().outbox
+    return None if outbox is None or outbox.path is None else outbox.path.parent
 
 
 def store() -> AsyncOutbox:

@@ -1,26 +1,42 @@
-"""Request of an administrator -> the state of this host's delivery: its workers, its mails, and a test error."""
+"""Request of an administrator -> this host's delivery: its workers, mails and settings; a test error or mail."""
 
+import asyncio
 import logging
-from typing import Any
+from collections.abc import Mapping, Sequence
+from itertools import groupby, zip_longest
+from typing import Any, cast
 
-from quart import Blueprint, abort, flash, g, redirect, render_template, request, url_for
+from quart import Blueprint, abort, current_app, flash, g, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
 
-from quartblog.delivery import Worker
+from quartblog.delivery import State, Worker
+from quartblog.errors.pages import MAILED
 from quartblog.operations.access import delivery, for_administrators, store
+from quartblog.operations.charts import delays
 from quartblog.operations.error_groups import moments, number
+from quartblog.operations.trial_mail import trial_mail
+from quartblog.settings import Loaded, report
+from quartblog.settings.options import mail_options
 from quartblog.web.i18n import N_, _
 
 logger = logging.getLogger(__name__)
 
 blueprint = Blueprint("operations_delivery", __name__, url_prefix="/operations")
 
-# Mails of one state that the page shows.
-_MAILS = 50
+LOADED = "quartblog.loaded_settings"
+"""Names the settings in effect, with their origins, in app.extensions."""
+
+# Mails of one state that the page shows; of those that were sent, it shows that the path works.
+_MAILS: dict[State, int] = {"dead": 50, "waiting": 50, "sent": 5}
 # Seconds after which the page may load itself again.
 _REFRESH = ("5", "15", "60")
 # Not "test": a word that a form sends is hidden in the record that it causes.
-_DONE = {"retry": N_("将重新发送"), "purge": N_("已删除"), "try-out": N_("已记录一个测试错误")}
+_DONE = {
+    "retry": N_("将重新发送"),
+    "purge": N_("已删除"),
+    "try-out": N_("已记录一个测试错误"),
+    "try-mail": N_("测试邮件已排队"),
+}
 # Counts of a heartbeat, and what they count.
 _SUMMED = {
     "accepted": N_("接收的记录"),
@@ -45,9 +61,13 @@ async def state() -> ResponseReturnValue:
         "operations/delivery.html",
         workers=workers,
         summed=_summed(workers),
+        queued=tuple(sum(_count(worker.figures.get(name)) for worker in workers) for name in ("depth", "limit")),
+        refused=_refused(workers),
+        slowest=_slowest(workers),
+        delays=delays,
         totals=await outbox.totals(),
-        waiting=await outbox.mails("waiting", _MAILS),
-        dead=await outbox.mails("dead", _MAILS),
+        mails={state: await outbox.mails(state, most) for state, most in _MAILS.items()},
+        settings=_settings(),
         problem=delivery().problem,
         healthy=outbox.healthy,
         refresh=refresh if refresh in _REFRESH else None,
@@ -60,7 +80,7 @@ async def state() -> ResponseReturnValue:
 @blueprint.post("/delivery")
 @for_administrators
 async def act() -> ResponseReturnValue:
-    """Retry one mail or all, remove the dead ones, or log a test error."""
+    """Retry one mail or all, remove one or the dead ones, log a test error, or send a test mail."""
     form = await request.form
     mail = form.get("retry", "")
     action = "retry" if mail else form.get("action", "")
@@ -71,10 +91,52 @@ async def act() -> ResponseReturnValue:
         words = f"{words}: {await store().retry(int(mail) if mail else None)}"
     elif action == "purge":
         words = f"{words}: {await store().purge(dead=True)}"
-    else:
+    elif action == "try-out":
         logger.error("A test error, which %s asked for", g.operator)
+    elif not await _post_trial_mail():
+        await flash(_("没有设置邮件服务器 ([mail] server)，无法发送邮件"), "error")
+        return redirect(url_for(".state"))
     await flash(words, "success")
     return redirect(url_for(".state"))
+
+
+async def _post_trial_mail() -> bool:
+    """Put a mail to all admins into the outbox; return False where the site sends none."""
+    options = mail_options(_loaded().settings) if current_app.extensions[MAILED] else None
+    if options is None:
+        return False
+    message = trial_mail(options, f"{g.operator} asked for it on the operations pages.")
+    await asyncio.to_thread(delivery().post, message, options.admins)
+    return True
+
+
+def _loaded() -> Loaded:
+    return cast("Loaded", current_app.extensions[LOADED])
+
+
+def _settings() -> list[tuple[str, list[report.Entry]]]:
+    """Return the settings in effect by section, with their origins and without secrets."""
+    return [(name, list(keys)) for name, keys in groupby(report.entries(_loaded()), key=lambda entry: entry.section)]
+
+
+def _refused(workers: list[Worker]) -> dict[str, int]:
+    """Return the records of each level that found a queue full."""
+    found: dict[str, int] = {}
+    for worker in workers:
+        levels = worker.figures.get("refused")
+        for level, count in levels.items() if isinstance(levels, Mapping) else ():
+            found[level] = found.get(level, 0) + _count(count)
+    return {level: count for level, count in found.items() if count}
+
+
+def _slowest(workers: list[Worker]) -> dict[str, list[Mapping[str, float] | None]]:
+    """Return, for each delay, the percentiles of each minute in the worker that was slowest in it."""
+    found = {}
+    for name in ("to_file_minutes", "to_mail_minutes"):
+        series: list[Sequence[Mapping[str, float] | None]] = [worker.figures.get(name) or [] for worker in workers]
+        minutes = [filter(None, minute) for minute in zip_longest(*map(reversed, series))]
+        found[name] = [max(minute, key=lambda one: one["p99_ms"], default=None) for minute in reversed(minutes)]
+    return found
 
 
 def _summed(workers: list[Worker]) -> dict[str, int]:

@@ -7,7 +7,7 @@ import time
 from quart import Blueprint, Quart, Response, abort, current_app, g, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
 
-from quartblog.operations.access import admit, delivery
+from quartblog.operations.access import admit, outbox_folder
 from quartblog.operations.keys import use_key
 from quartblog.web.seldom import Seldom
 
@@ -34,8 +34,7 @@ async def show() -> ResponseReturnValue:
 @blueprint.post("/enter")
 async def enter() -> ResponseReturnValue:
     """Use up the key, and admit the browser."""
-    outbox = delivery().outbox
-    folder = None if outbox is None or outbox.path is None else outbox.path.parent
+    folder = outbox_folder()
     key = request.args.get("key", "")
     if folder is None or not await asyncio.to_thread(use_key, folder, key, time.time()):
         current_app.extensions[_REFUSALS].log("Refused a key for the operations pages that was used, too old or wrong")

@@ -3,6 +3,7 @@
 Error texts are what strangers wrote: the templates escape all of them, and no page has a script or an inline style.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Sequence
@@ -119,7 +120,7 @@ async def group(group_id: int) -> ResponseReturnValue:
         older=older,
         asked_id=asked,
         days=_days(details),
-        trace=parts(sample.traceback) if sample else (),
+        trace=await asyncio.to_thread(parts, sample.traceback) if sample else (),
         spans=_SPANS,
         moments=moments,
         headline=headline(found),

@@ -1,9 +1,10 @@
-"""Folder -> single-use keys for the operations pages: one file a key, which the first use removes.
+"""Folder -> single-use keys for the operations pages, and the logins that have ended: one file each.
 
-Files work without the blog's database and without the outbox, and only one of several workers can remove one.
+Files work without the blog's database and without the outbox, all workers see them, and only one can remove one.
 """
 
 import hashlib
+import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ LASTS = 600.0
 """Seconds for which a key can be used."""
 
 _PREFIX = "operations-key-"
+_ENDED = "operations-ended-"
 
 
 def make_key(folder: Path, now: float) -> str:
@@ -37,6 +39,24 @@ def use_key(folder: Path, key: str, now: float) -> bool:
         path.unlink()
         return good
     return False
+
+
+def note_end(folder: Path, login: str, lasts: float) -> None:
+    """Note that a login has ended; forget those noted more than `lasts` seconds ago. Raise OSError."""
+    path = folder / f"{_ENDED}{login[:32]}"
+    make_private(path)
+    path.touch()
+    newest = path.stat().st_mtime
+    for other in folder.glob(f"{_ENDED}*"):
+        with suppress(OSError):
+            # Of another worker, which may have removed it by now.
+            if newest - other.stat().st_mtime > lasts:
+                other.unlink()
+
+
+def has_ended(folder: Path, login: str) -> bool:
+    """Return whether the end of this login was noted."""
+    return os.path.exists(folder / f"{_ENDED}{login[:32]}")  # noqa: PTH110  Path.exists raises for a lost disk
 
 
 def _is_good(path: Path, now: float) -> bool:

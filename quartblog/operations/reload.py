@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from quartblog.errors.exceptions import SettingsError
-from quartblog.settings import Settings, load_settings
+from quartblog.settings import Loaded, Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,10 +34,13 @@ class Watcher:
         self,
         path: Path,
         settings: Settings,
-        apply: Callable[[Settings], None],
+        apply: Callable[[Loaded], None],
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        """`settings` are in effect now. `apply` may block; it raises ValueError or OSError for unusable settings."""
+        """`settings` are in effect now. `apply` may block; it raises ValueError or OSError for unusable settings.
+
+        It gets the settings to put into effect: keys that need a restart keep their values.
+        """
         self._path = path
         self._settings = settings
         self._apply = apply
@@ -64,7 +67,7 @@ class Watcher:
             logger.warning("%s is missing or unreadable: the settings stay unchanged", self._path)
             return
         try:
-            await self._take_over(await asyncio.to_thread(load_settings, self._path, self._environ))
+            await self._take_over(await asyncio.to_thread(load, self._path, self._environ))
         except SettingsError as error:
             self._unusable = True
             # The reason is in the message, not an argument: otherwise refusals for different reasons form one group.
@@ -75,11 +78,11 @@ class Watcher:
             # The watch must go on, because the next change may be valid.
             logger.exception("%s has changed but could not be applied", self._path)
 
-    async def _take_over(self, found: Settings) -> None:
-        settings, live, waiting = _merged(self._settings, found)
+    async def _take_over(self, found: Loaded) -> None:
+        settings, live, waiting = _merged(self._settings, found.settings)
         if live:
             try:
-                await asyncio.to_thread(self._apply, settings)
+                await asyncio.to_thread(self._apply, found._replace(settings=settings))
             except (ValueError, OSError) as error:
                 raise SettingsError(f"{', '.join(live)}: {error}") from error
             self._settings = settings

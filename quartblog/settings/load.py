@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_FILE = Path("config.toml")
+PROGRAM = "the program"
+"""The origin of values that a program has passed."""
 
 
 class Loaded(NamedTuple):
@@ -45,6 +47,16 @@ class Loaded(NamedTuple):
     """The file that was read; None if none was named and ./config.toml does not exist."""
     file_holds_secrets: bool
     """Whether the file holds a password or key, even one that a variable overrides."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return settings that a program has made."""
+        changed = {
+            (section, key): PROGRAM
+            for section in settings.model_fields_set
+            for key in getattr(settings, section).model_fields_set
+        }
+        return cls(settings, changed, None, file_holds_secrets=False)
 
     @property
     def missing(self) -> str:

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from quartblog.delivery import Delivery, FileOptions, OutboxOptions, QueueOptions
-from quartblog.delivery.statistics import SAMPLES, Latency, Percentiles, Statistics
+from quartblog.delivery.statistics import MINUTES, SAMPLES, HourOfLatency, Latency, Percentiles, Statistics
 from quartblog.delivery.store.heartbeats import Heartbeats
 from quartblog.delivery.store.outbox import Outbox
 from tests.support.smtp import MailServer
@@ -95,3 +95,31 @@ def test_the_heartbeat_stores_the_statistics_for_everybody_on_the_host(
 
 def test_a_delivery_that_does_not_run_has_counted_nothing() -> None:
     assert Delivery().statistics() == Statistics()
+
+
+def test_percentiles_are_kept_for_each_minute_of_the_last_hour() -> None:
+    clock = [0.0]
+    latency = HourOfLatency(lambda: clock[0])
+    latency.note(0.001)
+    clock[0] = 59.9
+    latency.note(0.003)
+    clock[0] = 150.0
+    latency.note(0.005)
+
+    assert len(latency.minutes()) == MINUTES
+    assert latency.minutes()[-3:] == (Percentiles(3.0, 3.0), None, Percentiles(5.0, 5.0))
+    clock[0] = 170.0
+    assert latency.minutes()[-1] == Percentiles(5.0, 5.0)
+    clock[0] = 60.0 * (MINUTES + 1)
+    assert latency.minutes()[0] == Percentiles(5.0, 5.0)
+
+
+def test_a_minute_without_a_duration_is_none_however_long_ago_the_last_one_was() -> None:
+    clock = [0.0]
+    latency = HourOfLatency(lambda: clock[0])
+    latency.note(0.001)
+    clock[0] = 3_600.0
+
+    assert latency.minutes() == (None,) * MINUTES
+    latency.note(0.002)
+    assert latency.minutes() == (None,) * (MINUTES - 1) + (Percentiles(2.0, 2.0),)

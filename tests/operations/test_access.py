@@ -9,7 +9,7 @@ import pytest
 from itsdangerous import TimestampSigner
 from quart import Quart
 
-from quartblog.operations.access import PROOF, PROVEN
+from quartblog.operations.access import ADMISSION, PROOF, PROVEN
 from quartblog.operations.keys import make_key
 from tests.support.browsing import Visitor
 from tests.support.failures import an_event
@@ -134,6 +134,38 @@ async def test_signing_out_ends_the_proof(admin: Visitor, app: Quart, site: Site
     await site.lose()
 
     assert (await admin.get(PATH)).location.startswith("/login")
+
+
+async def test_copied_cookies_of_a_login_that_was_signed_out_prove_nothing(
+    admin: Visitor, app: Quart, site: Site, log: LogFile
+) -> None:
+    await admin.get(PATH)
+    copied = copy_of(admin, app, LOGIN, PROOF)
+    await admin.submit("/logout")
+    await site.lose()
+
+    assert (await copied.get(PATH)).status == 503
+    assert "Refused a proof for the operations pages" in log.text
+
+
+async def test_signing_out_takes_the_cookies_of_these_pages_from_the_browser(admin: Visitor) -> None:
+    await admin.get(PATH)
+    answer = await admin.submit("/logout")
+
+    ended = [line for line in answer.headers.getlist("Set-Cookie") if "Path=/operations" in line]
+    assert {line.partition("=")[0] for line in ended if "Max-Age=0" in line} == {PROOF, ADMISSION}
+
+
+async def test_the_end_of_a_login_is_noted_for_administrators_alone(
+    admin: Visitor, member: Visitor, settings: Settings
+) -> None:
+    folder = settings.delivery.outbox.parent
+    await member.submit("/logout")
+    assert not list(folder.glob("operations-ended-*"))
+
+    await admin.submit("/logout")
+    [file] = folder.glob("operations-ended-*")
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 async def test_only_the_operations_pages_get_the_proof(admin: Visitor) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from quart import Quart
 
+from quartblog.delivery import Percentiles, Statistics
 from quartblog.delivery.store.mails import Result
 from tests.support.browsing import FROM_OURSELVES, Visitor
 from tests.support.failures import a_message
@@ -15,6 +16,7 @@ from tests.support.processes import eventually
 if TYPE_CHECKING:
     from quartblog.delivery import Outbox
     from quartblog.models import User
+    from quartblog.settings import Settings
     from tests.support.browsing import SignIn
     from tests.support.log_file import LogFile
 
@@ -51,6 +53,42 @@ async def test_dead_mails_are_retried_and_removed(admin: Visitor, outbox: Outbox
     assert {mail.id for mail in outbox.mails()} == {first}
     for wrong in ({}, {"action": "x"}, {"retry": "x"}, {"retry": "-1"}):
         assert (await admin.submit(PATH, **wrong)).status == 400
+
+
+async def test_delays_of_the_last_hour_are_those_of_the_slowest_worker(admin: Visitor, outbox: Outbox) -> None:
+    fast, slow = Percentiles(1.0, 2.0), Percentiles(3.0, 765.0)
+    outbox.beat("a:1", leader=False, figures=Statistics(to_file_minutes=(None, fast, fast)).as_dict())
+    outbox.beat("b:1", leader=False, figures=Statistics(to_file_minutes=(slow, None)).as_dict())
+    outbox.beat("c:1", leader=False, figures={"of": "an older version"})
+
+    page = await admin.get(PATH)
+
+    assert "3 / 765 毫秒" in page.text
+    assert page.text.count("最近一小时每分钟的中位数和第 99 百分位") >= 3
+
+
+async def test_records_that_were_refused_are_summed_by_level(admin: Visitor, outbox: Outbox) -> None:
+    for worker in ("a:1", "b:1"):
+        outbox.beat(worker, leader=False, figures=Statistics(refused={"INFO": 600, "ERROR": 0}).as_dict())
+
+    assert "INFO 1,200" in (await admin.get(PATH)).text
+
+
+async def test_settings_are_shown_with_their_origin_and_without_secrets(
+    admin: Visitor, app: Quart, settings: Settings
+) -> None:
+    page = await admin.get(PATH)
+
+    assert "window_seconds" in page.text
+    assert f"&#34;{settings.delivery.outbox}&#34;" in page.text
+    assert str(app.secret_key) not in page.text
+
+
+async def test_without_a_mail_server_a_test_mail_is_refused_in_words(admin: Visitor, outbox: Outbox) -> None:
+    await admin.submit(PATH, action="try-mail")
+
+    assert "没有设置邮件服务器" in (await admin.get(PATH)).text
+    assert outbox.mails() == []
 
 
 async def test_a_test_error_is_logged_and_names_who_asked(admin: Visitor, log: LogFile) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pytest
 from quart import Quart
 
 from quartblog.operations.access import ADMISSION
-from quartblog.operations.keys import LASTS, make_key, use_key
+from quartblog.operations.keys import LASTS, has_ended, make_key, note_end, use_key
 from tests.support.browsing import Visitor
 
 if TYPE_CHECKING:
@@ -61,6 +62,31 @@ async def test_a_key_opens_the_pages_for_one_browser(app: Quart, settings: Setti
     assert "entered the operations pages by `quartblog operations link`" in log.text
     assert "Refused a key for the operations pages" in log.text
     assert key not in log.text
+
+
+async def test_whoever_came_by_a_key_finds_the_pages_and_the_way_out(app: Quart, settings: Settings) -> None:
+    visitor = Visitor(app)
+    await visitor.submit(f"{PATH}?key={make_key(settings.delivery.outbox.parent, time.time())}")
+    page = await visitor.get("/operations/errors")
+
+    assert "管理" in page.text
+    assert "退出" in page.text
+    assert "登录" not in page.text
+    answer = await visitor.submit("/logout")
+    assert any(line.startswith(f"{ADMISSION}=;") for line in answer.headers.getlist("Set-Cookie"))
+
+
+def test_ends_of_logins_are_forgotten_once_no_proof_lasts(tmp_path: Path) -> None:
+    note_end(tmp_path, "a" * 64, lasts=100.0)
+    assert has_ended(tmp_path, "a" * 64)
+    assert not has_ended(tmp_path, "b" * 64)
+    [first] = tmp_path.iterdir()
+    long_ago = time.time() - 101
+    os.utime(first, (long_ago, long_ago))
+
+    note_end(tmp_path, "b" * 64, lasts=100.0)
+    assert not has_ended(tmp_path, "a" * 64)
+    assert has_ended(tmp_path, "b" * 64)
 
 
 @pytest.mark.parametrize("query", ["", "?key=", "?key=%00", "?key=../x", "?key=a&key=b"])

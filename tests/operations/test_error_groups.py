@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from html.parser import HTMLParser
+from traceback import format_exception
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -16,6 +18,8 @@ from tests.support.browsing import FROM_OURSELVES, Visitor
 from tests.support.failures import an_event
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quartblog.delivery import Event, Outbox
     from quartblog.models import User
     from quartblog.settings import Settings
@@ -224,7 +228,48 @@ KeyError: 'x'"""
         ("text", 0), ("library", 2), ("own", 1), ("library", 1), ("text", 0),
     ]  # fmt: skip
     assert "\n".join(part.text for part in found) == traceback
-    assert parts("") == (("text", "", 0),)
+    assert [part.text for part in parts("")] == [""]
+
+
+def test_own_frames_have_the_lines_around_them(tmp_path: Path) -> None:
+    path = tmp_path / "shop.py"
+    path.write_text("".join(f"# line {number}\n" for number in range(1, 6)) + "total = int('x') + 1\n# end\n")
+    with pytest.raises(ValueError, match="invalid") as raised:
+        exec(compile(path.read_text(), str(path), "exec"), {})
+    traceback = "".join(format_exception(raised.value))
+
+    [own] = [part for part in parts(traceback) if str(path) in part.text]
+
+    assert [(line.number, line.text, line.here) for line in own.source if line.number] == [
+        (3, "# line 3", False), (4, "# line 4", False), (5, "# line 5", False),
+        (6, "total = int('x') + 1", True), (7, "# end", False),
+    ]  # fmt: skip
+    marks = [line.text for line in own.source if line.number is None]
+    assert marks == ["        ^^^^^^^^"]
+
+
+def test_a_line_that_has_changed_since_is_not_explained_by_its_neighbours(tmp_path: Path) -> None:
+    path = tmp_path / "shop.py"
+    path.write_text("a = 1\nb = 2\n")
+    frame = f'  File "{path}", line {{line}}, in buy\n    {{source}}'
+
+    [same] = parts(frame.format(line=2, source="b = 2"))
+    assert same.source
+    for line, source in ((2, "b = 3"), (1, "b = 2"), (3, "b = 2"), (0, "b = 2"), (2, "")):
+        [part] = parts(frame.format(line=line, source=source))
+        assert part.source == (), (line, source)
+    path.unlink()
+    [gone] = parts(frame.format(line=2, source="b = 2"))
+    assert gone.source == ()
+
+
+def test_no_file_but_a_python_module_is_read_for_a_traceback(tmp_path: Path) -> None:
+    secret = tmp_path / "passwords"
+    secret.write_text("root\nhunter2\n")
+
+    [part] = parts(f'  File "{secret}", line 1, in buy\n    root')
+
+    assert part.source == ()
 
 
 def test_the_blog_itself_is_no_library_where_it_is_installed() -> None:

@@ -22,7 +22,7 @@ from tests.support.smtp import MailServer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from quartblog.settings import Settings
+    from quartblog.settings import Loaded
 
 logger = logging.getLogger("tests.operations.reload")
 
@@ -38,8 +38,8 @@ class Site:
         self.delivery = Delivery(**delivery_options(settings, mail=True))
         self.watcher = Watcher(self.config, settings, self._apply, environ)
 
-    def _apply(self, settings: Settings) -> None:
-        self.delivery.reconfigure(**delivery_options(settings, mail=True))
+    def _apply(self, loaded: Loaded) -> None:
+        self.delivery.reconfigure(**delivery_options(loaded.settings, mail=True))
 
     async def write(self, config: str) -> None:
         """Edit the file, and let two looks go by."""

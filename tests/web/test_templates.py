@@ -21,10 +21,12 @@ from quartblog.app import BLUEPRINTS
 from quartblog.auth.service import Account
 from quartblog.delivery import Outbox, Query, Statistics
 from quartblog.operations import error_groups
+from quartblog.operations.charts import delays
 from quartblog.operations.tracebacks import parts
 from quartblog.posts.service import Entry
 from quartblog.posts.service import Page as Timeline
 from quartblog.profile.avatar import avatar, contrast
+from quartblog.settings import report
 from quartblog.web import i18n, pieces
 from quartblog.web.forms import Form
 from quartblog.web.i18n import N_
@@ -39,7 +41,7 @@ PACKAGE = Path(quartblog.__file__).parent
 STYLESHEET = (PACKAGE / "static" / "quartblog.css").read_text("utf-8")
 VOID = {"meta", "link", "input", "img", "br"}
 
-ADA = Account(1, "ada", "First.\nSecond.", datetime.now(UTC) - timedelta(hours=2))
+ADA = Account(1, "ada", "First.\nSecond.", datetime.now(UTC) - timedelta(hours=2), is_admin=False)
 
 
 class ExampleForm(Form):
@@ -172,8 +174,12 @@ def operations(*, groups: bool) -> dict[str, Any]:
         "trace": parts(EVENT.traceback),
         "workers": workers,
         "totals": totals,
-        "waiting": mails,
-        "dead": mails,
+        "mails": {"dead": mails, "waiting": mails, "sent": mails},
+        "queued": (1, 10),
+        "refused": {"INFO": 3},
+        "slowest": {"to_file_minutes": [None, {"median_ms": 1.0, "p99_ms": 20.0}]},
+        "delays": delays,
+        "settings": [("site", [report.Entry("site", "name", "x", '"x"', "config.toml", changed=True)])],
         "problem": "a thread has ended",
         "summed": {"accepted": 1},
         "refresh": None,

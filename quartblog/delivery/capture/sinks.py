@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..grouping.event import Batch
 from ..options import SAMPLES
 from ..own_log import LOGGER_NAME, MAILER_THREAD, describe, report
-from ..statistics import Latency
+from ..statistics import HourOfLatency
 from .handler import Unlocked
 from .log_file import RotatingFile
 
@@ -160,7 +160,7 @@ class FileSink(Unlocked):
         # Two counts, because two threads count.
         self._skipped = 0
         self._failed = 0
-        self.latency = Latency()
+        self.latency = HourOfLatency()
         """From the logging call to the file."""
         self._backlog = backlog
         self._texts: list[str] = []
