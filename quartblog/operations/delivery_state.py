@@ -82,15 +82,16 @@ async def state() -> ResponseReturnValue:
 async def act() -> ResponseReturnValue:
     """Retry one mail or all, remove one or the dead ones, log a test error, or send a test mail."""
     form = await request.form
-    mail = form.get("retry", "")
-    action = "retry" if mail else form.get("action", "")
-    if action not in _DONE or (mail and number(mail) is None):
+    # A button beside a mail has the mail's number, a button for all mails an action.
+    action = next((name for name in ("retry", "purge") if form.get(name)), form.get("action", ""))
+    mail = number(form.get(action, ""))
+    if action not in _DONE or (form.get(action) and mail is None):
         abort(400)
     words = _(_DONE[action])
     if action == "retry":
-        words = f"{words}: {await store().retry(int(mail) if mail else None)}"
+        words = f"{words}: {await store().retry(mail)}"
     elif action == "purge":
-        words = f"{words}: {await store().purge(dead=True)}"
+        words = f"{words}: {await store().purge(mail, dead=mail is None)}"
     elif action == "try-out":
         logger.error("A test error, which %s asked for", g.operator)
     elif not await _post_trial_mail():

@@ -51,15 +51,18 @@ async def test_dead_mails_are_retried_and_removed(admin: Visitor, outbox: Outbox
     assert {mail.id: mail.state for mail in outbox.mails()} == {first: "waiting", second: "dead"}
     await admin.submit(PATH, action="purge")
     assert {mail.id for mail in outbox.mails()} == {first}
-    for wrong in ({}, {"action": "x"}, {"retry": "x"}, {"retry": "-1"}):
+    await admin.submit(PATH, purge=str(first))
+    assert outbox.mails() == []
+    await admin.submit(PATH, purge=str(first))
+    for wrong in ({}, {"action": "x"}, {"retry": "x"}, {"retry": "-1"}, {"purge": "x"}, {"action": "action"}):
         assert (await admin.submit(PATH, **wrong)).status == 400
 
 
 async def test_delays_of_the_last_hour_are_those_of_the_slowest_worker(admin: Visitor, outbox: Outbox) -> None:
     fast, slow = Percentiles(1.0, 2.0), Percentiles(3.0, 765.0)
-    outbox.beat("a:1", leader=False, figures=Statistics(to_file_minutes=(None, fast, fast)).as_dict())
-    outbox.beat("b:1", leader=False, figures=Statistics(to_file_minutes=(slow, None)).as_dict())
-    outbox.beat("c:1", leader=False, figures={"of": "an older version"})
+    outbox.heartbeats.beat("a:1", leader=False, figures=Statistics(to_file_minutes=(None, fast, fast)).as_dict())
+    outbox.heartbeats.beat("b:1", leader=False, figures=Statistics(to_file_minutes=(slow, None)).as_dict())
+    outbox.heartbeats.beat("c:1", leader=False, figures={"of": "an older version"})
 
     page = await admin.get(PATH)
 
@@ -69,7 +72,7 @@ async def test_delays_of_the_last_hour_are_those_of_the_slowest_worker(admin: Vi
 
 async def test_records_that_were_refused_are_summed_by_level(admin: Visitor, outbox: Outbox) -> None:
     for worker in ("a:1", "b:1"):
-        outbox.beat(worker, leader=False, figures=Statistics(refused={"INFO": 600, "ERROR": 0}).as_dict())
+        outbox.heartbeats.beat(worker, leader=False, figures=Statistics(refused={"INFO": 600, "ERROR": 0}).as_dict())
 
     assert "INFO 1,200" in (await admin.get(PATH)).text
 
