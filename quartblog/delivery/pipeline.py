@@ -19,7 +19,6 @@ from .filesystem import make_folder
 from .mail.sender import Sender
 from .mail.thread import MailThread
 from .own_log import own_logger, report
-from .run import this_run
 from .statistics import Statistics
 from .store.outbox import Outbox
 from .text.formatting import zone
@@ -77,8 +76,6 @@ class Pipeline:
         self._hooks = Hooks()
         self._attachment = Attachment(self._handler, options.level, adopted)
         self._zone = ""
-        # Looked up here rather than at the first heartbeat: the parent may have ended by then.
-        self._run = this_run()
         self._starting = threading.RLock()
         self._started = False
         self._ended = False
@@ -230,7 +227,7 @@ class Pipeline:
         self._attachment.repair()
         self._file.try_again()
         self.log_zone()
-        return self.statistics().as_dict() | {"run": self._run}
+        return self.statistics().as_dict()
 
     def _drain_sinks(self, deadline: float, *, extra: float | None = None) -> bool:
         """Wait for all sinks; for the extra ones no longer than `extra` seconds together."""

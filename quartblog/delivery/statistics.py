@@ -95,6 +95,10 @@ class HourOfLatency(Latency):
         return int(self._clock() // 60)
 
 
+COUNTS = ("accepted", "written", "file_lost", "grouped", "dropped", "mailed", "retried", "dead")
+"""Fields of Statistics that only grow from the start of a process to its end, as does `refused` of each level."""
+
+
 @dataclass(slots=True)
 class MailCounters:
     """Counted by the sender since the start of this process."""

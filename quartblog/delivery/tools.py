@@ -14,7 +14,6 @@ An application needs only the names of the folder itself. These are the second a
     addresses    ascii_host, is_loopback       a host as DNS has it; whether it is this machine
     files        check_owner, make_private     who owns a file; create it for its owner only
     workers      SILENT                        seconds without a heartbeat, after which a worker does not run
-                 this_run                      what `run` is in the heartbeats of the workers that started together
 """
 
 from .asgi import sent_values, worth_hiding
@@ -28,7 +27,6 @@ from .mail.message import new_message
 from .mail.schedule import Cap, cap
 from .mail.sender import send_due
 from .own_log import reraise_interrupt
-from .run import this_run
 from .store.workers import SILENT
 from .text.escaping import block, json_safe, one_line
 
@@ -52,7 +50,6 @@ __all__ = [
     "reraise_interrupt",
     "send_due",
     "sent_values",
-    "this_run",
     "wordless",
     "worth_hiding",
 ]

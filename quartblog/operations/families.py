@@ -1,8 +1,8 @@
 """Heartbeats and totals of the outbox -> the metric families of /metrics, summed over the workers.
 
-Counts are of the workers of this run, the ended ones included. Other runs begin and end at times of their own: an
-ended one would lower the sum, which Prometheus takes for a restart, and the rest would count as new. What is true now,
-such as the length of a queue, is summed over all workers of the host that run.
+Counts are of all processes that ever used the outbox, the ended ones included: Prometheus takes a sum that falls for a
+restart, and would count the rest as new. What is true now, such as the length of a queue, is summed over all workers of
+the host that run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from quartblog.delivery.tools import SILENT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from quartblog.delivery import Totals, Worker
+    from quartblog.delivery import Statistics, Totals, Worker
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 """Levels whose refusals are shown before the first one, because a rate needs the zero before it."""
@@ -42,17 +42,18 @@ class Known(NamedTuple):
 
     workers: Sequence[Worker]
     """All heartbeats in it."""
+    counts: Statistics
+    """The counts of all processes, the ended ones included."""
     totals: Totals
 
 
 class Families:
     """One answer of /metrics, for an encoder of prometheus-client."""
 
-    def __init__(self, version: str, known: Known | None, run: str) -> None:
-        """`known`: None while the outbox cannot be read. `run`: what the heartbeats of this site have as `run`."""
+    def __init__(self, version: str, known: Known | None) -> None:
+        """`known`: None while the outbox cannot be read."""
         self._version = version
         self._known = known
-        self._run = run
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families: without the outbox, only that it is missing."""
@@ -67,7 +68,7 @@ class Families:
         running = [worker for worker in self._known.workers if worker.runs]
         yield from _workers(running)
         yield from _queues([worker.figures for worker in running])
-        yield from _counts([w.figures for w in self._known.workers if w.figures.get("run") == self._run])
+        yield from _counts(self._known.counts)
         yield from _delays([worker.figures for worker in running])
         yield from _outbox(self._known.totals)
 
@@ -102,16 +103,14 @@ def _queues(running: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     )
 
 
-def _counts(run: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+def _counts(counts: Statistics) -> Iterator[Metric]:
     for name, key, words in _COUNTERS:
-        yield CounterMetricFamily(f"quartblog_{name}", words, value=_sum(run, key))
-    refused = [found for each in run if isinstance(found := each.get("refused"), dict)]
-    levels = dict.fromkeys([*LEVELS, *(level for each in refused for level in each)])
+        yield CounterMetricFamily(f"quartblog_{name}", words, value=getattr(counts, key))
     yield _by_label(
         CounterMetricFamily(
             "quartblog_records_refused", "Log records that found the queue full, by level.", labels=["level"]
         ),
-        {level: _sum(refused, level) for level in levels},
+        dict.fromkeys(LEVELS, 0) | dict(counts.refused),
     )
     yield _by_label(
         CounterMetricFamily(
@@ -119,7 +118,7 @@ def _counts(run: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
             "Mails that have ended; sent: the server took them for at least one recipient, dead: given up.",
             labels=["outcome"],
         ),
-        {"sent": _sum(run, "mailed"), "dead": _sum(run, "dead")},
+        {"sent": counts.mailed, "dead": counts.dead},
     )
 
 

@@ -18,7 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from quart import Blueprint, Quart, Request, Response, abort, current_app, request
 
 from quartblog.delivery import Delivery
-from quartblog.delivery.tools import is_loopback, this_run
+from quartblog.delivery.tools import is_loopback
 from quartblog.operations.families import Families, Known
 from quartblog.operations.health import DELIVERY
 from quartblog.web.seldom import Seldom
@@ -51,7 +51,7 @@ async def metrics() -> ResponseReturnValue:
     serving: _Metrics = current_app.extensions[_EXTENSION]
     if (refusal := serving.refusal(request)) is not None:
         return refusal
-    families = Families(serving.version, await serving.reading.known(), this_run())
+    families = Families(serving.version, await serving.reading.known())
     body, content_type = _encode(families, ",".join(request.headers.getlist("Accept")))
     return Response(body, content_type=content_type, headers={"Cache-Control": "no-store"})
 
@@ -156,9 +156,11 @@ def _known(outbox: Outbox) -> Known | None:
     on_disk = [not outbox.in_memory]
     workers = outbox.workers()
     on_disk.append(not outbox.in_memory)
+    counts = outbox.counts()
+    on_disk.append(not outbox.in_memory)
     totals = outbox.totals()
     on_disk.append(not outbox.in_memory)
-    return Known(workers, totals) if all(on_disk) else None
+    return Known(workers, counts, totals) if all(on_disk) else None
 
 
 def _is_loopback_address(address: str | None) -> bool:

@@ -285,7 +285,7 @@ def test_a_stop_does_not_wait_for_a_busy_file(path: Path, tmp_path: Path) -> Non
 def test_a_program_that_gave_no_heartbeat_makes_no_file_at_its_end(path: Path) -> None:
     outbox = Outbox(OutboxOptions(path))
 
-    outbox.heartbeats.leave("host:1")
+    outbox.heartbeats.leave("host:1", figures={})
     outbox.close()
 
     assert not path.exists()

@@ -89,7 +89,7 @@ def test_the_heartbeat_stores_the_statistics_for_everybody_on_the_host(
         [worker] = box.workers()
         box.close()
 
-    assert set(worker.figures) == names | {"run"}
+    assert set(worker.figures) == names
     assert worker.figures["limit"] == 10_000
 
 

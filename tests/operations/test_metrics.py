@@ -17,7 +17,6 @@ from quart import Quart
 
 from quartblog.database import Database
 from quartblog.delivery import Delivery, Outbox, OutboxOptions
-from quartblog.delivery.tools import this_run
 from quartblog.operations import metrics
 from quartblog.operations.health import DELIVERY
 from quartblog.release import running_release
@@ -50,11 +49,11 @@ def samples(page: Page) -> dict[tuple[str, ...], float]:
     }
 
 
-def beat(settings: Settings, worker: str, *, run: str | None = None, ago: float = 0.0, **figures: object) -> None:
+def beat(settings: Settings, worker: str, *, ago: float = 0.0, **figures: object) -> None:
     """Leave the heartbeat of another process of this host."""
     clock = FakeClock(time.time() - ago)
     with closing(Outbox(OutboxOptions(settings.delivery.outbox), clock=clock)) as outbox:
-        outbox.heartbeats.beat(worker, leader=False, figures={"run": this_run() if run is None else run, **figures})
+        outbox.heartbeats.beat(worker, leader=False, figures=figures)
 
 
 async def own_heartbeat(app: Quart) -> None:
@@ -141,7 +140,7 @@ async def test_what_the_outbox_holds_is_shown(app: Quart, settings: Settings) ->
     assert found["outbox_lost_mails_total",] == 0
 
 
-async def test_a_killed_worker_stays_in_the_sums_of_its_run(app: Quart, settings: Settings) -> None:
+async def test_a_killed_worker_stays_in_the_counts(app: Quart, settings: Settings) -> None:
     beat(settings, "host:11", ago=3600, accepted=1_000_000, depth=500, limit=1000)
 
     found = samples(await scrape(app))
@@ -152,14 +151,22 @@ async def test_a_killed_worker_stays_in_the_sums_of_its_run(app: Quart, settings
     assert found["workers", "alive"] <= 1
 
 
-async def test_the_count_of_another_run_is_not_in_the_sums(app: Quart, settings: Settings) -> None:
-    # A command, or the run before a restart: when its heartbeat goes, no sum may fall.
-    beat(settings, "host:11", run="another", accepted=1_000_000, depth=500, limit=1000)
+async def test_no_count_falls_when_a_worker_ends(app: Quart, settings: Settings) -> None:
+    beat(settings, "host:11", ago=2 * 86_400, accepted=1_000_000, refused={"INFO": 7}, depth=500, limit=1000)
+    with closing(Outbox(OutboxOptions(settings.delivery.outbox))) as outbox:
+        outbox.heartbeats.beat("host:12", leader=False, figures={"accepted": 500_000, "mailed": 3})
+        seen = [samples(await scrape(app))]
+        outbox.heartbeats.leave("host:12", figures={"accepted": 500_001, "mailed": 3})
+        seen.append(samples(await scrape(app)))
+        outbox.housekeeping()
+        assert {"host:11", "host:12"}.isdisjoint(worker.name for worker in outbox.workers())
+    seen.append(samples(await scrape(app)))
 
-    found = samples(await scrape(app))
-
-    assert found["records_accepted_total",] < 1_000_000
-    assert 500 <= found["queue_records",] < 600
+    assert 1_500_001 <= seen[-1]["records_accepted_total",] < 1_500_100
+    assert (seen[-1]["records_refused_total", "INFO"], seen[-1]["mails_total", "sent"]) == (7, 3)
+    for name in [key for key in seen[0] if key[0].endswith("_total")]:
+        values = [found[name] for found in seen]
+        assert values == sorted(values), name
 
 
 async def test_a_worker_that_stands_still_is_counted_as_hanging(app: Quart, settings: Settings) -> None:

@@ -193,7 +193,7 @@ class MailThread:
     def _resign(self) -> None:
         try:
             self._sender.resign()
-            self._outbox.heartbeats.leave(self._sender.worker)
+            self._outbox.heartbeats.leave(self._sender.worker, figures=self._figures())
         except Exception as error:  # noqa: BLE001  the lease ends by itself
             self._report_once("resignation", error)
 

@@ -41,8 +41,11 @@ class Heartbeats:
         self._beaten.add(worker)
         self._rows.write(note, durable=False)
 
-    def leave(self, worker: str) -> None:
-        """Delete the last heartbeat of the worker, if it has given one here: its process ends in good order."""
+    def leave(self, worker: str, *, figures: Mapping[str, Any]) -> None:
+        """Delete the last heartbeat of the worker, if it has given one here: its process ends in good order.
+
+        Its last figures stay in `Outbox.counts`.
+        """
         if worker in self._beaten:
             self._beaten.remove(worker)
-            self._rows.write(lambda database, _: worker_rows.leave(database, worker), durable=False)
+            self._rows.write(lambda database, _: worker_rows.leave(database, worker, figures), durable=False)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..grouping.event import Event, Tally
+    from ..statistics import Statistics
     from .clock import Clock, Moment
     from .database import Database
     from .details import Details
@@ -211,8 +212,19 @@ class Outbox:
         return self._rows.read(lambda database, at: worker_rows.leader(database, at.now))
 
     def workers(self, within: float = math.inf) -> list[Worker]:
-        """Return the workers with a heartbeat within so many seconds, by name. Each is deleted a day after its last."""
+        """Return the workers with a heartbeat within so many seconds, by name.
+
+        A worker is deleted when it ends in good order. Else it is deleted a day after its last heartbeat, if its
+        process has ended.
+        """
         return self._rows.read(lambda database, at: worker_rows.alive(database, within, at))
+
+    def counts(self) -> Statistics:
+        """Return the counts of all processes that ever gave a heartbeat, summed: none falls while the file lives.
+
+        What is true only now, such as the length of a queue, is not in it: see `workers`.
+        """
+        return self._rows.read(lambda database, _: worker_rows.counts(database))
 
     def totals(self) -> Totals:
         """Return the counts of groups, mails and losses. It is cheap, however large they are."""
@@ -226,6 +238,7 @@ class Outbox:
                 lambda database, at: retention.by_age(database, at, self._max_age), durable=False
             )
             self._rows.losses.note(lost)
+        self._rows.write(lambda database, at: worker_rows.bury(database, at.now), durable=False)
         self._rows.make_room()
         self._rows.write(lambda database, _: retention.give_back(database), durable=False)
 

@@ -210,5 +210,21 @@ _SEVENTH = (
     "UPDATE groups SET users = min(1001, (SELECT count(*) FROM users WHERE group_id = groups.id))",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
+# The counts of an ended process stay, so a sum over all processes never falls. A trigger, because several statements
+# delete a worker. It keeps each whole number of the figures, and those of each level of `refused`.
+_EIGHTH = (
+    """CREATE TABLE ended (
+        path TEXT NOT NULL,
+        key TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (path, key)
+    ) WITHOUT ROWID""",
+    """CREATE TRIGGER worker_ended AFTER DELETE ON workers
+        BEGIN INSERT INTO ended (path, key, count)
+            SELECT path, key, value FROM json_tree(iif(json_valid(OLD.figures), OLD.figures, '{}'))
+            WHERE type = 'integer' AND path IN ('$', '$.refused')
+            ON CONFLICT (path, key) DO UPDATE SET count = count + excluded.count; END""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)
 """Step N leads from version N to N + 1. Never change a published step; add a new one."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..statistics import COUNTS, Statistics
 from .clock import SYSTEM
-from .retention import CROWDED_ERRORS, CROWDED_MAILS, OLD_ERRORS
+from .retention import CROWDED_ERRORS, CROWDED_MAILS, DAY, OLD_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,19 +53,24 @@ class Worker:
     @property
     def hangs(self) -> bool:
         """Whether it has been silent for longer than SILENT, but its process still exists on this host."""
-        if min(self.silent, self.awake) <= SILENT or (process := _process(self.name)) is None:
-            return False
-        try:
-            os.kill(process, 0)
-        except PermissionError:
-            pass
-        except (OSError, OverflowError):
-            return False
-        if _status(self.name)[:1] == ["Z"]:  # It has ended, and its parent has not asked for its result yet.
-            return False
-        # Another process may have got the id since.
-        began = _began(self.name)
-        return began is None or self.began in {None, began}
+        return min(self.silent, self.awake) > SILENT and _exists(self.name, self.began)
+
+
+def _exists(worker: str, began: str | None) -> bool:
+    """Return whether the process of a worker exists on this host. `began`: when it did, as the row says."""
+    if (process := _process(worker)) is None:
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        pass
+    except (OSError, OverflowError):
+        return False
+    if _status(worker)[:1] == ["Z"]:  # It has ended, and its parent has not asked for its result yet.
+        return False
+    # Another process may have got the id since.
+    now = _began(worker)
+    return now is None or began in {None, now}
 
 
 def _process(worker: str) -> int | None:
@@ -147,6 +153,8 @@ class Totals(NamedTuple):
 def beat(database: Database, worker: str, figures: Mapping[str, Any], now: float, *, leader: bool) -> None:
     """Replace the worker's row. It has just woken up if it was silent for longer than SILENT."""
     values = {"worker": worker, "leader": leader, "now": now, "began": _began(worker), "silent": SILENT}
+    # A process that ended without leaving, as after kill -9, had the same id: its counts stay.
+    database.execute("DELETE FROM workers WHERE name = :worker AND began IS NOT :began", values)
     database.execute(
         """INSERT INTO workers (name, leader, at, began, figures) VALUES (:worker, :leader, :now, :began, :figures)
         ON CONFLICT (name) DO UPDATE SET leader = excluded.leader, at = excluded.at, began = excluded.began,
@@ -155,9 +163,34 @@ def beat(database: Database, worker: str, figures: Mapping[str, Any], now: float
     )
 
 
-def leave(database: Database, worker: str) -> None:
-    """Delete the worker's row."""
+def leave(database: Database, worker: str, figures: Mapping[str, Any]) -> None:
+    """Delete the worker's row. Its last figures stay in the sums of `counts`."""
+    last = (json.dumps(dict(figures), default=repr), worker)
+    database.execute("UPDATE workers SET figures = ? WHERE name = ?", last)
     database.execute("DELETE FROM workers WHERE name = ?", (worker,))
+
+
+def bury(database: Database, now: float) -> None:
+    """Delete the rows of a day ago whose process has ended. One that exists may beat again, with the same counts."""
+    for name, began in database.execute("SELECT name, began FROM workers WHERE at < ?", (now - DAY,)).fetchall():
+        if not _exists(name, began):
+            database.execute("DELETE FROM workers WHERE name = ?", (name,))
+
+
+def counts(database: Database) -> Statistics:
+    """Return the counts of all processes that ever gave a heartbeat, summed, and nothing of what is true only now."""
+    rows = database.execute(
+        """SELECT path, key, sum(count) FROM (
+            SELECT path, key, value AS count
+            FROM workers, json_tree(iif(json_valid(figures), figures, '{}'))
+            WHERE type = 'integer' AND path IN ('$', '$.refused')
+            UNION ALL SELECT path, key, count FROM ended)
+        GROUP BY path, key"""
+    ).fetchall()
+    return Statistics(
+        **{key: count for path, key, count in rows if path == "$" and key in COUNTS},
+        refused={level: count for path, level, count in rows if path == "$.refused"},
+    )
 
 
 def alive(database: Database, within: float, at: Moment) -> list[Worker]:
