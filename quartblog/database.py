@@ -9,6 +9,7 @@ constraint.
 """
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -19,9 +20,10 @@ from typing import Any, NoReturn
 from quart import current_app
 from sqlalchemy import Connection, DateTime, Dialect, MetaData, TypeDecorator, event
 from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from quartblog import sqlite_connection
 from quartblog.database_errors import hide_values, is_passing
@@ -34,6 +36,9 @@ EXTENSION = "quartblog.database"
 _READS = re.compile(r"\s*(SELECT|WITH|PRAGMA\s+(\w+\.)?(table|index|foreign_key)_\w+)\b", re.IGNORECASE)
 # What may follow WITH, and then changes rows.
 _WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|REPLACE)\b", re.IGNORECASE)
+
+# In the info of a pooled connection: the device and inode of its file.
+_FILE = "quartblog.file"
 
 # Seconds SQLite waits for another writer before it fails with "database is locked".
 BUSY_TIMEOUT = 5.0
@@ -83,6 +88,10 @@ class Database:
         self.busy_timeout = BUSY_TIMEOUT
         """Seconds that a statement waits for another program's lock on a SQLite file. New connections use it."""
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        name = make_url(url).database or ""
+        # A database in memory has no file, and a URI may name anything.
+        self._file = name if is_sqlite and not name.startswith((":memory:", "file:")) else ""
+        self._was_there = False
         self._patience = None if is_sqlite else 2 * pool_timeout
         self.engine = create_async_engine(
             url,
@@ -101,6 +110,10 @@ class Database:
         event.listen(self.engine.sync_engine, "handle_error", _give_up_connection)
         if is_sqlite:
             event.listen(self.engine.sync_engine, "connect", self._configure_sqlite)
+        if self._file:
+            event.listen(self.engine.sync_engine, "do_connect", self._refuse_to_create_again)
+            event.listen(self.engine.sync_engine, "connect", self._remember_file)
+            event.listen(self.engine.sync_engine, "checkout", self._give_up_moved_file)
         event.listen(self.engine.sync_engine, "before_cursor_execute", _refuse_to_write)
         self.writer = _writer(self.engine)
         # Objects stay loaded after the commit, because templates cannot await a reload.
@@ -154,6 +167,25 @@ class Database:
         for pragma in ("journal_mode=WAL", f"busy_timeout={self.busy_timeout * 1_000:.0f}", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+    # An open connection follows a file that was moved or removed, and what it writes would be lost with that file.
+
+    def _remember_file(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        record.info[_FILE], self._was_there = self._identity(), True
+
+    def _give_up_moved_file(self, _connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if record.info[_FILE] != self._identity():
+            raise DisconnectionError
+
+    def _refuse_to_create_again(self, *_: object) -> None:
+        # SQLite would create an empty file, and delete the journal with what the missing one does not have yet.
+        if self._was_there:
+            self._identity()
+
+    def _identity(self) -> tuple[int, int]:
+        """Return which file has the database's name. Raise OSError if none has."""
+        found = os.stat(self._file)  # noqa: PTH116  for every request, and half the price of pathlib's
+        return found.st_dev, found.st_ino
 
 
 def database() -> Database:

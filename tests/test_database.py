@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from quartblog.auth import service
 from quartblog.database import Database, transaction, violated_constraint
 from quartblog.errors.exceptions import DatabaseUnavailable, WriteRefused
 from quartblog.models import Login, Post, User
+from tests.support.moving import moved_away
 
 
 class Bug(Exception):
@@ -293,6 +295,35 @@ async def test_a_locked_database_does_not_answer(app: Quart, database_url: str) 
     async with impatient.transaction():
         pass
     await impatient.close()
+
+
+@pytest.fixture
+def file(app: Quart, tmp_path: Path) -> Path:
+    """The database's file."""
+    found = tmp_path / "quartblog.sqlite3"
+    assert found.is_file()
+    return found
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("for_a_folder", [True, False])
+async def test_a_file_that_is_moved_away_does_not_answer_until_it_is_back(
+    ada: User, database: Database, file: Path, *, for_a_folder: bool
+) -> None:
+    async with database.reading() as one, database.transaction() as other:
+        # Two connections in the pool know the file.
+        assert await one.scalar(select(1)) == await other.scalar(select(1)) == 1
+
+    with moved_away(file, for_a_folder=for_a_folder):
+        for _ in range(3):
+            with pytest.raises(DatabaseUnavailable):
+                async with database.transaction():
+                    pass
+            with pytest.raises(DatabaseUnavailable):
+                await count(database)
+        assert free(database)
+
+    assert await count(database) == 1
 
 
 async def test_closed_it_connects_anew(database: Database) -> None:
