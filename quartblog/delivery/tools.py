@@ -29,8 +29,10 @@ from .mail.sender import send_due
 from .own_log import reraise_interrupt
 from .store.workers import SILENT
 from .text.escaping import block, json_safe, one_line
+from .text.redaction import REDACTED
 
 __all__ = [
+    "REDACTED",
     "SILENT",
     "Cap",
     "Failure",

@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 from urllib.parse import urlencode
 
+from markupsafe import Markup, escape
 from quart import Blueprint, Quart, Response, abort, flash, g, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
 
 from quartblog.delivery import Details, Event, Group, GroupState, Order, Query
-from quartblog.delivery.tools import block, headline, one_line
+from quartblog.delivery.tools import REDACTED, block, headline, one_line
 from quartblog.operations.access import for_administrators, store
 from quartblog.operations.charts import bars
 from quartblog.operations.tracebacks import parts
@@ -48,6 +49,17 @@ _WORDS = {
 }
 
 
+def state(group: Group) -> str:
+    """Return "resolved", "muted", or "" for an open group."""
+    return "resolved" if group.resolved else "muted" if group.muted_until or group.muted_more is not None else ""
+
+
+def several_lines(text: str) -> Markup:
+    """Return a text of several lines for a page; what redaction has hidden in it looks different from the rest."""
+    hidden = Markup("<i>{}</i>").format(REDACTED)
+    return hidden.join(escape(part) for part in block(text).split(REDACTED))
+
+
 def in_words(state: str) -> str:
     """Return a state of a mail, or what happened to a group, in the reader's language."""
     return _(_WORDS.get(state, state))
@@ -56,7 +68,7 @@ def in_words(state: str) -> str:
 def init_app(app: Quart) -> None:
     """Give the templates of these pages what they need."""
     app.jinja_env.globals.update(bars=bars)
-    app.jinja_env.filters.update(line=one_line, block=block, in_words=in_words)
+    app.jinja_env.filters.update(line=one_line, block=several_lines, in_words=in_words, state=state)
 
 
 @blueprint.get("/errors")
@@ -120,6 +132,7 @@ async def group(group_id: int) -> ResponseReturnValue:
         older=older,
         asked_id=asked,
         days=_days(details),
+        redacted=sample is not None and REDACTED in f"{sample.message}{sample.traceback}{sample.breadcrumbs}",
         trace=await asyncio.to_thread(parts, sample.traceback) if sample else (),
         spans=_SPANS,
         moments=moments,

@@ -298,3 +298,14 @@ def test_the_frames_of_an_exception_group_are_told_apart_too() -> None:
         ("text", 0), ("own", 1), ("text", 0), ("library", 1), ("text", 0),
     ]  # fmt: skip
     assert "\n".join(part.text for part in found) == traceback
+
+
+async def test_what_redaction_has_hidden_is_marked_and_explained(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record([an_event(A, message="no <b> [redacted] here", traceback="ValueError: [redacted]")])
+    [number] = numbers(outbox).values()
+
+    page = await admin.get(f"/operations/errors/{number}")
+
+    assert "no &lt;b&gt; <i>[redacted]</i> here" in page.text
+    assert "ValueError: <i>[redacted]</i>" in page.text
+    assert "访客发送的内容，没有保存" in page.text

@@ -168,6 +168,7 @@ def operations(*, groups: bool) -> dict[str, Any]:
         "newer": None,
         "older": "0000aa000001",
         "asked_id": None,
+        "redacted": True,
         "days": (0, 3),
         "spans": ("1h",),
         "headline": "ValueError: twelve",
