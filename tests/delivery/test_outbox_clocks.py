@@ -139,6 +139,8 @@ def test_nothing_ages_by_a_jump_and_everything_ages_in_the_end(
 
     assert {group.fingerprint: len(group.samples) for group in outbox.groups()} == {A: 1, B: 1}
     assert len(outbox.mails("dead")) == 1
+    assert (found := outbox.details(A)) is not None
+    assert sum(found.hours.values()) == 1
     clock.advance(30 * DAY + 1)
     outbox.housekeeping()
     assert (outbox.groups(), outbox.mails()) == ([], [])

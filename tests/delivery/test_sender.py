@@ -802,6 +802,27 @@ async def test_no_change_of_the_wall_clock_moves_the_next_try_or_the_window(offi
     assert counts(office.server) == [4, 1]
 
 
+@pytest.mark.parametrize("jump", [-DAY, DAY])
+async def test_no_change_of_the_wall_clock_repeats_or_delays_the_mail_about_a_group_that_came_back(
+    office: Office, jump: float
+) -> None:
+    sender = office.sender(window_seconds=900.0, batch_seconds=5.0)
+    office.fail(4)
+    await sender.work()
+    office.clock.advance(60)
+    assert office.outbox.resolve(ONE)
+    office.clock.jump(jump)
+    office.clock.advance(60)
+    office.fail()
+    await sender.work()
+    assert counts(office.server) == [4, 1]
+    office.clock.advance(60)
+    office.fail()
+    await sender.work()
+
+    assert counts(office.server) == [4, 1], "the mail before has reported that the group came back"
+
+
 async def test_a_digest_that_took_nothing_in_keeps_its_message_id(office: Office) -> None:
     sender = office.sender()
     office.server.behaviour = Away

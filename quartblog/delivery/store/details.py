@@ -155,9 +155,9 @@ def note(database: Database, group: int, change: Change) -> None:
     )
 
 
-def forget_old_hours(database: Database, wall: float) -> None:
-    """Delete the counts of hours that are more than 30 days old."""
-    database.execute("DELETE FROM hours WHERE hour < ?", (int(wall // 3600) - HOURS,))
+def forget_old_hours(database: Database, at: Moment) -> None:
+    """Delete the counts of hours that are more than 30 days old, by both clocks: the wall clock may have been set."""
+    database.execute("DELETE FROM hours WHERE hour < ?", (int(min(at) // 3600) - HOURS,))
 
 
 def of_group(database: Database, group: int, asked: Sequence[str], ahead: float, ids: int) -> Details:

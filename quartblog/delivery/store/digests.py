@@ -127,6 +127,10 @@ def compose(database: Database, mail: int, text: NewMail, what: Content, token: 
     database.execute("DELETE FROM mail_groups WHERE mail_id = ?", (mail,))
     rows = [(mail, share.fingerprint, share.new, share.base) for share in what.shares]
     database.executemany("INSERT INTO mail_groups (mail_id, fingerprint, count, base) VALUES (?, ?, ?, ?)", rows)
+    if text.kind == "digest":
+        # A group that comes back after this has 1 again, and so a digest of its own, whatever the wall clock says.
+        reported = "SELECT fingerprint FROM mail_groups WHERE mail_id = ?"
+        database.execute(f"UPDATE groups SET reopened = 2 WHERE reopened AND fingerprint IN ({reported})", (mail,))  # noqa: S608  a constant
     named = [(mail, each.id) for each in what.undelivered]
     database.executemany("UPDATE mails SET announced = ? WHERE id = ?", named)
     return True
@@ -196,9 +200,9 @@ def settle(database: Database, mail: int, result: Result, at: Moment) -> bool:
         database.execute(
             """UPDATE groups SET reported = max(reported, min(groups.count, base + held.count)),
                 copied = max(copied, min(groups.count, base + held.count)), last_reported = :now, died = 0,
-                reopened = reopened AND coalesce(resolved_at, 0) > :composed
+                reopened = (reopened = 1)
             FROM mail_groups AS held WHERE held.mail_id = :mail AND held.fingerprint = groups.fingerprint""",
-            {"mail": mail, "now": at.now, "composed": (row["claimed"] or at.now) + at.ahead},
+            {"mail": mail, "now": at.now},
         )
         count(database, at.now)
     return True

@@ -85,6 +85,7 @@ _UNMUTE = """
     UPDATE groups SET muted_more = NULL, reopened = 1 WHERE id = :id AND count - muted_base > muted_more RETURNING 1"""
 
 # Tried first, because an upsert uses up an id each time, and people type ids.
+# `reopened` is 1 until a digest has a text about the group, then 2 until the mail server has accepted that digest.
 _UPDATE = """
     UPDATE groups SET
         level = max(level, :level),
@@ -95,7 +96,7 @@ _UPDATE = """
         first_seen = min(first_seen, :first_seen),
         last_seen = max(last_seen, :last_seen),
         touched = max(touched, :now),
-        reopened = reopened OR resolved,
+        reopened = iif(resolved, 1, reopened),
         resolved = 0,
         refusals = iif(refused_at <= :now - 86400, 0, refusals),
         first_release = iif(first_release = '', :release, first_release),

@@ -248,7 +248,7 @@ def by_age(database: Database, at: Moment, max_age: float) -> tuple[Counter[str]
     groups = database.execute(_OLD_GROUPS, values).fetchall()
     mails = database.execute(_OLD_MAILS, values).rowcount
     database.execute("DELETE FROM digests WHERE left < ?", (now - DAY,))
-    forget_old_hours(database, at.wall)
+    forget_old_hours(database, at)
     lost = Counter({OLD_ERRORS: sum(amount for [amount] in groups)})
     _note(database, lost, now)
     return lost, _OLD_ROWS in {samples, len(groups), mails}
