@@ -13,7 +13,7 @@ from tests.support.processes import Server
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 CONTROLS_WITHOUT_A_NAME = """
-    [...document.querySelectorAll('input:not([type=hidden]), textarea, button, a, nav')]
+    [...document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a, summary, nav')]
         .filter(e => !(e.labels?.length || e.ariaLabel || e.textContent.trim() || e.ariaHidden === 'true'))
         .map(e => e.outerHTML)
 """
@@ -33,6 +33,17 @@ DESCRIPTIONS_THAT_ARE_NOT_THERE = """
 """
 
 
+# WCAG 2.5.8; a link among words is as high as their lines.
+TARGETS_TOO_SMALL = """
+    [...document.querySelectorAll('a, button, input:not([type=hidden]), select, textarea, summary')]
+        .filter(e => getComputedStyle(e).display !== 'inline'
+            || e.parentElement.textContent.trim() === e.textContent.trim())
+        .map(e => [e.getBoundingClientRect(), e])
+        .filter(([box]) => Math.min(box.width, box.height) < 24)
+        .map(([box, e]) => `${box.width} x ${box.height}: ${e.outerHTML.slice(0, 200)}`)
+"""
+
+
 @pytest.mark.parametrize("width", [320, 360, 768, 1280])
 async def test_no_page_scrolls_sideways(site: Server, person: str, open_tab: OpenTab, width: int) -> None:
     async def look(tab: Page, name: str) -> None:
@@ -42,6 +53,19 @@ async def test_no_page_scrolls_sideways(site: Server, person: str, open_tab: Ope
     tab = await open_tab(viewport={"width": width, "height": 740}, has_touch=width < 700)
 
     await walk(tab, site, person, look)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_a_finger_meets_what_it_aims_at(site: Server, person: str, open_tab: OpenTab, width: int) -> None:
+    small = {}
+
+    async def look(tab: Page, name: str) -> None:
+        if found := await tab.evaluate(TARGETS_TOO_SMALL):
+            small[name] = found
+
+    await walk(await open_tab(viewport={"width": width, "height": 740}), site, person, look)
+
+    assert small == {}
 
 
 @pytest.mark.parametrize("width", [320, 360, 768])

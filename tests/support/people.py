@@ -1,14 +1,19 @@
 """Empty site -> a site with accounts and full pages."""
 
-from tests.support.client import Client
+from tests.support.client import PASSWORD, Client
 from tests.support.processes import Server
+from tests.support.troubles import trouble
+
+ADMIN = "ops"
 
 
 def populate(site: Server) -> str:
     """Add an account called `taken`, and one with the longest texts and more posts than a page shows.
 
-    Return the name of the second account.
+    Add an administrator, and errors. Return the name of the second account.
     """
+    appoint(site)
+    trouble(site.folder)
     site.client().register("taken")
     name = "w" * 64
     visitor = site.client()
@@ -19,6 +24,11 @@ def populate(site: Server) -> str:
         _save(visitor, "/", body=body)
     _save(visitor, "/user/edit", username=name, about_me="y" * 140)
     return name
+
+
+def appoint(site: Server) -> None:
+    """Add the administrator ADMIN."""
+    site.run("user", "create", ADMIN, "--email", "ops@example.org", "--admin", "--password-stdin", typed=PASSWORD)
 
 
 def _save(visitor: Client, path: str, **fields: str) -> None:

@@ -66,6 +66,21 @@ class Server:
         """Return a new visitor without cookies."""
         return Client(self.url, **headers)
 
+    def run(self, *arguments: str, typed: str = "") -> str:
+        """Run a `quartblog` command in the server's folder, and return its output. `typed` is standard input."""
+        done = subprocess.run(
+            [sys.executable, "-m", "quartblog.cli", *arguments],
+            cwd=self.folder,
+            env=environment() | {"PYTHONPATH": str(ROOT)},
+            input=typed,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def wait_for_address(self) -> Self:
         """Wait until the server prints its address. Raise AssertionError, with the output, if it ends."""
         self.url = eventually(self._printed_address)
