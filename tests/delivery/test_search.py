@@ -49,6 +49,7 @@ def test_states_and_conditions_choose_the_groups(outbox: Outbox, clock: FakeCloc
     assert keys(outbox, state="open") == [A]
     assert keys(outbox, state="resolved") == [B]
     assert keys(outbox, state="muted") == [C]
+    assert keys(outbox, state="unresolved") == [C, A]
     assert keys(outbox, level=logging.CRITICAL) == [B]
     assert keys(outbox, route="/a") == [A]
     assert keys(outbox, release="1.0") == [C, B, A]
@@ -110,3 +111,34 @@ def test_a_page_ends_at_its_limit(outbox: Outbox) -> None:
 
     assert (len(page.found), page.more) == (50, True)
     assert not outbox.page(Query(limit=500)).more
+
+
+def test_a_word_may_be_the_id_of_any_error_of_the_group(outbox: Outbox) -> None:
+    outbox.record([an_event(A, error_id=f"k7c2mfq9w{number:03}") for number in range(50)])
+    outbox.record([an_event(B)])
+
+    assert keys(outbox, words="K7C2MFQ9W003") == [A]
+    assert keys(outbox, words="k7c2mfq9w003 valueerror") == [A]
+    assert keys(outbox, words="k7c2mfq9w003 keyerror") == []
+    assert keys(outbox, words="k7c2mfq9w") == []
+
+
+def test_the_total_counts_the_groups_of_all_pages(outbox: Outbox) -> None:
+    outbox.record([an_event(f"{number:016}", route=f"/{number % 2}") for number in range(9)])
+    outbox.resolve(1)
+    [last] = outbox.page(Query(limit=1)).found
+
+    assert outbox.total(Query(limit=2)) == 9
+    assert outbox.total(Query(after=last.key)) == 9
+    assert outbox.total(Query(state="open", route="/0")) == 4
+    assert outbox.total(Query(words="nothing")) == 0
+
+
+def test_a_group_comes_with_as_many_samples_as_were_asked_for(outbox: Outbox) -> None:
+    outbox.record([an_event(A, error_id=f"{number:012}", created=float(number)) for number in range(3)])
+
+    def ids(samples: int) -> list[str]:
+        [found] = outbox.page(Query(samples=samples)).found
+        return [sample.error_id for sample in found.group.samples]
+
+    assert (ids(0), ids(1), ids(9)) == ([], ["000000000002"], ["000000000002", "000000000001", "000000000000"])

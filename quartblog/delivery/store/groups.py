@@ -198,7 +198,7 @@ def listed(database: Database, *, resolved: bool | None, limit: int, samples: in
         ORDER BY touched DESC, last_seen DESC, id DESC LIMIT :limit""",
         {"resolved": resolved, "limit": limit},
     ).fetchall()
-    return _groups(database, rows, samples, at.ahead)
+    return of_rows(database, rows, samples, at.ahead)
 
 
 OPEN = "NOT resolved AND (muted_until IS NULL OR muted_until <= :now) AND muted_more IS NULL"
@@ -215,7 +215,7 @@ _DUE = f"""{_UNREPORTED} AND (last_reported IS NULL OR (reopened AND NOT died) O
 def unreported(database: Database, samples: int, at: Moment) -> list[Group]:
     """Return the groups with errors that no mail has reported, the oldest first."""
     query = f"SELECT * FROM groups WHERE {_UNREPORTED} ORDER BY first_seen, id"  # noqa: S608  constants
-    return _groups(database, database.execute(query, {"now": at.now}).fetchall(), samples, at.ahead)
+    return of_rows(database, database.execute(query, {"now": at.now}).fetchall(), samples, at.ahead)
 
 
 def any_due(database: Database, window: float, now: float) -> bool:
@@ -264,7 +264,7 @@ def find(database: Database, key: int | str) -> int | None:
 def get(database: Database, group: int, samples: int, at: Moment) -> Group | None:
     """Return the group with its samples."""
     rows = database.execute("SELECT * FROM groups WHERE id = ?", (group,)).fetchall()
-    found = _groups(database, rows, samples, at.ahead)
+    found = of_rows(database, rows, samples, at.ahead)
     return found[0] if found else None
 
 
@@ -300,13 +300,9 @@ def reopen(database: Database, group: int) -> bool:
     return changed.rowcount > 0
 
 
-def _groups(database: Database, rows: Sequence[sqlite3.Row], samples: int, ahead: float) -> list[Group]:
+def of_rows(database: Database, rows: Sequence[sqlite3.Row], samples: int, ahead: float) -> list[Group]:
+    """Return the groups of these rows, each with so many samples at most."""
     return [_group(row, _samples(database, row["id"], samples), ahead) for row in rows]
-
-
-def without_samples(rows: Sequence[sqlite3.Row], ahead: float) -> list[Group]:
-    """Return the groups of these rows."""
-    return [_group(row, (), ahead) for row in rows]
 
 
 def _samples(database: Database, group: int, samples: int) -> tuple[Event, ...]:

@@ -127,6 +127,10 @@ class Outbox:
         """Return one page of the groups that somebody looks for."""
         return self._rows.read(lambda database, at: search.page(database, query, at))
 
+    def total(self, query: Query) -> int:
+        """Return how many groups all pages of the query have."""
+        return self._rows.read(lambda database, at: search.total(database, query, at))
+
     def details(self, key: int | str, *, quoted: str = "", ids: int = 100) -> Details | None:
         """Return what is known of the group of this key, as in `group`, beside it, with its newest quotable ids.
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from .database import Database
     from .groups import Group
 
-GroupState = Literal["open", "resolved", "muted"]
+GroupState = Literal["open", "resolved", "muted", "unresolved"]
+"""A group is open if it is neither resolved nor muted. One that is unresolved may be muted."""
 Order = Literal["last", "count"]
 
 DAY_HOURS = 24
@@ -31,12 +32,17 @@ class Query:
     release: str | None = None
     """The first or the last release."""
     words: str = ""
-    """All of them, in the exception's type, the latest message, the place, the function, the logger or the route."""
+    """All of them, in the exception's type, the latest message, the place, the function, the logger or the route.
+
+    A word may also be an error id of the group.
+    """
     order: Order = "last"
     """The latest error first, or the largest count."""
     after: tuple[float, int] | None = None
     """The place of the last group of the page before: its `key`."""
     limit: int = 50
+    samples: int = 0
+    """The newest samples to read with each group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ _STATES: dict[GroupState, str] = {
     "open": group_rows.OPEN,
     "resolved": "resolved",
     "muted": f"NOT resolved AND NOT ({group_rows.OPEN})",
+    "unresolved": "NOT resolved",
 }
 # In the order of the column and then of the id, so that no two groups have one place.
 _ORDERS: dict[Order, str] = {"last": "touched", "count": "count"}
@@ -72,12 +79,18 @@ _TEXTS = "title || ' ' || message || ' ' || place || ' ' || function || ' ' || l
 
 
 def page(database: Database, query: Query, at: Moment) -> GroupPage:
-    """Return the groups that the query asks for, in three statements, however many there are."""
+    """Return the groups that the query asks for.
+
+    Three statements read them, however many there are. Samples take one more for each group.
+    """
     order = _ORDERS[query.order]
     conditions, values = _conditions(query, at)
+    if query.after is not None:
+        conditions.append(f"({order}, id) < (:after_key, :after_id)")
+        values["after_key"], values["after_id"] = query.after
     rows = database.execute(
         f"SELECT * FROM groups WHERE {' AND '.join(conditions)} ORDER BY {order} DESC, id DESC LIMIT :limit",  # noqa: S608  constants
-        values,
+        values | {"limit": query.limit + 1},
     ).fetchall()
     shown = rows[: query.limit]
     ids = [row["id"] for row in shown]
@@ -90,15 +103,21 @@ def page(database: Database, query: Query, at: Moment) -> GroupPage:
                 fate=fates.get(group.id),
                 key=(row[order], row["id"]),
             )
-            for row, group in zip(shown, group_rows.without_samples(shown, at.ahead), strict=True)
+            for row, group in zip(shown, group_rows.of_rows(database, shown, query.samples, at.ahead), strict=True)
         ),
         more=len(rows) > query.limit,
     )
 
 
+def total(database: Database, query: Query, at: Moment) -> int:
+    """Return how many groups all pages of the query have."""
+    conditions, values = _conditions(query, at)
+    counted = f"SELECT count(*) FROM groups WHERE {' AND '.join(conditions)}"  # noqa: S608  constants
+    return int(database.execute(counted, values).fetchone()[0])
+
+
 def _conditions(query: Query, at: Moment) -> tuple[list[str], dict[str, object]]:
-    order = _ORDERS[query.order]
-    values: dict[str, object] = {"now": at.now, "limit": query.limit + 1}
+    values: dict[str, object] = {"now": at.now}
     conditions = ["1" if query.state is None else f"({_STATES[query.state]})"]
     if query.level is not None:
         conditions.append("level >= :level")
@@ -110,11 +129,9 @@ def _conditions(query: Query, at: Moment) -> tuple[list[str], dict[str, object]]
         conditions.append(":release IN (first_release, last_release)")
         values["release"] = query.release
     for number, word in enumerate(query.words.lower().split()[:10]):
-        conditions.append(f"instr(lower({_TEXTS}), :word{number})")
+        its_id = f"id IN (SELECT group_id FROM ids WHERE error_id = :word{number})"  # noqa: S608  a number
+        conditions.append(f"(instr(lower({_TEXTS}), :word{number}) OR {its_id})")
         values[f"word{number}"] = word.encode("utf-8", "replace").decode("utf-8")
-    if query.after is not None:
-        conditions.append(f"({order}, id) < (:after_key, :after_id)")
-        values["after_key"], values["after_id"] = query.after
     return conditions, values
 
 
