@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 from quartblog import __version__, backup, migrations
 from quartblog.cli import ownership
-from quartblog.cli.output import as_json, say, table
+from quartblog.cli.output import as_json, json_option, print_json, say, table
 from quartblog.cli.progress import progress
 from quartblog.cli.site_outbox import exists
 from quartblog.settings.secret import INSTANCE
@@ -61,7 +61,7 @@ class Plan(NamedTuple):
 @click.command("backup")
 @click.argument("target", metavar="TO", type=click.Path(path_type=Path))
 @click.option("--no-secrets", is_flag=True, help="Leave out the key of the cookies and the settings file.")
-@click.option("--json", "as_data", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 @click.pass_obj
 def command(invocation: Invocation, target: Path, *, no_secrets: bool, as_data: bool) -> None:
     """Copy the site into a folder while it runs.
@@ -79,6 +79,7 @@ def command(invocation: Invocation, target: Path, *, no_secrets: bool, as_data: 
     Example:
       quartblog backup /var/backups/quartblog/2026-11-28
       quartblog backup "/var/backups/quartblog/$(date +%F)" && rclone sync /var/backups/quartblog far:blog
+      quartblog backup /var/backups/quartblog/2026-11-28 --json | jq .not_in_the_backup
     """
     # SIGTERM's default would leave half a backup behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -90,8 +91,8 @@ def command(invocation: Invocation, target: Path, *, no_secrets: bool, as_data: 
         say("Interrupted: there is no backup", err=True)
         raise click.exceptions.Exit(1) from None
     if as_data:
-        click.echo(as_json({"folder": str(target), "files": [_described(file) for file in files],
-                            "not_in_the_backup": plan.missing}))  # fmt: skip
+        described = [_described(file) for file in files]
+        print_json({"folder": str(target), "files": described, "not_in_the_backup": plan.missing})
         return
     notes = _NOTES | ({SITE: "the settings file; holds a secret"} if plan.secrets else {})
     say(f"The backup is in {target}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,9 +29,9 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@output.json_option
 @click.pass_obj
-def check(invocation: Invocation, *, as_json: bool) -> None:
+def check(invocation: Invocation, *, as_data: bool) -> None:
     """Print each effective value and its origin.
 
     A * marks each value that differs from the default; in JSON its "changed" is true. The last line names the settings
@@ -43,15 +43,13 @@ def check(invocation: Invocation, *, as_json: bool) -> None:
       quartblog config check
       QUARTBLOG_MAIL__PORT=587 quartblog config check --json
     """
-    try:
-        loaded = invocation.load()
-        _stand_for_the_start(loaded.settings)
-    except SettingsError as error:
-        if as_json:
-            click.echo(output.as_json({"problems": str(error).splitlines()}))
-        raise
+    loaded = invocation.load()
+    _stand_for_the_start(loaded.settings)
     warnings = [*report.warnings(loaded.settings), *permissions.warnings(loaded)]
-    click.echo(_as_json(loaded, warnings) if as_json else _as_table(loaded))
+    if as_data:
+        output.print_json(_data(loaded, warnings))
+    else:
+        click.echo(_as_table(loaded))
     for warning in warnings:
         output.say(f"Warning: {warning}", err=True)
 
@@ -64,7 +62,7 @@ def _stand_for_the_start(settings: Settings) -> None:
         raise SettingsError(obstacles)
 
 
-def _as_json(loaded: Loaded, warnings: list[str]) -> str:
+def _data(loaded: Loaded, warnings: list[str]) -> dict[str, Any]:
     values = [
         {
             "section": entry.section,
@@ -76,7 +74,7 @@ def _as_json(loaded: Loaded, warnings: list[str]) -> str:
         for entry in report.entries(loaded)
     ]
     file = str(loaded.file) if loaded.file else None
-    return output.as_json({"file": file, "values": values, "warnings": warnings})
+    return {"file": file, "values": values, "warnings": warnings}
 
 
 def _as_table(loaded: Loaded) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from quartblog import database_copy, migrations
 from quartblog.cli import ownership
-from quartblog.cli.output import say, table
+from quartblog.cli.output import json_option, print_json, say, table
 from quartblog.cli.progress import progress
 from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import DatabaseUnavailable
@@ -49,8 +49,9 @@ def group() -> None:
 
 
 @group.command()
+@json_option
 @click.pass_obj
-def upgrade(invocation: Invocation) -> None:
+def upgrade(invocation: Invocation, *, as_data: bool) -> None:
     """Upgrade the tables to the revision that this version needs.
 
     `quartblog run` does this before it serves. Run this command if you start the server another way.
@@ -58,15 +59,20 @@ def upgrade(invocation: Invocation) -> None:
     \b
     Example:
       quartblog db upgrade
+      quartblog db upgrade --json | jq -r .to
     """
     before, after = bring_up_to_date(invocation.settings())
+    if as_data:
+        print_json({"from": before, "to": after})
+        return
     click.echo(f"already at {after}" if before == after else f"{before or 'empty'} -> {after}")
 
 
 @group.command()
 @click.argument("source", metavar="FROM", callback=_url)
 @click.argument("target", metavar="TO", callback=_url)
-def copy(source: str, target: str) -> None:
+@json_option
+def copy(source: str, target: str, *, as_data: bool) -> None:
     """Copy a site's rows into another database.
 
     FROM is the URL of the database that has the rows, as in [database] url. TO is the URL of an empty one, whose tables
@@ -78,6 +84,7 @@ def copy(source: str, target: str) -> None:
     \b
     Example:
       quartblog db copy sqlite+aiosqlite:///instance/quartblog.sqlite3 postgresql+asyncpg://blog@localhost/blog
+      quartblog db copy "$FROM" "$TO" --json | jq '.tables[].rows'
     """
     try:
         asyncio.run(database_copy.check(source, target))
@@ -88,6 +95,9 @@ def copy(source: str, target: str) -> None:
     except KeyboardInterrupt:
         say("Interrupted: run the same command again, and it goes on", err=True)
         raise click.exceptions.Exit(1) from None
+    if as_data:
+        print_json({"tables": [{"table": name, **found._asdict()} for name, found in sums.items()]})
+        return
     rows = [("table", "rows", "checksum"), *((name, f"{found.rows:,}", found.checksum) for name, found in sums.items())]
     say(table(rows, right=frozenset({1})))
     say("Both sides are equal. Rows written to FROM since then are not in TO.")

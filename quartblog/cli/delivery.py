@@ -13,7 +13,7 @@ from quartblog.cli import mails, rehearse
 from quartblog.cli import status as state
 from quartblog.cli.invocation import ROWS, Finite
 from quartblog.cli.listing import limit_option, note_rest, rows
-from quartblog.cli.output import as_json, count
+from quartblog.cli.output import count, json_option, print_json
 from quartblog.cli.site_outbox import anybody_mails, opened
 from quartblog.delivery import State
 from quartblog.delivery.tools import json_safe
@@ -30,8 +30,6 @@ DAY = 86_400
 pause = time.sleep
 """Waits for the next update."""
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
-
-json_option = click.option("--json", "as_data", is_flag=True, help="Print JSON instead of a table.")
 
 
 @click.group("delivery")
@@ -75,7 +73,10 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
     with opened(invocation) as outbox:
         if not watch:
             snapshot = state.look(outbox, _mailing(invocation))
-            click.echo(as_json(state.as_data(snapshot)) if as_data else state.as_text(snapshot))
+            if as_data:
+                print_json(state.as_data(snapshot))
+            else:
+                click.echo(state.as_text(snapshot))
             return
         try:
             while True:
@@ -111,7 +112,7 @@ def list_mails(invocation: Invocation, only: State | None, limit: int | None, *,
         totals = outbox.totals()
     found = sorted(found, key=lambda mail: mail.created)[-most:]
     if as_data:
-        click.echo(as_json([mails.as_data(mail) for mail in found]))
+        print_json([mails.as_data(mail) for mail in found])
         return
     click.echo(mails.as_text(found) if found else f"No mail is {' or '.join(states)}")
     note_rest(len(found), sum(getattr(totals, state) for state in states))
@@ -119,8 +120,9 @@ def list_mails(invocation: Invocation, only: State | None, limit: int | None, *,
 
 @group.command()
 @click.argument("number", metavar="[ID]", type=ROWS, required=False)
+@json_option
 @click.pass_obj
-def retry(invocation: Invocation, number: int | None) -> None:
+def retry(invocation: Invocation, number: int | None, *, as_data: bool) -> None:
     """Make waiting and dead mails due now.
 
     ID is the number of a mail, from `quartblog delivery outbox`. Without it, the command retries all of them.
@@ -131,13 +133,17 @@ def retry(invocation: Invocation, number: int | None) -> None:
     Example:
       quartblog delivery retry
       quartblog delivery retry 12
+      quartblog delivery retry --json | jq .due
     """
     with opened(invocation) as outbox:
         due = outbox.retry(number)
         nobody = not anybody_mails(outbox)
     if number is not None and not due:
         raise click.ClickException(f"no waiting or dead mail has the number {number}")
-    click.echo(f"{count(due, 'mail is', 'mails are')} due now")
+    if as_data:
+        print_json({"due": due, "worker_mails": not nobody})
+    else:
+        click.echo(f"{count(due, 'mail is', 'mails are')} due now")
     if due and nobody:
         click.echo("No running worker sends mail: start `quartblog run` with a mail server", err=True)
 
@@ -148,9 +154,10 @@ def retry(invocation: Invocation, number: int | None) -> None:
 @click.option("--sent", is_flag=True, help="Remove sent mails; the default without --dead.")
 @click.option("--older-than", "days", type=Finite(min=0), help="Only mails sent or dead for at least this many days.")
 @click.option("--yes", is_flag=True, help="Confirm the removal of mails that nobody received.")
+@json_option
 @click.pass_obj
 def purge(  # noqa: PLR0913  one for each option
-    invocation: Invocation, number: int | None, days: float | None, *, dead: bool, sent: bool, yes: bool
+    invocation: Invocation, number: int | None, days: float | None, *, dead: bool, sent: bool, yes: bool, as_data: bool
 ) -> None:
     """Remove sent or dead mails from the outbox, or one mail.
 
@@ -165,33 +172,38 @@ def purge(  # noqa: PLR0913  one for each option
       quartblog delivery purge --older-than 7
       quartblog delivery purge --dead --yes
       quartblog delivery purge 12 --yes
+      quartblog delivery purge --older-than 7 --json | jq .removed
     """
     if number is not None:
         if dead or sent or days is not None:
             raise click.UsageError("ID names one mail, so it goes without --dead, --sent and --older-than")
-        _purge_one(invocation, number, yes=yes)
-        return
-    older_than = (days or 0) * DAY
-    with opened(invocation) as outbox:
-        if dead and not yes:
-            _confirm(_doomed(outbox, older_than))
-        removed = outbox.purge(older_than=older_than, dead=dead, sent=sent or not dead)
-    kinds = " and ".join(name for name, wanted in (("dead", dead), ("sent", sent or not dead)) if wanted)
-    click.echo(f"{count(removed, f'{kinds} mail was', f'{kinds} mails were')} removed")
+        removed, kinds = _purge_one(invocation, number, yes=yes), ""
+    else:
+        older_than = (days or 0) * DAY
+        with opened(invocation) as outbox:
+            if dead and not yes:
+                _confirm(_doomed(outbox, older_than))
+            removed = outbox.purge(older_than=older_than, dead=dead, sent=sent or not dead)
+        kinds = " and ".join(name for name, wanted in (("dead", dead), ("sent", sent or not dead)) if wanted) + " "
+    if as_data:
+        print_json({"removed": removed})
+    else:
+        click.echo(f"{count(removed, f'{kinds}mail was', f'{kinds}mails were')} removed")
 
 
 group.add_command(rehearse.command)
 
 
-def _purge_one(invocation: Invocation, number: int, *, yes: bool) -> None:
+def _purge_one(invocation: Invocation, number: int, *, yes: bool) -> int:
+    """Remove one mail, and return 1. Raise ClickException."""
     with opened(invocation) as outbox:
         if not yes:
             totals = outbox.totals()
             unsent = [*outbox.mails("waiting", totals.waiting), *outbox.mails("dead", totals.dead)]
             _confirm(sum(mail.id == number for mail in unsent))
-        if not outbox.purge(number):
+        if not (removed := outbox.purge(number)):
             raise click.ClickException(f"no mail has the number {number}")
-    click.echo("1 mail was removed")
+    return removed
 
 
 def _confirm(doomed: int) -> None:

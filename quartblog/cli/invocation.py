@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quartblog.cli import unexpected
+from quartblog.cli.output import PartlyDone, print_json, wants_json
 from quartblog.cli.streams import show_everything
 from quartblog.delivery import current_scope, scope
 from quartblog.delivery.tools import block
@@ -33,6 +34,9 @@ _ADVICE = {
     "3D000": "Create it with `createdb -O ROLE NAME`",
     "42501": "Let the role own the database: `ALTER DATABASE NAME OWNER TO ROLE`",
 }
+# The first line of a message that lists several problems, and what each further line begins with.
+_SEVERAL = "several problems:"
+_INDENT = "  "
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Explaining(click.Group):
     """Prints a failure as one line on standard error and exits 1, without a traceback.
 
     It prints the message of this project's own errors, which are expected. It records any other exception in the log.
+    With --json it also prints the problems on standard output, so a script finds JSON there in any case.
     """
 
     def main(self, *arguments: Any, **more: Any) -> Any:
@@ -94,22 +99,32 @@ class Explaining(click.Group):
                 with unexpected.breadcrumbs(work):
                     return super().invoke(ctx)
             except QuartblogError as error:
-                raise click.ClickException(block(explanation(error))) from error
+                raise _reported(click.ClickException(explanation(error)), ctx) from error
             except click.ClickException as error:
-                error.message = block(error.message)  # type: ignore[misc]  # keeps the class and its other attributes
+                _reported(error, ctx)
                 raise
             except unexpected.EXPECTED:
                 raise
             except Exception as error:
                 if (line := _recorded(error, work, ctx)) is None:
                     raise
-                raise click.ClickException(block(line)) from error
+                raise _reported(click.ClickException(line), ctx) from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the subcommand, and put the full name of the command into its records."""
         if (work := current_scope()) is not None:
             work.route = " ".join(["quartblog", *_names(self, args)])
         return super().resolve_command(ctx, args)
+
+
+def _reported(error: click.ClickException, ctx: click.Context) -> click.ClickException:
+    """Print the failure of a command with --json, unless the command line was wrong. Make the message safe to print."""
+    if error.exit_code == 1 and wants_json(ctx):
+        done = error.done if isinstance(error, PartlyDone) else {}
+        problems = [line.removeprefix(_INDENT) for line in error.message.splitlines() if line != _SEVERAL]
+        print_json({**done, "problems": problems})
+    error.message = block(error.message)  # type: ignore[misc]  # keeps the class and its other attributes
+    return error
 
 
 def _recorded(error: Exception, work: Scope, ctx: click.Context) -> str | None:
@@ -140,4 +155,4 @@ def explanation(error: QuartblogError) -> str:
         return f"PostgreSQL refuses access: {words}. {advice}"
     text = f"{error}: {words}" if words else str(error)
     lines = text.splitlines()
-    return "\n".join(["several problems:", *(f"  {line}" for line in lines)]) if len(lines) > 1 else text
+    return "\n".join([_SEVERAL, *(f"{_INDENT}{line}" for line in lines)]) if len(lines) > 1 else text

@@ -7,12 +7,12 @@ import contextlib
 import io
 import platform
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from quartblog.cli import ownership
-from quartblog.cli.output import count, say
+from quartblog.cli.output import PartlyDone, count, json_option, print_json, say
 from quartblog.cli.site_outbox import exists
 from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.tools import send_due
@@ -38,8 +38,9 @@ def group() -> None:
 
 
 @group.command("test")
+@json_option
 @click.pass_obj
-def send_test(invocation: Invocation) -> None:
+def send_test(invocation: Invocation, *, as_data: bool) -> None:
     """Send a test mail to all admins, and print the mail server's answer.
 
     The mail goes through the outbox to every address in [mail] admins, like an error mail. If the site runs, its worker
@@ -51,6 +52,7 @@ def send_test(invocation: Invocation) -> None:
     \b
     Example:
       quartblog mail test
+      quartblog mail test --json | jq -r .accepted[].answer
     """
     loaded = invocation.load()
     settings = loaded.settings
@@ -68,8 +70,15 @@ def send_test(invocation: Invocation) -> None:
         kept = not outbox.in_memory
         if not outbox.healthy:
             say(f"Warning: {path} cannot be used, so the test mail went without it", err=True)
-        _tell(mails, options, reason=None if mails else _behind(outbox), kept=kept)
-        if dead := outbox.totals().dead:
+        dead = outbox.totals().dead
+        done = _done(mails, options) | {"dead_mails": dead}
+        if not as_data:
+            _tell(mails, options)
+        if problems := _problems(mails, reason=None if mails else _behind(outbox), kept=kept):
+            raise PartlyDone(problems, done)
+        if as_data:
+            print_json(done)
+        if dead:
             them = "it" if dead == 1 else "them"
             line = f"{count(dead, 'mail is', 'mails are')} dead: `quartblog delivery retry` retries {them}"
             click.echo(line, err=True)
@@ -91,20 +100,32 @@ async def _go(outbox: Outbox, options: MailOptions, mailing: MailingOptions) -> 
         await asyncio.sleep(LOOK)
 
 
-def _tell(mails: list[StoredMail], options: MailOptions, *, reason: str | None, kept: bool) -> None:
-    """Print the accepted mails. Raise ClickException for the others."""
+def _tell(mails: list[StoredMail], options: MailOptions) -> None:
+    """Print the accepted mails."""
     for mail in mails:
         if mail.state == "sent":
             said = f": {mail.last_error}" if mail.last_error else ""
             say(f"{options.server}:{options.port} accepted the mail for {', '.join(mail.recipients)}{said}")
+
+
+def _done(mails: list[StoredMail], options: MailOptions) -> dict[str, Any]:
+    """Return the accepted mails for JSON."""
+    accepted = [
+        {"recipients": list(mail.recipients), "answer": mail.last_error} for mail in mails if mail.state == "sent"
+    ]
+    return {"server": options.server, "port": options.port, "accepted": accepted}
+
+
+def _problems(mails: list[StoredMail], *, reason: str | None, kept: bool) -> str:
+    """Return why the server did not accept the mail for everybody, "" if it did."""
     problems = [mail.last_error for mail in mails if mail.state != "sent"]
     if reason is not None:
         problems.append(reason)
     if not problems:
-        return
+        return ""
     waits = kept and (not mails or any(mail.state == "waiting" for mail in mails))
     later = "; the outbox keeps it for another attempt" if waits else ""
-    raise click.ClickException(f"{'; '.join(problems)}{later}")
+    return f"{'; '.join(problems)}{later}"
 
 
 def _behind(outbox: Outbox) -> str:

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import click
 
 from quartblog.cli import ownership
-from quartblog.cli.output import say
-from quartblog.operations.keys import make_key
+from quartblog.cli.output import iso, json_option, print_json, say
+from quartblog.operations.keys import LASTS, make_key
 
 if TYPE_CHECKING:
     from quartblog.cli.invocation import Invocation
@@ -27,8 +27,9 @@ def group() -> None:
 
 
 @group.command()
+@json_option
 @click.pass_obj
-def link(invocation: Invocation) -> None:
+def link(invocation: Invocation, *, as_data: bool) -> None:
     """Print an address that opens the operations pages once.
 
     The address works for ten minutes and for one browser, which then sees the pages for twelve hours. It needs neither
@@ -37,14 +38,20 @@ def link(invocation: Invocation) -> None:
     \b
     Example:
       quartblog operations link
+      quartblog operations link --json | jq -r .address
     """
     settings = invocation.settings()
     folder = settings.delivery.outbox.absolute().parent
     if not folder.is_dir():
         raise click.ClickException(f"{folder} does not exist: start the site with `quartblog run` first")
     ownership.check(folder)
+    now = time.time()
     try:
-        key = make_key(folder, time.time())
+        key = make_key(folder, now)
     except OSError as error:
         raise click.ClickException(f"{folder}: {error.strerror}") from error
-    say(f"{settings.site.public_url}/operations/enter?{urlencode({'key': key})}")
+    address = f"{settings.site.public_url}/operations/enter?{urlencode({'key': key})}"
+    if as_data:
+        print_json({"address": address, "expires": iso(now + LASTS)})
+    else:
+        say(address)

@@ -13,9 +13,35 @@ import click
 from quartblog.delivery.tools import block, json_safe, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+_AS_DATA = f"{__name__}.as_data"
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def _note(context: click.Context, _option: click.Parameter, value: bool) -> bool:  # noqa: FBT001  click calls it
+    context.meta[_AS_DATA] = value
+    return value
+
+
+json_option = click.option(
+    "--json", "as_data", is_flag=True, callback=_note, help="Print JSON instead of text, also for a failure."
+)
+"""The option of every command that prints a result. The command gets it as `as_data`."""
+
+
+class PartlyDone(click.ClickException):
+    """A failure of a command that has done some of its work."""
+
+    def __init__(self, message: str, done: Mapping[str, object]) -> None:
+        """`done`: the result, as --json prints it beside the problems."""
+        super().__init__(message)
+        self.done = done
+
+
+def wants_json(context: click.Context) -> bool:
+    """Return whether the command of this context, or its subcommand, was given --json."""
+    return bool(context.meta.get(_AS_DATA))
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -36,6 +62,11 @@ def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset())
     )
 
 
+def print_json(value: object) -> None:
+    """Print the result of a command that was given --json."""
+    click.echo(as_json(value))
+
+
 def as_json(value: object) -> str:
     """Return indented JSON with all control characters escaped, so that it is safe to print."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
@@ -52,7 +83,7 @@ def iso(at: float | None) -> str | None:
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
-def span(seconds: float) -> str:
+def span(seconds: float, units: int = 2) -> str:
     """Return a time span in its two largest units, as in `3 min 20 s`; a negative one is `0.0 s`."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f} s"
@@ -64,7 +95,7 @@ def span(seconds: float) -> str:
             left %= size
         elif parts:
             break
-    return " ".join(parts[:2])
+    return " ".join(parts[:units])
 
 
 def count(number: int, thing: str, things: str | None = None) -> str:

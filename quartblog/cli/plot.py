@@ -1,7 +1,8 @@
-"""Numbers over time -> a bar chart for the terminal."""
+"""Numbers over time -> a bar chart for the terminal, or a line of bars for a table."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,15 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _HALVES = " .#"
 HEIGHT = 8
 """Lines of the chart, without the time axis."""
+
+
+def draws_blocks() -> bool:
+    """Return whether standard output is a terminal that has the characters of the bars."""
+    try:
+        _EIGHTHS.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return False
+    return sys.stdout.isatty()
 
 
 def plot(samples: Sequence[tuple[float, int]], width: int, *, ascii_only: bool = False) -> str:
@@ -30,6 +40,13 @@ def plot(samples: Sequence[tuple[float, int]], width: int, *, ascii_only: bool =
     last = f"{end:.1f} s"
     lines.append(f"{'':>{label}}  0{last:>{len(columns) - 1}}")
     return "\n".join(lines)
+
+
+def line(numbers: Sequence[int], *, ascii_only: bool = False) -> str:
+    """Draw a bar for each number, all in one line."""
+    steps = _HALVES if ascii_only else _EIGHTHS
+    top = max(numbers, default=0)
+    return "".join(steps[_steps(number, top, len(steps) - 1)] for number in numbers)
 
 
 def peaks(samples: Sequence[tuple[float, int]], wanted: int) -> list[int]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from quartblog.cli.invocation import Finite
-from quartblog.cli.output import as_json, count, table
-from quartblog.cli.plot import peaks, plot
+from quartblog.cli.output import count, json_option, print_json, table
+from quartblog.cli.plot import draws_blocks, peaks, plot
 from quartblog.delivery import MailOptions
 from quartblog.rehearsal.rehearsal import Stage, rehearse
 from quartblog.rehearsal.report import AT_RISK, SHARE, Plan, suggestions
@@ -62,7 +61,7 @@ _UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
     help="Another window_seconds than the one in the settings.  [default: [delivery] window_seconds]",
 )
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters; the default in a pipe.")
-@click.option("--json", "as_data", is_flag=True, help="Print JSON instead of text, with all times in seconds.")
+@json_option
 @click.pass_obj
 def command(
     invocation: Invocation, /, *, window_seconds: float | None, ascii_only: bool, as_data: bool, **storm: Any
@@ -80,7 +79,7 @@ def command(
     At the end it sends the remaining digests at once. To test a window, let the storm last longer than
     --window-seconds: `mails` counts those that left before the end.
 
-    Exits 0 even if the queue refused records.
+    With --json, all times are in seconds. Exits 0 even if the queue refused records.
 
     \b
     Example:
@@ -100,9 +99,9 @@ def command(
         raise click.ClickException(f"cannot start the rehearsal: {error}") from error
     advice = list(suggestions(rehearsed, stage.queue, stage.mail, stage.mailing))
     if as_data:
-        click.echo(as_json(_data(rehearsed, advice)))
+        print_json(_data(rehearsed, advice))
     else:
-        click.echo(as_text(rehearsed, advice, ascii_only=ascii_only or not sys.stdout.isatty()))
+        click.echo(as_text(rehearsed, advice, ascii_only=ascii_only or not draws_blocks()))
 
 
 def _stage(settings: Settings, window_seconds: float | None) -> Stage:

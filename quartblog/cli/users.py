@@ -17,7 +17,7 @@ from quartblog.auth import service
 from quartblog.auth.forms import PASSWORD_MAX
 from quartblog.auth.passwords import hash_password
 from quartblog.cli import ownership
-from quartblog.cli.output import say
+from quartblog.cli.output import json_option, print_json, say
 from quartblog.database import Database
 from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import EmailTaken, InvalidUsername, NoSuchUser, SchemaOutdated, UsernameTaken
@@ -59,8 +59,11 @@ def group() -> None:
 @click.option("--email", required=True, callback=_address, help="The account's e-mail address.")
 @click.option("--admin", is_flag=True, help="Make the account an administrator.")
 @password_option
+@json_option
 @click.pass_obj
-def create(invocation: Invocation, name: str, email: str, *, admin: bool, password_stdin: bool) -> None:
+def create(  # noqa: PLR0913  one for each option
+    invocation: Invocation, name: str, email: str, *, admin: bool, password_stdin: bool, as_data: bool
+) -> None:
     """Add an account, even if registration is closed. NAME is the username.
 
     The command asks for the password twice, unless --password-stdin is given.
@@ -69,35 +72,45 @@ def create(invocation: Invocation, name: str, email: str, *, admin: bool, passwo
     Example:
       quartblog user create ada --email ada@example.org --admin
       pass show blog | quartblog user create ada --email ada@example.org --password-stdin
+      pass show blog | quartblog user create ada --email ada@example.org --password-stdin --json | jq -r .name
     """
     settings = invocation.settings()
-    asyncio.run(_create(settings, name, email, _password(from_stdin=password_stdin), admin=admin))
-    say(f"Created the account {name}" + (", an administrator" if admin else ""))
+    stored = asyncio.run(_create(settings, name, email, _password(from_stdin=password_stdin), admin=admin))
+    if as_data:
+        print_json({"name": stored, "email": email, "admin": admin})
+    else:
+        say(f"Created the account {name}" + (", an administrator" if admin else ""))
 
 
 @group.command()
 @click.argument("name")
 @click.option("--revoke", is_flag=True, help="Remove the right instead.")
+@json_option
 @click.pass_obj
-def admin(invocation: Invocation, name: str, *, revoke: bool) -> None:
+def admin(invocation: Invocation, name: str, *, revoke: bool, as_data: bool) -> None:
     """Make an account an administrator.
 
-    NAME is the username. The right is reserved for the operator's pages of a later release.
+    NAME is the username. Administrators see the operations pages, such as /operations/errors.
 
     \b
     Example:
       quartblog user admin ada
       quartblog user admin ada --revoke
+      quartblog user admin ada --json | jq .admin
     """
-    asyncio.run(_set_admin(invocation.settings(), name, admin=not revoke))
-    say(f"{name} is {'no longer' if revoke else 'now'} an administrator")
+    stored = asyncio.run(_set_admin(invocation.settings(), name, admin=not revoke))
+    if as_data:
+        print_json({"name": stored, "admin": not revoke})
+    else:
+        say(f"{name} is {'no longer' if revoke else 'now'} an administrator")
 
 
 @group.command()
 @click.argument("name")
 @password_option
+@json_option
 @click.pass_obj
-def password(invocation: Invocation, name: str, *, password_stdin: bool) -> None:
+def password(invocation: Invocation, name: str, *, password_stdin: bool, as_data: bool) -> None:
     """Set a new password and sign the account out everywhere.
 
     NAME is the username. The command asks for the password twice, unless --password-stdin is given.
@@ -105,13 +118,18 @@ def password(invocation: Invocation, name: str, *, password_stdin: bool) -> None
     \b
     Example:
       quartblog user password ada
+      pass show blog | quartblog user password ada --password-stdin --json | jq -r .name
     """
     settings = invocation.settings()
-    asyncio.run(_set_password(settings, name, _password(from_stdin=password_stdin)))
-    say(f"{name} has a new password and is signed out everywhere")
+    stored = asyncio.run(_set_password(settings, name, _password(from_stdin=password_stdin)))
+    if as_data:
+        print_json({"name": stored})
+    else:
+        say(f"{name} has a new password and is signed out everywhere")
 
 
-async def _create(settings: Settings, name: str, email: str, password: str, *, admin: bool) -> None:
+async def _create(settings: Settings, name: str, email: str, password: str, *, admin: bool) -> str:
+    """Create the account, and return its name as stored."""
     password_hash = await hash_password(password)
     async with _transaction(settings) as session:
         try:
@@ -125,17 +143,22 @@ async def _create(settings: Settings, name: str, email: str, password: str, *, a
                 f"{name!r} is not a valid name: use letters of one script, digits and _-. with a letter or digit first"
             ) from error
         account.is_admin = admin
+        return account.username
 
 
-async def _set_admin(settings: Settings, name: str, *, admin: bool) -> None:
+async def _set_admin(settings: Settings, name: str, *, admin: bool) -> str:
     async with _transaction(settings) as session:
-        await service.set_admin(session, (await _account(session, name)).id, admin=admin)
+        account = await _account(session, name)
+        await service.set_admin(session, account.id, admin=admin)
+        return account.username
 
 
-async def _set_password(settings: Settings, name: str, password: str) -> None:
+async def _set_password(settings: Settings, name: str, password: str) -> str:
     password_hash = await hash_password(password)
     async with _transaction(settings) as session:
-        await service.change_password(session, (await _account(session, name)).id, password_hash)
+        account = await _account(session, name)
+        await service.change_password(session, account.id, password_hash)
+        return account.username
 
 
 async def _account(session: AsyncSession, name: str) -> Account:
@@ -165,7 +188,7 @@ def _asked() -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error", GetPassWarning)
         try:
-            return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+            return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
         except GetPassWarning as error:
             raise click.UsageError("no terminal for the prompt: pass the password with --password-stdin") from error
 

@@ -59,7 +59,7 @@ def has_password(user: User | None, password: str) -> bool:
 def test_an_account_is_made_with_the_password_that_was_typed_twice(quartblog: Command, account: Account) -> None:
     result = quartblog("user", "create", "Ada", "--email", "Ada@Example.org", typed="lovelace\nlovelace\n")
 
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stdout) == (0, "Created the account Ada\n")
     assert "lovelace" not in result.output
     ada = account("ada")
     assert ada is not None
