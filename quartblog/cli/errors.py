@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import re
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
-from quartblog.cli.groups import in_full, listed, summary, whole
-from quartblog.cli.listing import limit_option, note_rest, rows
-from quartblog.cli.output import as_json, count, moment, span
+from quartblog.cli.groups import in_full, listed, listed_data, summary, whole
+from quartblog.cli.listing import limit_option, note_rest, rows, table_width
+from quartblog.cli.output import PartlyDone, count, json_option, moment, print_json, span
+from quartblog.cli.plot import draws_blocks
 from quartblog.cli.site_outbox import opened
+from quartblog.delivery import Order, Query
 from quartblog.delivery.tools import headline, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from quartblog.cli.invocation import Invocation
-    from quartblog.delivery import Group, Outbox
+    from quartblog.delivery import Found, Group, GroupState, Outbox
 
+STATES = ("open", "resolved", "muted", "all")
+LEVELS = ("ERROR", "CRITICAL")
+PAGE = 500
+"""Groups to read at once."""
 UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 LONGEST = 3_650 * 86_400
 """Seconds that a group may be muted."""
@@ -52,36 +60,105 @@ def group() -> None:
 
 
 @group.command("list")
-@click.option("--all", "every", is_flag=True, help="Include resolved groups.")
+@click.argument("words", metavar="[WORD]...", nargs=-1)
+@click.option("--state", type=click.Choice(STATES), help="List this state.  [default: open and muted]")
+@click.option("--all", "every", is_flag=True, help="The same as --state all.")
+@click.option("--level", type=click.Choice(LEVELS, case_sensitive=False), help="List this level and higher ones.")
+@click.option("--route", metavar="ROUTE", help="List groups that failed last in this route, such as /user/edit.")
+@click.option("--release", metavar="NAME", help="List groups whose first or last release is this one.")
+@click.option(
+    "--order", type=click.Choice(get_args(Order)), default="last", show_default=True, help="Sort by this, descending."
+)
 @limit_option
-@click.option("--json", "as_data", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 @click.pass_obj
-def list_groups(invocation: Invocation, limit: int | None, *, every: bool, as_data: bool) -> None:
+def list_groups(  # noqa: PLR0913  one for each option
+    invocation: Invocation,
+    /,
+    words: tuple[str, ...],
+    state: str | None,
+    limit: int | None,
+    *,
+    every: bool,
+    as_data: bool,
+    **conditions: Any,
+) -> None:
     """List groups of equal errors, the latest first.
 
-    The other commands take the number in the column "id". The column "to mail" counts the errors that no mail has
-    reported yet. The state "again" means that an error came after the group was resolved.
+    WORD is a part of the exception's type, the latest message, the file, the function, the logger or the route, in
+    upper or lower case; or a whole error id. A group needs all words, and every condition of the options.
 
-    Exits 1 if the outbox does not exist yet; an empty list exits 0.
+    \b
+    id        the number that the other commands take
+    to mail   errors that no mail has reported yet
+    users     different users who met the error
+    24 hours  errors of each hour, the current one last
+    state     "again" is open after it was resolved
+    mail      the state of the latest mail about it
+
+    In a narrow terminal, some columns are missing: `quartblog errors show` and --json have all. Exits 1 if the outbox
+    does not exist yet; an empty list exits 0.
 
     \b
     Example:
       quartblog errors list
-      quartblog errors list --all --json
+      quartblog errors list timeout database --state all
+      quartblog errors list --level critical --order count --limit 10
+      quartblog errors list --json | jq '.[] | select(.mail.state == "dead")'
     """
+    if every and state not in {None, "all"}:
+        raise click.UsageError("--all means --state all: omit one of the two")
+    chosen = "all" if every else state or "unresolved"
+    query = _query(words, chosen, **conditions)
     with opened(invocation) as outbox:
-        groups = outbox.groups(resolved=None if every else False, limit=rows(limit, as_data=as_data))
-        totals = outbox.totals()
+        found = _pages(outbox, query, rows(limit, as_data=as_data))
+        total = len(found) if as_data else outbox.total(query)
     if as_data:
-        click.echo(as_json([summary(found) for found in groups]))
-        return
-    click.echo(listed(groups) if groups else "No errors" if every else "No open errors")
-    note_rest(len(groups), totals.open_groups + (totals.resolved_groups if every else 0))
+        print_json([listed_data(one) for one in found])
+    elif found:
+        click.echo(listed(found, table_width(), ascii_only=not draws_blocks()))
+        note_rest(len(found), total)
+    else:
+        click.echo(_none(query, chosen))
+
+
+def _query(words: Iterable[str], state: str, level: str | None, **conditions: Any) -> Query:
+    return Query(
+        state=None if state == "all" else cast("GroupState", state),
+        level=None if level is None else logging.getLevelNamesMapping()[level],
+        # The id of a log line comes in brackets.
+        words=re.sub(r"\[id ([^]\s]+)]", r"\1", " ".join(words), flags=re.IGNORECASE),
+        samples=1,
+        **conditions,
+    )
+
+
+def _pages(outbox: Outbox, query: Query, most: int) -> list[Found]:
+    """Return so many groups at most, read in pages. A group that fails meanwhile appears once."""
+    found: dict[int, Found] = {}
+    more = True
+    while more and len(found) < most:
+        page = outbox.page(replace(query, limit=min(PAGE, most - len(found))))
+        for one in page.found:
+            found.setdefault(one.group.id, one)
+        more = page.more
+        if more:
+            query = replace(query, after=page.found[-1].key)
+    return list(found.values())
+
+
+def _none(query: Query, state: str) -> str:
+    """Return the line for an empty list."""
+    which = {"all": "", "unresolved": "open "}.get(state, f"{state} ")
+    if not (query.words or query.level or query.route or query.release):
+        return f"No {which}errors"
+    hint = "" if state == "all" else "; --state all searches all states"
+    return f"No {which}errors match{hint}"
 
 
 @group.command()
 @click.argument("words", metavar="ID", nargs=-1, required=True)
-@click.option("--json", "as_data", is_flag=True, help="Print JSON instead of text.")
+@json_option
 @click.pass_obj
 def show(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> None:
     """Show one group with its latest error.
@@ -97,6 +174,7 @@ def show(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> No
       quartblog errors show 12
       quartblog errors show k7c2mfq9wx3a
       quartblog errors show "[id k7c2mfq9wx3a]"
+      quartblog errors show 12 --json | jq -r .samples[0].traceback
     """
     if len(keys := _keys(words)) != 1:
         raise click.UsageError("give the number of one group, or one error id")
@@ -110,7 +188,7 @@ def show(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> No
             "the outbox knows the latest 100,000 error ids, search the log files for older ones"
         )
     if as_data:
-        click.echo(as_json(whole(found, details)))
+        print_json(whole(found, details))
     else:
         # Show the error with the given id, else the latest.
         latest = found.samples[0] if found.samples else None
@@ -121,8 +199,9 @@ def show(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> No
 @group.command()
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
 @_with_note
+@json_option
 @click.pass_obj
-def resolve(invocation: Invocation, words: tuple[str, ...], text: str) -> None:
+def resolve(invocation: Invocation, words: tuple[str, ...], text: str, *, as_data: bool) -> None:
     """Mark groups as resolved.
 
     Each ID is the number of a group or an error id, as in `quartblog errors show`. The next error of a resolved group
@@ -134,12 +213,14 @@ def resolve(invocation: Invocation, words: tuple[str, ...], text: str) -> None:
     Example:
       quartblog errors resolve 12 14
       quartblog errors resolve 12 --note "fixed in 1.2"
+      quartblog errors resolve 12 14 --json | jq '.groups[] | select(.was != .state) | .id'
     """
     _change(
         invocation,
         words,
         lambda outbox, found: outbox.resolve(found.id, who=_who(), note=text),
         lambda found: "was already resolved" if found.resolved else "is resolved",
+        as_data=as_data,
     )
 
 
@@ -150,8 +231,11 @@ def resolve(invocation: Invocation, words: tuple[str, ...], text: str) -> None:
 )
 @click.option("--more", metavar="N", type=click.IntRange(1), help="Until more than N errors come within the time.")
 @_with_note
+@json_option
 @click.pass_obj
-def mute(invocation: Invocation, words: tuple[str, ...], seconds: float, more: int | None, text: str) -> None:
+def mute(  # noqa: PLR0913  one for each option
+    invocation: Invocation, words: tuple[str, ...], seconds: float, more: int | None, text: str, *, as_data: bool
+) -> None:
     """Mute groups: no mail reports them for some time.
 
     Each ID is the number of a group or an error id, as in `quartblog errors show`. The errors of a muted group are
@@ -165,6 +249,7 @@ def mute(invocation: Invocation, words: tuple[str, ...], seconds: float, more: i
       quartblog errors mute 12 --for 2h
       quartblog errors mute 12 14 --for 30min
       quartblog errors mute 12 --more 10 --for 1h
+      quartblog errors mute 12 --for 2h --json | jq -r .groups[].muted_until
     """
     until = moment(time.time() + seconds) if more is None else f"more than {count(more, 'error')} in {span(seconds)}"
     _change(
@@ -172,13 +257,15 @@ def mute(invocation: Invocation, words: tuple[str, ...], seconds: float, more: i
         words,
         lambda outbox, found: outbox.mute(found.id, seconds, more, who=_who(), note=text),
         lambda _found: f"is muted until {until}",
+        as_data=as_data,
     )
 
 
 @group.command()
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
+@json_option
 @click.pass_obj
-def reopen(invocation: Invocation, words: tuple[str, ...]) -> None:
+def reopen(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> None:
     """Reopen resolved or muted groups.
 
     Each ID is the number of a group or an error id, as in `quartblog errors show`.
@@ -188,15 +275,23 @@ def reopen(invocation: Invocation, words: tuple[str, ...]) -> None:
     \b
     Example:
       quartblog errors reopen 12
+      quartblog errors reopen 12 14 --json | jq .unknown
     """
-    _change(invocation, words, lambda outbox, found: outbox.reopen(found.id, who=_who()), lambda _found: "is open")
+    _change(
+        invocation,
+        words,
+        lambda outbox, found: outbox.reopen(found.id, who=_who()),
+        lambda _found: "is open",
+        as_data=as_data,
+    )
 
 
 @group.command()
 @click.argument("key", metavar="ID")
 @click.argument("text", metavar="TEXT")
+@json_option
 @click.pass_obj
-def note(invocation: Invocation, key: str, text: str) -> None:
+def note(invocation: Invocation, key: str, text: str, *, as_data: bool) -> None:
     """Add a note to the history of a group.
 
     ID is the number of the group or an error id, as in `quartblog errors show`, which also shows the notes.
@@ -207,10 +302,17 @@ def note(invocation: Invocation, key: str, text: str) -> None:
     \b
     Example:
       quartblog errors note 12 "the disk of the mail server is full"
+      quartblog errors note k7c2mfq9wx3a "the disk is full" --json | jq .groups[].id
     """
     if not text.strip():
         raise click.UsageError("the note is empty")
-    _change(invocation, [key], lambda outbox, found: outbox.note(found.id, text, who=_who()), lambda _found: "is noted")
+    _change(
+        invocation,
+        [key],
+        lambda outbox, found: outbox.note(found.id, text, who=_who()),
+        lambda _found: "is noted",
+        as_data=as_data,
+    )
 
 
 def _who() -> str:
@@ -231,15 +333,23 @@ def _change(
     words: Iterable[str],
     change: Callable[[Outbox, Group], bool],
     fate: Callable[[Group], str],
+    *,
+    as_data: bool,
 ) -> None:
-    """Change each group, and print its `fate`, given the group before the change. Raise ClickException at the end."""
-    unknown = []
+    """Change each group, and print its `fate`, given the group before the change. Raise PartlyDone at the end."""
+    unknown, changed = [], []
     with opened(invocation) as outbox:
         for key in _keys(words):
             found = outbox.group(key)
             if found is None or not change(outbox, found):
-                unknown.append(one_line(key))
-            else:
+                unknown.append(key)
+                continue
+            changed.append(summary(outbox.group(found.id) or found) | {"was": summary(found)["state"]})
+            if not as_data:
                 click.echo(f"{found.id} {fate(found)}: {headline(found)}")
+    done = {"groups": changed, "unknown": unknown}
     if unknown:
-        raise click.ClickException(f"no group has this number or error id: {', '.join(unknown)}")
+        named = ", ".join(map(one_line, unknown))
+        raise PartlyDone(f"no group has this number or error id: {named}", done)
+    if as_data:
+        print_json(done)

@@ -4,39 +4,65 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from quartblog.cli.output import clipped, count, iso, moment, span, table
+from quartblog.cli.output import cells, clipped, count, iso, moment, span, table
+from quartblog.cli.plot import line
 from quartblog.delivery.tools import block, headline, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from quartblog.delivery import Details, Event, Fate, Group
+    from quartblog.delivery import Details, Event, Fate, Found, Group
 
 WHAT = 60
-"""Terminal cells of the column `what`."""
+"""Terminal cells of the column `what` where nothing limits the width."""
+LEAST = 28
+"""Cells of the column `what` for which other columns make room."""
 
 
-def listed(groups: list[Group]) -> str:
-    """Return the table of `errors list`."""
+class _Column(NamedTuple):
+    title: str
+    cell: Callable[[Found], str]
+    need: int
+    """Columns with the highest need leave a narrow table first; those with 0 stay."""
+    right: bool = False
+
+
+def listed(groups: Sequence[Found], width: int | None, *, ascii_only: bool) -> str:
+    """Return the table of `errors list`, with the columns that fit into `width` cells; None has room for all."""
     now = time.time()
-    head = ("id", "count", "to mail", "last", "first", "level", "state", "what", "where")
-    rows = [
-        (
-            str(found.id),
-            f"{found.count:,}",
-            f"{found.count - found.reported:,}",
-            f"{span(now - found.last_seen)} ago",
-            moment(found.first_seen),
-            logging.getLevelName(found.level),
-            _state(found),
-            clipped(headline(found), WHAT),
-            found.place,
-        )
-        for found in groups
+    columns = [
+        _Column("id", lambda found: str(found.group.id), 0, right=True),
+        _Column("count", lambda found: f"{found.group.count:,}", 0, right=True),
+        _Column("to mail", lambda found: f"{found.group.count - found.group.reported:,}", 5, right=True),
+        _Column("users", lambda found: _users(found.group), 2, right=True),
+        _Column("last", lambda found: f"{span(now - found.group.last_seen, 1)} ago", 0),
+        _Column("first", lambda found: moment(found.group.first_seen), 7),
+        _Column("24 hours", lambda found: line(found.hours, ascii_only=ascii_only), 4),
+        _Column("level", lambda found: logging.getLevelName(found.group.level), 6),
+        _Column("state", lambda found: _state(found.group), 0),
+        _Column("mail", lambda found: found.fate.state if found.fate else "-", 1),
+        _Column("what", lambda found: one_line(headline(found.group)), 0),
+        _Column("where", lambda found: found.group.place, 3),
     ]
-    return table([head, *rows], right=frozenset({0, 1, 2}))
+    texts = {column.title: [one_line(column.cell(found)) for found in groups] for column in columns}
+    taken = {column.title: 2 + max(map(cells, [column.title, *texts[column.title]])) for column in columns}
+    del taken["what"]
+    if width is not None:
+        for column in sorted(columns, key=lambda column: -column.need):
+            if column.need and width - sum(taken.values()) < LEAST:
+                columns.remove(column)
+                del taken[column.title]
+    room = WHAT if width is None else max(LEAST, width - sum(taken.values()))
+    texts["what"] = [clipped(text, room) for text in texts["what"]]
+    head = [column.title for column in columns]
+    rows = zip(*(texts[title] for title in head), strict=True)
+    return table([head, *rows], right=frozenset(place for place, column in enumerate(columns) if column.right))
+
+
+def _users(found: Group) -> str:
+    return f"{found.users:,}" if found.users_exact else f"{found.users - 1:,}+"
 
 
 def _state(found: Group) -> str:
@@ -106,7 +132,7 @@ def _fate(mail: Fate) -> tuple[str, ...]:
 
 
 def summary(found: Group) -> dict[str, Any]:
-    """Return a group as `errors list --json` has it."""
+    """Return the facts of a group that every command with --json prints."""
     state = _state(found)
     return {
         "id": found.id,
@@ -128,9 +154,18 @@ def summary(found: Group) -> dict[str, Any]:
         "muted_more": found.muted_more,
         "muted_window": found.muted_window if found.muted_more is not None else None,
         "users": found.users,
+        "users_exact": found.users_exact,
         "first_release": found.first_release,
         "last_release": found.last_release,
         "latest_error_id": found.samples[0].error_id if found.samples else None,
+    }
+
+
+def listed_data(found: Found) -> dict[str, Any]:
+    """Return a group as `errors list --json` has it."""
+    return summary(found.group) | {
+        "last_24_hours": list(found.hours),
+        "mail": None if found.fate is None else _mail(found.fate),
     }
 
 
@@ -146,18 +181,19 @@ def whole(found: Group, details: Details) -> dict[str, Any]:
         "history": [
             {"time": iso(past.at), "who": past.who, "what": past.what, "note": past.note} for past in details.history
         ],
-        "mails": [
-            {
-                "id": mail.mail,
-                "kind": mail.kind,
-                "state": mail.state,
-                "count": mail.count,
-                "created": iso(mail.created),
-                "finished": iso(mail.finished),
-                "why": mail.why,
-            }
-            for mail in details.mails
-        ],
+        "mails": [_mail(mail) for mail in details.mails],
+    }
+
+
+def _mail(mail: Fate) -> dict[str, Any]:
+    return {
+        "id": mail.mail,
+        "kind": mail.kind,
+        "state": mail.state,
+        "count": mail.count,
+        "created": iso(mail.created),
+        "finished": iso(mail.finished),
+        "why": mail.why,
     }
 
 

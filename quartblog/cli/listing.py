@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import click
 
 from quartblog.cli.invocation import MOST, ROWS
@@ -17,6 +20,11 @@ limit_option = click.option(
 def rows(limit: int | None, *, as_data: bool) -> int:
     """Return how many rows to read, at most."""
     return limit or (MOST if as_data else LINES)
+
+
+def table_width() -> int | None:
+    """Return the cells of a line of the terminal; None for a pipe or a file, which has room for everything."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def note_rest(shown: int, total: int) -> None:
