@@ -72,7 +72,7 @@ class Pipeline:
         )
         self._handler.hurry = self._listener.hurry
         self._sender = Sender(self.outbox, options.usable_mail, options.mailing)
-        self._mail_thread = MailThread(self.outbox, self._sender, figures=self._beat)
+        self._mail_thread = MailThread(self.outbox, self._sender, figures=self._figures, on_beat=self._maintain)
         self._hooks = Hooks()
         self._attachment = Attachment(self._handler, options.level, adopted)
         self._zone = ""
@@ -223,11 +223,13 @@ class Pipeline:
         self._file.flusher.wake()
         self._store.flusher.wake()
 
-    def _beat(self) -> dict[str, Any]:
+    def _figures(self) -> dict[str, Any]:
+        return self.statistics().as_dict()
+
+    def _maintain(self) -> None:
         self._attachment.repair()
         self._file.try_again()
         self.log_zone()
-        return self.statistics().as_dict()
 
     def _drain_sinks(self, deadline: float, *, extra: float | None = None) -> bool:
         """Wait for all sinks; for the extra ones no longer than `extra` seconds together."""

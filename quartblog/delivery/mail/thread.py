@@ -41,17 +41,19 @@ AT_ONCE = 0.02
 class MailThread:
     """The loop around a Sender, one thread a process. Only `drain` and `finish` wait for the mail server."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  keywords, each one hook or one time
         self,
         outbox: Outbox,
         sender: Sender,
         *,
         figures: Callable[[], Mapping[str, Any]] = dict,
+        on_beat: Callable[[], object] = lambda: None,
         look: float = LOOK,
         beat: float = BEAT,
     ) -> None:
-        """`figures` returns the statistics of this process, which each heartbeat stores.
+        """`figures` returns the statistics of this process, which each heartbeat stores, and the end of the thread.
 
+        `on_beat` is called before each heartbeat, and not at the end: what repairs the process would undo a stop.
         `look`: seconds between two rounds of the leader. `beat`: seconds between two heartbeats.
         """
         self._look = look
@@ -59,6 +61,7 @@ class MailThread:
         self._outbox = outbox
         self._sender = sender
         self._figures = figures
+        self._on_beat = on_beat
         self.hanging: tuple[Worker, ...] = ()
         """The workers that hung when this process gave its last heartbeat."""
         self._failing: set[str] = set()
@@ -206,6 +209,7 @@ class MailThread:
                 if self.leading:
                     # Also while a mail takes longer than the lease.
                     self._sender.lead()
+                self._on_beat()
                 self._outbox.heartbeats.beat(self._sender.worker, leader=self.leading, figures=self._figures())
                 self.hanging = tuple(worker for worker in self._outbox.workers() if worker.hangs)
                 # A worker without a mail server does it too, because no worker may have one; twice does no harm.
