@@ -85,8 +85,8 @@ def list_groups(  # noqa: PLR0913  one for each option
 ) -> None:
     """List groups of equal errors, the latest first.
 
-    WORD is a part of the exception's type, the latest message, the file, the function, the logger or the route, in
-    upper or lower case; or a whole error id. A group needs all words, and every condition of the options.
+    WORD is a part of what the latest error says, of its exception's type, file, function, logger or route, in upper or
+    lower case; or a whole error id. A group needs all words, and must meet every condition of the options.
 
     \b
     id        the number that the other commands take

@@ -61,6 +61,27 @@ def test_states_and_conditions_choose_the_groups(outbox: Outbox, clock: FakeCloc
     assert keys(outbox, state="open") == [C, A]
 
 
+def test_the_words_of_an_exception_and_of_its_log_message_are_found(outbox: Outbox) -> None:
+    locked = "Traceback (most recent call last):\nsqlite3.OperationalError: database is locked\n"
+    outbox.record([an_event(A, title="sqlite3.OperationalError", message="Exception on request", traceback=locked)])
+    outbox.record([an_event(B, title="ExceptionGroup", traceback="  | ExceptionGroup: two of them\n  +---- 1 ----")])
+    outbox.record([an_event(C, title="Could not send %s", message="Could not send 12", traceback="")])
+
+    assert keys(outbox, words="locked") == keys(outbox, words="operationalerror request") == [A]
+    assert keys(outbox, words="two them") == [B]
+    assert keys(outbox, words="send 12") == [C]
+    [found] = outbox.page(Query(words="locked")).found
+    assert found.group.message == "database is locked (Exception on request)"
+
+
+@pytest.mark.parametrize("text", ["'", "\x00", "\ud800", "a" * 100_000])
+def test_no_route_or_release_breaks_a_search(outbox: Outbox, text: str) -> None:
+    outbox.record([an_event(A, route=text)])
+
+    assert keys(outbox, route=text) == [A]
+    assert keys(outbox, release=text) == []
+
+
 @pytest.mark.parametrize("words", ["'", "%", "_", '"', "\\", "\x00", "\ud800", "a" * 100_000, " ".join("x" * 100)])
 def test_no_text_breaks_a_search(outbox: Outbox, words: str) -> None:
     outbox.record([an_event(A)])

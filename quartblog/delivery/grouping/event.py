@@ -29,6 +29,15 @@ PORTION = 1_000_000
 """Characters of events that are stored in one transaction."""
 
 
+def exception_line(traceback: str, title: str) -> str:
+    """Return `Type: message` from the traceback, without notes and later lines of the message."""
+    for line in reversed(traceback.splitlines()):
+        words = line.lstrip(" |")
+        if words == title or words.startswith(f"{title}: "):
+            return words
+    return title
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """An error record as the outbox keeps it. Its texts may hold anything that a stranger typed: escape them."""
@@ -92,6 +101,12 @@ class Event:
     def size(self) -> int:
         """Characters of its long texts, and about as many as the rest takes."""
         return 500 + sum(map(len, (self.title, self.message, self.place, self.traceback, *self.breadcrumbs)))
+
+    @property
+    def said(self) -> str:
+        """Its message, after the words of its exception: what somebody may remember of the error."""
+        words = exception_line(self.traceback, self.title).removeprefix(self.title).removeprefix(": ")
+        return f"{words} ({self.message})" if words else self.message
 
     @classmethod
     def from_json(cls, text: str, traceback: str) -> Self:

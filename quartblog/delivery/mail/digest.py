@@ -12,6 +12,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..grouping.event import exception_line
 from ..store.digests import DETAILED, LISTED
 from ..text import counted
 from ..text.escaping import block, one_line, shortened
@@ -202,20 +203,11 @@ def headline(group: Group) -> str:
     if sample is None:
         words = group.title
     elif sample.traceback:
-        words = _last_line(sample.traceback, group.title)
+        words = exception_line(sample.traceback, group.title)
     else:
         words = f"{logging.getLevelName(group.level)}: {sample.message}"
     line = one_line(words[: 2 * HEADLINE_LIMIT])
     return line if len(line) <= HEADLINE_LIMIT else f"{line[: HEADLINE_LIMIT - 1]}…"
-
-
-def _last_line(traceback: str, title: str) -> str:
-    """Return `Type: message` from the traceback, without notes and later lines of the message."""
-    for line in reversed(traceback.splitlines()):
-        words = line.lstrip(" |")
-        if words == title or words.startswith(f"{title}: "):
-            return words
-    return title
 
 
 def _facts(group: Group) -> Iterator[str]:

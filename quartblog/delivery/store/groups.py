@@ -54,7 +54,7 @@ class Group:
     died: int = 0
     """Unreported errors of a digest that the server refused. They wait for the next one, but make none due."""
     message: str = ""
-    """The beginning of the latest one, on one line."""
+    """What the latest one says, on one line: the words of its exception, and its message. A long text is shortened."""
     users: int = 0
     """How many different users met it, up to 1,000; 1,001 for more."""
     first_release: str = ""
@@ -107,7 +107,7 @@ _UPDATE = """
 
 
 MESSAGE = 500
-"""Characters that a group keeps of the latest message; its samples have all of it."""
+"""Characters that a group keeps of what the latest one says; its samples have all of it."""
 MOST_DELAY = 60.0
 """Seconds from an event to its storage that count at most, because the wall clock may be wrong."""
 
@@ -130,7 +130,7 @@ def add(  # noqa: PLR0913  what and how much, from where and when
         "last_seen": tally.last_seen,
         "now": at.now,
         "release": one_line(release),
-        "message": one_line(shortened(event.message, MESSAGE)),
+        "message": one_line(shortened(event.said, MESSAGE)),
     }
     known = database.execute(_UPDATE, row).fetchone()
     if known is None and rename_earlier(database, event):

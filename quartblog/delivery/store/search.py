@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ..text.escaping import one_line
 from . import groups as group_rows
 from .details import Fate
 
@@ -32,7 +33,7 @@ class Query:
     release: str | None = None
     """The first or the last release."""
     words: str = ""
-    """All of them, in the exception's type, the latest message, the place, the function, the logger or the route.
+    """All of them, in what the latest error says, its exception's type, its place, function, logger or route.
 
     A word may also be an error id of the group.
     """
@@ -124,10 +125,11 @@ def _conditions(query: Query, at: Moment) -> tuple[list[str], dict[str, object]]
         values["level"] = query.level
     if query.route:
         conditions.append("route = :route")
-        values["route"] = query.route
+        # As it is stored: one that was typed may have a lone surrogate.
+        values["route"] = one_line(query.route)
     if query.release:
         conditions.append(":release IN (first_release, last_release)")
-        values["release"] = query.release
+        values["release"] = one_line(query.release)
     for number, word in enumerate(query.words.lower().split()[:10]):
         its_id = f"id IN (SELECT group_id FROM ids WHERE error_id = :word{number})"  # noqa: S608  a number
         conditions.append(f"(instr(lower({_TEXTS}), :word{number}) OR {its_id})")
