@@ -15,6 +15,7 @@ from quartblog.settings.sources import known_keys
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [document.name for document in DOCUMENTS]
+MANUALS = [*DOCUMENTS, ROOT / "config.toml", ROOT / "hypercorn.toml"]
 
 
 def anchors(document: Path) -> set[str]:
@@ -118,3 +119,18 @@ def test_the_path_of_a_record_has_under_fifteen_stops_that_exist() -> None:
 
     assert 0 < len(stops) < 15
     assert [stop for stop in stops if not (ROOT / "quartblog" / "delivery" / stop).is_file()] == []
+
+
+@pytest.mark.parametrize("text", MANUALS, ids=[path.name for path in MANUALS])
+def test_no_relative_clause_is_the_subject_of_a_sentence(text: Path) -> None:
+    clause = r"(?:^|[.:|] |^[#*-] )((?:What|Whoever|Whatever)\b[^.?:|\n]*(?:\n[^.?:|\n]+)?\.)"
+    sentences = re.findall(clause, text.read_text("utf-8"), re.MULTILINE)
+
+    assert sentences == [], "as in: What a visitor can put right is no error."
+
+
+def test_records_are_reported_and_mailed_and_nothing_is_told() -> None:
+    texts = [*MANUALS, *(ROOT / "quartblog").rglob("*.py")]
+    found = [path.name for path in texts if re.search(r"\b(tell|tells|told)\b", path.read_text("utf-8"), re.IGNORECASE)]
+
+    assert found == [], "write report, log, include, show or mail instead"

@@ -61,7 +61,8 @@ def status(invocation: Invocation, *, watch: bool, as_data: bool) -> None:
     retried   attempts to send a mail after a failed one
     dropped   records that a slow extra handler did not get
     cap       digests of the last hour, and [delivery] mails_per_hour;
-              digests to [[delivery.routes]] count only on their own
+              copies for [[delivery.routes]] count only while the mail
+              server puts the admins off
 
     Times are median / p99. Exits 1 if the outbox does not exist yet. With --watch and --json, each update is one line.
 

@@ -152,8 +152,8 @@ def _facts(done: Rehearsed) -> Iterator[tuple[str, str]]:
     yield "queue peak", f"{done.high_water:,} of {done.size:,} ({done.high_water / done.size:.1%})"
     yield "log call", f"{_shown(done.call)}: a request's cost of logging an ERROR with {FRAMES} frames"
     yield "to the file", f"{_shown(done.to_file)}: until file and outbox have a record"
-    told = f"{done.told} of {count(done.plan.distinct, 'kind')}"
-    yield "to a mail", f"{_shown(done.to_mail)}: until the inbox has the first mail about a kind ({told})"
+    kinds = f"{done.kinds_in_time} of {count(done.plan.distinct, 'kind')}"
+    yield "to a mail", f"{_shown(done.to_mail)}: until the inbox has the first mail about a kind ({kinds})"
     accepted = done.accepted.get("ERROR", 0)
     agrees = "all" if done.counted == accepted else f"{done.counted:,} of"
     left = [

@@ -99,7 +99,7 @@ def _silence_libraries() -> None:
     """Let no library log what happens while a sink sends.
 
     A server that is away would otherwise make several lines, a group and a mail for each record that it does not take.
-    The sink reports it instead. What the program does with the same libraries is logged as before.
+    The sink reports it instead. Where the program itself uses these libraries, they log as before.
     """
     for name in LIBRARIES:
         # Adding the same filter twice changes nothing.

@@ -117,7 +117,7 @@ class _Rehearsal:
         finally:
             self._delivery.stop()
         in_time = self._server.taken()
-        self._tell_the_rest()
+        self._send_the_rest()
         return self._report(figures, drained if emptied else None, in_time)
 
     def _look(self, at: float) -> None:
@@ -144,7 +144,7 @@ class _Rehearsal:
             return False
         return any(group.reported == 0 for group in self._outbox.unreported(samples=0))
 
-    def _tell_the_rest(self) -> None:
+    def _send_the_rest(self) -> None:
         """Send the digests that would leave at the end of the window."""
         asyncio.run(send_due(self._outbox, self._stage.mail, self._stage.mailing, everything=True))
 
@@ -165,7 +165,7 @@ class _Rehearsal:
             call=Percentiles.of(storm.costs),
             to_file=Percentiles.of(self._ways),
             to_mail=Percentiles.of(ways_to_mail),
-            told=len(ways_to_mail),
+            kinds_in_time=len(ways_to_mail),
             grouped=sum(group.count for group in groups),
             in_time=len(in_time),
             mails=len(taken),
@@ -216,8 +216,8 @@ def _counted(mail: Taken) -> int:
 
 def _ways_to_mail(mails: list[Taken], first_seen: Mapping[int, float]) -> list[float]:
     """Return, for each mailed kind of failure, the seconds from its first failure to the first mail that reports it."""
-    told: dict[int, float] = {}
+    mailed: dict[int, float] = {}
     for mail in mails:
         for kind in kinds_in(_parsed(mail)[1]):
-            told.setdefault(kind, mail.at)
-    return [at - first_seen[kind] for kind, at in told.items()]
+            mailed.setdefault(kind, mail.at)
+    return [at - first_seen[kind] for kind, at in mailed.items()]

@@ -84,7 +84,7 @@ class Rehearsed:
     """From such a call until file and outbox have the record."""
     to_mail: Percentiles | None
     """From the first failure of a kind to the mail that reports it."""
-    told: int
+    kinds_in_time: int
     """Kinds that a mail reported in time; the others waited for the next digest at the end."""
     grouped: int
     """Errors that the outbox counted."""

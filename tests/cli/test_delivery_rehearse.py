@@ -17,7 +17,7 @@ Command = Callable[..., Result]
 SHORT = ("--seconds", "0.2", "--smtp-delay", "0")
 
 
-def test_a_rehearsal_tells_what_an_operator_needs_and_touches_nothing_real(
+def test_a_rehearsal_prints_what_an_operator_needs_and_touches_nothing_real(
     quartblog: Command, folder: Path, config: Callable[..., None]
 ) -> None:
     config(delivery={"batch_seconds": 0.05}, mail={"server": "mail.invalid", "admins": ["ada@example.org"]})
@@ -112,7 +112,7 @@ def test_a_level_above_errors_leaves_nothing_to_mail(quartblog: Command) -> None
     assert "to a mail    never" in result.stdout
 
 
-def test_one_of_anything_is_told_as_one() -> None:
+def test_one_of_anything_is_reported_as_one() -> None:
     done = Rehearsed(
         plan=Plan(rate=1, distinct=1),
         lasted=1.0,
@@ -125,7 +125,7 @@ def test_one_of_anything_is_told_as_one() -> None:
         call=None,
         to_file=None,
         to_mail=Percentiles(1000.0, 1000.0),
-        told=1,
+        kinds_in_time=1,
         grouped=1,
         in_time=1,
         mails=1,

@@ -1,4 +1,4 @@
-"""Which rule refused a row, as PostgreSQL tells it."""
+"""Which rule refused a row, as PostgreSQL names it."""
 
 from datetime import UTC, datetime
 from typing import Any

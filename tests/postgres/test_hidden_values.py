@@ -1,4 +1,4 @@
-"""What was sent to the database is told by no exception, whoever words it: PostgreSQL, asyncpg or SQLAlchemy."""
+"""No exception shows what was sent to the database, whoever words it: PostgreSQL, asyncpg or SQLAlchemy."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime

@@ -80,7 +80,7 @@ def rehearsed() -> Rehearsed:
         call=Percentiles(0.01, 0.05),
         to_file=Percentiles(1.0, 20.0),
         to_mail=Percentiles(300.0, 500.0),
-        told=2,
+        kinds_in_time=2,
         grouped=500,
         in_time=2,
         mails=3,
@@ -166,7 +166,7 @@ async def test_records_below_the_level_are_not_offered() -> None:
     assert set(storm.offered) == {"ERROR"}
 
 
-def test_a_mail_tells_its_kinds_by_number() -> None:
+def test_a_mail_names_its_kinds_by_number() -> None:
     assert kinds_in("x.Rehearsed1: rehearsed failure 1\nAlso:\n3 new: rehearsed failure 12") == {1, 12}
 
 
@@ -180,7 +180,7 @@ def test_every_error_of_the_storm_is_written_grouped_and_mailed(stage: Stage, tm
     assert (done.grouped, done.counted, done.held, done.waiting) == (errors, errors, 0, 0)
     assert done.mails >= 1
     assert done.tries == done.mails
-    assert done.told == 4
+    assert done.kinds_in_time == 4
     assert 0 < done.high_water < done.size
     assert [at for at, _ in done.depths] == sorted(at for at, _ in done.depths)
     for found in (done.call, done.to_file, done.to_mail):
@@ -261,7 +261,7 @@ def test_a_queue_that_was_more_than_half_full_is_to_grow(suggest: Callable[..., 
     assert "60%" in found.why
 
 
-def test_a_storm_that_outruns_the_file_is_told_as_one(suggest: Callable[..., list[Suggestion]]) -> None:
+def test_a_storm_that_outruns_the_file_is_reported_as_one(suggest: Callable[..., list[Suggestion]]) -> None:
     offered = {"INFO": 50_000, "ERROR": 50_000}
     [found] = suggest(offered=offered, refused={"INFO": 40_000}, high_water=10_000, drained=10.0)
 

@@ -1,4 +1,4 @@
-"""A folder with one log file and one outbox, the failing programs that share it, and what both files tell."""
+"""A folder with one log file and one outbox, the failing programs that share it, and the content of both files."""
 
 from __future__ import annotations
 
@@ -143,6 +143,6 @@ def by_message_id(mails: Iterable[Mail]) -> dict[str, Mail]:
     return {str(mail.message["Message-ID"]): mail for mail in mails}
 
 
-def told(mail: Mail) -> int:
-    """How many errors a digest tells of that no mail has told of before."""
+def new_errors(mail: Mail) -> int:
+    """How many errors a digest reports that no mail has reported before."""
     return sum(int(new) for new, _ in _TOLD.findall(mail.text))

@@ -49,7 +49,7 @@ class Program:
 
     @property
     def answers(self) -> list[Answer]:
-        """The failures it has told of so far."""
+        """The failures it has reported so far."""
         with self._changed:
             return list(self._answers)
 
@@ -71,7 +71,7 @@ class Program:
         self.process.stdin.flush()
 
     def wait_for(self, count: int) -> list[Answer]:
-        """Wait until it has told of so many failures since its start; return all there are."""
+        """Wait until it has reported so many failures since its start; return all there are."""
         self._wait(lambda: len(self._answers) >= count)
         return self.answers
 

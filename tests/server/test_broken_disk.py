@@ -1,4 +1,4 @@
-"""The site answers where its log cannot be written; standard error tells what the file cannot."""
+"""The site answers where its log cannot be written; standard error has what the file cannot have."""
 
 import pytest
 

@@ -22,10 +22,10 @@ def test_the_running_site_mails_what_a_command_recorded(servers: Servers, mail_s
     command = servers.start([sys.executable, "-m", "quartblog.cli", "user", "admin", "ada"], folder)
 
     assert command.ended() == 1
-    told = re.fullmatch(r"Error: quartblog user admin failed .* see error (\w{12}) in logs/.*\n", command.stderr)
-    assert told, command.stderr
+    printed = re.fullmatch(r"Error: quartblog user admin failed .* see error (\w{12}) in logs/.*\n", command.stderr)
+    assert printed, command.stderr
     eventually(lambda: mail_server.mails)
-    assert told[1] in mail_server.mails[0].text
+    assert printed[1] in mail_server.mails[0].text
     assert "quartblog user admin" in mail_server.mails[0].text
-    assert f"[id {told[1]}]" in site.log
+    assert f"[id {printed[1]}]" in site.log
     assert site.stop() == 0

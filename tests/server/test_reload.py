@@ -12,7 +12,7 @@ pytestmark = pytest.mark.server
 def workers_that_said(server: Server, words: str) -> set[int]:
     """The processes with a record that holds these words."""
     records = [json.loads(line) for line in server.log.splitlines()]
-    return {told["process"] for told in records if words in told["message"]}
+    return {record["process"] for record in records if words in record["message"]}
 
 
 def test_every_worker_takes_a_change_over_and_refuses_a_bad_one(servers: Servers) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.host import by_message_id, error_ids, told
+from tests.server.host import by_message_id, error_ids, new_errors
 from tests.support.processes import Servers, eventually
 from tests.support.small_disk import SmallDisk, mounting, why_not
 from tests.support.smtp import MailServer
@@ -97,7 +97,7 @@ def test_a_disk_that_is_full_and_gets_room_again(start: Callable[[str], Site], m
     assert "log file cannot be written" in degraded.text
     assert "outbox in memory" in degraded.text
     visitor.register("ada")
-    eventually(lambda: sum(map(told, mail_server.mails)) >= 2 * EACH)
+    eventually(lambda: sum(map(new_errors, mail_server.mails)) >= 2 * EACH)
 
     site.disk.free()
     after = site.fail()
@@ -114,7 +114,7 @@ def test_a_disk_that_is_read_only_at_the_start_and_becomes_writable(
     eventually(lambda: site.told_by_each_worker("microblog.log cannot be written, records are lost until it can"))
     assert "Read-only file system" in site.server.stderr
     assert site.server.client().get("/").status == 200
-    eventually(lambda: sum(map(told, mail_server.mails)) == EACH)
+    eventually(lambda: sum(map(new_errors, mail_server.mails)) == EACH)
 
     site.disk.make_writable()
     after = site.fail()
@@ -130,7 +130,7 @@ def assert_recovered(site: Site, mail_server: MailServer, logged: set[str]) -> N
     )
     eventually(lambda: site.counted == (site.failed, site.failed))
     # More are possible: a digest of the memory may be on its way while its errors are added to the file.
-    eventually(lambda: sum(map(told, mail_server.mails)) >= site.failed)
+    eventually(lambda: sum(map(new_errors, mail_server.mails)) >= site.failed)
     assert len(by_message_id(mail_server.mails)) == len(mail_server.mails), "no mail twice"
     assert '"status":"ok"' in site.server.client().get("/readyz").text
     assert site.server.stop() == 0

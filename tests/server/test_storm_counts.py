@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.host import Counted, Host, by_message_id, error_ids, told
+from tests.server.host import Counted, Host, by_message_id, error_ids, new_errors
 from tests.support.processes import eventually
 from tests.support.smtp import MailServer
 
@@ -45,7 +45,7 @@ def test_a_thousand_equal_failures_of_four_processes_are_one_group_and_a_few_mai
     assert host.groups == [Counted("__main__.Fault", count=1_000, reported=1_000)]
     assert len(mail_server.mails) <= 11
     assert len(by_message_id(mail_server.mails)) == len(mail_server.mails), "nothing was interrupted: no mail twice"
-    assert sum(map(told, mail_server.mails)) == 1_000
+    assert sum(map(new_errors, mail_server.mails)) == 1_000
     assert len(answers) == 1_000
     assert sorted(error_ids(host.errors)) == sorted(answer.error_id for answer in answers)
     assert [record for record in host.errors if not RECORD.fullmatch(record)] == [], "no record is torn"
@@ -78,4 +78,4 @@ def test_a_thousand_equal_failures_within_a_minute_are_at_most_eleven_mails(
     assert host.groups == [Counted("__main__.Fault", count=1_000, reported=1_000)]
     assert 2 < within < len(mail_server.mails) <= 11
     assert len(by_message_id(mail_server.mails)) == len(mail_server.mails)
-    assert sum(map(told, mail_server.mails)) == 1_000
+    assert sum(map(new_errors, mail_server.mails)) == 1_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.host import Host, told
+from tests.server.host import Host, new_errors
 from tests.support.processes import eventually
 from tests.support.smtp import Accepting, MailServer
 
@@ -58,5 +58,5 @@ def test_a_mail_that_is_cut_off_is_sent_again_as_the_same_mail(tmp_path: Path, m
         assert program.end() == 0
         assert mail_server.mails == [mail]
         assert mail_server.cut == [mail.message["Message-ID"]] * CUTS
-        assert told(mail) == host.counted == len(host.errors) == 1, "a mail that fails is no error of its own"
+        assert new_errors(mail) == host.counted == len(host.errors) == 1, "a mail that fails is no error of its own"
         assert program.stderr.count("it is tried again") == 1

@@ -1,10 +1,10 @@
-"""A disk without room: the program goes on and mails, stderr tells, and all is well again by itself."""
+"""A disk without room: the program goes on and mails, stderr reports it, and all is well again by itself."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.server.host import Host, by_message_id, error_ids, told
+from tests.server.host import Host, by_message_id, error_ids, new_errors
 from tests.support.processes import eventually
 from tests.support.smtp import MailServer
 
@@ -38,7 +38,7 @@ def test_a_full_disk_stops_neither_the_program_nor_its_mail_and_is_recovered_fro
         assert program.end() == 0
 
     assert "site.log is written again; " in program.stderr
-    assert program.stderr.count("cannot be") == 2, "each outage is told of once"
+    assert program.stderr.count("cannot be") == 2, "each outage is reported once"
     assert {answer.error_id for answer in [*before, *after]} <= set(error_ids(host.errors))
     assert len(by_message_id(mail_server.mails)) == len(mail_server.mails), "no mail twice"
-    assert sum(map(told, mail_server.mails)) == 3 * EACH
+    assert sum(map(new_errors, mail_server.mails)) == 3 * EACH

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.host import Host, by_message_id, error_ids, told
+from tests.server.host import Host, by_message_id, error_ids, new_errors
 from tests.support.processes import eventually
 from tests.support.smtp import MailServer
 
@@ -64,7 +64,7 @@ def test_twenty_kills_lose_nothing_that_was_accepted_100_ms_before(tmp_path: Pat
 
     assert len(proven) > KILLS * 20, "the kills came in mid-storm"
     mails = by_message_id(mail_server.mails)
-    assert sum(map(told, mails.values())) == host.counted
+    assert sum(map(new_errors, mails.values())) == host.counted
     assert waiting <= set(mails), "what a kill left unsent was sent after a start"
     assert_twice_only_in_flight(mail_server)
     logged_all = error_ids(host.errors)
@@ -87,7 +87,7 @@ def test_a_mail_in_flight_at_the_kill_is_the_same_mail_again(tmp_path: Path) -> 
         eventually(lambda: host.all_told)
         assert again.end() == 0
         assert first.message.as_bytes() == second.message.as_bytes()
-        assert told(first) == 1
+        assert new_errors(first) == 1
         assert len(mail_server.mails) == 2
 
 

@@ -15,7 +15,7 @@ the group moves to the first of its failures that happens again, and the others 
 versions that share an outbox make two groups of a failure. A downgrade makes new groups as well.
 
 Version 2 counts the exceptions inside an exception group, where version 1 counted only the names of their types. It
-also tells lambdas of one function apart (see `_distinct_name`). All other failures have the digest of version 1.
+also distinguishes lambdas of one function (see `_distinct_name`). All other failures have the digest of version 1.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ def withdraw(database: Database, mail: int, token: int | None) -> bool:
 
 
 def discard(database: Database, mail: int) -> bool:
-    """Remove a mail, whatever its state. What a digest was to report stays unreported, so the next one reports it."""
+    """Remove a mail, whatever its state. The next digest reports the errors of a removed one."""
     row = database.execute("DELETE FROM mails WHERE id = ? RETURNING state", (mail,)).fetchone()
     if row is None:
         return False

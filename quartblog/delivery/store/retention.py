@@ -141,7 +141,7 @@ _STEPS = (
         _NO_GROUP,
     ),
     _Step(_WAITING, _NO_TEXT, CROWDED_MAILS, while_mail_has_half=True),
-    # The next digest reports the errors of a dead one. What a dead copy reports to its reader is lost with it.
+    # The next digest reports the errors of a dead one. The errors of a dead copy are lost for its reader.
     _Step(
         "SELECT id, 0, kind = 'copy' AND NOT part FROM mails WHERE state = 'dead' ORDER BY created",
         _NO_MAIL,
