@@ -168,6 +168,19 @@ def test_the_delivery_is_used_through_its_two_doors_only() -> None:
     assert inner == set(), f"import it from one of {DOORS}, whose __all__ names what others may use"
 
 
+def test_tests_of_other_parts_use_the_doors_too() -> None:
+    # The parts themselves are measured, a try is waited for, ids are counted, and the command is called.
+    known = {"benchmarks/in_process.py", "rehearsal/test_rehearsal.py", "benchmarks/operations.py", "test_documents.py"}
+    inner = re.compile(r"^ *(?:from|import) quartblog\.delivery\.(?!tools\b)", re.MULTILINE)
+    found = {
+        path.relative_to(TOP / "tests").as_posix()
+        for path in (TOP / "tests").rglob("*.py")
+        if inner.search(path.read_text("utf-8"))
+    }
+
+    assert {name for name in found if name.split("/")[0] not in {"delivery", "support"}} == known
+
+
 def test_the_delivery_itself_does_not_use_its_doors() -> None:
     inside = [module for module in MODULES if lies_in(module, "delivery")]
 

@@ -17,8 +17,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from quartblog.delivery import Delivery, FileOptions, MailOptions, OutboxOptions, QueueOptions
-from quartblog.delivery.store.outbox import Outbox
+from quartblog.delivery import Delivery, FileOptions, MailOptions, Outbox, OutboxOptions, QueueOptions
 from tests.benchmarks.failures import failure
 from tests.benchmarks.table import Row, significant
 from tests.support.processes import ROOT, environment

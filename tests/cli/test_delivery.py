@@ -11,9 +11,8 @@ import pytest
 from click.testing import Result
 
 from quartblog.delivery import Outbox, OutboxOptions
-from quartblog.delivery.store.mails import Result as Tried
 from tests.support.clocks import FakeClock
-from tests.support.failures import a_digest, a_message
+from tests.support.failures import Tried, a_digest, a_message
 
 Command = Callable[..., Result]
 DAY = 86_400

@@ -17,9 +17,8 @@ import pytest
 from click.testing import Result
 
 from quartblog.delivery import Outbox, OutboxOptions
-from quartblog.delivery.store.mails import Result as Tried
 from tests.support.clocks import FakeClock
-from tests.support.failures import a_digest, events, report_all
+from tests.support.failures import Tried, a_digest, events, report_all
 
 Command = Callable[..., Result]
 

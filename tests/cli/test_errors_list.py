@@ -11,9 +11,8 @@ from click.testing import Result
 
 from quartblog.cli.output import cells
 from quartblog.delivery import Outbox, OutboxOptions
-from quartblog.delivery.store.mails import Result as Tried
 from tests.support.clocks import FakeClock
-from tests.support.failures import a_digest, an_event, report_all
+from tests.support.failures import Tried, a_digest, an_event, report_all
 
 Command = Callable[..., Result]
 

@@ -15,10 +15,9 @@ import pytest
 
 from quartblog import migrations
 from quartblog.delivery import Outbox, OutboxOptions
-from quartblog.delivery.store.mails import Result as Tried
 from quartblog.operations.keys import use_key
 from tests.cli.test_main import every_command
-from tests.support.failures import EVENT, a_digest, an_event
+from tests.support.failures import EVENT, Tried, a_digest, an_event
 from tests.support.processes import ROOT
 from tests.support.smtp import MailServer
 

@@ -8,8 +8,7 @@ import pytest
 from click.testing import Result
 
 from quartblog.delivery import Delivery, FileOptions, MailOptions, Outbox, OutboxOptions
-from quartblog.delivery.store.mails import Result as Tried
-from tests.support.failures import a_digest, a_message, an_event
+from tests.support.failures import Tried, a_digest, a_message, an_event
 from tests.support.processes import eventually
 from tests.support.smtp import MailServer, dead_server
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from quart import Quart
 
 from quartblog.delivery import Percentiles, Statistics
-from quartblog.delivery.store.mails import Result
 from tests.support.browsing import FROM_OURSELVES, Visitor
-from tests.support.failures import a_message
+from tests.support.failures import Tried, a_message
 from tests.support.processes import eventually
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ async def test_only_administrators_see_and_use_the_page(grace: User, app: Quart,
 
 async def test_workers_and_mails_are_shown_with_the_servers_words(admin: Visitor, outbox: Outbox) -> None:
     mail = outbox.post(a_message(), ["ops@example.org"])
-    outbox.sending.dead(mail, Result("550 <script>no such user</script>"))
+    outbox.sending.dead(mail, Tried("550 <script>no such user</script>"))
     await asyncio.to_thread(eventually, outbox.workers)
 
     page = await admin.get(PATH)
@@ -45,7 +44,7 @@ async def test_workers_and_mails_are_shown_with_the_servers_words(admin: Visitor
 async def test_dead_mails_are_retried_and_removed(admin: Visitor, outbox: Outbox) -> None:
     first, second = (outbox.post(a_message(), ["ops@example.org"]) for _ in range(2))
     for mail in (first, second):
-        outbox.sending.dead(mail, Result("550 no"))
+        outbox.sending.dead(mail, Tried("550 no"))
 
     assert (await admin.submit(PATH, retry=str(first))).location == PATH
     assert {mail.id: mail.state for mail in outbox.mails()} == {first: "waiting", second: "dead"}

@@ -16,7 +16,6 @@ from quart import Quart
 
 from quartblog.database import Database
 from quartblog.delivery import Delivery, Outbox, OutboxOptions
-from quartblog.delivery.options import LEAST_BYTES
 from quartblog.operations.health import DELIVERY
 from quartblog.settings import Settings
 from tests.support.browsing import Visitor
@@ -85,7 +84,7 @@ async def test_a_worker_that_stands_still_is_named(app: Quart, visitor: Visitor,
 async def test_a_full_outbox_that_dropped_errors_is_named(app: Quart, visitor: Visitor, settings: Settings) -> None:
     delivery: Delivery = app.extensions[DELIVERY]
     # Another process of the host, with a smaller bound.
-    with closing(Outbox(OutboxOptions(settings.delivery.outbox, max_bytes=LEAST_BYTES))) as other:
+    with closing(Outbox(OutboxOptions(settings.delivery.outbox, max_bytes=1024 * 1024))) as other:
         for number in range(400):
             other.record([an_event(f"{number:016x}", place="p" * 2_500, function=f"{number:016x}")])
         assert other.totals().crowded_errors

@@ -22,6 +22,9 @@ TRACEBACK = """Traceback (most recent call last):
     int(text)
 ValueError: twelve"""
 
+Tried = Result
+"""The result of one try to send a mail, for tests that play the sender."""
+
 EVENT = Event(
     error_id="0123456789ab",
     fingerprint="00000000000000aa",
