@@ -99,10 +99,14 @@ def _list(outbox: Outbox, options: argparse.Namespace) -> Iterator[str]:
 
 def _show(outbox: Outbox, options: argparse.Namespace) -> Iterator[str]:
     if (group := outbox.group(options.key)) is None:
-        raise Failed(f"{options.key}: no group has this number, and no sample this error id; the log file may have it")
+        raise Failed(f"{options.key}: no group has this number, and no error this id; the log file may have it")
     # A requested error comes first, even if it is not the latest.
     samples = sorted(group.samples, key=lambda event: event.error_id not in options.key.lower())
     yield in_full(replace(group, samples=tuple(samples)))
+    details = outbox.details(options.key, quoted=options.key)
+    asked = None if details is None else details.asked
+    if asked is not None and all(event.error_id != asked.error_id for event in samples):
+        yield f"\nThe text of error {asked.error_id} is no longer kept; this is the latest error of its group"
     yield f"\nSamples: {' '.join(event.error_id for event in samples)}"
 
 

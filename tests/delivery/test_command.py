@@ -86,6 +86,14 @@ def test_a_group_is_shown_with_the_error_that_was_asked_for(shell: Shell) -> Non
         assert "\x1b" not in shown
 
 
+def test_an_error_whose_text_is_not_kept_is_named_beside_the_latest_one(shell: Shell, outbox: Path) -> None:
+    with closing(open_outbox(outbox)) as opened:
+        opened.record([an_event(error_id=f"quoted{number:06}") for number in range(11)])
+
+    assert "The text of error quoted000000 is no longer kept" in shell("errors show QUOTED000000")[1]
+    assert "no longer kept" not in shell("errors show quoted000001")[1]
+
+
 def test_a_list_says_how_many_it_leaves_out(shell: Shell, outbox: Path) -> None:
     with closing(open_outbox(outbox)) as store:
         store.record([an_event(f"{number:016x}") for number in range(1_233)])
@@ -119,7 +127,7 @@ def test_the_latest_mails_are_listed_without_what_a_server_said_about_a_recipien
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("errors show 4711", "4711: no group has this number, and no sample this error id; the log file may have it"),
+        ("errors show 4711", "4711: no group has this number, and no error this id; the log file may have it"),
         ("errors resolve 4711 1 zzz", "no group has this number or error id: 4711, zzz"),
     ],
 )
