@@ -20,7 +20,7 @@ from quartblog.delivery import Order, Query
 from quartblog.delivery.tools import headline, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from quartblog.cli.invocation import Invocation
     from quartblog.delivery import Found, Group, GroupState, Outbox
@@ -29,6 +29,8 @@ STATES = ("open", "resolved", "muted", "all")
 LEVELS = ("ERROR", "CRITICAL")
 PAGE = 500
 """Groups to read at once."""
+PASSES = 3
+"""How often a list is read at most until it has all groups, while some of them fail."""
 UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 LONGEST = 3_650 * 86_400
 """Seconds that a group may be muted."""
@@ -111,8 +113,7 @@ def list_groups(  # noqa: PLR0913  one for each option
     chosen = "all" if every else state or "unresolved"
     query = _query(words, chosen, **conditions)
     with opened(invocation) as outbox:
-        found = _pages(outbox, query, rows(limit, as_data=as_data))
-        total = len(found) if as_data else outbox.total(query)
+        found, total = _found(outbox, query, rows(limit, as_data=as_data))
     if as_data:
         print_json([listed_data(one) for one in found])
     elif found:
@@ -133,18 +134,27 @@ def _query(words: Iterable[str], state: str, level: str | None, **conditions: An
     )
 
 
-def _pages(outbox: Outbox, query: Query, most: int) -> list[Found]:
-    """Return so many groups at most, read in pages. A group that fails meanwhile appears once."""
+def _found(outbox: Outbox, query: Query, most: int) -> tuple[list[Found], int]:
+    """Return so many groups at most, and how many there are."""
     found: dict[int, Found] = {}
+    for _ in range(PASSES):
+        found |= {one.group.id: one for one in _pages(outbox, query, most)}
+        total = outbox.total(query)
+        # A group that fails meanwhile moves to a page that was read before.
+        if len(found) >= min(total, most):
+            break
+    return sorted(found.values(), key=lambda one: one.key, reverse=True)[:most], total
+
+
+def _pages(outbox: Outbox, query: Query, most: int) -> Iterator[Found]:
     more = True
-    while more and len(found) < most:
-        page = outbox.page(replace(query, limit=min(PAGE, most - len(found))))
-        for one in page.found:
-            found.setdefault(one.group.id, one)
+    while more and most > 0:
+        page = outbox.page(replace(query, limit=min(PAGE, most)))
+        yield from page.found
+        most -= len(page.found)
         more = page.more
         if more:
             query = replace(query, after=page.found[-1].key)
-    return list(found.values())
 
 
 def _none(query: Query, state: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from quartblog.cli.output import cells
-from quartblog.delivery import Outbox, OutboxOptions
+from quartblog.delivery import GroupPage, Outbox, OutboxOptions, Query
 from tests.support.clocks import FakeClock
 from tests.support.failures import Tried, a_digest, an_event, report_all
 
@@ -144,6 +144,31 @@ def test_a_limit_and_an_order_go_on_over_many_pages(
     assert [group["count"] for group in found] == [3] * 4 + [2] * 4 + [1] * 3
     assert len({group["id"] for group in found}) == 11
     assert ten == found[:10]
+
+
+def test_a_group_that_fails_between_two_pages_is_listed_once(
+    quartblog: Command, outbox: Outbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quartblog.cli.errors.PAGE", 2)
+    for number in range(10, 16):
+        clock.advance(1)
+        outbox.record([an_event(f"{number:016}", title="OSError")])
+    read, calls = Outbox.page, []
+
+    def page(self: Outbox, query: Query) -> GroupPage:
+        found = read(self, query)
+        calls.append(query)
+        if len(calls) == 1:
+            clock.advance(1)
+            outbox.record([an_event(f"{10:016}", title="OSError")])
+        return found
+
+    monkeypatch.setattr(Outbox, "page", page)
+
+    found = json.loads(quartblog("errors", "list", "oserror", "--json").stdout)
+
+    assert [int(group["fingerprint"]) for group in found] == [10, 15, 14, 13, 12, 11]
+    assert found[0]["count"] == 2
 
 
 def test_a_group_as_json_has_its_users_day_releases_and_the_fate_of_its_mail(
