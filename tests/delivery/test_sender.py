@@ -596,7 +596,7 @@ async def test_mails_that_expire_soon_are_few(office: Office) -> None:
     assert len(office.outbox.mails("dead")) <= 5
 
 
-async def test_a_reader_is_told_once_though_the_admins_digest_is_refused_each_time(office: Office) -> None:
+async def test_a_reader_gets_one_copy_though_the_admins_digest_is_refused_each_time(office: Office) -> None:
     sender = office.sender(readers=(Reader(("eve@example.org",)),))
     office.server.refusing = dict.fromkeys(ADMINS, "550 5.1.1 nobody of this name")
     office.fail()
