@@ -273,9 +273,10 @@ def mute(  # noqa: PLR0913  one for each option
 
 @group.command()
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
+@_with_note
 @json_option
 @click.pass_obj
-def reopen(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> None:
+def reopen(invocation: Invocation, words: tuple[str, ...], text: str, *, as_data: bool) -> None:
     """Reopen resolved or muted groups.
 
     Each ID is the number of a group or an error id, as in `quartblog errors show`.
@@ -284,13 +285,13 @@ def reopen(invocation: Invocation, words: tuple[str, ...], *, as_data: bool) -> 
 
     \b
     Example:
-      quartblog errors reopen 12
+      quartblog errors reopen 12 --note "not fixed in 1.2"
       quartblog errors reopen 12 14 --json | jq .unknown
     """
     _change(
         invocation,
         words,
-        lambda outbox, found: outbox.reopen(found.id, who=_who()),
+        lambda outbox, found: outbox.reopen(found.id, who=_who(), note=text),
         lambda _found: "is open",
         as_data=as_data,
     )

@@ -364,3 +364,13 @@ def test_an_empty_note_or_a_wrong_number_is_a_wrong_argument(
     outbox.record([an_event()])
 
     assert quartblog("errors", "mute" if "--more" in words else "note", *words).exit_code == 2
+
+
+def test_a_note_may_say_why_a_group_is_open_again(quartblog: Command, outbox: Outbox) -> None:
+    outbox.record([an_event()])
+    outbox.resolve(1)
+
+    quartblog("errors", "reopen", "1", "--note", "not fixed in 1.2")
+
+    [past] = json.loads(quartblog("errors", "show", "1", "--json").stdout)["history"][:1]
+    assert (past["what"], past["note"]) == ("reopened", "not fixed in 1.2")

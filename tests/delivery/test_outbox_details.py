@@ -228,3 +228,17 @@ def test_a_deleted_group_takes_all_of_it_along(outbox: Outbox, clock: FakeClock)
 
     assert outbox.group("quoted") is None
     assert outbox.details(A) is None
+
+
+def test_a_note_stays_even_if_the_group_was_resolved_already(outbox: Outbox) -> None:
+    outbox.record([an_event(A)])
+    for action, note in (
+        (outbox.reopen, "seen"), (outbox.resolve, "fixed"), (outbox.resolve, "in 1.2"), (outbox.resolve, "")
+    ):  # fmt: skip
+        assert action(A, who="ada", note=note)
+
+    assert [(past.what, past.note) for past in details(outbox).history] == [
+        ("noted", "in 1.2"),
+        ("resolved", "fixed"),
+        ("noted", "seen"),
+    ]

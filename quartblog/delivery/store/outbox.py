@@ -276,9 +276,13 @@ class Outbox:
     ) -> bool:
         def change_found(database: Database, at: Moment) -> bool:
             found = group_rows.find(database, key)
-            if found is not None and change(database, found, at):
-                details.note(database, found, details.Change(at.wall, who, what, note))
-            return found is not None
+            if found is None:
+                return False
+            changed = change(database, found, at)
+            # A note stays, even if somebody else has resolved the group meanwhile.
+            if changed or note:
+                details.note(database, found, details.Change(at.wall, who, what if changed else "noted", note))
+            return True
 
         return self._rows.grow(change_found)
 
