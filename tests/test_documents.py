@@ -78,6 +78,18 @@ def test_every_command_is_in_the_operators_table() -> None:
     assert listed == set(commands(main))
 
 
+def test_every_command_with_a_result_is_in_the_table_of_what_json_prints() -> None:
+    text = (
+        (ROOT / "docs" / "operating.md").read_text("utf-8").partition("### What --json prints")[2].partition("\n## ")[0]
+    )
+    rows = [re.findall("`([^`]+)`", cell) for cell in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)]
+    listed = {first for first, *_ in rows} | {
+        f"{first.partition(' ')[0]} {other}" for first, *others in rows for other in others
+    }
+
+    assert {f"quartblog {name}" for name in listed} == set(commands(main)) - {"quartblog run"}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
 def test_every_setting_in_an_example_exists(document: Path) -> None:
     blocks = re.findall(r"^```toml\n(.*?)^```", document.read_text("utf-8"), re.DOTALL | re.MULTILINE)
