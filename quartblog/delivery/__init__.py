@@ -27,6 +27,7 @@ Words:
     dead letter  a mail that is not tried again                 lease        time a leader leads without a renewal
     retry        a later try of a mail                          scope        one request, job or command
     copy         a digest for one other reader                  reader       somebody who gets some of the errors
+    summary      a mail about a week, also a quiet one
 
 Works in any asyncio program, or in none. It needs the libraries aiosmtplib and concurrent-log-handler. Copy the
 folder beside your program, and import it by its own name. A FastAPI application, whole:
@@ -92,6 +93,7 @@ from .asgi import ErrorScope
 from .context import Scope, current_scope, scope
 from .delivery import Delivery
 from .grouping.event import Event
+from .mail.weekly import WeeklyTime
 from .options import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Reader
 from .statistics import Percentiles, Statistics
 from .store.access import AsyncOutbox, open_outbox
@@ -100,6 +102,7 @@ from .store.groups import Group
 from .store.mails import State, StoredMail
 from .store.outbox import Outbox
 from .store.search import Found, GroupPage, GroupState, Order, Query
+from .store.weeks import Frequent, Week
 from .store.workers import Leader, Totals, Worker
 
 __all__ = [
@@ -112,6 +115,7 @@ __all__ = [
     "Fate",
     "FileOptions",
     "Found",
+    "Frequent",
     "Group",
     "GroupPage",
     "GroupState",
@@ -131,6 +135,8 @@ __all__ = [
     "Statistics",
     "StoredMail",
     "Totals",
+    "Week",
+    "WeeklyTime",
     "Worker",
     "current_scope",
     "open_outbox",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from .mail.addresses import bare_address, is_loopback, split_address
+from .mail.weekly import WeeklyTime
 
 _AROUND = tuple(__package__.split(".")[:-1][:1])
 """The top-level package this folder is a part of, if any."""
@@ -179,6 +180,8 @@ class MailingOptions:
     """Seconds after which a mail is no longer tried, and kept as a dead letter."""
     readers: tuple[Reader, ...] = ()
     """Further recipients, each for some groups."""
+    summary: WeeklyTime | None = None
+    """When the admins get a mail about the last seven days, also if nothing failed. It needs an outbox with a file."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for bounds that cannot hold."""

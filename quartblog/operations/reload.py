@@ -22,7 +22,12 @@ logger = logging.getLogger(__name__)
 
 EVERY = 1.0
 """Seconds between two checks of the file; a change takes effect once two checks find the same file."""
-LIVE = {"delivery": ("outbox",), "mail": (), "logging": ("directory", "filename")}
+LIVE = {
+    "delivery": ("outbox",),
+    "mail": (),
+    "logging": ("directory", "filename"),
+    "operations": ("metrics_token",),
+}
 """The sections that take effect at once, with their keys that need a restart. The other sections need one as a whole:
 they define cookies, routes and pools."""
 

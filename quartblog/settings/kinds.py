@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from quartblog.delivery import WeeklyTime
 from quartblog.delivery.tools import ascii_host
 
 SHORTEST_SECRET = 32
@@ -271,6 +272,13 @@ def _token(value: SecretStr) -> SecretStr:
     return value
 
 
+def _weekly(value: str) -> str:
+    try:
+        return value and str(WeeklyTime.parse(value))
+    except ValueError:
+        raise PydanticCustomError("weekly", "a time of the week is wanted") from None
+
+
 def _with_a_name(path: Path) -> Path:
     if not path.name:
         raise ValueError("must be the path of a file")
@@ -374,5 +382,10 @@ OptionalToken = Annotated[
     SecretStr,
     AfterValidator(_token),
     Allowed(f'at least {SHORTEST_TOKEN} printable ASCII characters without spaces, or ""'),
+]
+OptionalWeeklyTime = Annotated[
+    str,
+    AfterValidator(_weekly),
+    Allowed('a weekday and a time in UTC such as "monday 08:00", or "" for none'),
 ]
 Auto = Annotated[bool | None, BeforeValidator(_unset), Allowed('true, false or "auto"')]

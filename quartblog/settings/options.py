@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urlsplit
 
-from quartblog.delivery import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Reader
+from quartblog.delivery import FileOptions, MailingOptions, MailOptions, OutboxOptions, QueueOptions, Reader, WeeklyTime
 from quartblog.errors.exceptions import SettingsError
 from quartblog.forwarding import ForwardingOptions
 from quartblog.release import running_release
@@ -140,6 +140,7 @@ def mailing_options(settings: Settings) -> MailingOptions:
         retry_max=section.retry_max,
         retry_for=section.retry_for,
         readers=tuple(Reader(each.to, each.level, each.logger, each.path) for each in section.routes),
+        summary=WeeklyTime.parse(settings.operations.summary) if settings.operations.summary else None,
     )
 
 

@@ -97,6 +97,8 @@ def _about_mail(settings: Settings) -> Iterator[str]:
     mail = settings.mail
     if not mail.server:
         yield "[mail] server: not set, so errors are logged but not mailed"
+        if settings.operations.summary:
+            yield "[operations] summary: unused, because [mail] server is not set"
     elif (mail.tls == "implicit") != (mail.port == 465):
         yield f'[mail] port: {mail.port} with tls = "{mail.tls}"; usually port 465 and tls = "implicit" go together'
 

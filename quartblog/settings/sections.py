@@ -29,6 +29,7 @@ from quartblog.settings.kinds import (
     OptionalLine,
     OptionalSecret,
     OptionalToken,
+    OptionalWeeklyTime,
     Origin,
     OtlpEndpoint,
     OtlpHeaders,
@@ -199,9 +200,10 @@ class Forwarding(Section):
 
 
 class Operations(Section):
-    """[operations]: what programs that watch the site may read."""
+    """[operations]: what programs that watch the site may read, and the weekly mail."""
 
     metrics_token: OptionalToken = SecretStr("")
+    summary: OptionalWeeklyTime = ""
 
 
 class Errors(Section):

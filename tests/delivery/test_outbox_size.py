@@ -112,7 +112,7 @@ def test_the_texts_of_sent_mails_make_room_first_and_waiting_ones_stay(outbox: O
     dead = a_digest(outbox, "dead", data=b"d" * 1000)
     outbox.sending.dead(dead, Result("554"))
 
-    outbox.record([an_event(key(1), traceback=long_text(45_000), error_id=f"id{number}") for number in range(9)])
+    outbox.record([an_event(key(1), traceback=long_text(44_000), error_id=f"id{number}") for number in range(9)])
 
     mails = outbox.mails()
     assert len(mails) == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,6 +97,34 @@ async def test_a_mail_server_that_is_set_later_gets_what_was_not_mailed(site: Si
         assert await asyncio.to_thread(site.delivery.drain, mail=True)
 
         assert "nobody knew of this" in server.mails[0].text
+
+
+async def test_a_changed_time_of_the_weekly_mail_takes_effect_and_the_token_of_metrics_waits(site: Site) -> None:
+    await site.write('[operations]\nsummary = "monday 08:00"\n')
+    assert "config.toml has changed: [operations] is in effect now" in site.log()
+
+    await site.write('[operations]\nsummary = "mondy 8"\n')
+    assert '[operations] summary = "mondy 8": must be a weekday and a time in UTC such as "monday 08:00"' in site.log()
+
+    await site.write('[operations]\nsummary = "monday 08:00"\nmetrics_token = "0123456789abcdef"\n')
+    assert "config.toml has changed: [operations] metrics_token takes effect at the next start" in site.log()
+
+
+async def test_the_weekly_mail_leaves_at_a_time_that_is_set_later(site: Site) -> None:
+    with MailServer() as server:
+        mail = f'[mail]\nserver = "127.0.0.1"\nport = {server.port}\nadmins = ["ops@example.org"]\n'
+        await site.write(mail)
+        await site.write(f'{mail}[operations]\nsummary = "monday 08:00"\n')
+        assert await asyncio.to_thread(site.delivery.drain, mail=True)
+        assert server.mails == []
+
+        # What the file has a week later.
+        with closing(sqlite3.connect("instance/outbox.sqlite3")) as file, file:
+            file.execute("UPDATE summary SET summed = summed - 7 * 86400, next = next - 7 * 86400")
+        [weekly] = await asyncio.to_thread(server.wait_for, 1)
+
+    assert weekly.subject.startswith("Weekly summary: no errors (博客异常 微博 on ")
+    assert weekly.recipients == ("ops@example.org",)
 
 
 async def test_the_queue_is_resized_while_it_runs(site: Site) -> None:

@@ -89,6 +89,8 @@ def test_a_variable_that_is_not_understood_is_named(problems: Problems, name: st
         ("SITE__PUBLIC_URL", "https://*.example.org", "http:// or https:// with a host"),
         ("SITE__PUBLIC_URL", "https://a..b", "http:// or https:// with a host"),
         ("DATABASE__URL", "sqlite+aiosqlite://instance/blog.sqlite3", "sqlite+aiosqlite:///FOLDER/FILE"),
+        ("OPERATIONS__SUMMARY", "mondy 8", 'a weekday and a time in UTC such as "monday 08:00", or "" for none'),
+        ("OPERATIONS__SUMMARY", "monday 24:00", 'a weekday and a time in UTC such as "monday 08:00"'),
         ("DATABASE__POOL_TIMEOUT", "1e300", "a number of seconds above 0 and at most 1000000000"),
         ("SECURITY__ALLOWED_HOSTS", "*.example.org", "a list of host names"),
         ("SECURITY__ALLOWED_HOSTS", ".example.org", "a list of host names"),

@@ -113,19 +113,14 @@ class Digest:
             else None,
             to=to,
             # A mail program that shows a tree takes the last one for the parent of the mail.
-            conversations=[self._conversation(group, options) for group in reversed(first)],
+            conversations=[conversation(group.fingerprint, options, self.host) for group in reversed(first)],
         )
 
     def _subject(self, options: MailOptions) -> str:
         """Name the worst error first, because mail programs show the beginning, and the changing counts last."""
         more = f" (+{self.kinds - 1} more)" if self.kinds > 1 else ""
-        where = f"{options.title} {options.site} on {self.host}".lstrip()
-        return f"{_name(self.groups[0])}{more} ({where}, {counted(self.errors, 'error')})"
-
-    def _conversation(self, group: Group, options: MailOptions) -> str:
-        """Return a name that all digests of this host about the group share."""
-        place = hashlib.sha256(f"{options.site}\0{self.host}".encode(errors="replace")).hexdigest()[:12]
-        return f"{hashlib.sha256(group.fingerprint.encode(errors='replace')).hexdigest()[:16]}.{place}"
+        where = origin(options, self.host)
+        return f"{name_of(self.groups[0])}{more} ({where}, {counted(self.errors, 'error')})"
 
     def _head(self, options: MailOptions, *, shortened: bool) -> Iterator[str]:
         kinds = "one kind" if self.kinds == 1 else f"{self.kinds} kinds"
@@ -133,6 +128,17 @@ class Digest:
         yield from map(one_line, self.notes)
         if shortened:
             yield "The mail server refused a longer mail, so this one is shortened. The log file has all of it."
+
+
+def origin(options: MailOptions, host: str) -> str:
+    """Return where a mail comes from, as its subject says it."""
+    return f"{options.title} {options.site} on {host}".lstrip()
+
+
+def conversation(topic: str, options: MailOptions, host: str) -> str:
+    """Return a name that all mails of this host on a topic, such as a group's fingerprint, share."""
+    place = hashlib.sha256(f"{options.site}\0{host}".encode(errors="replace")).hexdigest()[:12]
+    return f"{hashlib.sha256(topic.encode(errors='replace')).hexdigest()[:16]}.{place}"
 
 
 def held_note(since: float, cap: int) -> str:
@@ -169,7 +175,7 @@ class _Detailed:
         self._facts = [one_line(fact) for fact in _facts(group)]
 
     def text(self, command: str, page: str) -> str:
-        lines = (*self._facts, *_links(self._group, page), *_commands(self._group, command))
+        lines = (*self._facts, *links(self._group, page), *commands(self._group, command))
         parts = [f"{'=' * 72}\n{self._headline}", "\n".join(lines)]
         parts += [part for part in (self._message, self._trace) if part]
         if self._breadcrumbs:
@@ -177,10 +183,10 @@ class _Detailed:
         return "\n\n".join(parts)
 
     def html(self, command: str, page: str) -> str:
-        links = [f'<a href="{html.escape(link)}">{html.escape(link)}</a>' for link in _links(self._group, page)]
-        facts = "<br>\n".join((*map(html.escape, self._facts), *links))
-        commands = "<br>\n".join(f"<code>{html.escape(line)}</code>" for line in _commands(self._group, command))
-        parts = [f"<h2>{html.escape(self._headline)}</h2>", f"<p>{facts}</p>", f"<p>{commands}</p>" if commands else ""]
+        anchors = [f'<a href="{html.escape(link)}">{html.escape(link)}</a>' for link in links(self._group, page)]
+        facts = "<br>\n".join((*map(html.escape, self._facts), *anchors))
+        typed = "<br>\n".join(f"<code>{html.escape(line)}</code>" for line in commands(self._group, command))
+        parts = [f"<h2>{html.escape(self._headline)}</h2>", f"<p>{facts}</p>", f"<p>{typed}</p>" if typed else ""]
         if self._message:
             parts.append(f"<p>{html.escape(self._message)}</p>")
         if self._trace:
@@ -231,12 +237,14 @@ def _reopened_at(group: Group) -> float:
     return min((sample.created for sample in group.samples if sample.created > resolved), default=group.last_seen)
 
 
-def _links(group: Group, page: str) -> list[str]:
+def links(group: Group, page: str) -> list[str]:
+    """Return the address of the group's page, if `page` and the group have one."""
     # Another process does not know the number of a group that is only in memory.
     return [f"{page}{group.id}"] if page and group.id > 0 else []
 
 
-def _commands(group: Group, command: str) -> list[str]:
+def commands(group: Group, command: str) -> list[str]:
+    """Return the commands that show and close the group, if operators have a `command`."""
     return [f"{command} errors {verb} {_key(group)}" for verb in ("show", "resolve")] if command else []
 
 
@@ -245,7 +253,7 @@ def _key(group: Group) -> int | str:
     return group.id if group.id > 0 else group.fingerprint
 
 
-def _name(group: Group) -> str:
+def name_of(group: Group) -> str:
     """Return the group in one short line, with less of it each time a server has refused its content."""
     if not group.refusals:
         return headline(group)
@@ -257,7 +265,7 @@ def _name(group: Group) -> str:
 def _rest(groups: Sequence[Group], listed: int, more: int) -> Iterator[str]:
     """Yield one line for each group without details, and one for the groups that only count."""
     for group in groups[:listed]:
-        yield f"{group.count - group.reported} new, {group.count} altogether: {_name(group)}"
+        yield f"{group.count - group.reported} new, {group.count} altogether: {name_of(group)}"
     if more := more + max(0, len(groups) - listed):
         yield f"and {counted(more, 'more kind')}"
 

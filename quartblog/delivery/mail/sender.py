@@ -3,7 +3,7 @@
 A mail is in the outbox before its first byte leaves, and stays there until the server accepts or finally refuses it.
 Every try sends the same bytes, so the same Message-ID. Only after a failed try that the outbox has noted, a digest with
 more to report gets a new text. At most one digest waits, however long the mail server is away, and it reports
-everything once it leaves.
+everything once it leaves. Once a week the leader also stores a summary, which the cap does not count.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..own_log import describe, own_logger, report, reraise_cancellation
 from ..statistics import MailCounters
-from ..store.mails import NewMail, Result, in_words
+from ..store.mails import NewMail, Result, in_words, is_written
 from ..store.workers import LeaseLost
 from ..text import counted
 from .addresses import bare_address
@@ -27,6 +27,7 @@ from .message import wire_form
 from .recipients import shares_of
 from .schedule import cap, held_since, pause
 from .smtp import MailFailed, Receipt, send
+from .summary import stored, summary_mail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +46,10 @@ RENEW = 0.5
 """Seconds between two times a leader renews its lease."""
 MARGIN = 5.0
 """Seconds after the longest session with the mail server, until another leader sends a mail in flight."""
+SUMMARY_LOOK = 1.0
+"""Seconds between two looks whether the summary of a week is due."""
+SUMMARY_PAUSE = 600.0
+"""Seconds until the next look after a summary could not be composed."""
 MOST_RECEIPTS = 100
 """Receipts that wait until the outbox can note them; an older one may belong to a file that is gone."""
 
@@ -73,6 +78,7 @@ class Sender:
         self._cap_reached = False
         self._renewed = -math.inf
         self._away_until = -math.inf
+        self._look_for_summary = -math.inf
         self._failures = 0
         # By Message-ID and recipients: ids change when memory is merged, and begin again in a new file.
         self._accepted: dict[tuple[str, tuple[str, ...]], Receipt] = {}
@@ -80,7 +86,7 @@ class Sender:
     def reconfigure(self, mail: MailOptions | None, options: MailingOptions) -> None:
         """Use these from the next mail on; a server that was away may be another one now."""
         self.mail, self._options = mail, options
-        self._away_until = -math.inf
+        self._away_until = self._look_for_summary = -math.inf
 
     @property
     def idle(self) -> bool:
@@ -111,7 +117,7 @@ class Sender:
             self._sending.resign(lease)
 
     async def work(self, *, last: bool = False) -> bool:
-        """Try every mail that is due once, and begin a digest if one is due.
+        """Try every mail that is due once, and begin a digest and the summary of a week if one is due.
 
         Return False if due mail is left to another worker, which leads. `last` is for the end of a process whose outbox
         is in memory: then every error that no mail has reported is due.
@@ -125,7 +131,8 @@ class Sender:
                 mail = self._next(self.lease, options)
                 if mail is None and not begun:
                     begun = True
-                    if self._begin_digest(options, self.lease, last=last):
+                    digest = self._begin_digest(options, self.lease, last=last)
+                    if self._post_summary(options, self.lease) or digest:
                         continue
                 if mail is None or mail.id in tried:
                     return True
@@ -156,9 +163,28 @@ class Sender:
         self._sending.begin_digest(_admins(mail), lease)
         return True
 
+    def _post_summary(self, mail: MailOptions, lease: Lease) -> bool:
+        """Store the summary of the week if it is due. Return whether there is one."""
+        now = self._sending.elapsed()
+        if now < self._look_for_summary:
+            return False
+        self._look_for_summary = now + SUMMARY_LOOK
+        time = self._options.summary
+        try:
+            if (week := self._sending.week_due(time, lease)) is None or time is None:
+                return False
+            message = summary_mail(week, self._outbox.workers(), mail, self._host)
+            return self._sending.post_summary(stored(message, mail), time, lease) is not None
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001  it must not hold up other mails
+            self._look_for_summary = now + SUMMARY_PAUSE
+            _warn(f"The summary of the week could not be composed, and is tried again: {describe(error)}")
+            return False
+
     async def _try(self, mail: StoredMail, options: MailOptions, lease: Lease) -> None:
         """Send the mail, with its newest content, and note the result."""
-        if mail.kind == "post" or _mark(mail) in self._accepted:
+        if is_written(mail.kind) or _mark(mail) in self._accepted:
             await self._deliver(mail, options, lease)
             return
         content = self._sending.content(mail.id)
@@ -285,7 +311,7 @@ class Sender:
 
     def _shortened(self, mail: StoredMail, error: MailFailed, options: MailOptions) -> bool:
         """Shorten a digest that is too big, due at once. Return False if that is impossible, as for a posted mail."""
-        content = None if mail.kind == "post" else self._sending.content(mail.id)
+        content = None if is_written(mail.kind) else self._sending.content(mail.id)
         if content is None or not content.shares:
             return False
         most = error.most or len(mail.data) // 2

@@ -188,7 +188,7 @@ def settle(database: Database, mail: int, result: Result, at: Moment) -> bool:
         return True
     _bury(database, mail, result, at.now)
     for address, words in result.put_off.items():
-        copy = None if row["kind"] == "post" else _reopened(database, address, result.token, at.now)
+        copy = None if mail_rows.is_written(row["kind"]) else _reopened(database, address, result.token, at.now)
         if copy is None:
             copy = mail_rows.split_off(database, mail, {address: words}, at.now, result.wait)
         _keep(database, copy, _counts(database, mail))

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from .clock import Moment
     from .database import Database
 
-Kind = Literal["digest", "copy", "post"]
+Kind = Literal["digest", "copy", "post", "summary"]
 State = Literal["waiting", "sent", "dead"]
 
 _HELD = "id = :mail AND state = 'waiting' AND (:token IS NULL OR token = :token)"
 """A mail that still waits and, with a token, that no later leader has claimed."""
+WRITTEN = "kind IN ('post', 'summary')"
+"""The condition of a mail that is stored with its text, which nobody can compose again."""
 
 
 class NewMail(NamedTuple):
@@ -36,7 +38,13 @@ class NewMail(NamedTuple):
     recipients: tuple[str, ...]
     """Envelope addresses."""
     kind: Kind
-    """`digest` for the admins, `copy` of a digest for one other reader, `post` for the program's own mail."""
+    """`digest` for the admins, `copy` of a digest for one other reader, `post` for the program's own mail, `summary` of
+    a week for the admins."""
+
+
+def is_written(kind: str) -> bool:
+    """Return whether a mail of this kind is stored with its text, which nobody can compose again."""
+    return kind in {"post", "summary"}
 
 
 class Result(NamedTuple):
@@ -68,7 +76,7 @@ class StoredMail:
     data: bytes
     """Empty for a mail whose text was deleted to make room, and for a digest or copy that waits for its text.
 
-    A posted mail without its text cannot be sent.
+    A posted mail or a summary without its text cannot be sent.
     """
     recipients: tuple[str, ...]
     """Those that are not served yet; of a sent mail, those that are served."""
@@ -233,12 +241,12 @@ def remove(database: Database, mail: int, token: int | None) -> bool:
 def retry(database: Database, mail: int | None, now: float) -> int:
     """Make dead and waiting mails due now, one or all; return how many."""
     return database.execute(
-        """UPDATE mails SET next_try = :now, finished = NULL, announced = 0, failed = failed OR state = 'dead',
+        f"""UPDATE mails SET next_try = :now, finished = NULL, announced = 0, failed = failed OR state = 'dead',
             token = CASE state WHEN 'dead' THEN NULL ELSE token END,
             since = CASE state WHEN 'dead' THEN :now ELSE since END,
             tries = CASE state WHEN 'dead' THEN 0 ELSE tries END,
             state = 'waiting'
-        WHERE state != 'sent' AND (kind != 'post' OR data != x'') AND (:mail IS NULL OR id = :mail)""",
+        WHERE state != 'sent' AND (NOT {WRITTEN} OR data != x'') AND (:mail IS NULL OR id = :mail)""",  # noqa: S608  a constant
         {"now": now, "mail": mail},
     ).rowcount
 

@@ -18,7 +18,7 @@ from ..grouping.event import Batch, portions, tallies_of
 from ..options import MAX_AGE, MAX_BYTES, SAMPLES, OutboxOptions
 from ..own_log import describe, own_logger, report
 from ..text import counted
-from . import details, retention, search
+from . import details, retention, search, weeks
 from . import digests as digest_rows
 from . import groups as group_rows
 from . import mails as mail_rows
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .groups import Group
     from .mails import State, StoredMail
     from .search import GroupPage, Query
+    from .weeks import Week
     from .workers import Leader, Totals, Worker
 
 T = TypeVar("T")
@@ -233,6 +234,10 @@ class Outbox:
     def totals(self) -> Totals:
         """Return the counts of groups, mails and losses. It is cheap, however large they are."""
         return self._rows.read(worker_rows.totals)
+
+    def week(self) -> Week:
+        """Return the figures of the last seven days, as the weekly summary has them."""
+        return self._rows.read(weeks.week)
 
     def housekeeping(self) -> None:
         """Delete what is too old or too much, and return free pages to the disk. One process calls it once a minute."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..own_log import own_logger, report
 from .details import forget_old_hours
+from .mails import WRITTEN
 
 if TYPE_CHECKING:
     import sqlite3
@@ -102,8 +103,8 @@ _NO_MAIL = "DELETE FROM mails"
 _NO_GROUP = "DELETE FROM groups"
 
 # Only the original row of a mail counts; rows that were split off for single recipients do not.
-_WAITING = """SELECT id, length(data), NOT part FROM mails WHERE state = 'waiting' AND kind = 'post' AND data != x''
-    ORDER BY created, abs(id)"""
+_WAITING = f"""SELECT id, length(data), NOT part FROM mails WHERE state = 'waiting' AND {WRITTEN} AND data != x''
+    ORDER BY created, abs(id)"""  # noqa: S608  a constant
 
 # A copy needs its groups for its text.
 _COPIED = """fingerprint IN (SELECT fingerprint FROM mail_groups JOIN mails ON mails.id = mail_id
@@ -115,8 +116,8 @@ _MUTED = "(coalesce(muted_until > :now, 0) OR muted_more IS NOT NULL)"
 _STEPS = (
     # A digest and its copies get a new text at the next try, or after a retry if they are dead.
     _Step(
-        """SELECT id, length(data), 0 FROM mails
-        WHERE state = 'waiting' AND kind != 'post' AND token IS NULL AND data != x''""",
+        f"""SELECT id, length(data), 0 FROM mails
+        WHERE state = 'waiting' AND NOT {WRITTEN} AND token IS NULL AND data != x''""",  # noqa: S608  a constant
         "UPDATE mails SET data = x''",
     ),
     _Step("SELECT id, length(data), 0 FROM mails WHERE state = 'sent' AND data != x'' ORDER BY created", _NO_TEXT),
@@ -129,8 +130,8 @@ _STEPS = (
     _Step("SELECT id, 0, 0 FROM ids ORDER BY id", "DELETE FROM ids"),
     _Step("SELECT id, 0, 0 FROM samples ORDER BY id", _NO_SAMPLE),
     _Step(
-        """SELECT id, length(data), kind = 'post' AND NOT part FROM mails WHERE state = 'dead' AND data != x''
-        ORDER BY kind = 'post', created""",
+        f"""SELECT id, length(data), {WRITTEN} AND NOT part FROM mails WHERE state = 'dead' AND data != x''
+        ORDER BY {WRITTEN}, created""",  # noqa: S608  a constant
         _NO_TEXT,
         CROWDED_MAILS,
     ),

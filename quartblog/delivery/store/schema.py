@@ -226,5 +226,31 @@ _EIGHTH = (
             ON CONFLICT (path, key) DO UPDATE SET count = count + excluded.count; END""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)
+# The last weekly summary, and the next one: `time` is a text such as "monday 08:00", NULL without summaries. See
+# weeks.py for the other columns. The outbox counts since `since`.
+_NINTH = (
+    """CREATE TABLE summary (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        since REAL NOT NULL,
+        time TEXT,
+        summed INTEGER,
+        sent REAL,
+        next REAL,
+        boot TEXT
+    )""",
+    """INSERT INTO summary (id, since)
+        SELECT 1, min(:now, coalesce((SELECT min(hour) * 3600.0 FROM hours), :now))""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    _FIRST,
+    _SECOND,
+    _THIRD,
+    _FOURTH,
+    _FIFTH,
+    _SIXTH,
+    _SEVENTH,
+    _EIGHTH,
+    _NINTH,
+)
 """Step N leads from version N to N + 1. Never change a published step; add a new one."""

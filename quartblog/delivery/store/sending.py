@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 
 from . import digests as digest_rows
 from . import mails as mail_rows
+from . import weeks
 from . import workers as worker_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..mail.weekly import WeeklyTime
     from .clock import Moment
     from .database import Database
     from .digests import Content, Share
     from .fallback import Storage
     from .mails import NewMail, Result, StoredMail
+    from .weeks import Week
     from .workers import Lease
 
 
@@ -108,6 +111,43 @@ class Sending:
     def withdraw(self, mail: int, token: int | None = None) -> bool:
         """Remove a waiting mail that has nothing to report any more. As in `failed`."""
         return self._rows.write(lambda database, _: digest_rows.withdraw(database, mail, token), durable=False)
+
+    # Summaries of a week
+
+    def week_due(self, time: WeeklyTime | None, lease: Lease) -> Week | None:
+        """Return the week whose summary is due now; None without any. Raise LeaseLost as `check` does.
+
+        At the first call with another time, such as one after None, no week is due before the next such time.
+        """
+
+        def look(database: Database, at: Moment) -> tuple[Week | None, bool]:
+            end = weeks.due(database, time, at)
+            return None if end is None else weeks.week(database, at, end), weeks.is_planned(database, time)
+
+        def begin(database: Database, at: Moment) -> None:
+            worker_rows.check_lease(database, lease)
+            weeks.begin(database, time, at)
+
+        # Mostly nothing is due, and a read transaction blocks no writer.
+        week, planned = self._rows.read(look)
+        if week is None and not planned:
+            self._rows.write(begin)
+        return week
+
+    def post_summary(self, mail: NewMail, time: WeeklyTime, lease: Lease) -> int | None:
+        """Store the summary of the week that is due, which then is no longer due; return its id.
+
+        Return None if none is due any more. Raise LeaseLost as `check` does.
+        """
+
+        def add(database: Database, at: Moment) -> int | None:
+            worker_rows.check_lease(database, lease)
+            if weeks.due(database, time, at) is None:
+                return None
+            weeks.note(database, time, at)
+            return mail_rows.add(database, mail, at.now)
+
+        return self._rows.grow(add)
 
     # Tries
 
