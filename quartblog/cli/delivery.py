@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from quartblog.cli import mails, rehearse
+from quartblog.cli import mails, rehearse, summary
 from quartblog.cli import status as state
 from quartblog.cli.invocation import ROWS, Finite
 from quartblog.cli.listing import limit_option, note_rest, rows
@@ -98,8 +98,8 @@ def list_mails(invocation: Invocation, only: State | None, limit: int | None, *,
     """List waiting and dead mails with their age and last error.
 
     The kind "digest" reports errors to the admins, "copy" to a recipient of [[delivery.routes]], or to an admin whom
-    the mail server put off. "post" is a mail of the site to a visitor, so its recipients are masked. "test" comes from
-    `quartblog mail test`.
+    the mail server put off. "summary" is the weekly mail. "post" is a mail of the site to a visitor, so its recipients
+    are masked. "test" comes from `quartblog mail test` or `quartblog delivery summary --send`.
 
     \b
     Example:
@@ -193,6 +193,7 @@ def purge(  # noqa: PLR0913  one for each option
 
 
 group.add_command(rehearse.command)
+group.add_command(summary.command)
 
 
 def _purge_one(invocation: Invocation, number: int, *, yes: bool) -> int:

@@ -20,6 +20,8 @@ from quartblog.operations.trial_mail import trial_mail
 from quartblog.settings.options import mail_options, mailing_options
 
 if TYPE_CHECKING:
+    from email.message import EmailMessage
+
     from quartblog.cli.invocation import Invocation
     from quartblog.delivery import MailingOptions, MailOptions, StoredMail
 
@@ -64,21 +66,11 @@ def send_test(invocation: Invocation, *, as_data: bool) -> None:
         ownership.check(path)
     outbox = Outbox(OutboxOptions(path) if exists(path) else None)
     try:
-        # This command prints the delivery's messages itself, once and in full.
-        with contextlib.redirect_stderr(io.StringIO()):
-            mails = asyncio.run(_go(outbox, options, mailing_options(settings)))
-        kept = not outbox.in_memory
-        if not outbox.healthy:
-            say(f"Warning: {path} cannot be used, so the test mail went without it", err=True)
-        dead = outbox.totals().dead
-        done = _done(mails, options) | {"dead_mails": dead}
-        if not as_data:
-            _tell(mails, options)
-        if problems := _problems(mails, reason=None if mails else _behind(outbox), kept=kept):
-            raise PartlyDone(problems, done)
+        message = trial_mail(options, f"Somebody ran `quartblog mail test` on {platform.node()}.")
+        done = send_now(message, outbox, options, mailing_options(settings), quiet=as_data)
         if as_data:
             print_json(done)
-        if dead:
+        if dead := done["dead_mails"]:
             them = "it" if dead == 1 else "them"
             line = f"{count(dead, 'mail is', 'mails are')} dead: `quartblog delivery retry` retries {them}"
             click.echo(line, err=True)
@@ -86,9 +78,30 @@ def send_test(invocation: Invocation, *, as_data: bool) -> None:
         outbox.close()
 
 
-async def _go(outbox: Outbox, options: MailOptions, mailing: MailingOptions) -> list[StoredMail]:
+def send_now(
+    message: EmailMessage, outbox: Outbox, options: MailOptions, mailing: MailingOptions, *, quiet: bool
+) -> dict[str, Any]:
+    """Send the message to all admins through the outbox, and return the result for JSON.
+
+    Print the mail server's answer, unless `quiet`. Raise PartlyDone with the reason if the server did not accept the
+    message for every address.
+    """
+    # This command prints the delivery's messages itself, once and in full.
+    with contextlib.redirect_stderr(io.StringIO()):
+        mails = asyncio.run(_go(message, outbox, options, mailing))
+    kept = not outbox.in_memory
+    if not outbox.healthy:
+        say(f"Warning: {outbox.path} cannot be used, so the mail went without it", err=True)
+    done = _done(mails, options) | {"dead_mails": outbox.totals().dead}
+    if not quiet:
+        _tell(mails, options)
+    if problems := _problems(mails, reason=None if mails else _behind(outbox), kept=kept):
+        raise PartlyDone(problems, done)
+    return done
+
+
+async def _go(message: EmailMessage, outbox: Outbox, options: MailOptions, mailing: MailingOptions) -> list[StoredMail]:
     """Post the mail and wait for its first attempt. Return one mail for each outcome; none without an attempt."""
-    message = trial_mail(options, f"Somebody ran `quartblog mail test` on {platform.node()}.")
     outbox.post(message, options.admins)
     # Twice, because the leader may be in the middle of the session of another mail.
     deadline = time.monotonic() + 2 * options.timeout

@@ -10,6 +10,7 @@ An application needs only the names of the folder itself. These are the second a
     exceptions   reraise_interrupt             for an `except BaseException` around foreign code
                  wordless                      an exception without its message, which nobody has redacted
     mail         new_message, send_due         make a mail in the form of a report; send what is due, now
+                 summary_mail                  the mail about the last seven days
                  cap, Cap                      how many digests may still leave within the hour
     addresses    ascii_host, is_loopback       a host as DNS has it; whether it is this machine
     files        check_owner, make_private     who owns a file; create it for its owner only
@@ -26,6 +27,7 @@ from .mail.digest import headline
 from .mail.message import new_message
 from .mail.schedule import Cap, cap
 from .mail.sender import send_due
+from .mail.summary import summary_mail
 from .own_log import reraise_interrupt
 from .store.workers import SILENT
 from .text.escaping import block, json_safe, one_line
@@ -52,6 +54,7 @@ __all__ = [
     "reraise_interrupt",
     "send_due",
     "sent_values",
+    "summary_mail",
     "wordless",
     "worth_hiding",
 ]

@@ -162,7 +162,7 @@ def test_an_outbox_that_cannot_be_used_is_told_and_gone_without(quartblog: Comma
 
     assert result.exit_code == 0
     assert len(server.mails) == 1
-    assert result.stderr == "Warning: instance/outbox.sqlite3 cannot be used, so the test mail went without it\n"
+    assert result.stderr == "Warning: instance/outbox.sqlite3 cannot be used, so the mail went without it\n"
 
 
 def test_without_a_server_there_is_nothing_to_test(quartblog: Command, folder: Path) -> None:
