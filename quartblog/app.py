@@ -18,7 +18,7 @@ from quartblog.delivery import Delivery
 from quartblog.errors import pages, rehearsal
 from quartblog.errors.exceptions import DatabaseUnavailable, SchemaOutdated
 from quartblog.forwarding import forwarding_sinks
-from quartblog.operations import access, delivery_state, entrance, error_groups, health, metrics
+from quartblog.operations import access, delivery_state, entrance, error_groups, health, metrics, presentation
 from quartblog.operations.delivery_state import LOADED
 from quartblog.operations.reload import Watcher
 from quartblog.posts.views import blueprint as posts_blueprint
@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
         app.register_blueprint(blueprint)
     access.init_app(app)
     entrance.init_app(app)
-    error_groups.init_app(app)
+    presentation.init_app(app)
     if settings.errors.rehearsal_route:
         app.register_blueprint(rehearsal.blueprint)
     drop_threaded_context(app)

@@ -12,8 +12,8 @@ from quart.typing import ResponseReturnValue
 from quartblog.delivery import State, Worker
 from quartblog.errors.pages import MAILED
 from quartblog.operations.access import delivery, for_administrators, store
-from quartblog.operations.charts import delays
-from quartblog.operations.error_groups import moments, number
+from quartblog.operations.error_groups import number
+from quartblog.operations.health import reasons
 from quartblog.operations.trial_mail import trial_mail
 from quartblog.settings import Loaded, report
 from quartblog.settings.options import mail_options
@@ -37,7 +37,8 @@ _DONE = {
     "try-out": N_("已记录一个测试错误"),
     "try-mail": N_("测试邮件已排队"),
 }
-# Counts of a heartbeat, and what they count.
+# Counts of a heartbeat, and what they count; those of _LOSSES should be zero.
+_LOSSES = ("dead", "file_lost", "dropped")
 _SUMMED = {
     "accepted": N_("接收的记录"),
     "written": N_("写入日志的记录"),
@@ -64,15 +65,13 @@ async def state() -> ResponseReturnValue:
         queued=tuple(sum(_count(worker.figures.get(name)) for worker in workers) for name in ("depth", "limit")),
         refused=_refused(workers),
         slowest=_slowest(workers),
-        delays=delays,
         totals=await outbox.totals(),
         mails={state: await outbox.mails(state, most) for state, most in _MAILS.items()},
         settings=_settings(),
-        problem=delivery().problem,
+        verdict=reasons(delivery()),
         healthy=outbox.healthy,
         refresh=refresh if refresh in _REFRESH else None,
         choices=_REFRESH,
-        moments=moments,
     )
     return (page, {"Refresh": refresh}) if refresh in _REFRESH else page
 
@@ -140,9 +139,12 @@ def _slowest(workers: list[Worker]) -> dict[str, list[Mapping[str, float] | None
     return found
 
 
-def _summed(workers: list[Worker]) -> dict[str, int]:
-    """Return the sums of all workers' counts since each of them started, by what they count."""
-    return {_(words): sum(_count(worker.figures.get(name)) for worker in workers) for name, words in _SUMMED.items()}
+def _summed(workers: list[Worker]) -> list[tuple[str, int, bool]]:
+    """Return what all workers have counted since each of them started: the words, the sum, and whether it is a loss."""
+    return [
+        (_(words), sum(_count(worker.figures.get(name)) for worker in workers), name in _LOSSES)
+        for name, words in _SUMMED.items()
+    ]
 
 
 def _count(value: Any) -> int:

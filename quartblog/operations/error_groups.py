@@ -7,68 +7,38 @@ import asyncio
 import logging
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import cast
 from urllib.parse import urlencode
 
-from markupsafe import Markup, escape
-from quart import Blueprint, Quart, Response, abort, flash, g, redirect, render_template, request, url_for
+from quart import Blueprint, Response, abort, flash, g, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
 
 from quartblog.delivery import Details, Event, Group, GroupState, Order, Query
-from quartblog.delivery.tools import REDACTED, block, headline, one_line
+from quartblog.delivery.tools import REDACTED, block, headline
 from quartblog.operations.access import for_administrators, store
-from quartblog.operations.charts import bars
+from quartblog.operations.presentation import WRITTEN, moments
 from quartblog.operations.tracebacks import parts
 from quartblog.web.i18n import N_, _
 
 blueprint = Blueprint("operations", __name__, url_prefix="/operations")
 
 PAGE_SIZE = 50
-DAYS = 30
 _STATES = ("open", "resolved", "muted", "all")
 _LEVELS = ("ERROR", "CRITICAL")
 _ORDERS = ("last", "count")
-# Spans for which the pages offer to mute a group, in seconds.
-_SPANS = {"1h": 3_600.0, "1d": 86_400.0, "7d": 604_800.0}
-_WRITTEN = "%Y-%m-%d %H:%M:%S UTC"
-_DONE = {"resolve": N_("已解决"), "mute": N_("已静音"), "reopen": N_("已重新打开")}
-
-
-# What the outbox says of mails and groups.
-_WORDS = {
-    "waiting": N_("等待"),
-    "sent": N_("已发送"),
-    "dead": N_("失败"),
-    "resolved": N_("已解决"),
-    "muted": N_("已静音"),
-    "reopened": N_("已重新打开"),
-    "noted": N_("备注"),
-    "happened again": N_("再次发生"),
-    "was unmuted": N_("静音结束"),
+_ASKED = ("q", "state", "level", "order", "route", "release")
+# What the page of a group offers: to mute for so many seconds, or until more than so many errors come within them.
+_MUTES: dict[str, tuple[str, float, int | None]] = {
+    "1h": (N_("1 小时"), 3_600.0, None),
+    "1d": (N_("1 天"), 86_400.0, None),
+    "7d": (N_("7 天"), 604_800.0, None),
+    "10/1h": (N_("直到 1 小时内超过 10 次"), 3_600.0, 10),
+    "100/1d": (N_("直到 1 天内超过 100 次"), 86_400.0, 100),
 }
-
-
-def state(group: Group) -> str:
-    """Return "resolved", "muted", or "" for an open group."""
-    return "resolved" if group.resolved else "muted" if group.muted_until or group.muted_more is not None else ""
-
-
-def several_lines(text: str) -> Markup:
-    """Return a text of several lines for a page; what redaction has hidden in it looks different from the rest."""
-    hidden = Markup("<i>{}</i>").format(REDACTED)
-    return hidden.join(escape(part) for part in block(text).split(REDACTED))
-
-
-def in_words(state: str) -> str:
-    """Return a state of a mail, or what happened to a group, in the reader's language."""
-    return _(_WORDS.get(state, state))
-
-
-def init_app(app: Quart) -> None:
-    """Give the templates of these pages what they need."""
-    app.jinja_env.globals.update(bars=bars)
-    app.jinja_env.filters.update(line=one_line, block=several_lines, in_words=in_words, state=state)
+_ERROR_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{12}", re.IGNORECASE)
+# Ids that the page of a group lists.
+_IDS = 50
+_DONE = {"resolve": N_("已解决"), "mute": N_("已静音"), "reopen": N_("已重新打开")}
 
 
 @blueprint.get("/errors")
@@ -81,16 +51,21 @@ async def groups() -> ResponseReturnValue:
         return redirect(url_for(".group", group_id=known.id, error=words))
     query = _query(words)
     page = await outbox.page(query)
+    asked = {name: request.args.get(name, "") for name in _ASKED}
     following = None
     if page.more:
         key, last = page.found[-1].key
-        following = f"{url_for('.groups')}?{urlencode(request.args.to_dict() | {'after': f'{key!r}:{last}'})}"
+        following = _address(asked | {"after": f"{key!r}:{last}"})
     return await render_template(
         "operations/groups.html",
         page=page,
+        like_an_id=bool(_ERROR_ID.fullmatch(words)),
         following=following,
-        asked={name: request.args.get(name, "") for name in ("state", "level", "order", "route", "release", "q")},
-        moments=moments,
+        first=_address(asked) if query.after else None,
+        everywhere=_address(asked | {"state": "all"}),
+        act=_address(asked),
+        asked=asked,
+        address=_address,
         healthy=outbox.healthy,
     )
 
@@ -107,9 +82,9 @@ async def change_groups() -> ResponseReturnValue:
     if not chosen:
         await flash(_("请先选择错误"), "error")
     else:
-        changed = [await _do(action, found, span="1d") for found in chosen]
+        changed = [await _do(action, found, mute="1d") for found in chosen]
         await flash(f"{_(_DONE[action])}: {sum(changed)}", "success")
-    return redirect(url_for(".groups"))
+    return redirect(_address({name: request.args.get(name, "") for name in _ASKED}))
 
 
 @blueprint.get("/errors/<int:group_id>")
@@ -118,8 +93,9 @@ async def group(group_id: int) -> ResponseReturnValue:
     """Show one group with one of its samples."""
     found, details, index = await _found(group_id)
     sample = found.samples[index] if found.samples else None
-    newer = found.samples[index - 1].error_id if index > 0 else None
-    older = found.samples[index + 1].error_id if index + 1 < len(found.samples) else None
+    ids = [one.error_id for one in found.samples]
+    newer = ids[index - 1] if index > 0 else None
+    older = ids[index + 1] if index + 1 < len(ids) else None
     asked = details.asked
     if asked is not None and sample is not None and asked.error_id == sample.error_id:
         asked = None
@@ -130,12 +106,14 @@ async def group(group_id: int) -> ResponseReturnValue:
         sample=sample,
         newer=newer,
         older=older,
+        place=index + 1,
+        kept=frozenset(ids),
         asked_id=asked,
-        days=_days(details),
+        level=logging.getLevelName(found.level),
+        last_note=next((past for past in details.history if past.note), None),
         redacted=sample is not None and REDACTED in f"{sample.message}{sample.traceback}{sample.breadcrumbs}",
         trace=await asyncio.to_thread(parts, sample.traceback) if sample else (),
-        spans=_SPANS,
-        moments=moments,
+        mutes={name: _(words) for name, (words, _seconds, _more) in _MUTES.items()},
         headline=headline(found),
     )
 
@@ -152,7 +130,7 @@ async def change_group(group_id: int) -> ResponseReturnValue:
         await flash(_("请先写下备注"), "error")
     elif action == "mute" and written and not number(written):
         await flash(_("请填写 1 以上的整数"), "error")
-    elif not await _do(action, group_id, span=form.get("span", ""), more=number(written), note=note):
+    elif not await _do(action, group_id, mute=form.get("span", ""), more=number(written), note=note):
         abort(404)
     elif action in _DONE:
         await flash(_(_DONE[action]), "success")
@@ -171,14 +149,14 @@ async def markdown(group_id: int) -> ResponseReturnValue:
 async def _found(group_id: int) -> tuple[Group, Details, int]:
     """Return the group, its details, and the index of the sample that the address asks for."""
     wanted = request.args.get("error", "")
-    found, details = await store().group(group_id), await store().details(group_id, quoted=wanted)
+    found, details = await store().group(group_id), await store().details(group_id, quoted=wanted, ids=_IDS)
     if found is None or details is None:
         abort(404)
     quoted = details.asked.error_id if details.asked is not None else None
     return found, details, next((place for place, one in enumerate(found.samples) if one.error_id == quoted), 0)
 
 
-async def _do(action: str, group_id: int, *, span: str = "", more: int | None = None, note: str = "") -> bool:
+async def _do(action: str, group_id: int, *, mute: str = "", more: int | None = None, note: str = "") -> bool:
     outbox, who = store(), g.operator
     if action == "resolve":
         return await outbox.resolve(group_id, who=who, note=note)
@@ -186,7 +164,14 @@ async def _do(action: str, group_id: int, *, span: str = "", more: int | None = 
         return await outbox.reopen(group_id, who=who, note=note)
     if action == "note":
         return await outbox.note(group_id, note, who=who)
-    return await outbox.mute(group_id, _SPANS.get(span, _SPANS["1d"]), more, who=who, note=note)
+    _words, seconds, offered = _MUTES.get(mute, _MUTES["1d"])
+    return await outbox.mute(group_id, seconds, more or offered, who=who, note=note)
+
+
+def _address(asked: dict[str, str]) -> str:
+    """Return the address of the list with these conditions, without empty ones."""
+    given = {name: value for name, value in asked.items() if value}
+    return url_for(".groups") + (f"?{urlencode(given)}" if given else "")
 
 
 def _query(words: str) -> Query:
@@ -223,28 +208,12 @@ def number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def moments(at: float) -> datetime:
-    """Return the datetime of epoch seconds."""
-    return datetime.fromtimestamp(at, UTC)
-
-
-def _days(details: Details) -> tuple[int, ...]:
-    """Return the errors of each of the last 30 days, today last."""
-    today = datetime.now(UTC).date()
-    counts = dict.fromkeys((today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)), 0)
-    for hour, count in details.hours.items():
-        day = datetime.fromtimestamp(hour * 3_600, UTC).date()
-        if day in counts:
-            counts[day] += count
-    return tuple(counts.values())
-
-
 def _markdown(found: Group, sample: Event | None) -> list[str]:
     lines = [
         f"# {headline(found)}",
         "",
         f"- {found.count:,} errors, {f'{found.users:,}' if found.users_exact else 'more than 1,000'} users",
-        f"- first {moments(found.first_seen):{_WRITTEN}}, last {moments(found.last_seen):{_WRITTEN}}",
+        f"- first {moments(found.first_seen):{WRITTEN}}, last {moments(found.last_seen):{WRITTEN}}",
         f"- {found.place} in {found.function}",
         f"- release {found.last_release or '-'}",
     ]

@@ -39,7 +39,7 @@ async def alive() -> ResponseReturnValue:
 @blueprint.get(READY)
 async def ready() -> ResponseReturnValue:
     """Answer 200 if the database answers, else 503; the body has the state of each part."""
-    delivery = _state(current_app.extensions[DELIVERY])
+    delivery = reasons(current_app.extensions[DELIVERY])
     if not await _database_answers():
         scope = current_scope()
         error_id = scope.error_id if scope else None
@@ -47,8 +47,8 @@ async def ready() -> ResponseReturnValue:
     return jsonify(status=OK if delivery == OK else "degraded", database=OK, delivery=delivery)
 
 
-def _state(delivery: Delivery) -> str:
-    """Return the reasons without paths, which outsiders must not see."""
+def reasons(delivery: Delivery) -> str:
+    """Return why a delivery is degraded, without paths, which outsiders must not see; OK if it is not."""
     memory = "outbox in memory" if delivery.degraded else None
     silence = [f"a worker has been silent for {worker.silent:.0f} s" for worker in delivery.hanging]
     return "; ".join(filter(None, (delivery.problem, memory, *delivery.recent_losses, *silence))) or OK

@@ -40,7 +40,7 @@ async def test_an_error_goes_from_the_visitor_to_the_administrator_and_back(
         await act(admin, "标记为已解决")
         await expect(fact(admin, "状态")).to_have_text(RESOLVED)
         await admin.get_by_role("link", name="管理").click()
-        await expect(admin.get_by_role("main")).to_contain_text("没有这样的错误")
+        await expect(admin.get_by_role("main")).to_contain_text("没有未解决的错误")
 
         # It happens again: the group is open again, and a mail leads to it.
         await meet_an_error(visitor, site)

@@ -65,7 +65,7 @@ async def test_delays_of_the_last_hour_are_those_of_the_slowest_worker(admin: Vi
 
     page = await admin.get(PATH)
 
-    assert "3 / 765 毫秒" in page.text
+    assert "中位数 3，第 99 百分位 765 毫秒" in page.text
     assert page.text.count("最近一小时每分钟的中位数和第 99 百分位") >= 3
 
 

@@ -88,7 +88,7 @@ async def test_groups_are_resolved_muted_reopened_and_noted(admin: Visitor, outb
 
     assert (await admin.submit(path, action="note", note="the disk\nis full")).location == path
     assert (await admin.submit(path, action="mute", span="1h", more="10")).location == path
-    assert "静音，直到再发生 10 次以上" in (await admin.get(path)).text
+    assert "静音，直到 1小时内再发生 10 次以上" in (await admin.get(path)).text
     await admin.submit(path, action="resolve", note="fixed")
     page = await admin.get(path)
 
@@ -178,7 +178,7 @@ async def test_whatever_an_error_says_adds_no_element_to_a_page(admin: Visitor, 
 
 
 async def test_an_empty_store_says_so(admin: Visitor) -> None:
-    assert "没有这样的错误" in (await admin.get("/operations/errors")).text
+    assert "没有未解决的错误" in (await admin.get("/operations/errors")).text
 
 
 async def test_without_the_outbox_the_page_says_so_and_shows_what_is_in_memory(

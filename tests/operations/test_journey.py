@@ -41,7 +41,7 @@ async def test_an_error_goes_from_the_visitor_to_the_administrator_and_back(
 
     await admin.submit(group, action="note", note="a rehearsal, nothing else")
     await admin.submit(group, action="resolve")
-    assert "没有这样的错误" in (await admin.get("/operations/errors")).text
+    assert "没有未解决的错误" in (await admin.get("/operations/errors")).text
     again = await fail()
     page = await admin.get(f"{group}?error={again}")
     assert "再次发生" in page.text
@@ -51,7 +51,7 @@ async def test_an_error_goes_from_the_visitor_to_the_administrator_and_back(
     await admin.submit(group, action="mute", span="1h", more="10")
     for _ in range(10):
         await fail()
-    assert "没有这样的错误" in (await admin.get("/operations/errors?state=open")).text
+    assert "没有未解决的错误" in (await admin.get("/operations/errors?state=open")).text
     last = await fail()
     assert "静音结束" in (await admin.get(group)).text
     assert (await admin.get(f"/operations/errors?q={last}")).location.startswith(group)
