@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from traceback import format_exception
 from typing import TYPE_CHECKING
@@ -309,3 +310,78 @@ async def test_what_redaction_has_hidden_is_marked_and_explained(admin: Visitor,
     assert "no &lt;b&gt; <i>[redacted]</i> here" in page.text
     assert "ValueError: <i>[redacted]</i>" in page.text
     assert "访客发送的内容，没有保存" in page.text
+
+
+async def test_acting_on_several_groups_leads_back_to_the_same_search(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record([an_event(A, route="/p/<id>"), an_event(B)])
+    page = await admin.get("/operations/errors?route=/p/<id>&state=all&x=1")
+    assert 'action="/operations/errors?state=all&amp;route=%2Fp%2F%3Cid%3E"' in page.text
+
+    back = await admin.submit(
+        "/operations/errors?state=all&route=%2Fp%2F%3Cid%3E&x=1", action="resolve", group=str(numbers(outbox)[A])
+    )
+
+    assert back.location == "/operations/errors?state=all&route=%2Fp%2F%3Cid%3E"
+
+
+async def test_a_search_that_finds_nothing_says_where_else_to_look(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record([an_event(A)])
+    outbox.resolve(A)
+
+    nothing_open = await admin.get("/operations/errors")
+    assert "没有未解决的错误" in nothing_open.text
+    words = await admin.get("/operations/errors?q=failed")
+    assert "没有符合条件的错误" in words.text
+    assert 'href="/operations/errors?q=failed&amp;state=all"' in words.text
+    assert "100,000" not in words.text
+    assert "更早的请在日志文件中查找" in (await admin.get("/operations/errors?q=0JW5M2X8Q4KT")).text
+    everywhere = await admin.get("/operations/errors?q=failed&state=all")
+    assert "已解决</span>" in everywhere.text
+    assert "在全部状态中查找" not in (await admin.get("/operations/errors?q=zzz&state=all")).text
+
+
+async def test_a_group_lists_its_latest_ids_and_which_of_them_have_a_text(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record([an_event(A, error_id=f"id{number:02}") for number in range(30)])
+    [number] = numbers(outbox).values()
+
+    page = await admin.get(f"/operations/errors/{number}?error=id27")
+
+    assert "最近的错误编号：30" in page.text
+    assert page.text.count("已保留</li>") == 10
+    assert "第 3 个，共保留 10 个" in page.text
+
+
+@pytest.mark.parametrize(("choice", "more"), [("1h", None), ("10/1h", 10), ("100/1d", 100), ("nonsense", None)])
+async def test_a_group_is_muted_by_a_sentence(admin: Visitor, outbox: Outbox, choice: str, more: int | None) -> None:
+    outbox.record([an_event(A)])
+    [number] = numbers(outbox).values()
+
+    await admin.submit(f"/operations/errors/{number}", action="mute", span=choice)
+
+    group = outbox.group(A)
+    assert group is not None
+    assert group.muted_more == more
+    assert (group.muted_until is None) == (more is not None)
+
+
+async def test_the_days_of_a_group_are_drawn_with_their_numbers(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record([an_event(A) for _ in range(1_200)])
+    [number] = numbers(outbox).values()
+
+    page = await admin.get(f"/operations/errors/{number}")
+
+    assert f"<title>{datetime.now(UTC):%Y-%m-%d}: 1,200</title>" in page.text
+    assert "最近 30 天 1,200 次" in page.text
+
+
+async def test_the_latest_note_and_an_error_that_comes_back_are_seen_at_once(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record([an_event(A)])
+    [number] = numbers(outbox).values()
+    await admin.submit(f"/operations/errors/{number}", action="resolve", note="fixed in 1.2")
+    outbox.record([an_event(A)])
+
+    page = await admin.get(f"/operations/errors/{number}")
+
+    assert page.text.index("fixed in 1.2") < page.text.index("错误编号")
+    assert "未解决 · 再次发生" in page.text
+    assert "再次发生</span>" in (await admin.get("/operations/errors")).text
