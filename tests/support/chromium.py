@@ -77,14 +77,22 @@ async def walk(tab: Page, site: Server, person: str, look: Look) -> None:
     await tab.locator("main form button").click()
     await tab.locator(".trouble").wait_for()
     await look(tab, "entrance, refused")
+    await tab.goto(f"{site.url}/operations/delivery")
+    await unfold(tab)
+    await look(tab, "delivery, unfolded")
     await find(tab, site, error_id)
-    await tab.locator("summary").first.wait_for()
-    for summary in await tab.locator("summary").all():
-        await summary.click()
+    await unfold(tab)
     await look(tab, "error, with its frames")
     await tab.locator("[value=note]").click()
     await tab.locator(".notice.error").wait_for()
     await look(tab, "error, note refused")
+
+
+async def unfold(tab: Page) -> None:
+    """Open what the page has folded, which is something."""
+    await tab.locator("summary").first.wait_for()
+    for summary in await tab.locator("summary").all():
+        await summary.click()
 
 
 async def find(tab: Page, site: Server, error_id: str) -> None:
