@@ -11,6 +11,7 @@
     └── Refusal                  400: the visitor broke a rule; shown in the page, not recorded as an error
         ├── FromElsewhere        403: another site sent the form
         ├── FromNowhere          403: the request does not say which site sent the form
+        ├── KeyRefused           403: the key for the operations pages was used, is too old or wrong
         ├── UsernameTaken        409: another account owns this name
         ├── EmailTaken           409: another account owns this address
         ├── InvalidUsername      400: the name breaks a rule of quartblog.auth.usernames
@@ -69,6 +70,12 @@ class Refusal(QuartblogError):
 
 class FromElsewhere(Refusal):
     """Another site sent the form."""
+
+    status = 403
+
+
+class KeyRefused(Refusal):
+    """The key for the operations pages was used already, is too old, or was never one."""
 
     status = 403
 

@@ -28,6 +28,7 @@ from quartblog.errors.exceptions import (
     FromElsewhere,
     FromNowhere,
     InvalidUsername,
+    KeyRefused,
     Refusal,
     UsernameTaken,
     WrongCredentials,
@@ -79,6 +80,9 @@ _REFUSALS: dict[type, Explanation] = {
     FromNowhere: Explanation(
         N_("不清楚表单来自哪里"),
         N_("请求里没有 Sec-Fetch-Site，也没有 Origin。请更新浏览器，或者让脚本发送 Origin。"),
+    ),
+    KeyRefused: Explanation(
+        N_("这个地址已经用过，或者过期了"), N_("请在服务器上运行 quartblog operations link，取得新的地址。")
     ),
     UsernameTaken: Explanation(N_("该用户名已被使用"), N_("请使用其他用户名")),
     EmailTaken: Explanation(N_("该邮箱已被使用")),

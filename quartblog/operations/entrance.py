@@ -4,9 +4,10 @@ import asyncio
 import logging
 import time
 
-from quart import Blueprint, Quart, Response, abort, current_app, g, redirect, render_template, request, url_for
+from quart import Blueprint, Quart, Response, current_app, g, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
 
+from quartblog.errors.exceptions import KeyRefused
 from quartblog.operations.access import admit, outbox_folder
 from quartblog.operations.keys import use_key
 from quartblog.web.seldom import Seldom
@@ -38,7 +39,7 @@ async def enter() -> ResponseReturnValue:
     key = request.args.get("key", "")
     if folder is None or not await asyncio.to_thread(use_key, folder, key, time.time()):
         current_app.extensions[_REFUSALS].log("Refused a key for the operations pages that was used, too old or wrong")
-        abort(403)
+        raise KeyRefused
     logger.info("Somebody entered the operations pages by `quartblog operations link`")
     answer = redirect(url_for("operations.groups"))
     assert isinstance(answer, Response)  # noqa: S101  Quart's own

@@ -91,7 +91,10 @@ async def change_groups() -> ResponseReturnValue:
 @for_administrators
 async def group(group_id: int) -> ResponseReturnValue:
     """Show one group with one of its samples."""
-    found, details, index = await _found(group_id)
+    known = await _found(group_id)
+    if known is None:
+        return _missing()
+    found, details, index = known
     sample = found.samples[index] if found.samples else None
     ids = [one.error_id for one in found.samples]
     newer = ids[index - 1] if index > 0 else None
@@ -131,7 +134,7 @@ async def change_group(group_id: int) -> ResponseReturnValue:
     elif action == "mute" and written and not number(written):
         await flash(_("请填写 1 以上的整数"), "error")
     elif not await _do(action, group_id, mute=form.get("span", ""), more=number(written), note=note):
-        abort(404)
+        return _missing()
     elif action in _DONE:
         await flash(_(_DONE[action]), "success")
     return redirect(url_for(".group", group_id=group_id))
@@ -141,19 +144,29 @@ async def change_group(group_id: int) -> ResponseReturnValue:
 @for_administrators
 async def markdown(group_id: int) -> ResponseReturnValue:
     """Show one group as Markdown, to copy it into an issue."""
-    found, _details, index = await _found(group_id)
+    known = await _found(group_id)
+    if known is None:
+        return _missing()
+    found, _details, index = known
     text = "\n".join(_markdown(found, found.samples[index] if found.samples else None))
     return Response(text, content_type="text/plain; charset=utf-8")
 
 
-async def _found(group_id: int) -> tuple[Group, Details, int]:
-    """Return the group, its details, and the index of the sample that the address asks for."""
+async def _found(group_id: int) -> tuple[Group, Details, int] | None:
+    """Return the group, its details, and the index of the sample that the address asks for; None for no group."""
     wanted = request.args.get("error", "")
     found, details = await store().group(group_id), await store().details(group_id, quoted=wanted, ids=_IDS)
     if found is None or details is None:
-        abort(404)
+        return None
     quoted = details.asked.error_id if details.asked is not None else None
     return found, details, next((place for place, one in enumerate(found.samples) if one.error_id == quoted), 0)
+
+
+def _missing() -> ResponseReturnValue:
+    """Answer 404, or lead to the list, which says that the outbox cannot be read: then nobody knows of the group."""
+    if store().healthy:
+        abort(404)
+    return redirect(url_for(".groups"))
 
 
 async def _do(action: str, group_id: int, *, mute: str = "", more: int | None = None, note: str = "") -> bool:

@@ -30,6 +30,7 @@ class StillTaken(UsernameTaken):
 EXPECTED = {
     "FromElsewhere": (403, "表单来自其他网站", "This form came from another site"),
     "FromNowhere": (403, "不清楚表单来自哪里", "Nobody knows where this form came from"),
+    "KeyRefused": (403, "这个地址已经用过，或者过期了", "This address was used already, or is too old"),
     "UsernameTaken": (409, "该用户名已被使用", "This username is already taken"),
     "EmailTaken": (409, "该邮箱已被使用", "This e-mail address is already in use"),
     "InvalidUsername": (400, "请求有误", "Bad request"),

@@ -385,3 +385,22 @@ async def test_the_latest_note_and_an_error_that_comes_back_are_seen_at_once(adm
     assert page.text.index("fixed in 1.2") < page.text.index("错误编号")
     assert "未解决 · 再次发生" in page.text
     assert "再次发生</span>" in (await admin.get("/operations/errors")).text
+
+
+async def test_without_the_outbox_nobody_says_that_a_group_does_not_exist(
+    admin: Visitor, outbox: Outbox, settings: Settings
+) -> None:
+    path = settings.delivery.outbox
+    outbox.record([an_event(A)])
+    [number] = numbers(outbox).values()
+    assert (await admin.get("/operations/errors/4711")).status == 404
+    outbox.close()
+    path.rename(path.with_suffix(".away"))
+    path.mkdir()
+
+    for address in (f"/operations/errors/{number}", f"/operations/errors/{number}.md"):
+        assert (await admin.get(address)).location == "/operations/errors"
+    page = await admin.get("/operations/errors")
+    assert "错误库暂时无法读取" in page.text
+    assert "没有未解决的错误" not in page.text
+    assert "没有正在运行的工作进程" not in (await admin.get("/operations/delivery")).text
