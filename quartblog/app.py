@@ -27,7 +27,7 @@ from quartblog.profile.views import blueprint as profile_blueprint
 from quartblog.serving import connections, faults
 from quartblog.settings import Loaded, Settings, config_file, load, secret_key
 from quartblog.settings.options import delivery_options, forwarding_options, release_of
-from quartblog.web import bodies, headers, hosts, i18n, last_resort, origin, pieces, static
+from quartblog.web import bodies, headers, hosts, i18n, last_resort, origin, pieces, security_log, static
 from quartblog.web.application import Application, drop_threaded_context
 
 logger = logging.getLogger("quartblog")
@@ -88,7 +88,9 @@ def create_app(settings: Settings | None = None, *, debug: bool = False) -> Quar
     app.extensions[FORWARDING] = forwarding
     app.extensions[LOADED] = loaded
     watcher = Watcher(watched, settings, lambda new: _change(app, delivery, new, mail=not debug)) if watched else None
-    every_answer = headers.security_headers(secure=settings.secure_cookies, debug=debug)
+    every_answer = headers.security_headers(
+        secure=settings.secure_cookies, subdomains=settings.security.hsts_subdomains, debug=debug
+    )
     _serve_with(app, _database(settings), delivery, watcher, every_answer if served else None)
     metrics.init_app(
         app,
@@ -128,13 +130,13 @@ def _config(settings: Settings) -> dict[str, object]:
     security = settings.security
     return {
         "SECRET_KEY_FALLBACKS": [key.get_secret_value() for key in security.secret_key_fallbacks],
-        "SESSION_COOKIE_NAME": "quartblog",
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_SECURE": settings.secure_cookies,
-        "QUART_AUTH_COOKIE_NAME": "quartblog_login",
         "QUART_AUTH_COOKIE_SECURE": settings.secure_cookies,
         "QUART_AUTH_DURATION": security.session_days * 24 * 60 * 60,
         "SESSION_DAYS": security.session_days,
+        "IDLE_DAYS": security.idle_days,
+        security_log.ADDRESSES: security.log_addresses,
         "REGISTRATION": settings.site.registration,
     }
 

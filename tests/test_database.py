@@ -206,7 +206,17 @@ async def provoke(session: AsyncSession, ada: User, rule: str) -> None:
             session.add(Post(author_id=ada.id, body="", created_at=now))
         case "uq_logins_token_digest":
             for _ in range(2):
-                session.add(Login(token_digest="x", user_id=ada.id, created_at=now, expires_at=now))
+                session.add(
+                    Login(
+                        token_digest="x",
+                        user_id=ada.id,
+                        created_at=now,
+                        expires_at=now,
+                        last_used_at=now,
+                        browser="",
+                        address="",
+                    )
+                )
     await session.flush()
 
 

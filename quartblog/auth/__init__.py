@@ -6,7 +6,7 @@ import warnings
 from quart import Quart
 
 from quartblog.auth import last_seen
-from quartblog.auth.service import Account
+from quartblog.auth.service import SignedIn
 from quartblog.auth.visitor import ENDINGS, INSECURE, Auth, signed_in_user
 from quartblog.web.seldom import Seldom
 
@@ -23,5 +23,5 @@ def init_app(app: Quart) -> None:
     last_seen.init_app(app)
 
     @app.context_processor
-    async def visitor() -> dict[str, Account | None]:
+    async def visitor() -> dict[str, SignedIn | None]:
         return {"visitor": await signed_in_user()}

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from quart import Quart, current_app
 
 from quartblog.auth import service
-from quartblog.auth.service import Account
+from quartblog.auth.service import Device, SignedIn
 from quartblog.database import transaction
 from quartblog.errors.exceptions import DatabaseUnavailable
 
@@ -37,28 +37,29 @@ class LastSeen:
         self._writing = False
         self._rests_until = 0.0
 
-    async def note(self, user: Account) -> None:
-        """Write that the user is here now, unless the stored time is recent."""
-        recent = datetime.now(UTC) - user.last_seen <= EVERY
+    async def note(self, user: SignedIn, device: Device) -> None:
+        """Write that the user is here now with this browser, unless the stored times are recent."""
+        # Both: another browser of theirs may have been used a minute ago, this one not for days.
+        recent = datetime.now(UTC) - min(user.last_seen, user.login_used) <= EVERY
         if recent or self._writing or time.monotonic() < self._rests_until:
             return
         self._writing = True
         done = asyncio.Event()
         # The page only stops waiting: SQLite's driver would handle a cancellation only once it has the lock.
-        current_app.add_background_task(self._write, user.id, done)
+        current_app.add_background_task(self._write, user, device, done)
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await done.wait()
 
-    async def _write(self, user_id: int, done: asyncio.Event) -> None:
+    async def _write(self, user: SignedIn, device: Device, done: asyncio.Event) -> None:
         late = time.monotonic() + PATIENCE
         written = False
         try:
             async with transaction() as session:
-                await service.touch(session, user_id)
+                await service.touch(session, user, device)
             written = True
         except DatabaseUnavailable:
-            logger.warning("Could not save when user %s was last seen", user_id, exc_info=True)
+            logger.warning("Could not save when user %s was last seen", user.id, exc_info=True)
         finally:
             if not written or time.monotonic() > late:
                 self._rests_until = time.monotonic() + self._rest
@@ -71,7 +72,7 @@ def init_app(app: Quart) -> None:
     app.extensions[EXTENSION] = LastSeen()
 
 
-async def note_seen(user: Account) -> None:
+async def note_seen(user: SignedIn, device: Device) -> None:
     """Call `LastSeen.note()` of the current app."""
     last_seen: LastSeen = current_app.extensions[EXTENSION]
-    await last_seen.note(user)
+    await last_seen.note(user, device)

@@ -27,7 +27,25 @@ class Account(NamedTuple):
     username: str
     about_me: str
     last_seen: datetime
+
+
+class SignedIn(NamedTuple):
+    """The account behind a login, and the login."""
+
+    id: int
+    username: str
+    about_me: str
+    last_seen: datetime
     is_admin: bool
+    login_id: int
+    login_used: datetime
+
+
+class Device(NamedTuple):
+    """What a login notes of a browser."""
+
+    browser: str
+    address: str
 
 
 class Secret(NamedTuple):
@@ -37,11 +55,20 @@ class Secret(NamedTuple):
     password_hash: str
 
 
+UNKNOWN = Device("", "")
+_EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+
 # Built once: SQLAlchemy takes longer to build a statement than SQLite to run it.
-_ACCOUNTS = select(User.id, User.username, User.about_me, User.last_seen, User.is_admin)
+_ACCOUNTS = select(User.id, User.username, User.about_me, User.last_seen)
 _BY_KEY = _ACCOUNTS.where(User.username_key == bindparam("key"))
-_BY_TOKEN = _ACCOUNTS.join(Login, Login.user_id == User.id).where(
-    Login.token_digest == bindparam("digest"), Login.expires_at > bindparam("now")
+_BY_TOKEN = (
+    _ACCOUNTS.add_columns(User.is_admin, Login.id, Login.last_used_at)
+    .join(Login, Login.user_id == User.id)
+    .where(
+        Login.token_digest == bindparam("digest"),
+        Login.expires_at > bindparam("now"),
+        Login.last_used_at > bindparam("idle"),
+    )
 )
 _SECRETS = select(User.id, User.password_hash).where(User.username_key == bindparam("key"))
 
@@ -107,7 +134,9 @@ async def change_password(session: AsyncSession, user_id: int, password_hash: st
     await session.execute(delete(Login).where(Login.user_id == user_id))
 
 
-async def begin_login(session: AsyncSession, checked: Secret, lasts: timedelta = UNREMEMBERED) -> str:
+async def begin_login(
+    session: AsyncSession, checked: Secret, lasts: timedelta = UNREMEMBERED, device: Device = UNKNOWN
+) -> str:
     """Add a login and return its token, which the database does not store. Delete expired logins.
 
     Raise WrongCredentials if the account was deleted or its password changed after `checked` was read.
@@ -119,7 +148,17 @@ async def begin_login(session: AsyncSession, checked: Secret, lasts: timedelta =
     if await session.scalar(update(User).where(unchanged).values(last_seen=now).returning(User.id)) is None:
         raise WrongCredentials
     await session.execute(delete(Login).where(Login.expires_at <= now))
-    session.add(Login(token_digest=_digest(token), user_id=checked.user_id, created_at=now, expires_at=now + lasts))
+    session.add(
+        Login(
+            token_digest=_digest(token),
+            user_id=checked.user_id,
+            created_at=now,
+            expires_at=now + lasts,
+            last_used_at=now,
+            browser=device.browser,
+            address=device.address,
+        )
+    )
     return token
 
 
@@ -128,15 +167,23 @@ async def end_login(session: AsyncSession, token: str) -> None:
     await session.execute(delete(Login).where(Login.token_digest == _digest(token)))
 
 
-async def by_token(connection: AsyncConnection | AsyncSession, token: str) -> Account | None:
-    """Return the account of this token, or None if the login has ended or expired."""
-    row = (await connection.execute(_BY_TOKEN, {"digest": _digest(token), "now": datetime.now(UTC)})).one_or_none()
-    return None if row is None else Account._make(row)
+async def by_token(
+    connection: AsyncConnection | AsyncSession, token: str, idle: timedelta = timedelta.max
+) -> SignedIn | None:
+    """Return the account of this token; None if the login has ended, expired, or was not used within `idle`."""
+    now = datetime.now(UTC)
+    since = now - idle if idle < now - _EARLIEST else _EARLIEST
+    values = {"digest": _digest(token), "now": now, "idle": since}
+    row = (await connection.execute(_BY_TOKEN, values)).one_or_none()
+    return None if row is None else SignedIn._make(row)
 
 
-async def touch(session: AsyncSession, user_id: int) -> None:
-    """Set the user's `last_seen` to now."""
-    await session.execute(update(User).where(User.id == user_id).values(last_seen=datetime.now(UTC)))
+async def touch(session: AsyncSession, user: SignedIn, device: Device) -> None:
+    """Note that the user is here now, with this login."""
+    now = datetime.now(UTC)
+    await session.execute(update(User).where(User.id == user.id).values(last_seen=now))
+    used = {"last_used_at": now, "browser": device.browser, "address": device.address}
+    await session.execute(update(Login).where(Login.id == user.login_id).values(used))
 
 
 def _key(username: str) -> str | None:

@@ -1,16 +1,20 @@
 """Cookie -> token -> login row -> user, looked up at most once per request, and only when a view needs it."""
 
+from datetime import timedelta
 from typing import cast
 
 from itsdangerous import BadSignature
-from quart import Quart, Response, current_app, g, request, session
+from quart import Quart, Response, current_app, g, has_request_context, request, session
 from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_user, logout_user
 
 from quartblog.auth import service
 from quartblog.auth.last_seen import note_seen
-from quartblog.auth.service import Account
+from quartblog.auth.service import Device, SignedIn
 from quartblog.database import reading, transaction
 from quartblog.delivery import current_scope
+from quartblog.models.login import BROWSER_MAX
+from quartblog.web.cookies import LOGIN, cookie_name
+from quartblog.web.security_log import Event, note, visitor_address
 
 INSECURE = "quartblog.insecure_sign_ins"
 ENDINGS = "quartblog.sign_outs"
@@ -30,6 +34,16 @@ class Auth(QuartAuth):
     """quart-auth with our Visitor class."""
 
     user_class = Visitor
+
+    # The base class reads this wherever it handles the cookie, and sets it once from app.config.
+    @property
+    def cookie_name(self) -> str:
+        """Return the name of the login cookie, which depends on the request."""
+        return cookie_name(LOGIN) if has_request_context() else LOGIN
+
+    @cookie_name.setter
+    def cookie_name(self, _name: str | None) -> None:
+        pass
 
     async def after_request(self, response: Response) -> Response:
         """Set or delete the cookie after a sign-in or sign-out.
@@ -53,7 +67,7 @@ class Auth(QuartAuth):
         return auth_id
 
 
-async def signed_in_user() -> Account | None:
+async def signed_in_user() -> SignedIn | None:
     """Return the signed-in account, None for an anonymous visitor.
 
     A log record has the user id only after this call: the cookie holds a random token, and code that handles a failure
@@ -62,10 +76,10 @@ async def signed_in_user() -> Account | None:
     if "user" not in g:
         token = current_user.auth_id
         g.user = None if token is None else await _load(token)
-    return cast("Account | None", g.user)
+    return cast("SignedIn | None", g.user)
 
 
-async def required_user() -> Account:
+async def required_user() -> SignedIn:
     """Return the signed-in user. Raise Unauthorized for an anonymous visitor, which leads to the sign-in page."""
     user = await signed_in_user()
     if user is None:
@@ -86,28 +100,42 @@ def sign_in(token: str, *, remember: bool) -> None:
     login_user(Visitor(token), remember)
 
 
-async def sign_out() -> None:
-    """End the visitor's login: first in the database, then in the cookie."""
+def device() -> Device:
+    """Return what a login notes of the browser."""
+    browser = request.headers.get("User-Agent", "")[:BROWSER_MAX]
+    return Device(browser.encode("ascii", "replace").decode(), visitor_address())
+
+
+async def end_login() -> SignedIn | None:
+    """End the login that the browser has sent, and what depends on it; return whose it was."""
     token, user = current_user.auth_id, await signed_in_user()
     if token:
         async with transaction() as database:
             await service.end_login(database, token)
     for ending in current_app.extensions[ENDINGS]:
         await ending(token, user)
+    return user
+
+
+async def sign_out() -> None:
+    """End the visitor's login: first in the database, then in the cookie."""
+    user = await end_login()
     session.clear()
     g.pop("user", None)
     logout_user()
+    if user is not None:
+        note(Event.SIGNED_OUT, user.id)
 
 
-async def _load(token: str) -> Account | None:
+async def _load(token: str) -> SignedIn | None:
     scope = current_scope()
     if scope is not None:
         # The cookie holds the token signed, so hiding the request's own values does not cover it.
         scope.hide(lambda: [token])
     async with reading() as connection:
-        user = await service.by_token(connection, token)
+        user = await service.by_token(connection, token, timedelta(days=current_app.config["IDLE_DAYS"]))
     if user is not None:
         if scope is not None:
             scope.user_id = user.id
-        await note_seen(user)
+        await note_seen(user, device())
     return user

@@ -14,12 +14,14 @@ from quart.typing import ResponseReturnValue
 from quart_auth import current_user
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from quartblog.auth.service import Account
+from quartblog.auth.service import SignedIn
 from quartblog.auth.visitor import ENDINGS, required_user
 from quartblog.delivery import AsyncOutbox, Delivery
 from quartblog.errors.exceptions import DatabaseUnavailable
 from quartblog.operations.health import DELIVERY
 from quartblog.operations.keys import has_ended, note_end
+from quartblog.web.cookies import cookie_name
+from quartblog.web.security_log import logger as security
 from quartblog.web.seldom import Seldom
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ PROVEN = 12 * 60 * 60
 def init_app(app: Quart) -> None:
     """Prepare the records of refusals, and end what a sign-out must end."""
     for name in (_REFUSALS, _PROOFS):
-        app.extensions[name] = Seldom(logger, logging.INFO)
+        app.extensions[name] = Seldom(security, logging.INFO)
     app.extensions[ENDINGS].append(_end)
 
 
@@ -56,7 +58,7 @@ def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> C
         try:
             g.operator, proof = await _administrator()
         except DatabaseUnavailable:
-            proven = await _proven(request.cookies.get(PROOF, ""))
+            proven = await _proven(request.cookies.get(cookie_name(PROOF, whole_site=False), ""))
             if proven is None:
                 raise
             g.operator, proof = proven, None
@@ -65,8 +67,9 @@ def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> C
         answer = await make_response(await view(**values))
         if proof is not None:
             secure = current_app.config["QUART_AUTH_COOKIE_SECURE"]
+            name = cookie_name(PROOF, whole_site=False)
             answer.set_cookie(
-                PROOF, proof, max_age=PROVEN, path="/operations", secure=secure, httponly=True, samesite="Strict"
+                name, proof, max_age=PROVEN, path="/operations", secure=secure, httponly=True, samesite="Strict"
             )
         return answer
 
@@ -76,7 +79,7 @@ def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> C
 def admit(answer: Response, secure: bool) -> Response:  # noqa: FBT001  as the cookie's own argument
     """Let the browser that gets this answer see the pages for 12 hours, whoever is signed in."""
     answer.set_cookie(
-        ADMISSION,
+        cookie_name(ADMISSION, whole_site=False),
         _signer().dumps(_ADMITTED),
         max_age=PROVEN,
         path="/operations",
@@ -88,8 +91,9 @@ def admit(answer: Response, secure: bool) -> Response:  # noqa: FBT001  as the c
 
 
 def _is_admitted() -> bool:
+    admission = request.cookies.get(cookie_name(ADMISSION, whole_site=False), "")
     try:
-        return bool(_signer().loads(request.cookies.get(ADMISSION, ""), max_age=PROVEN) == _ADMITTED)
+        return bool(_signer().loads(admission, max_age=PROVEN) == _ADMITTED)
     except BadData:
         return False
 
@@ -118,13 +122,14 @@ async def _proven(proof: str) -> str | None:
     return None
 
 
-async def _end(token: str | None, user: Account | None) -> None:
+async def _end(token: str | None, user: SignedIn | None) -> None:
     """End the proof of a login, and what the browser has for these pages."""
 
     @after_this_request
     async def forget(answer: Response | WerkzeugResponse) -> Response | WerkzeugResponse:
         for name in (PROOF, ADMISSION):
-            answer.delete_cookie(name, path="/operations")
+            secure = current_app.config["QUART_AUTH_COOKIE_SECURE"]
+            answer.delete_cookie(cookie_name(name, whole_site=False), path="/operations", secure=secure)
         return answer
 
     folder = outbox_folder()

@@ -10,6 +10,7 @@ from quart.typing import ResponseReturnValue
 from quartblog.errors.exceptions import KeyRefused
 from quartblog.operations.access import admit, outbox_folder
 from quartblog.operations.keys import use_key
+from quartblog.web.security_log import logger as security
 from quartblog.web.seldom import Seldom
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ blueprint = Blueprint("operations_entrance", __name__, url_prefix="/operations")
 
 def init_app(app: Quart) -> None:
     """Prepare the record of refusals."""
-    app.extensions[_REFUSALS] = Seldom(logger, logging.INFO)
+    app.extensions[_REFUSALS] = Seldom(security, logging.INFO)
 
 
 @blueprint.get("/enter")
@@ -40,7 +41,7 @@ async def enter() -> ResponseReturnValue:
     if folder is None or not await asyncio.to_thread(use_key, folder, key, time.time()):
         current_app.extensions[_REFUSALS].log("Refused a key for the operations pages that was used, too old or wrong")
         raise KeyRefused
-    logger.info("Somebody entered the operations pages by `quartblog operations link`")
+    security.info("Somebody entered the operations pages by `quartblog operations link`")
     answer = redirect(url_for("operations.groups"))
     assert isinstance(answer, Response)  # noqa: S101  Quart's own
     return admit(answer, current_app.config["QUART_AUTH_COOKIE_SECURE"])

@@ -79,6 +79,9 @@ class Security(Section):
     secret_key_fallbacks: Secrets = ()
     cookie_secure: Auto = None
     session_days: Whole = Field(default=30, ge=1, le=365)
+    idle_days: Whole = Field(default=14, ge=1, le=365)
+    log_addresses: Literal["full", "shortened", "none"] = "shortened"
+    hsts_subdomains: bool = False
     trusted_proxies: Whole = Field(default=0, ge=0, le=10)
     allowed_hosts: Hosts = ()
     limits: bool = True

@@ -3,23 +3,28 @@
 from hashlib import blake2b
 from typing import Any
 
-from quart import Quart, Response, request, session
+from quart import Quart, Response, g, request, session
 from quart.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from quart.wrappers import BaseRequestWebsocket
 from quart.wrappers.response import DataBody
 
+from quartblog.web.cookies import SESSION, cookie_name
 from quartblog.web.redirects import within_site
 
 # No script, nothing from another host, no framing: the site needs none of them.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
+# What browsers offer to pages and this site never asks for.
+_UNUSED = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
 SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in _UNUSED),
 }
 # Browsers use only HTTPS for this time: a year, in seconds.
 HSTS = "max-age=31536000"
@@ -27,11 +32,14 @@ HSTS = "max-age=31536000"
 VARY = "Cookie, Accept-Language, Accept"
 
 
-def security_headers(*, secure: bool, debug: bool) -> dict[str, str]:
-    """Return the headers that every answer must carry. `secure`: the site is served by HTTPS only."""
+def security_headers(*, secure: bool, subdomains: bool = False, debug: bool) -> dict[str, str]:
+    """Return the headers that every answer must carry.
+
+    `secure`: the site is served by HTTPS only. `subdomains`: so are all hosts below it.
+    """
     headers = dict(SECURITY_HEADERS)
     if secure:
-        headers["Strict-Transport-Security"] = HSTS
+        headers["Strict-Transport-Security"] = f"{HSTS}; includeSubDomains" if subdomains else HSTS
     if debug:
         # Quart's traceback page has inline styles.
         headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.replace("style-src", "style-src 'unsafe-inline'")
@@ -43,6 +51,10 @@ class OnlyChangedSessions(SecureCookieSessionInterface):
 
     Otherwise Quart 0.23 would add `Vary: Cookie` to every answer, even to a static file.
     """
+
+    def get_cookie_name(self, app: Quart) -> str:
+        """Return the name of the session cookie, which depends on the request."""
+        return cookie_name(SESSION)
 
     async def open_session(self, app: Quart, request: BaseRequestWebsocket) -> SecureCookieSession | None:
         """Read the cookie. Without one, skip the derivation of the key that checks it."""
@@ -67,10 +79,14 @@ def init_app(app: Quart) -> None:
         _redirect_within(response)
         if request.endpoint != "static" or response.status_code >= 400:
             response.headers["Vary"] = VARY
-            response.headers.setdefault("Cache-Control", "private, no-cache")
+            # A browser that somebody else uses next must not show what a member has seen.
+            is_members = g.get("user") is not None
+            response.headers.setdefault("Cache-Control", "no-store" if is_members else "private, no-cache")
         is_page = response.mimetype == "text/html" and isinstance(response.response, DataBody)
+        is_kept = "no-store" not in response.headers.get("Cache-Control", "")
         # A changed session comes with a cookie.
-        if is_page and response.status_code == 200 and request.method in {"GET", "HEAD"} and not session.modified:
+        is_read = response.status_code == 200 and request.method in {"GET", "HEAD"} and not session.modified
+        if is_page and is_kept and is_read:
             await _answer_shortly(response)
         return response
 

@@ -19,6 +19,7 @@ from quart import Quart, current_app, request
 from werkzeug.datastructures import Headers
 
 from quartblog.errors.exceptions import FromElsewhere, FromNowhere
+from quartblog.web.security_log import logger as security
 from quartblog.web.seldom import Seldom
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -40,7 +41,7 @@ def init_app(app: Quart, public_url: str | None) -> None:
     Its default is an address of the visitor's own machine, where any program may serve pages.
     """
     app.extensions[_PUBLIC] = None if public_url is None else _origin(public_url)
-    app.extensions[_REFUSALS] = Seldom(logger, logging.INFO)
+    app.extensions[_REFUSALS] = Seldom(security, logging.INFO)
     app.before_request(refuse_from_elsewhere)
 
 
@@ -67,11 +68,6 @@ async def refuse_from_elsewhere() -> None:
         repr(public) if public else "is not set",
     )
     raise FromElsewhere if "Sec-Fetch-Site" in request.headers or "Origin" in request.headers else FromNowhere
-
-
-def followed_elsewhere() -> bool:
-    """Whether the browser says that another site sent or linked this request, which may have a safe method."""
-    return not _OURS.issuperset(request.headers.getlist("Sec-Fetch-Site"))
 
 
 def is_ours(headers: Headers, scheme: str, public: str | None) -> bool:

@@ -163,5 +163,7 @@ async def test_a_database_that_cannot_be_written_can_still_be_read(
 
 
 async def test_a_gone_account_is_noted_for_nobody(database: Database) -> None:
+    then = datetime.now(UTC) - LONG_AGO
+    nobody = service.SignedIn(4711, "nobody", "", then, is_admin=False, login_id=4711, login_used=then)
     async with database.transaction() as session:
-        await service.touch(session, 4711)
+        await service.touch(session, nobody, service.UNKNOWN)

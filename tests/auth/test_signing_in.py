@@ -135,8 +135,9 @@ async def test_cookies_are_as_safe_as_the_sites_address_allows(
     )
 
     assert answer.status_code == 302
+    prefix = "__Host-" if secure else ""
     cookies = [*sent.headers.getlist("Set-Cookie"), *answer.headers.getlist("Set-Cookie")]
-    assert {cookie.partition("=")[0] for cookie in cookies} == {"quartblog", LOGIN_COOKIE}
+    assert {cookie.partition("=")[0] for cookie in cookies} == {f"{prefix}quartblog", f"{prefix}{LOGIN_COOKIE}"}
     for cookie in cookies:
         assert "HttpOnly" in cookie
         assert "SameSite=Lax" in cookie
@@ -183,7 +184,17 @@ async def test_who_is_signed_in_is_not_asked_again(ada: User, sign_in: SignIn) -
 async def test_logins_of_the_past_are_cleared_away(ada: User, database: Database, sign_in: SignIn) -> None:
     past = datetime.now(UTC) - timedelta(days=2)
     async with database.transaction() as session:
-        session.add(Login(token_digest="old", user_id=ada.id, created_at=past, expires_at=past + timedelta(days=1)))
+        session.add(
+            Login(
+                token_digest="old",
+                user_id=ada.id,
+                created_at=past,
+                expires_at=past + timedelta(days=1),
+                last_used_at=past,
+                browser="",
+                address="",
+            )
+        )
 
     await sign_in(ada)
 

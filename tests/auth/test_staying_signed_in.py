@@ -11,7 +11,7 @@ from quartblog.auth import service
 from quartblog.database import Database
 from quartblog.models import Login, User
 from quartblog.settings import Settings
-from tests.support.browsing import PASSWORD, Serve, SignIn, Visitor
+from tests.support.browsing import FROM_OURSELVES, PASSWORD, Serve, SignIn, Visitor
 from tests.support.log_file import LogFile
 
 LOGIN_COOKIE = "quartblog_login"
@@ -49,7 +49,7 @@ async def test_signing_out_ends_the_login_for_whoever_has_the_cookie(
 async def test_signing_out_here_leaves_other_browsers_alone(ada: User, sign_in: SignIn) -> None:
     here, there = await sign_in(ada), await sign_in(ada)
 
-    await here.get("/logout")
+    await here.submit("/logout")
 
     assert not await is_signed_in(here)
     assert await is_signed_in(there)
@@ -128,17 +128,8 @@ async def test_a_clock_that_was_turned_back_signs_nobody_out(
     assert await is_signed_in(visitor)
 
 
-async def test_the_sign_out_link_works(ada: User, sign_in: SignIn) -> None:
-    visitor = await sign_in(ada)
-
-    answer = await visitor.get("/logout", Sec_Fetch_Site="same-origin")
-
-    assert (answer.status, answer.location) == (302, "/")
-    assert not await is_signed_in(visitor)
-
-
-@pytest.mark.parametrize("site", ["cross-site", "same-site", "anything"])
-async def test_a_sign_out_link_on_another_site_asks_first(ada: User, sign_in: SignIn, site: str) -> None:
+@pytest.mark.parametrize("site", ["same-origin", "cross-site", "same-site", "none"])
+async def test_an_address_alone_signs_nobody_out(ada: User, sign_in: SignIn, site: str) -> None:
     visitor = await sign_in(ada)
 
     page = await visitor.get("/logout", Sec_Fetch_Site=site)
@@ -148,7 +139,74 @@ async def test_a_sign_out_link_on_another_site_asks_first(ada: User, sign_in: Si
     assert await is_signed_in(visitor)
     answer = await visitor.submit("/logout")
     assert answer.status == 302
+    assert answer.headers["Clear-Site-Data"] == '"cache", "storage"'
     assert not await is_signed_in(visitor)
+
+
+async def test_signing_in_again_ends_the_login_before(ada: User, grace: User, sign_in: SignIn) -> None:
+    visitor = await sign_in(ada)
+    thief = await copy_of(visitor)
+    elsewhere = await sign_in(ada)
+
+    await visitor.submit("/login", username="grace", password=PASSWORD)
+
+    assert "grace" in (await visitor.get("/user/edit")).text
+    assert not await is_signed_in(thief)
+    assert await is_signed_in(elsewhere)
+
+
+@pytest.mark.parametrize(("ago", "lasts"), [(timedelta(minutes=-1), True), (timedelta(minutes=1), False)])
+async def test_a_login_that_nobody_uses_ends(
+    *, ada: User, sign_in: SignIn, database: Database, settings: Settings, ago: timedelta, lasts: bool
+) -> None:
+    visitor, other = await sign_in(ada), await sign_in(ada)
+    used = datetime.now(UTC) - timedelta(days=settings.security.idle_days) - ago
+    async with database.transaction() as session:
+        newest = await session.scalar(select(func.max(Login.id)))
+        await session.execute(update(Login).where(Login.id != newest).values(last_used_at=used))
+
+    assert await is_signed_in(other)
+    assert await is_signed_in(visitor) is lasts
+
+
+async def test_each_browser_of_a_user_keeps_its_own_login_alive(ada: User, sign_in: SignIn, database: Database) -> None:
+    here, there = await sign_in(ada), await sign_in(ada)
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    async with database.transaction() as session:
+        await session.execute(update(Login).values(last_used_at=long_ago))
+
+    assert await is_signed_in(here)
+    assert await is_signed_in(there)
+
+    async with database.transaction() as session:
+        assert all(used > long_ago for used in await session.scalars(select(Login.last_used_at)))
+
+
+async def test_a_login_knows_its_browser_and_where_it_was_used(
+    serve: Serve, ada: User, database: Database, subtests: pytest.Subtests
+) -> None:
+    for kept, address in (("full", "203.0.113.7"), ("shortened", "203.0.113.0/24"), ("none", "")):
+        with subtests.test(kept):
+            app = await serve(security={"log_addresses": kept, "trusted_proxies": 1})
+            browser = Visitor(app, User_Agent="Firefox\xe9" + "x" * 300, X_Forwarded_For="203.0.113.7")
+            await browser.submit("/login", username="ada", password=PASSWORD)
+            async with database.transaction() as session:
+                [login] = await session.scalars(select(Login).order_by(Login.id.desc()).limit(1))
+            assert login.browser == "Firefox??" + "x" * 191
+            assert login.address == address
+
+
+async def test_two_sites_on_one_machine_leave_each_others_cookies_alone(serve: Serve, ada: User) -> None:
+    app = await serve()
+    visitor = Visitor(app)
+    for port in ("5000", "5001"):
+        answer = await visitor.send(
+            "POST",
+            "/login",
+            form={"username": "ada", "password": PASSWORD},
+            headers={**FROM_OURSELVES, "Host": f"127.0.0.1:{port}"},
+        )
+        assert f"{LOGIN_COOKIE}_{port}=" in str(answer.headers.getlist("Set-Cookie"))
 
 
 async def test_who_is_not_signed_in_may_sign_out(visitor: Visitor) -> None:

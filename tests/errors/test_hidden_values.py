@@ -244,7 +244,7 @@ async def test_a_sign_in_token_is_hidden_though_the_cookie_signs_it(
 ) -> None:
     seen: list[str] = []
 
-    async def fail(_: object, token: str) -> NoReturn:
+    async def fail(_: object, token: str, __: object) -> NoReturn:
         seen.append(token)
         raise Bug(f"no row for {token}")
 

@@ -28,7 +28,18 @@ def user(**values: Any) -> User:
         (lambda ada: user(email="ada@example.com"), "uq_users_email"),
         (lambda ada: Post(author_id=ada.id, body="", created_at=NOW), "ck_posts_body_length"),
         (lambda ada: Post(author_id=ada.id + 1, body="body", created_at=NOW), "fk_posts_author_id"),
-        (lambda ada: Login(user_id=ada.id + 1, token_digest="d", created_at=NOW, expires_at=NOW), "fk_logins_user_id"),
+        (
+            lambda ada: Login(
+                user_id=ada.id + 1,
+                token_digest="d",
+                created_at=NOW,
+                expires_at=NOW,
+                last_used_at=NOW,
+                browser="",
+                address="",
+            ),
+            "fk_logins_user_id",
+        ),
         (lambda ada: user(id=ada.id), "pk_users"),
         (lambda ada: user(email=None), None),
     ],
@@ -39,7 +50,9 @@ async def test_a_violation_is_named_by_its_rule(ada: User, database: Database, r
 
 async def test_a_login_token_is_unique(ada: User, database: Database) -> None:
     def login() -> Login:
-        return Login(user_id=ada.id, token_digest="d", created_at=NOW, expires_at=NOW)
+        return Login(
+            user_id=ada.id, token_digest="d", created_at=NOW, expires_at=NOW, last_used_at=NOW, browser="", address=""
+        )
 
     assert await _violated(database, login(), login()) == "uq_logins_token_digest"
 
@@ -47,7 +60,17 @@ async def test_a_login_token_is_unique(ada: User, database: Database) -> None:
 async def test_a_deleted_account_takes_its_posts_and_logins_along(ada: User, database: Database) -> None:
     async with database.transaction() as session:
         session.add(Post(author_id=ada.id, body="body", created_at=NOW))
-        session.add(Login(user_id=ada.id, token_digest="d", created_at=NOW, expires_at=NOW))
+        session.add(
+            Login(
+                user_id=ada.id,
+                token_digest="d",
+                created_at=NOW,
+                expires_at=NOW,
+                last_used_at=NOW,
+                browser="",
+                address="",
+            )
+        )
     async with database.transaction() as session:
         await session.execute(delete(User).where(User.id == ada.id))
 

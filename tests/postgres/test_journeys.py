@@ -25,7 +25,7 @@ async def test_the_original_journey(visitor: Visitor) -> None:
     assert "第一条微博" in (await visitor.get("/user/info/ada")).text
     assert (await visitor.submit("/user/edit", username="Ada", about_me="关于")).status == 302
     assert "关于" in (await visitor.get("/user/info/ada")).text
-    assert (await visitor.get("/logout")).status == 302
+    assert (await visitor.submit("/logout")).status == 302
     assert (await visitor.get("/user/edit")).status == 302
 
 

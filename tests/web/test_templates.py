@@ -19,7 +19,7 @@ from wtforms.validators import DataRequired, Length
 
 import quartblog
 from quartblog.app import BLUEPRINTS
-from quartblog.auth.service import Account
+from quartblog.auth.service import SignedIn
 from quartblog.delivery import Outbox, Query, Statistics
 from quartblog.operations import presentation
 from quartblog.operations.tracebacks import parts
@@ -41,7 +41,15 @@ PACKAGE = Path(quartblog.__file__).parent
 STYLESHEET = (PACKAGE / "static" / "quartblog.css").read_text("utf-8")
 VOID = {"meta", "link", "input", "img", "br"}
 
-ADA = Account(1, "ada", "First.\nSecond.", datetime.now(UTC) - timedelta(hours=2), is_admin=False)
+ADA = SignedIn(
+    1,
+    "ada",
+    "First.\nSecond.",
+    datetime.now(UTC) - timedelta(hours=2),
+    is_admin=False,
+    login_id=1,
+    login_used=datetime.now(UTC),
+)
 
 
 class ExampleForm(Form):
