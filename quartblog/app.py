@@ -11,6 +11,7 @@ from typing import Any
 from quart import Quart
 
 from quartblog import auth, migrations
+from quartblog.account.views import blueprint as account_blueprint
 from quartblog.auth.views import blueprint as auth_blueprint
 from quartblog.database import EXTENSION as DATABASE
 from quartblog.database import Database
@@ -33,7 +34,7 @@ from quartblog.web.application import Application, drop_threaded_context
 logger = logging.getLogger("quartblog")
 
 BLUEPRINTS = (
-    *(posts_blueprint, auth_blueprint, profile_blueprint),
+    *(posts_blueprint, auth_blueprint, profile_blueprint, account_blueprint),
     *(health.blueprint, metrics.blueprint, error_groups.blueprint, delivery_state.blueprint),
     entrance.blueprint,
 )

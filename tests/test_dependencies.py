@@ -35,6 +35,7 @@ ALLOWED = {
     "web": ("delivery", "errors"),
     "auth": ("database", "delivery", "errors", "models", "web"),
     "posts": ("auth", "database", "errors", "models", "web"),
+    "account": ("auth", "database", "models", "web"),
     "profile": ("auth", "database", "errors", "models", "posts", "web"),
     "serving": ("delivery", "errors.exceptions", "paths", "settings"),
     # A worker process makes the app, which itself has the rest of the package.

@@ -128,10 +128,11 @@ async def set_admin(session: AsyncSession, user_id: int, *, admin: bool) -> None
     await session.execute(update(User).where(User.id == user_id).values(is_admin=admin))
 
 
-async def change_password(session: AsyncSession, user_id: int, password_hash: str) -> None:
-    """Set the password and end every login of the account."""
+async def change_password(session: AsyncSession, user_id: int, password_hash: str, keep: int | None = None) -> None:
+    """Set the password and end every login of the account, but the one with the id `keep`."""
     await session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
-    await session.execute(delete(Login).where(Login.user_id == user_id))
+    ended = delete(Login).where(Login.user_id == user_id)
+    await session.execute(ended if keep is None else ended.where(Login.id != keep))
 
 
 async def begin_login(

@@ -23,6 +23,9 @@ class Event(StrEnum):
     SIGN_IN_REFUSED = "sign-in refused"
     SIGNED_OUT = "signed out"
     REGISTERED = "registered"
+    NEW_PASSWORD = "password changed"  # noqa: S105  no password
+    WRONG_PASSWORD = "change of password refused"  # noqa: S105  no password
+    SESSION_ENDED = "session ended"
 
 
 def note(event: Event, user_id: int | None = None) -> None:

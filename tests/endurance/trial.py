@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.support.client import Client
     from tests.support.processes import Server, Servers
 
+NAME = "blog.example.org"
+"""The Host of people, because cookies are named by the port, and each server of a trial has another one."""
 PEOPLE = 8
 # A fiftieth of what two idle processors answer: below it the site hangs, and the trial has tried nothing.
 PAGES_A_SECOND, POSTS_A_SECOND = 20.0, 2.0
@@ -60,7 +62,7 @@ class Trial:
         """Register people, and sign them in."""
         found = []
         for number in range(several):
-            person = server.client()
+            person = server.client(Host=NAME)
             person.register(f"person{number}")
             person.sign_in(f"person{number}")
             found.append(person)

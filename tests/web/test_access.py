@@ -29,6 +29,7 @@ FOR_EVERYBODY = {
 GROUPS, GROUP = "/operations/errors", "/operations/errors/<int:group_id>"
 FOR_MEMBERS = {
     *(("/", "POST"), ("/user/edit", "GET"), ("/user/edit", "POST")),
+    *(("/account", "GET"), ("/account/password", "POST"), ("/account/sessions", "POST")),
     # And of these only for administrators: tests/operations/test_error_groups.py.
     *((GROUPS, "GET"), (GROUPS, "POST"), (GROUP, "GET"), (GROUP, "POST"), (f"{GROUP}.md", "GET")),
     *(("/operations/delivery", "GET"), ("/operations/delivery", "POST")),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CHANGING = {
     *((rule, "POST") for rule in ("/", "/login", "/logout", "/register", "/user/edit")),
+    *((f"/account/{form}", "POST") for form in ("password", "sessions")),
     *(
         (rule, "POST")
         for rule in (

@@ -15,6 +15,7 @@ PAGES = {
     ("/user/info/ada", 3),
     ("/user/info/grace", 3),
     ("/user/edit", 1),
+    ("/account", 3),
 }
 # Rules of pages that show no rows.
 WITHOUT_ROWS = {

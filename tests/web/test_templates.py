@@ -18,6 +18,7 @@ from wtforms import BooleanField, PasswordField, StringField, TextAreaField
 from wtforms.validators import DataRequired, Length
 
 import quartblog
+from quartblog.account.service import Session
 from quartblog.app import BLUEPRINTS
 from quartblog.auth.service import SignedIn
 from quartblog.delivery import Outbox, Query, Statistics
@@ -211,6 +212,18 @@ PAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "profile": (
         "profile/show.html",
         {"visitor": ADA, "person": ADA, "page": timeline(post()), "is_self": True},
+    ),
+    "account": (
+        "account/show.html",
+        {
+            "visitor": ADA,
+            "form": invalid(),
+            "email": "ada@example.org",
+            "sessions": [
+                Session(number, "Firefox", "203.0.113.0/24", ADA.last_seen, ADA.last_seen) for number in (1, 2)
+            ],
+            "here": 1,
+        },
     ),
     "edit": ("profile/edit.html", {"visitor": ADA, "form": invalid()}),
     "errors": ("operations/groups.html", operations(groups=True)),

@@ -1,0 +1,1 @@
+"""One's own page: the password, and the browsers that are signed in."""
