@@ -62,7 +62,8 @@ async def walk(tab: Page, site: Server, person: str, look: Look) -> None:
         await look(tab, path)
     error_id = await tab.locator("code").inner_text()
     await sign_in(tab, site, person)
-    for path, name in (("/", "/ signed in"), (f"/user/info/{person}", "/user/info"), ("/user/edit", "/user/edit")):
+    own = {"/": "/ signed in", f"/user/info/{person}": "/user/info", "/account": "/account", "/user/edit": "/user/edit"}
+    for path, name in own.items():
         await tab.goto(site.url + path)
         await look(tab, name)
     await tab.locator("[name=username]").fill("taken")
