@@ -14,7 +14,7 @@ from quart import Blueprint, Response, abort, flash, g, redirect, render_templat
 from quart.typing import ResponseReturnValue
 
 from quartblog.delivery import Details, Event, Group, GroupState, Order, Query
-from quartblog.delivery.tools import REDACTED, block, headline
+from quartblog.delivery.tools import REDACTED, block, headline, one_line
 from quartblog.operations.access import for_administrators, store
 from quartblog.operations.presentation import WRITTEN, moments
 from quartblog.operations.tracebacks import parts
@@ -234,5 +234,6 @@ def _markdown(found: Group, sample: Event | None) -> list[str]:
         text = block(sample.traceback or sample.message)
         # Longer than any fence inside.
         fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=2))
-        lines += ["", f"Error {sample.error_id}: {sample.method or '-'} {sample.route or '-'}", "", fence, text, fence]
+        request_line = one_line(f"Error {sample.error_id}: {sample.method or '-'} {sample.route or '-'}")
+        lines += ["", request_line, "", fence, text, fence]
     return [*lines, ""]

@@ -1,7 +1,9 @@
 """Text of a traceback -> parts: own frames with the source around them, runs of library frames, everything else."""
 
 import linecache
+import os
 import re
+import stat
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -14,6 +16,8 @@ _MARKERS = re.compile(r"[ |]+[~^][ ~^]*")
 
 AROUND = 3
 """Lines of source shown before and after that of an own frame."""
+LARGEST = 1_000_000
+"""Bytes of a module that is read."""
 
 
 class Line(NamedTuple):
@@ -52,8 +56,7 @@ def parts(traceback: str) -> tuple[Part, ...]:
 def _source(frame: str) -> tuple[Line, ...]:
     head, *rest = frame.split("\n")
     place = _FRAME.match(head)
-    # A traceback is a text, and a stranger may have written a part of it: only modules of Python are read.
-    if place is None or not rest or not place["path"].endswith(".py"):
+    if place is None or not rest or not _is_module(place["path"]):
         return ()
     number, stripped = int(place["line"]), rest[0].strip(" |")
     linecache.checkcache(place["path"])
@@ -70,6 +73,18 @@ def _source(frame: str) -> tuple[Line, ...]:
         marks = " " * shift + rest[1] if shift >= 0 else rest[1][-shift:]
         found.insert(min(number, AROUND + 1), Line(None, marks, here=False))
     return tuple(found)
+
+
+def _is_module(path: str) -> bool:
+    """Whether to read the file: a traceback is a text, and a stranger may have written a part of it."""
+    if not path.endswith(".py"):
+        return False
+    try:
+        found = os.stat(path)  # noqa: PTH116  a name with a NUL raises ValueError in both
+    except (OSError, ValueError):
+        return False
+    # To open a pipe would wait for its writer.
+    return stat.S_ISREG(found.st_mode) and found.st_size <= LARGEST
 
 
 def _pieces(traceback: str) -> Iterator[tuple[Literal["own", "library", "text"], str]]:

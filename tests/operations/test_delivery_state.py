@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from quart import Quart
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from quartblog.delivery import Outbox
     from quartblog.models import User
     from quartblog.settings import Settings
-    from tests.support.browsing import SignIn
+    from tests.support.browsing import Serve, SignIn
     from tests.support.log_file import LogFile
 
 PATH = "/operations/delivery"
@@ -103,3 +104,24 @@ async def test_the_page_loads_itself_again_on_request(admin: Visitor) -> None:
     assert (await admin.get(f"{PATH}?refresh=5")).headers["Refresh"] == "5"
     assert "Refresh" not in (await admin.get(PATH)).headers
     assert "Refresh" not in (await admin.get(f"{PATH}?refresh=0;url=//evil")).headers
+
+
+async def test_no_secret_of_any_setting_is_shown(serve: Serve, admin: Visitor, app: Quart) -> None:
+    secret = "hunter2-\"'<&"
+    written = quote(secret, safe="")
+    changed = await serve(
+        mail={"server": "127.0.0.1", "admins": ["ops@example.org"], "username": "ops", "password": secret},
+        security={"secret_key_fallbacks": [f"{secret}, an old key of the site, long enough"]},
+        operations={"metrics_token": "hunter2-metrics-token"},
+        forwarding={"sentry_dsn": f"https://{written}@sentry.example.org/1", "otlp_headers": [f"x-key: {secret}"]},
+    )
+    operator = Visitor(changed)
+    for cookie in admin.client.cookie_jar or ():
+        operator.set_cookie(cookie.name, cookie.value or "")
+
+    page = await operator.get(PATH)
+
+    assert page.status == 200
+    assert "ops@example.org" in page.text
+    assert "hunter2" not in page.text
+    assert str(changed.secret_key) not in page.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from traceback import format_exception
@@ -264,13 +265,30 @@ def test_a_line_that_has_changed_since_is_not_explained_by_its_neighbours(tmp_pa
     assert gone.source == ()
 
 
-def test_no_file_but_a_python_module_is_read_for_a_traceback(tmp_path: Path) -> None:
-    secret = tmp_path / "passwords"
-    secret.write_text("root\nhunter2\n")
+@pytest.mark.parametrize("kind", ["no module", "pipe", "vast", "folder", "gone", "NUL"])
+def test_only_a_python_module_is_read_for_a_traceback(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("passwords" if kind == "no module" else "shop\0.py" if kind == "NUL" else "shop.py")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind not in {"gone", "NUL"}:
+        path.write_text("root\n" * (300_000 if kind == "vast" else 2))
 
-    [part] = parts(f'  File "{secret}", line 1, in buy\n    root')
+    [part] = parts(f'  File "{path}", line 1, in buy\n    root')
 
     assert part.source == ()
+
+
+async def test_no_text_keeps_a_group_from_its_markdown(admin: Visitor, outbox: Outbox) -> None:
+    odd = "a\ud800\0\u202e"
+    outbox.record([an_event(A, title=odd, message=odd, route=odd, method=odd, traceback=odd, place=odd, function=odd)])
+    [number] = numbers(outbox).values()
+
+    for ending in ("", ".md"):
+        page = await admin.get(f"/operations/errors/{number}{ending}")
+        assert page.status == 200
+        assert "\u202e" not in page.text
 
 
 def test_the_blog_itself_is_no_library_where_it_is_installed() -> None:
