@@ -87,7 +87,7 @@ async def change_groups() -> ResponseReturnValue:
     return redirect(_address({name: request.args.get(name, "") for name in _ASKED}))
 
 
-@blueprint.get("/errors/<int:group_id>")
+@blueprint.get("/errors/<int(signed=True):group_id>")
 @for_administrators
 async def group(group_id: int) -> ResponseReturnValue:
     """Show one group with one of its samples."""
@@ -140,7 +140,7 @@ async def change_group(group_id: int) -> ResponseReturnValue:
     return redirect(url_for(".group", group_id=group_id))
 
 
-@blueprint.get("/errors/<int:group_id>.md")
+@blueprint.get("/errors/<int(signed=True):group_id>.md")
 @for_administrators
 async def markdown(group_id: int) -> ResponseReturnValue:
     """Show one group as Markdown, to copy it into an issue."""

@@ -200,6 +200,12 @@ async def test_without_the_outbox_the_page_says_so_and_shows_what_is_in_memory(
     assert "InMemory" in page.text
     assert "OnDisk" not in page.text
     assert "错误库暂时无法读取" in (await admin.get("/operations/delivery")).text
+    # Another worker has another group by this number, so it is read here, but not changed.
+    [found] = await asyncio.to_thread(outbox.groups)
+    shown = await admin.get(f"/operations/errors/{found.id}")
+    assert "InMemory" in shown.text
+    for text in (page.text, shown.text):
+        assert 'name="action"' not in text
 
 
 async def test_a_page_of_fifty_groups_is_small(admin: Visitor, outbox: Outbox) -> None:
