@@ -41,7 +41,7 @@ def listed(groups: Sequence[Found], width: int | None, *, ascii_only: bool) -> s
         _Column("first", lambda found: moment(found.group.first_seen), 7),
         _Column("24 hours", lambda found: line(found.hours, ascii_only=ascii_only), 4),
         _Column("level", lambda found: logging.getLevelName(found.group.level), 6),
-        _Column("state", lambda found: _state(found.group), 0),
+        _Column("state", lambda found: found.group.state, 0),
         _Column("mail", lambda found: found.fate.state if found.fate else "-", 1),
         _Column("what", lambda found: one_line(headline(found.group)), 0),
         _Column("where", lambda found: found.group.place, 3),
@@ -65,19 +65,11 @@ def _users(found: Group) -> str:
     return f"{found.users:,}" if found.users_exact else f"{found.users - 1:,}+"
 
 
-def _state(found: Group) -> str:
-    if found.resolved:
-        return "resolved"
-    if found.muted_more is not None or (found.muted_until is not None and found.muted_until > time.time()):
-        return "muted"
-    return "again" if found.resolved_at is not None else "open"
-
-
 def in_full(found: Group, details: Details, event: Event | None) -> Iterator[str]:
     """Yield the parts of `errors show`, with one of the group's errors."""
     now = time.time()
-    state = _state(found)
-    if found.muted_more is not None:
+    state = found.state
+    if state == "muted" and found.muted_more is not None:
         state += f" until more than {count(found.muted_more, 'error')} in {span(found.muted_window or 0.0)}"
     elif state == "muted":
         state += f" until {moment(found.muted_until or 0.0)}"
@@ -133,7 +125,6 @@ def _fate(mail: Fate) -> tuple[str, ...]:
 
 def summary(found: Group) -> dict[str, Any]:
     """Return the facts of a group that every command with --json prints."""
-    state = _state(found)
     return {
         "id": found.id,
         "fingerprint": found.fingerprint,
@@ -143,14 +134,14 @@ def summary(found: Group) -> dict[str, Any]:
         "place": found.place,
         "function": found.function,
         "route": found.route,
-        "state": state,
+        "state": found.state,
         "count": found.count,
         "reported": found.reported,
         "first_seen": iso(found.first_seen),
         "last_seen": iso(found.last_seen),
         "last_reported": iso(found.last_reported),
         "resolved_at": iso(found.resolved_at),
-        "muted_until": iso(found.muted_until) if state == "muted" else None,
+        "muted_until": iso(found.muted_until) if found.state == "muted" else None,
         "muted_more": found.muted_more,
         "muted_window": found.muted_window if found.muted_more is not None else None,
         "users": found.users,

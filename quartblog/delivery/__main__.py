@@ -87,8 +87,7 @@ def _list(outbox: Outbox, options: argparse.Namespace) -> Iterator[str]:
     groups = outbox.groups(resolved=None if options.all else False, limit=options.limit)
     now = outbox.wall()
     for group in groups:
-        muted = group.muted_more is not None or (group.muted_until or 0) > now
-        state = "resolved, " if group.resolved else "muted, " if muted else ""
+        state = f"{group.state}, " if group.state in {"resolved", "muted"} else ""
         facts = f"{state}{counted(group.count, 'time')}, last {_span(now - group.last_seen)} ago"
         yield f"{group.id}: {headline(group)} ({facts})"
     if not groups:

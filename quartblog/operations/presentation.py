@@ -7,7 +7,7 @@ from babel.dates import format_timedelta
 from markupsafe import Markup, escape
 from quart import Quart
 
-from quartblog.delivery import Details, Group
+from quartblog.delivery import Details
 from quartblog.delivery.tools import REDACTED, block, one_line
 from quartblog.operations.charts import Bar, chart, delays
 from quartblog.web.i18n import N_, _, age, locale
@@ -27,17 +27,8 @@ _WORDS = {
     "noted": N_("备注"),
     "happened again": N_("再次发生"),
     "was unmuted": N_("静音结束"),
-    "happens again": N_("再次发生"),
+    "again": N_("再次发生"),
 }
-
-
-def state(group: Group) -> str:
-    """Return what is special about a group: "resolved", "muted", "happens again", or ""."""
-    if group.resolved:
-        return "resolved"
-    if group.muted_until or group.muted_more is not None:
-        return "muted"
-    return "happens again" if group.reopened else ""
 
 
 def several_lines(text: str) -> Markup:
@@ -57,7 +48,7 @@ def init_app(app: Quart) -> None:
         day_chart=_day_chart, hour_chart=_hour_chart, delays=delays, exactly=_exactly, moments=moments
     )
     app.jinja_env.filters.update(line=one_line, block=several_lines)
-    app.jinja_env.filters.update(in_words=in_words, state=state, span=_span, merged=_merged)
+    app.jinja_env.filters.update(in_words=in_words, span=_span, merged=_merged)
 
 
 def moments(at: float) -> datetime:

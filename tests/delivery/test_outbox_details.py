@@ -176,6 +176,32 @@ def test_a_window_with_too_few_errors_begins_anew(outbox: Outbox, clock: FakeClo
     assert [group.count for group in outbox.unreported()] == [24]
 
 
+def test_a_group_is_muted_until_its_time_and_no_longer(outbox: Outbox, clock: FakeClock) -> None:
+    outbox.record([an_event(A)])
+    outbox.mute(A, 60)
+    muted = outbox.group(A)
+    clock.advance(60)
+    later = outbox.group(A)
+
+    assert muted is not None
+    assert later is not None
+    assert (muted.state, later.state) == ("muted", "open")
+    assert later.muted_until is None
+
+
+@pytest.mark.parametrize("more", [None, 10])
+def test_an_error_that_comes_back_is_reported_also_if_its_group_was_muted_before(
+    outbox: Outbox, more: int | None
+) -> None:
+    outbox.record([an_event(A)])
+    outbox.mute(A, 3_600, more)
+    outbox.resolve(A)
+    outbox.record([an_event(A)])
+
+    [group] = outbox.unreported()
+    assert group.state == "again"
+
+
 @pytest.mark.parametrize("more", [0, -1])
 def test_more_is_at_least_one(outbox: Outbox, more: int) -> None:
     outbox.record([an_event(A)])

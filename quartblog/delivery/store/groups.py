@@ -47,7 +47,7 @@ class Group:
     resolved_at: float | None = None
     """When it was last resolved; it stays after the group was reopened."""
     muted_until: float | None = None
-    """No mail reports it before; None for a group that is not muted until a time."""
+    """No mail reports it before; None for a group that is not muted until a time, or no longer."""
     muted_more: int | None = None
     """No mail reports it until more than so many errors come within `muted_window` seconds; None: not muted so."""
     muted_window: float | None = None
@@ -67,6 +67,15 @@ class Group:
     def users_exact(self) -> bool:
         """Whether `users` is their number; False where there are more than 1,000."""
         return self.users <= details.USERS
+
+    @property
+    def state(self) -> str:
+        """ "resolved", "muted", "again" for one that is open after it was resolved, or "open"."""
+        if self.resolved:
+            return "resolved"
+        if self.muted_until is not None or self.muted_more is not None:
+            return "muted"
+        return "again" if self.resolved_at is not None else "open"
 
 
 _INSERT = """
@@ -198,7 +207,7 @@ def listed(database: Database, *, resolved: bool | None, limit: int, samples: in
         ORDER BY touched DESC, last_seen DESC, id DESC LIMIT :limit""",
         {"resolved": resolved, "limit": limit},
     ).fetchall()
-    return of_rows(database, rows, samples, at.ahead)
+    return of_rows(database, rows, samples, at)
 
 
 OPEN = "NOT resolved AND (muted_until IS NULL OR muted_until <= :now) AND muted_more IS NULL"
@@ -215,7 +224,7 @@ _DUE = f"""{_UNREPORTED} AND (last_reported IS NULL OR (reopened AND NOT died) O
 def unreported(database: Database, samples: int, at: Moment) -> list[Group]:
     """Return the groups with errors that no mail has reported, the oldest first."""
     query = f"SELECT * FROM groups WHERE {_UNREPORTED} ORDER BY first_seen, id"  # noqa: S608  constants
-    return of_rows(database, database.execute(query, {"now": at.now}).fetchall(), samples, at.ahead)
+    return of_rows(database, database.execute(query, {"now": at.now}).fetchall(), samples, at)
 
 
 def any_due(database: Database, window: float, now: float) -> bool:
@@ -264,14 +273,19 @@ def find(database: Database, key: int | str) -> int | None:
 def get(database: Database, group: int, samples: int, at: Moment) -> Group | None:
     """Return the group with its samples."""
     rows = database.execute("SELECT * FROM groups WHERE id = ?", (group,)).fetchall()
-    found = of_rows(database, rows, samples, at.ahead)
+    found = of_rows(database, rows, samples, at)
     return found[0] if found else None
 
 
 def resolve(database: Database, group: int, at: float) -> bool:
-    """Close the group at an epoch second; resolving twice changes nothing. Return whether it was open."""
+    """Close the group at an epoch second; resolving twice changes nothing. Return whether it was open.
+
+    It is no longer muted, because mails report an error that comes back.
+    """
     changed = database.execute(
-        "UPDATE groups SET resolved = 1, reopened = 0, refusals = 0, resolved_at = ? WHERE id = ? AND NOT resolved",
+        """UPDATE groups SET resolved = 1, reopened = 0, refusals = 0, resolved_at = ?, muted_until = NULL,
+            muted_more = NULL
+        WHERE id = ? AND NOT resolved""",
         (at, group),
     )
     return changed.rowcount > 0
@@ -300,9 +314,9 @@ def reopen(database: Database, group: int) -> bool:
     return changed.rowcount > 0
 
 
-def of_rows(database: Database, rows: Sequence[sqlite3.Row], samples: int, ahead: float) -> list[Group]:
+def of_rows(database: Database, rows: Sequence[sqlite3.Row], samples: int, at: Moment) -> list[Group]:
     """Return the groups of these rows, each with so many samples at most."""
-    return [_group(row, _samples(database, row["id"], samples), ahead) for row in rows]
+    return [_group(row, _samples(database, row["id"], samples), at) for row in rows]
 
 
 def _samples(database: Database, group: int, samples: int) -> tuple[Event, ...]:
@@ -327,13 +341,15 @@ def _insert(database: Database, insert: str, rows: Sequence[tuple[object, ...]])
     database.execute(f"{insert} VALUES {places}", [value for row in rows for value in row])
 
 
-def _group(row: sqlite3.Row, samples: tuple[Event, ...], ahead: float) -> Group:
+def _group(row: sqlite3.Row, samples: tuple[Event, ...], at: Moment) -> Group:
     values = dict(row)
+    if values["muted_until"] is not None and values["muted_until"] <= at.now:
+        values["muted_until"] = None
     for internal in ("touched", "copied", "refused_at", "muted_base", "muted_since"):
         del values[internal]
     for name in ("reopened", "resolved"):
         values[name] = bool(values[name])
     for name in ("last_reported", "muted_until"):
         if values[name] is not None:
-            values[name] += ahead
+            values[name] += at.ahead
     return Group(samples=samples, **values)

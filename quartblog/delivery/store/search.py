@@ -104,7 +104,7 @@ def page(database: Database, query: Query, at: Moment) -> GroupPage:
                 fate=fates.get(group.id),
                 key=(row[order], row["id"]),
             )
-            for row, group in zip(shown, group_rows.of_rows(database, shown, query.samples, at.ahead), strict=True)
+            for row, group in zip(shown, group_rows.of_rows(database, shown, query.samples, at), strict=True)
         ),
         more=len(rows) > query.limit,
     )
