@@ -6,6 +6,7 @@ A stop of the server waits for a running write: up to 5 s when another program h
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -37,8 +38,8 @@ class LastSeen:
         self._writing = False
         self._rests_until = 0.0
 
-    async def note(self, user: SignedIn, device: Device) -> None:
-        """Write that the user is here now with this browser, unless the stored times are recent."""
+    async def note(self, user: SignedIn, device: Callable[[], Device]) -> None:
+        """Write that the user is here now, unless the stored times are recent. `device` returns what browser it is."""
         # Both: another browser of theirs may have been used a minute ago, this one not for days.
         recent = datetime.now(UTC) - min(user.last_seen, user.login_used) <= EVERY
         if recent or self._writing or time.monotonic() < self._rests_until:
@@ -46,7 +47,7 @@ class LastSeen:
         self._writing = True
         done = asyncio.Event()
         # The page only stops waiting: SQLite's driver would handle a cancellation only once it has the lock.
-        current_app.add_background_task(self._write, user, device, done)
+        current_app.add_background_task(self._write, user, device(), done)
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await done.wait()
@@ -72,7 +73,7 @@ def init_app(app: Quart) -> None:
     app.extensions[EXTENSION] = LastSeen()
 
 
-async def note_seen(user: SignedIn, device: Device) -> None:
+async def note_seen(user: SignedIn, device: Callable[[], Device]) -> None:
     """Call `LastSeen.note()` of the current app."""
     last_seen: LastSeen = current_app.extensions[EXTENSION]
     await last_seen.note(user, device)

@@ -137,5 +137,5 @@ async def _load(token: str) -> SignedIn | None:
     if user is not None:
         if scope is not None:
             scope.user_id = user.id
-        await note_seen(user, device())
+        await note_seen(user, device)
     return user
