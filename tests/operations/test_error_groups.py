@@ -253,7 +253,8 @@ def test_own_frames_have_the_lines_around_them(tmp_path: Path) -> None:
         (6, "total = int('x') + 1", True), (7, "# end", False),
     ]  # fmt: skip
     marks = [line.text for line in own.source if line.number is None]
-    assert marks == ["        ^^^^^^^^"]
+    # Python 3.13 marks the call's arguments alone by ^.
+    assert [mark.replace("~", "^") for mark in marks] == ["        ^^^^^^^^"]
 
 
 def test_a_line_that_has_changed_since_is_not_explained_by_its_neighbours(tmp_path: Path) -> None:
