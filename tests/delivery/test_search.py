@@ -74,6 +74,12 @@ def test_the_words_of_an_exception_and_of_its_log_message_are_found(outbox: Outb
     assert found.group.message == "database is locked (Exception on request)"
 
 
+def test_a_word_with_letters_beyond_ascii_is_found_as_it_is_written(outbox: Outbox) -> None:
+    outbox.record([an_event(A, message="Über die Größe ÄRGER"), an_event(B)])
+
+    assert keys(outbox, words="Über ÄRGER") == keys(outbox, words="DIE größe") == [A]
+
+
 @pytest.mark.parametrize("text", ["'", "\x00", "\ud800", "a" * 100_000])
 def test_no_route_or_release_breaks_a_search(outbox: Outbox, text: str) -> None:
     outbox.record([an_event(A, route=text)])

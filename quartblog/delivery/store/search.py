@@ -130,10 +130,11 @@ def _conditions(query: Query, at: Moment) -> tuple[list[str], dict[str, object]]
     if query.release:
         conditions.append(":release IN (first_release, last_release)")
         values["release"] = one_line(query.release)
-    for number, word in enumerate(query.words.lower().split()[:10]):
+    for number, word in enumerate(query.words.split()[:10]):
         its_id = f"id IN (SELECT group_id FROM ids WHERE error_id = :word{number})"  # noqa: S608  a number
         conditions.append(f"(instr(lower({_TEXTS}), :word{number}) OR {its_id})")
-        values[f"word{number}"] = word.encode("utf-8", "replace").decode("utf-8")
+        # Bytes, because SQLite lowers ASCII letters alone.
+        values[f"word{number}"] = word.encode("utf-8", "replace").lower().decode("utf-8")
     return conditions, values
 
 
