@@ -158,6 +158,9 @@ async def _found(group_id: int) -> tuple[Group, Details, int] | None:
     found, details = await store().group(group_id), await store().details(group_id, quoted=wanted, ids=_IDS)
     if found is None or details is None:
         return None
+    if group_id < 0 and wanted and details.asked is None:
+        # Each worker numbers the groups in its memory, so this one may be about another error.
+        return None
     quoted = details.asked.error_id if details.asked is not None else None
     return found, details, next((place for place, one in enumerate(found.samples) if one.error_id == quoted), 0)
 
@@ -223,17 +226,30 @@ def number(text: str) -> int | None:
 
 def _markdown(found: Group, sample: Event | None) -> list[str]:
     lines = [
-        f"# {headline(found)}",
+        f"# {_code(headline(found))}",
         "",
         f"- {found.count:,} errors, {f'{found.users:,}' if found.users_exact else 'more than 1,000'} users",
         f"- first {moments(found.first_seen):{WRITTEN}}, last {moments(found.last_seen):{WRITTEN}}",
-        f"- {found.place} in {found.function}",
-        f"- release {found.last_release or '-'}",
+        f"- {_code(found.place)} in {_code(found.function)}",
+        f"- release {_code(found.last_release)}",
     ]
     if sample is not None:
         text = block(sample.traceback or sample.message)
-        # Longer than any fence inside.
-        fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=2))
-        request_line = one_line(f"Error {sample.error_id}: {sample.method or '-'} {sample.route or '-'}")
-        lines += ["", request_line, "", fence, text, fence]
+        # A fence has at least three marks.
+        fence = "`" * max(3, _more_than_in(text))
+        where = _code(f"{sample.method or '-'} {sample.route or '-'}")
+        lines += ["", f"Error {_code(sample.error_id)}: {where}", "", fence, text, fence]
     return [*lines, ""]
+
+
+def _code(text: str) -> str:
+    """Return the text as a code span: it loads no image, links nowhere, and notifies nobody."""
+    line = one_line(text) or "-"
+    fence = "`" * _more_than_in(line)
+    space = " " if "`" in (line[0], line[-1]) else ""
+    return f"{fence}{space}{line}{space}{fence}"
+
+
+def _more_than_in(text: str) -> int:
+    """Return how many backquotes in a row the text never has."""
+    return 1 + max(map(len, re.findall("`+", text)), default=0)

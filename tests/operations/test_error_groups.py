@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from traceback import format_exception
@@ -17,7 +18,7 @@ from quart import Quart
 
 from quartblog.operations.tracebacks import parts
 from tests.support.browsing import FROM_OURSELVES, Visitor
-from tests.support.failures import an_event
+from tests.support.failures import EVENT, an_event
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,6 +207,11 @@ async def test_without_the_outbox_the_page_says_so_and_shows_what_is_in_memory(
     assert "InMemory" in shown.text
     for text in (page.text, shown.text):
         assert 'name="action"' not in text
+    quoted = (await admin.get(f"/operations/errors?q={EVENT.error_id}")).location
+    assert quoted == f"/operations/errors/{found.id}?error={EVENT.error_id}"
+    assert "InMemory" in (await admin.get(quoted)).text
+    # The worker that answers may have another group by this number than the one that found the id.
+    assert (await admin.get(f"/operations/errors/{found.id}?error=zzzzzzzzzzzz")).location == "/operations/errors"
 
 
 async def test_a_page_of_fifty_groups_is_small(admin: Visitor, outbox: Outbox) -> None:
@@ -296,6 +302,24 @@ async def test_no_text_keeps_a_group_from_its_markdown(admin: Visitor, outbox: O
         page = await admin.get(f"/operations/errors/{number}{ending}")
         assert page.status == 200
         assert "\u202e" not in page.text
+
+
+@pytest.mark.parametrize("text", ["![x](http://evil.example/x.png) @everyone", "`` ` ``<img src=x>", "`", "x`"])
+async def test_no_text_of_an_error_is_markdown_of_its_own(admin: Visitor, outbox: Outbox, text: str) -> None:
+    outbox.record(
+        [an_event(A, traceback=text, place=text, function=text, route=text, method=text, error_id="0123456789ab")]
+    )
+    [number] = numbers(outbox).values()
+
+    lines = (await admin.get(f"/operations/errors/{number}.md")).text.split("\n")
+
+    # What is left beside code is ours.
+    fences = [place for place, line in enumerate(lines) if re.fullmatch("`{3,}", line)]
+    assert len(fences) == 2
+    ours = "\n".join(re.sub(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", "CODE", line) for line in lines[: fences[0]])
+    for line in ("# CODE", "- CODE in CODE", "- release CODE", "Error CODE: CODE"):
+        assert line in ours.split("\n")
+    assert not re.search(r"[`<@!\[]", ours)
 
 
 def test_the_blog_itself_is_no_library_where_it_is_installed() -> None:
