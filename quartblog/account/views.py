@@ -11,7 +11,7 @@ from quartblog.account.browsers import browser_name
 from quartblog.account.forms import PasswordForm
 from quartblog.auth.passwords import hash_password, verify_password
 from quartblog.auth.service import change_password
-from quartblog.auth.visitor import required_user
+from quartblog.auth.visitor import others_ended, required_user
 from quartblog.database import reading, transaction
 from quartblog.web.forms import Blank, Form, refuse
 from quartblog.web.i18n import N_, _
@@ -44,6 +44,7 @@ async def save_password() -> ResponseReturnValue:
     password_hash = await hash_password(form.password.data or "")
     async with transaction() as session:
         await change_password(session, user.id, password_hash, keep=user.login_id)
+    await others_ended()
     note(Event.NEW_PASSWORD, user.id)
     await flash(_("密码已修改，其他浏览器都已退出登录"), "success")
     return redirect(url_for(".show"))
@@ -64,6 +65,7 @@ async def end_sessions() -> ResponseReturnValue:
     else:
         abort(400)
     if ended:
+        await others_ended()
         note(Event.SESSION_ENDED, user.id)
     await flash(_("已退出 %(count)s 个浏览器", count=ended), "success")
     return redirect(url_for(".show"))

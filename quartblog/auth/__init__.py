@@ -7,7 +7,7 @@ from quart import Quart
 
 from quartblog.auth import last_seen
 from quartblog.auth.service import SignedIn
-from quartblog.auth.visitor import ENDINGS, INSECURE, Auth, signed_in_user
+from quartblog.auth.visitor import ENDINGS, INSECURE, OTHERS_ENDINGS, Auth, signed_in_user
 from quartblog.web.seldom import Seldom
 
 logger = logging.getLogger(__name__)
@@ -20,6 +20,7 @@ def init_app(app: Quart) -> None:
     warnings.filterwarnings("ignore", "Secure cookies will be ignored", UserWarning)
     app.extensions[INSECURE] = Seldom(logger, logging.WARNING)
     app.extensions[ENDINGS] = []
+    app.extensions[OTHERS_ENDINGS] = []
     last_seen.init_app(app)
 
     @app.context_processor

@@ -19,6 +19,8 @@ from quartblog.web.security_log import Event, note, visitor_address
 INSECURE = "quartblog.insecure_sign_ins"
 ENDINGS = "quartblog.sign_outs"
 """Names a list in app.extensions: what else a sign-out ends. Each is awaited with the token and the account."""
+OTHERS_ENDINGS = "quartblog.ends_of_others"
+"""Names a list in app.extensions: what ends with logins of other browsers. Each is awaited with the account."""
 
 
 class Visitor(AuthUser):
@@ -115,6 +117,13 @@ async def end_login() -> SignedIn | None:
     for ending in current_app.extensions[ENDINGS]:
         await ending(token, user)
     return user
+
+
+async def others_ended() -> None:
+    """End what depends on other logins of the account. Call it after the commit that has ended them."""
+    user = await required_user()
+    for ending in current_app.extensions[OTHERS_ENDINGS]:
+        await ending(user)
 
 
 async def sign_out() -> None:

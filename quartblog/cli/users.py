@@ -21,6 +21,7 @@ from quartblog.cli.output import json_option, print_json, say
 from quartblog.database import Database
 from quartblog.delivery import current_scope
 from quartblog.errors.exceptions import EmailTaken, InvalidUsername, NoSuchUser, SchemaOutdated, UsernameTaken
+from quartblog.operations.keys import end_proofs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -150,7 +151,9 @@ async def _set_admin(settings: Settings, name: str, *, admin: bool) -> str:
     async with _transaction(settings) as session:
         account = await _account(session, name)
         await service.set_admin(session, account.id, admin=admin)
-        return account.username
+    if not admin:
+        _end_proofs(settings, account.id)
+    return account.username
 
 
 async def _set_password(settings: Settings, name: str, password: str) -> str:
@@ -158,7 +161,23 @@ async def _set_password(settings: Settings, name: str, password: str) -> str:
     async with _transaction(settings) as session:
         account = await _account(session, name)
         await service.change_password(session, account.id, password_hash)
-        return account.username
+    _end_proofs(settings, account.id)
+    return account.username
+
+
+def _end_proofs(settings: Settings, user_id: int) -> None:
+    """Let no browser of the account see the operations pages while the database is away."""
+    folder = settings.delivery.outbox.absolute().parent
+    if not folder.is_dir():
+        return
+    try:
+        end_proofs(folder, user_id)
+    except OSError as error:
+        say(
+            f"Warning: {folder}: {error.strerror}: a browser of this account that has used the operations pages within"
+            " 12 hours still sees them while the database is away",
+            err=True,
+        )
 
 
 async def _account(session: AsyncSession, name: str) -> Account:

@@ -15,11 +15,11 @@ from quart_auth import current_user
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from quartblog.auth.service import SignedIn
-from quartblog.auth.visitor import ENDINGS, required_user
+from quartblog.auth.visitor import ENDINGS, OTHERS_ENDINGS, required_user
 from quartblog.delivery import AsyncOutbox, Delivery
 from quartblog.errors.exceptions import DatabaseUnavailable
 from quartblog.operations.health import DELIVERY
-from quartblog.operations.keys import has_ended, note_end
+from quartblog.operations.keys import PROVEN, are_ended, end_proofs, has_ended, note_end
 from quartblog.web.cookies import cookie_name
 from quartblog.web.security_log import logger as security
 from quartblog.web.seldom import Seldom
@@ -33,8 +33,6 @@ PROOF = "quartblog_operator"
 ADMISSION = "quartblog_admission"
 """The cookie that a single-use key gives."""
 _ADMITTED = "admitted by a key"
-PROVEN = 12 * 60 * 60
-"""Seconds that a proof counts: a right that was taken away ends by then at the latest."""
 
 
 def init_app(app: Quart) -> None:
@@ -42,6 +40,7 @@ def init_app(app: Quart) -> None:
     for name in (_REFUSALS, _PROOFS):
         app.extensions[name] = Seldom(security, logging.INFO)
     app.extensions[ENDINGS].append(_end)
+    app.extensions[OTHERS_ENDINGS].append(_end_all)
 
 
 def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> Callable[..., Any]:
@@ -104,18 +103,21 @@ async def _administrator() -> tuple[str, str]:
     if not user.is_admin:
         current_app.extensions[_REFUSALS].log("Refused the operations pages to a member who is no administrator")
         abort(403)
-    return user.username, _signer().dumps([user.username, _of_login()])
+    return user.username, _signer().dumps([user.id, user.username, _of_login()])
 
 
 async def _proven(proof: str) -> str | None:
-    """Return the name in a proof of this login that is not too old, if nobody has signed out of the login."""
+    """Return the name in a proof of this login that is not too old, and that nothing has ended since."""
     try:
-        name, login = _signer().loads(proof, max_age=PROVEN)
+        (user_id, name, login), made = _signer().loads(proof, max_age=PROVEN, return_timestamp=True)
     except (BadData, TypeError, ValueError):
         name, login = None, None
     if isinstance(name, str) and _of_login() and login == _of_login():
         folder = outbox_folder()
-        if folder is None or not await asyncio.to_thread(has_ended, folder, login):
+        if folder is None or not (
+            await asyncio.to_thread(has_ended, folder, login)
+            or await asyncio.to_thread(are_ended, folder, user_id, made.timestamp())
+        ):
             return name
     if proof:
         current_app.extensions[_PROOFS].log("Refused a proof for the operations pages that is forged, ended or too old")
@@ -132,11 +134,22 @@ async def _end(token: str | None, user: SignedIn | None) -> None:
             answer.delete_cookie(cookie_name(name, whole_site=False), path="/operations", secure=secure)
         return answer
 
+    if token is not None and user is not None and user.is_admin:
+        await _note(note_end, _of(token), PROVEN)
+
+
+async def _end_all(user: SignedIn) -> None:
+    """End the proofs of all logins of an account; the one that stays gets another with the next page."""
+    if user.is_admin:
+        await _note(end_proofs, user.id)
+
+
+async def _note(note: Callable[..., None], *values: object) -> None:
     folder = outbox_folder()
-    if token is None or user is None or not user.is_admin or folder is None:
+    if folder is None:
         return
     try:
-        await asyncio.to_thread(note_end, folder, _of(token), PROVEN)
+        await asyncio.to_thread(note, folder, *values)
     except OSError:
         logger.warning(
             "Could not note that an administrator signed out: copied cookies open the operations pages for up to 12"

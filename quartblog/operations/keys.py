@@ -13,6 +13,8 @@ from quartblog.delivery.tools import make_private
 
 LASTS = 600.0
 """Seconds for which a key can be used."""
+PROVEN = 12 * 60 * 60
+"""Seconds that a proof of an administrator counts, see access.py."""
 
 _PREFIX = "operations-key-"
 _ENDED = "operations-ended-"
@@ -21,7 +23,8 @@ _ENDED = "operations-ended-"
 def make_key(folder: Path, now: float) -> str:
     """Make a key at an epoch second, and remove those that were not used in time. Raise OSError."""
     for path in folder.glob(f"{_PREFIX}*"):
-        if not _is_good(path, now):
+        # Whatever else has such a name: a folder cannot be removed, and a pipe would never be read to its end.
+        if path.is_file() and not _is_good(path, now):
             path.unlink(missing_ok=True)
     key = secrets.token_urlsafe(32)
     path = _file(folder, key)
@@ -43,7 +46,7 @@ def use_key(folder: Path, key: str, now: float) -> bool:
 
 def note_end(folder: Path, login: str, lasts: float) -> None:
     """Note that a login has ended; forget those noted more than `lasts` seconds ago. Raise OSError."""
-    path = folder / f"{_ENDED}{login[:32]}"
+    path = _ended(folder, login)
     make_private(path)
     path.touch()
     newest = path.stat().st_mtime
@@ -56,7 +59,29 @@ def note_end(folder: Path, login: str, lasts: float) -> None:
 
 def has_ended(folder: Path, login: str) -> bool:
     """Return whether the end of this login was noted."""
-    return os.path.exists(folder / f"{_ENDED}{login[:32]}")  # noqa: PTH110  Path.exists raises for a lost disk
+    return os.path.exists(_ended(folder, login))  # noqa: PTH110  Path.exists raises for a lost disk
+
+
+def end_proofs(folder: Path, user_id: int) -> None:
+    """Note that no proof counts that the account has got so far, in any browser. Raise OSError."""
+    note_end(folder, _account(user_id), PROVEN)
+
+
+def are_ended(folder: Path, user_id: int, made: float) -> bool:
+    """Return whether that was noted after the proof was made, at an epoch second."""
+    try:
+        # The second of a proof is a whole one.
+        return _ended(folder, _account(user_id)).stat().st_mtime >= made
+    except OSError:
+        return False
+
+
+def _account(user_id: int) -> str:
+    return f"account-{user_id}"
+
+
+def _ended(folder: Path, login: str) -> Path:
+    return folder / f"{_ENDED}{login[:32]}"
 
 
 def _is_good(path: Path, now: float) -> bool:

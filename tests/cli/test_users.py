@@ -160,6 +160,20 @@ def test_the_right_of_an_administrator_is_given_and_taken(quartblog: Command, ad
     assert (was_admin.is_admin, is_admin.is_admin) == (True, False)
 
 
+def test_what_an_administrator_may_see_without_the_database_ends_too(quartblog: Command, ada: None) -> None:
+    folder = Path("instance")
+    folder.mkdir(exist_ok=True)
+    quartblog("user", "admin", "ada")
+    assert not list(folder.glob("operations-ended-*"))
+
+    quartblog("user", "admin", "ada", "--revoke")
+    [noted] = folder.glob("operations-ended-*")
+    noted.unlink()
+    quartblog("user", "password", "ada", "--password-stdin", typed="something new\n")
+
+    assert noted.exists()
+
+
 def test_a_new_password_signs_the_account_out_everywhere(
     quartblog: Command, ada: None, account: Account, database_url: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,9 @@ import pytest
 from itsdangerous import TimestampSigner
 from quart import Quart
 
-from quartblog.operations.access import ADMISSION, PROOF, PROVEN
-from quartblog.operations.keys import make_key
-from tests.support.browsing import Visitor
+from quartblog.operations.access import ADMISSION, PROOF
+from quartblog.operations.keys import PROVEN, end_proofs, make_key
+from tests.support.browsing import PASSWORD, Visitor
 from tests.support.failures import an_event
 
 if TYPE_CHECKING:
@@ -146,6 +147,39 @@ async def test_copied_cookies_of_a_login_that_was_signed_out_prove_nothing(
 
     assert (await copied.get(PATH)).status == 503
     assert "Refused a proof for the operations pages" in log.text
+
+
+@pytest.mark.parametrize("how", ["new password", "all others", "one other"])
+async def test_a_browser_that_another_one_has_signed_out_proves_nothing(
+    *, admin: Visitor, ada: User, sign_in: SignIn, site: Site, how: str
+) -> None:
+    here = await sign_in(ada)
+    await admin.get(PATH)
+    await here.get(PATH)
+    if how == "new password":
+        new = "another long pass phrase"
+        answer = await here.submit("/account/password", present=PASSWORD, password=new, password2=new)
+    else:
+        answer = await here.submit("/account/sessions", end="others" if how == "all others" else "1")
+    assert answer.location == "/account"
+    await site.lose()
+
+    assert (await admin.get(PATH)).status == 503
+
+
+async def test_the_browser_that_stays_gets_another_proof(
+    admin: Visitor, site: Site, settings: Settings, ada: User
+) -> None:
+    end_proofs(settings.delivery.outbox.parent, ada.id)
+    [noted] = settings.delivery.outbox.parent.glob("operations-ended-*")
+    earlier = time.time() - 5
+    os.utime(noted, (earlier, earlier))
+    await admin.get(PATH)
+    await site.lose()
+
+    assert (await admin.get(PATH)).status == 200
+    os.utime(noted)
+    assert (await admin.get(PATH)).status == 503
 
 
 async def test_signing_out_takes_the_cookies_of_these_pages_from_the_browser(admin: Visitor) -> None:

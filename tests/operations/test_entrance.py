@@ -46,6 +46,19 @@ def test_a_key_is_not_in_the_folder_and_is_its_owners_alone(tmp_path: Path) -> N
     assert not file.exists()
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+def test_what_is_no_key_prevents_none(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "operations-key-odd"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+
+    assert use_key(tmp_path, make_key(tmp_path, 1_000.0), 1_000.0)
+
+
 async def test_a_key_opens_the_pages_for_one_browser(app: Quart, settings: Settings, log: LogFile) -> None:
     key = make_key(settings.delivery.outbox.parent, time.time())
     first, second = Visitor(app), Visitor(app)
