@@ -18,6 +18,7 @@ from quartblog.delivery.tools import REDACTED, block, headline, one_line
 from quartblog.operations.access import for_administrators, store
 from quartblog.operations.presentation import WRITTEN, moments
 from quartblog.operations.tracebacks import parts
+from quartblog.web.forms import tidy_lines
 from quartblog.web.i18n import N_, _
 
 blueprint = Blueprint("operations", __name__, url_prefix="/operations")
@@ -126,7 +127,7 @@ async def group(group_id: int) -> ResponseReturnValue:
 async def change_group(group_id: int) -> ResponseReturnValue:
     """Resolve, mute, reopen or note one group."""
     form = await request.form
-    action, note, written = form.get("action", ""), form.get("note", "").strip(), form.get("more", "").strip()
+    action, note, written = form.get("action", ""), tidy_lines(form.get("note")), form.get("more", "").strip()
     if action not in {"note", *_DONE}:
         abort(400)
     if action == "note" and not note:

@@ -379,6 +379,7 @@ async def test_a_search_that_finds_nothing_says_where_else_to_look(admin: Visito
 
     nothing_open = await admin.get("/operations/errors")
     assert "没有未解决的错误" in nothing_open.text
+    assert '<a href="/operations/errors?state=all">已静音和已解决的错误</a>' in nothing_open.text
     words = await admin.get("/operations/errors?q=failed")
     assert "没有符合条件的错误" in words.text
     assert 'href="/operations/errors?q=failed&amp;state=all"' in words.text
@@ -421,6 +422,15 @@ async def test_the_days_of_a_group_are_drawn_with_their_numbers(admin: Visitor, 
 
     assert f"<title>{datetime.now(UTC):%Y-%m-%d}: 1,200</title>" in page.text
     assert "最近 30 天 1,200 次" in page.text
+
+
+async def test_the_line_breaks_of_a_browser_are_those_of_a_note(admin: Visitor, outbox: Outbox) -> None:
+    outbox.record([an_event(A)])
+    [number] = numbers(outbox).values()
+
+    page = await admin.submit(f"/operations/errors/{number}", action="note", note="the disk\r\nis full")
+
+    assert "the disk\nis full" in (await admin.get(page.location)).text
 
 
 async def test_the_latest_note_and_an_error_that_comes_back_are_seen_at_once(admin: Visitor, outbox: Outbox) -> None:
