@@ -48,7 +48,7 @@ def init_app(app: Quart) -> None:
         day_chart=_day_chart, hour_chart=_hour_chart, delays=delays, exactly=_exactly, moments=moments
     )
     app.jinja_env.filters.update(line=one_line, block=several_lines)
-    app.jinja_env.filters.update(in_words=in_words, span=_span, merged=_merged)
+    app.jinja_env.filters.update(in_words=in_words, span=_span, merged=_merged, milliseconds=_milliseconds)
 
 
 def moments(at: float) -> datetime:
@@ -63,6 +63,11 @@ def _merged(asked: dict[str, str], **more: str) -> dict[str, str]:
 def _span(seconds: float | None) -> str:
     """Return a time span in the reader's language."""
     return format_timedelta(timedelta(seconds=seconds or 0), locale="zh" if locale() == "zh" else "en")
+
+
+def _milliseconds(value: float) -> str:
+    """Return a delay without an exponent: mail that waits for its server takes minutes."""
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def _exactly(at: float) -> Markup:

@@ -58,6 +58,13 @@ async def test_dead_mails_are_retried_and_removed(admin: Visitor, outbox: Outbox
         assert (await admin.submit(PATH, **wrong)).status == 400
 
 
+async def test_a_mail_that_waited_a_minute_has_its_delay_in_plain_digits(admin: Visitor, outbox: Outbox) -> None:
+    figures = Statistics(to_mail=Percentiles(999.6, 58_400.0)).as_dict()
+    outbox.heartbeats.beat("a:1", leader=True, figures=figures)
+
+    assert "中位数 1,000，第 99 百分位 58,400 毫秒" in (await admin.get(PATH)).text
+
+
 async def test_delays_of_the_last_hour_are_those_of_the_slowest_worker(admin: Visitor, outbox: Outbox) -> None:
     fast, slow = Percentiles(1.0, 2.0), Percentiles(3.0, 765.0)
     outbox.heartbeats.beat("a:1", leader=False, figures=Statistics(to_file_minutes=(None, fast, fast)).as_dict())
