@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
@@ -51,7 +52,7 @@ def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> C
 
     @wraps(view)
     async def guarded(**values: Any) -> ResponseReturnValue:
-        if _is_admitted():
+        if await _admission() is not None:
             g.operator, g.user = "operations link", None
             return await view(**values)
         try:
@@ -79,7 +80,7 @@ def admit(answer: Response, secure: bool) -> Response:  # noqa: FBT001  as the c
     """Let the browser that gets this answer see the pages for 12 hours, whoever is signed in."""
     answer.set_cookie(
         cookie_name(ADMISSION, whole_site=False),
-        _signer().dumps(_ADMITTED),
+        _signer().dumps([_ADMITTED, secrets.token_hex(16)]),
         max_age=PROVEN,
         path="/operations",
         secure=secure,
@@ -89,12 +90,18 @@ def admit(answer: Response, secure: bool) -> Response:  # noqa: FBT001  as the c
     return answer
 
 
-def _is_admitted() -> bool:
-    admission = request.cookies.get(cookie_name(ADMISSION, whole_site=False), "")
+async def _admission() -> str | None:
+    """Return the number of the admission that the browser sends; None without a valid one."""
+    sent = request.cookies.get(cookie_name(ADMISSION, whole_site=False), "")
     try:
-        return bool(_signer().loads(admission, max_age=PROVEN) == _ADMITTED)
-    except BadData:
-        return False
+        words, number = _signer().loads(sent, max_age=PROVEN)
+    except (BadData, TypeError, ValueError):
+        return None
+    if words != _ADMITTED or not isinstance(number, str):
+        return None
+    folder = outbox_folder()
+    ended = folder is not None and await asyncio.to_thread(has_ended, folder, number)
+    return None if ended else number
 
 
 async def _administrator() -> tuple[str, str]:
@@ -134,6 +141,8 @@ async def _end(token: str | None, user: SignedIn | None) -> None:
             answer.delete_cookie(cookie_name(name, whole_site=False), path="/operations", secure=secure)
         return answer
 
+    if (admission := await _admission()) is not None:
+        await _note(note_end, admission, PROVEN)
     if token is not None and user is not None and user.is_admin:
         await _note(note_end, _of(token), PROVEN)
 

@@ -85,7 +85,12 @@ async def test_whoever_came_by_a_key_finds_the_pages_and_the_way_out(app: Quart,
     assert "管理" in page.text
     assert "退出" in page.text
     assert "登录" not in page.text
+    copied, sent = Visitor(app), visitor.cookie(ADMISSION)
+    assert sent
+    copied.set_cookie(ADMISSION, sent)
+    assert (await copied.get("/operations/errors")).status == 200
     answer = await visitor.submit("/logout")
+    assert (await copied.get("/operations/errors")).location.startswith("/login")
     assert any(line.startswith(f"{ADMISSION}=;") for line in answer.headers.getlist("Set-Cookie"))
 
 
