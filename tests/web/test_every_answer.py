@@ -34,7 +34,7 @@ def path_of(rule: Rule) -> str:
     """An address that the rule matches."""
     path = rule.rule
     for name in rule.arguments:
-        for converter in ("path:", "int:", ""):
+        for converter in ("path:", "int(signed=True):", "int:", ""):
             path = path.replace(f"<{converter}{name}>", SHOWN[name])
     return path
 

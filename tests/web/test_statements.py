@@ -25,8 +25,8 @@ WITHOUT_ROWS = {
         "/operations/delivery",
         "/operations/enter",
         "/operations/errors",
-        "/operations/errors/<int:group_id>",
-        "/operations/errors/<int:group_id>.md",
+        "/operations/errors/<int(signed=True):group_id>",
+        "/operations/errors/<int(signed=True):group_id>.md",
     ),
     *("/errors/rehearsal", "/errors/rehearsal/", "/errors/rehearsal/<path:below>"),
 }
