@@ -42,6 +42,13 @@ _IDS = 50
 _DONE = {"resolve": N_("已解决"), "mute": N_("已静音"), "reopen": N_("已重新打开")}
 
 
+@blueprint.get("")
+@for_administrators
+async def start() -> ResponseReturnValue:
+    """Lead to the errors, which administrators look at first."""
+    return redirect(url_for(".groups"))
+
+
 @blueprint.get("/errors")
 @for_administrators
 async def groups() -> ResponseReturnValue:

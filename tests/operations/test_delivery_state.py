@@ -105,6 +105,9 @@ async def test_a_test_error_is_logged_and_names_who_asked(admin: Visitor, log: L
     await admin.submit(PATH, action="try-out")
 
     assert "A test error, which ada asked for" in log.failure()
+    page = await admin.get("/operations/errors")
+    assert ">A test error, which ada asked for</a>" in page.text
+    assert "%s" not in page.text
 
 
 async def test_the_page_loads_itself_again_on_request(admin: Visitor) -> None:

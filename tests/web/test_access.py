@@ -33,6 +33,7 @@ FOR_MEMBERS = {
     *(("/", "POST"), ("/user/edit", "GET"), ("/user/edit", "POST")),
     *(("/account", "GET"), ("/account/password", "POST"), ("/account/sessions", "POST")),
     # And of these only for administrators: tests/operations/test_error_groups.py.
+    ("/operations", "GET"),
     *((GROUPS, "GET"), (GROUPS, "POST"), (READ, "GET"), (GROUP, "POST"), (f"{READ}.md", "GET")),
     *(("/operations/delivery", "GET"), ("/operations/delivery", "POST")),
 }

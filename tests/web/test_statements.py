@@ -22,6 +22,7 @@ WITHOUT_ROWS = {
     *("/hello", "/login", "/logout", "/register", "/healthz", "/readyz", "/metrics", "/static/<path:filename>"),
     # Of the blog's database they need who is signed in, and whether that is an administrator.
     *(
+        "/operations",
         "/operations/delivery",
         "/operations/enter",
         "/operations/errors",
