@@ -12,6 +12,7 @@ from quartblog.auth.last_seen import note_seen
 from quartblog.auth.service import Device, SignedIn
 from quartblog.database import reading, transaction
 from quartblog.delivery import current_scope
+from quartblog.errors.exceptions import DatabaseUnavailable
 from quartblog.models.login import BROWSER_MAX
 from quartblog.web.cookies import LOGIN, cookie_name
 from quartblog.web.security_log import Event, note, visitor_address
@@ -110,10 +111,17 @@ def device() -> Device:
 
 async def end_login() -> SignedIn | None:
     """End the login that the browser has sent, and what depends on it; return whose it was."""
-    token, user = current_user.auth_id, await signed_in_user()
-    if token:
-        async with transaction() as database:
-            await service.end_login(database, token)
+    token, user = current_user.auth_id, None
+    try:
+        user = await signed_in_user()
+        if token:
+            async with transaction() as database:
+                await service.end_login(database, token)
+    except DatabaseUnavailable:
+        # The login stays, but what counts without the database ends now.
+        for ending in current_app.extensions[ENDINGS]:
+            await ending(token, user)
+        raise
     for ending in current_app.extensions[ENDINGS]:
         await ending(token, user)
     return user

@@ -79,10 +79,11 @@ def for_administrators(view: Callable[..., Awaitable[ResponseReturnValue]]) -> C
 def admit(answer: Response, secure: bool) -> Response:  # noqa: FBT001  as the cookie's own argument
     """Let the browser that gets this answer see the pages for 12 hours, whoever is signed in."""
     answer.set_cookie(
-        cookie_name(ADMISSION, whole_site=False),
+        cookie_name(ADMISSION),
         _signer().dumps([_ADMITTED, secrets.token_hex(16)]),
         max_age=PROVEN,
-        path="/operations",
+        # The sign-out gets it too, and ends it.
+        path="/",
         secure=secure,
         httponly=True,
         samesite="Lax",
@@ -92,7 +93,7 @@ def admit(answer: Response, secure: bool) -> Response:  # noqa: FBT001  as the c
 
 async def _admission() -> str | None:
     """Return the number of the admission that the browser sends; None without a valid one."""
-    sent = request.cookies.get(cookie_name(ADMISSION, whole_site=False), "")
+    sent = request.cookies.get(cookie_name(ADMISSION), "")
     try:
         words, number = _signer().loads(sent, max_age=PROVEN)
     except (BadData, TypeError, ValueError):
@@ -136,14 +137,15 @@ async def _end(token: str | None, user: SignedIn | None) -> None:
 
     @after_this_request
     async def forget(answer: Response | WerkzeugResponse) -> Response | WerkzeugResponse:
-        for name in (PROOF, ADMISSION):
-            secure = current_app.config["QUART_AUTH_COOKIE_SECURE"]
-            answer.delete_cookie(cookie_name(name, whole_site=False), path="/operations", secure=secure)
+        secure = current_app.config["QUART_AUTH_COOKIE_SECURE"]
+        answer.delete_cookie(cookie_name(PROOF, whole_site=False), path="/operations", secure=secure)
+        answer.delete_cookie(cookie_name(ADMISSION), path="/", secure=secure)
         return answer
 
     if (admission := await _admission()) is not None:
         await _note(note_end, admission, PROVEN)
-    if token is not None and user is not None and user.is_admin:
+    # Without the database, nobody knows whether this is an administrator: browsers send the proof to its pages only.
+    if token is not None and (user is None or user.is_admin):
         await _note(note_end, _of(token), PROVEN)
 
 

@@ -137,6 +137,18 @@ async def test_signing_out_ends_the_proof(admin: Visitor, app: Quart, site: Site
     assert (await admin.get(PATH)).location.startswith("/login")
 
 
+async def test_signing_out_without_the_database_ends_the_proof_too(admin: Visitor, app: Quart, site: Site) -> None:
+    await admin.get(PATH)
+    copied = copy_of(admin, app, LOGIN, PROOF)
+    await site.lose()
+
+    answer = await admin.submit("/logout")
+
+    assert answer.status == 503
+    assert any(line.startswith(f"{PROOF}=;") for line in answer.headers.getlist("Set-Cookie"))
+    assert (await copied.get(PATH)).status == 503
+
+
 async def test_copied_cookies_of_a_login_that_was_signed_out_prove_nothing(
     admin: Visitor, app: Quart, site: Site, log: LogFile
 ) -> None:
@@ -186,8 +198,9 @@ async def test_signing_out_takes_the_cookies_of_these_pages_from_the_browser(adm
     await admin.get(PATH)
     answer = await admin.submit("/logout")
 
-    ended = [line for line in answer.headers.getlist("Set-Cookie") if "Path=/operations" in line]
-    assert {line.partition("=")[0] for line in ended if "Max-Age=0" in line} == {PROOF, ADMISSION}
+    ended = [line for line in answer.headers.getlist("Set-Cookie") if "Max-Age=0" in line]
+    paths = {line.partition("=")[0]: "Path=/operations" in line for line in ended}
+    assert (paths[PROOF], paths[ADMISSION]) == (True, False)
 
 
 async def test_the_end_of_a_login_is_noted_for_administrators_alone(
