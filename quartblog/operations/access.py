@@ -12,7 +12,7 @@ from typing import Any, cast
 from itsdangerous import BadData, URLSafeTimedSerializer
 from quart import Quart, Response, abort, after_this_request, current_app, g, make_response, request
 from quart.typing import ResponseReturnValue
-from quart_auth import current_user
+from quart_auth import Unauthorized, current_user
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from quartblog.auth.service import SignedIn
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _REFUSALS = "quartblog.refused_operators"
 _PROOFS = "quartblog.refused_proofs"
+_STRANGERS = "quartblog.strangers_at_operations"
 PROOF = "quartblog_operator"
 """The cookie that shows, without the database, that an administrator has this login."""
 ADMISSION = "quartblog_admission"
@@ -38,7 +39,7 @@ _ADMITTED = "admitted by a key"
 
 def init_app(app: Quart) -> None:
     """Prepare the records of refusals, and end what a sign-out must end."""
-    for name in (_REFUSALS, _PROOFS):
+    for name in (_REFUSALS, _PROOFS, _STRANGERS):
         app.extensions[name] = Seldom(security, logging.INFO)
     app.extensions[ENDINGS].append(_end)
     app.extensions[OTHERS_ENDINGS].append(_end_all)
@@ -107,7 +108,11 @@ async def _admission() -> str | None:
 
 async def _administrator() -> tuple[str, str]:
     """Return the name of the administrator who asks, and a new proof. Raise Unauthorized, Forbidden."""
-    user = await required_user()
+    try:
+        user = await required_user()
+    except Unauthorized:
+        current_app.extensions[_STRANGERS].log("Sent somebody who asked for the operations pages to sign in")
+        raise
     if not user.is_admin:
         current_app.extensions[_REFUSALS].log("Refused the operations pages to a member who is no administrator")
         abort(403)

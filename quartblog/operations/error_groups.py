@@ -142,6 +142,8 @@ async def change_group(group_id: int) -> ResponseReturnValue:
     elif action == "mute" and written and not number(written):
         await flash(_("请填写 1 以上的整数"), "error")
     elif not await _do(action, group_id, mute=form.get("span", ""), more=number(written), note=note):
+        if not store().healthy:
+            await flash(_("错误库暂时无法读取，没有保存"), "error")
         return _missing()
     elif action in _DONE:
         await flash(_(_DONE[action]), "success")

@@ -37,6 +37,15 @@ def several_lines(text: str) -> Markup:
     return hidden.join(escape(part) for part in block(text).split(REDACTED))
 
 
+def clipped(text: str, most: int) -> str:
+    """Return the beginning of a text on one line that takes a page at most so many bytes, and an ellipsis."""
+    shown = text = one_line(text)
+    while (takes := len(escape(shown).encode())) > most:
+        # At least one character less, so that this ends.
+        shown = shown[: min(len(shown) - 1, len(shown) * most // takes)]
+    return shown if shown == text else f"{shown}…"
+
+
 def in_words(state: str) -> str:
     """Return a state of a mail, or what happened to a group, in the reader's language."""
     return _(_WORDS.get(state, state))
@@ -47,7 +56,7 @@ def init_app(app: Quart) -> None:
     app.jinja_env.globals.update(
         day_chart=_day_chart, hour_chart=_hour_chart, delays=delays, exactly=_exactly, moments=moments
     )
-    app.jinja_env.filters.update(line=one_line, block=several_lines)
+    app.jinja_env.filters.update(line=one_line, block=several_lines, clipped=clipped)
     app.jinja_env.filters.update(in_words=in_words, span=_span, merged=_merged, milliseconds=_milliseconds)
 
 

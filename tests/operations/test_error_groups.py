@@ -51,6 +51,7 @@ async def test_only_administrators_see_the_pages(
         sent = {"action": "resolve", "group": str(number)}
         assert (await member.send("POST", path, form=sent, headers=FROM_OURSELVES)).status == 403
     assert log.text.count("Refused the operations pages") == 1
+    assert log.text.count("Sent somebody who asked for the operations pages to sign in") == 1
     assert not outbox.groups()[0].resolved
 
 
@@ -214,8 +215,10 @@ async def test_without_the_outbox_the_page_says_so_and_shows_what_is_in_memory(
     assert (await admin.get(f"/operations/errors/{found.id}?error=zzzzzzzzzzzz")).location == "/operations/errors"
 
 
-async def test_a_page_of_fifty_groups_is_small(admin: Visitor, outbox: Outbox) -> None:
-    outbox.record([an_event(f"{number:016}", message="x" * 2_000) for number in range(60)])
+@pytest.mark.parametrize("letter", ["x", "错", "&", "\u202e"])
+async def test_a_page_of_fifty_groups_is_small(admin: Visitor, outbox: Outbox, letter: str) -> None:
+    text = letter * 2_000
+    outbox.record([an_event(f"{number:016}", title=text, message=text) for number in range(60)])
 
     assert len((await admin.get("/operations/errors")).text.encode()) < 60_000
 
@@ -462,4 +465,6 @@ async def test_without_the_outbox_nobody_says_that_a_group_does_not_exist(
     page = await admin.get("/operations/errors")
     assert "错误库暂时无法读取" in page.text
     assert "没有未解决的错误" not in page.text
+    await admin.submit(f"/operations/errors/{number}", action="note", note="the disk is away")
+    assert "没有保存" in (await admin.get("/operations/errors")).text
     assert "没有正在运行的工作进程" not in (await admin.get("/operations/delivery")).text
