@@ -11,7 +11,7 @@ import pytest
 
 from quartblog.delivery import Outbox, OutboxOptions
 from quartblog.delivery.grouping.event import Batch
-from quartblog.delivery.store.details import IDS, USERS, Details
+from quartblog.delivery.store.details import HISTORY, IDS, NOTE, USERS, Details
 from quartblog.delivery.store.fallback import RETRY_SECONDS
 from tests.support.clocks import START, FakeClock
 from tests.support.failures import an_event, report_all
@@ -254,6 +254,21 @@ def test_a_deleted_group_takes_all_of_it_along(outbox: Outbox, clock: FakeClock)
 
     assert outbox.group("quoted") is None
     assert outbox.details(A) is None
+
+
+def test_notes_do_not_grow_without_end(outbox: Outbox) -> None:
+    outbox.record([an_event(A), an_event(B)])
+    outbox.note(B, "of another group")
+    outbox.note(A, "x" * NOTE)
+    assert details(outbox).history[0].note == "x" * NOTE
+
+    for number in range(HISTORY):
+        outbox.note(A, f"number {number}: {'y' * 100_000}")
+
+    notes = [past.note for past in details(outbox).history]
+    assert [note.partition(":")[0] for note in notes] == [f"number {number}" for number in reversed(range(HISTORY))]
+    assert all("characters left out" in note and len(note) < NOTE + 50 for note in notes)
+    assert [past.note for past in details(outbox, B).history] == ["of another group"]
 
 
 def test_a_note_stays_even_if_the_group_was_resolved_already(outbox: Outbox) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..text.escaping import one_line
+from ..text.escaping import one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +21,10 @@ USERS = 1_000
 """Users of a group that are counted exactly."""
 HOURS = 30 * 24
 """Hours for which a group's errors are counted one by one."""
+NOTE = 2_000
+"""Characters of a note that are kept, because retention deletes errors for what notes take up."""
+HISTORY = 100
+"""Lines that the history of a group keeps, for the same reason; the oldest leave first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +152,15 @@ def merge(memory: Database, disk: Database, groups: Mapping[int, int]) -> None:
 
 
 def note(database: Database, group: int, change: Change) -> None:
-    """Add a line to the group's history."""
+    """Add a line to the group's history, and forget the oldest ones."""
     database.execute(
         "INSERT INTO history (group_id, at, who, what, note) VALUES (?, ?, ?, ?, ?)",
-        (group, change.at, one_line(change.who), change.what, _storable(change.note)),
+        (group, change.at, one_line(change.who), change.what, _storable(shortened(change.note, NOTE))),
+    )
+    database.execute(
+        """DELETE FROM history WHERE group_id = ? AND id <=
+        (SELECT id FROM history WHERE group_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?)""",
+        (group, group, HISTORY),
     )
 
 
