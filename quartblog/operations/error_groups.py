@@ -6,7 +6,6 @@ Error texts are what strangers wrote: the templates escape all of them, and no p
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
 from typing import cast
 from urllib.parse import urlencode
 
@@ -27,7 +26,17 @@ PAGE_SIZE = 50
 _STATES = ("open", "resolved", "muted", "all")
 _LEVELS = ("ERROR", "CRITICAL")
 _ORDERS = ("last", "count")
-_ASKED = ("q", "state", "level", "order", "route", "release")
+# The conditions of the list, with the values of those that have a few.
+_ASKED: dict[str, tuple[str, ...] | None] = {
+    "q": None,
+    "state": _STATES,
+    "level": _LEVELS,
+    "order": _ORDERS,
+    "route": None,
+    "release": None,
+}
+# Characters of a condition that count, because each link on the page has all conditions.
+_LONGEST = 300
 # What the page of a group offers: to mute for so many seconds, or until more than so many errors come within them.
 _MUTES: dict[str, tuple[str, float, int | None]] = {
     "1h": (N_("1 小时"), 3_600.0, None),
@@ -53,13 +62,13 @@ async def start() -> ResponseReturnValue:
 @for_administrators
 async def groups() -> ResponseReturnValue:
     """Show a page of groups, or the group of an id that somebody quotes."""
-    words = request.args.get("q", "").strip()
+    asked = {name: _asked(name) for name in _ASKED}
+    words = asked["q"].strip()
     outbox = store()
     if words and len(words.split()) <= 2 and (known := await outbox.group(words)) is not None:
         return redirect(url_for(".group", group_id=known.id, error=words))
-    query = _query(words)
+    query = _query(asked)
     page = await outbox.page(query)
-    asked = {name: request.args.get(name, "") for name in _ASKED}
     following = None
     if page.more:
         key, last = page.found[-1].key
@@ -92,7 +101,7 @@ async def change_groups() -> ResponseReturnValue:
     else:
         changed = [await _do(action, found, mute="1d") for found in chosen]
         await flash(f"{_(_DONE[action])}: {sum(changed)}", "success")
-    return redirect(_address({name: request.args.get(name, "") for name in _ASKED}))
+    return redirect(_address({name: _asked(name) for name in _ASKED}))
 
 
 @blueprint.get("/errors/<int(signed=True):group_id>")
@@ -200,33 +209,34 @@ def _address(asked: dict[str, str]) -> str:
     return url_for(".groups") + (f"?{urlencode(given)}" if given else "")
 
 
-def _query(words: str) -> Query:
-    arguments = request.args
-    state = _one_of(arguments.get("state"), _STATES) or "open"
-    level = _one_of(arguments.get("level"), _LEVELS)
+def _asked(name: str) -> str:
+    """Return a condition of the address, "" for none and for one that does not exist."""
+    value, allowed = request.args.get(name, "")[:_LONGEST], _ASKED[name]
+    return value if allowed is None or value in allowed else ""
+
+
+def _query(asked: dict[str, str]) -> Query:
+    state, level = asked["state"] or "open", asked["level"]
     return Query(
         state=None if state == "all" else cast("GroupState", state),
         level=logging.getLevelNamesMapping()[level] if level else None,
-        route=arguments.get("route") or None,
-        release=arguments.get("release") or None,
-        words=words,
-        order=cast("Order", _one_of(arguments.get("order"), _ORDERS) or "last"),
-        after=_after(arguments.get("after", "")),
+        route=asked["route"] or None,
+        release=asked["release"] or None,
+        words=asked["q"].strip(),
+        order=cast("Order", asked["order"] or "last"),
+        after=_after(request.args.get("after", "")),
         limit=PAGE_SIZE,
     )
 
 
 def _after(text: str) -> tuple[float, int] | None:
     key, _colon, written = text.partition(":")
-    last = number(written)
+    # Groups that are only in memory have negative numbers.
+    last = number(written.removeprefix("-"))
     try:
-        return None if last is None else (float(key), last)
+        return None if last is None else (float(key), -last if written.startswith("-") else last)
     except ValueError:
         return None
-
-
-def _one_of(text: str | None, allowed: Sequence[str]) -> str | None:
-    return text if text in allowed else None
 
 
 def number(text: str) -> int | None:

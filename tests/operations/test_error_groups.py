@@ -181,6 +181,33 @@ async def test_whatever_an_error_says_adds_no_element_to_a_page(admin: Visitor, 
         assert not set(after) & set("\x00\x1b\u202e")
 
 
+@pytest.mark.parametrize("name", ["q", "state", "level", "order", "route", "release"])
+async def test_a_long_condition_makes_no_long_page(admin: Visitor, outbox: Outbox, name: str) -> None:
+    outbox.record([an_event(f"{number:016x}", route="/x") for number in range(50)])
+    # Every group has the word.
+    page = await admin.get(f"/operations/errors?{name}={'x+' * 5_000}")
+
+    assert page.status == 200
+    assert len(page.text.encode()) < 60_000
+
+
+async def test_the_pages_of_groups_that_are_only_in_memory_follow_one_another(
+    admin: Visitor, outbox: Outbox, settings: Settings
+) -> None:
+    outbox.close()
+    settings.delivery.outbox.mkdir()
+    await asyncio.to_thread(outbox.record, [an_event(f"{number:016x}", title=f"T{number:03}") for number in range(60)])
+
+    first = (await admin.get("/operations/errors")).text
+    following = re.search(r'rel="next" href="([^"]+)"', first)
+    assert following
+    second = (await admin.get(following[1].replace("&amp;", "&"))).text
+
+    shown = [set(re.findall(r"T\d{3}", text)) for text in (first, second)]
+    assert [len(titles) for titles in shown] == [50, 10]
+    assert not shown[0] & shown[1]
+
+
 async def test_an_empty_store_says_so(admin: Visitor) -> None:
     assert "没有未解决的错误" in (await admin.get("/operations/errors")).text
 
